@@ -1,0 +1,1 @@
+"""The wire between the UI and the model process: messages, frames, client."""

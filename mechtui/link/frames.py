@@ -1,0 +1,79 @@
+"""Messages as bytes: msgpack behind a four-byte big-endian length. Arrays travel as (dtype, shape, bytes)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mechtui.link.messages import Reply, Request
+
+HEADER = struct.Struct(">I")
+LIMIT = 256 * 1024 * 1024
+
+
+class BrokenFrame(ValueError):
+    """The other side sent something that is no frame of ours."""
+
+
+def _encode_array(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
+    raise NotImplementedError(f"{type(value).__name__} cannot cross the wire")
+
+
+def _decode_array(kind: type, value: Any) -> Any:
+    if kind is np.ndarray:
+        dtype, shape, data = value
+        return np.frombuffer(data, dtype=dtype).reshape(shape)
+    raise NotImplementedError(f"{kind.__name__} cannot cross the wire")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_array)
+_requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Request, dec_hook=_decode_array)
+_replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Reply, dec_hook=_decode_array)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """A whole frame: header and body."""
+    body = _encoder.encode(message)
+    return HEADER.pack(len(body)) + body
+
+
+def decode_request(body: bytes) -> Request:
+    """Raises BrokenFrame."""
+    return _decode(_requests, body)  # type: ignore[no-any-return]
+
+
+def decode_reply(body: bytes) -> Reply:
+    """Raises BrokenFrame."""
+    return _decode(_replies, body)  # type: ignore[no-any-return]
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, ValueError, TypeError) as error:
+        raise BrokenFrame(f"a frame of {len(body)} bytes is none of ours: {error}") from error
+
+
+class Splitter:
+    """Cuts a stream of bytes into frame bodies, however the bytes arrive."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._buffer += data
+        while len(self._buffer) >= HEADER.size:
+            (length,) = HEADER.unpack_from(self._buffer)
+            if length > LIMIT:
+                raise BrokenFrame(f"a frame says it has {length} bytes; the limit is {LIMIT}")
+            if len(self._buffer) < HEADER.size + length:
+                return
+            body = bytes(self._buffer[HEADER.size : HEADER.size + length])
+            del self._buffer[: HEADER.size + length]
+            yield body

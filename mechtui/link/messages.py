@@ -1,0 +1,183 @@
+"""Everything that crosses the wire, as structs.
+
+UI -> model process: Load, Ask, Models, Fetch, Cancel, Quit. Model process -> UI: the rest. An Ask replaces
+the one before it (newest wins); each Answered carries the generation of its Ask, and older ones are dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from mechtui.session.document import ModelShape, Session
+from mechtui.views import Answer, Question, answer_types, question_types
+
+if TYPE_CHECKING:
+    AnyQuestion = Question
+    AnyAnswer = Answer
+else:  # msgspec decodes to the view's own struct
+    AnyQuestion = question_types()
+    AnyAnswer = answer_types()
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="message"):
+    """One frame."""
+
+
+# UI -> model process
+
+
+class Load(Message, frozen=True, tag="load"):
+    """Load a model; the one before it stays until this one is ready. dtype, device: "auto" or torch's names."""
+
+    model: str
+    device: str = "auto"
+    dtype: str = "auto"
+    device_map: str = ""
+    fold_ln: bool = False
+    trust_remote_code: bool = False
+
+
+class Ask(Message, frozen=True, tag="ask"):
+    """Questions about a session, in the order in which the user looks at them."""
+
+    generation: int
+    session: Session
+    questions: tuple[AnyQuestion, ...]
+
+
+class Models(Message, frozen=True, tag="models"):
+    """Which models lie on this machine?"""
+
+
+class Fetch(Message, frozen=True, tag="fetch"):
+    """Download a model from the hub; the running model stays usable meanwhile."""
+
+    model: str
+
+
+class Cancel(Message, frozen=True, tag="cancel"):
+    """Stop what is under way: "ask" (a generation, say) or "fetch"."""
+
+    what: Literal["ask", "fetch"]
+
+
+class SaveVectors(Message, frozen=True, tag="save_vectors"):
+    """Write the session's vectors to a safetensors file."""
+
+    session: Session
+    path: str
+
+
+class Quit(Message, frozen=True, tag="quit"):
+    pass
+
+
+# Model process -> UI
+
+
+class Stage(Message, frozen=True, tag="stage"):
+    """What loading is doing. fraction 0..1, None where nobody knows; detail as "231 of 548 MB, 12 MB/s, 26 s"."""
+
+    task: Literal["load", "fetch"]
+    stage: str
+    fraction: float | None = None
+    detail: str = ""
+
+
+class Ready(Message, frozen=True, tag="ready"):
+    """A model is loaded. name: as asked for. source: folder, file or hub id with revision. weights: "raw" or
+    "folded" (LayerNorm). bos_token: text of the token that `bos` prepends, empty where the tokenizer has none.
+    bos_auto: what `bos = "auto"` does for this model."""
+
+    name: str
+    source: str
+    shape: ModelShape
+    device: str
+    dtype: str
+    weights: Literal["raw", "folded"]
+    bos_token: str
+    bos_auto: bool
+    architecture: str
+    seconds: float
+    note: str = ""
+
+
+class Failed(Message, frozen=True, tag="failed"):
+    """Something asked for cannot be had: one sentence with what to do. generation for an Ask."""
+
+    task: Literal["load", "fetch", "ask", "save_vectors"]
+    sentence: str
+    generation: int = -1
+    model: str = ""
+
+
+class EditProblem(msgspec.Struct, frozen=True):
+    """index in session.edits (-1: the prompt, source or a target; `where` names it)."""
+
+    index: int
+    where: str
+    sentence: str
+
+
+class Started(Message, frozen=True, tag="started"):
+    """The run for this generation has begun. Problems name what of the session is not applied, and why."""
+
+    generation: int
+    problems: tuple[EditProblem, ...] = ()
+
+
+class Answered(Message, frozen=True, tag="answered", eq=False):
+    """One answer. edited is None when no edit is on. ms: milliseconds of the model run and this answer.
+    partial: more of the same will come (a generation)."""
+
+    generation: int
+    question: AnyQuestion
+    clean: AnyAnswer | None
+    edited: AnyAnswer | None
+    ms: float
+    partial: bool = False
+
+
+class Finished(Message, frozen=True, tag="finished"):
+    """All answers of this generation are out. ran: which blocks ran, as "6..11 of 12"."""
+
+    generation: int
+    ms: float
+    ran: str = ""
+
+
+class ModelFound(msgspec.Struct, frozen=True):
+    """A model that can be loaded with no network. kind: embedded, package, cache, folder."""
+
+    name: str
+    kind: str
+    bytes: int
+    detail: str = ""
+
+
+class ModelsFound(Message, frozen=True, tag="models_found"):
+    models: tuple[ModelFound, ...]
+
+
+class Fetched(Message, frozen=True, tag="fetched"):
+    model: str
+
+
+class Saved(Message, frozen=True, tag="saved"):
+    path: str
+    names: tuple[str, ...]
+
+
+class Heartbeat(Message, frozen=True, tag="heartbeat"):
+    """Every second, also while the model runs. rss and traces in bytes."""
+
+    rss: int
+    traces: int
+    busy: bool
+
+
+Request = Load | Ask | Models | Fetch | Cancel | SaveVectors | Quit
+Reply = Stage | Ready | Failed | Started | Answered | Finished | ModelsFound | Fetched | Saved | Heartbeat
+AnyMessage: Any = Request | Reply

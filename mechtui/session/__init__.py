@@ -1,0 +1,1 @@
+"""What the user is doing, as frozen data: the session, its lines of text, its history, its file."""

@@ -1,0 +1,170 @@
+"""The session and everything in it: frozen, comparable, hashable, ready for the wire.
+
+Nothing here knows a model. What needs one (does this head exist? which positions hold " John"?) is in
+`mechtui.session.resolve`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Op = Literal["zero", "mean", "resample", "patch", "freeze", "scale", "noise", "add", "project", "cut"]
+Part = Literal["z", "q", "k", "v", "pattern", "scores", "attn", "mlp", "pre", "mid", "post"]
+Source = Literal["diff", "neuron", "token", "pca", "file"]
+Bos = Literal["auto", "yes", "no"]
+
+
+class Struct(msgspec.Struct, frozen=True):
+    """A value: equal by content, hashable, encoded by msgspec."""
+
+
+class Span(Struct, frozen=True):
+    """Whole numbers from `first` to `last`, both included; `last` None is `*`: all there are."""
+
+    first: int = 0
+    last: int | None = None
+
+    def within(self, count: int) -> range:
+        """The members that exist among 0..count-1."""
+        return range(self.first, count if self.last is None else min(self.last + 1, count))
+
+
+EVERY = Span()
+
+
+class Site(Struct, frozen=True):
+    """Where an edit acts.
+
+    kind: "head" (layers, heads = index, part z q k v pattern scores), "layer" (part attn mlp pre mid post),
+    "neuron" (index), "embed" or "pos" (neither layers nor index mean anything there).
+    """
+
+    kind: Literal["head", "layer", "neuron", "embed", "pos"]
+    layers: Span = EVERY
+    index: Span = EVERY
+    part: Part | None = None
+
+
+class Range(Struct, frozen=True, tag="range"):
+    """Positions first..last, both included; negative ones count from the end, as in Python."""
+
+    first: int
+    last: int
+
+
+class TokenPlaces(Struct, frozen=True, tag="token"):
+    """Every position that holds the token `text`, or only the nth of them (from 1)."""
+
+    text: str
+    nth: int | None = None
+
+
+class Positions(Struct, frozen=True):
+    """A set of positions; no items means all."""
+
+    items: tuple[Range | TokenPlaces, ...] = ()
+
+
+ALL = Positions()
+
+
+class Edge(Struct, frozen=True):
+    """What `cut` removes: attention from `queries` to `keys`. `raw` leaves the row as it is, else it is
+    divided by what remains."""
+
+    queries: Positions = ALL
+    keys: Positions = ALL
+    raw: bool = False
+
+
+class Edit(Struct, frozen=True):
+    """One intervention, one line of text. Which of the last fields mean something depends on `op`:
+    factor for scale (the number) and add (the coefficient), sd and seed for noise, seed for resample, vector
+    (a name) for add and project, edge for cut."""
+
+    op: Op
+    site: Site
+    positions: Positions = ALL
+    factor: float = 1.0
+    sd: float = 1.0
+    seed: int = 0
+    vector: str = ""
+    edge: Edge | None = None
+    on: bool = True
+
+
+class Vector(Struct, frozen=True):
+    """A named steering vector [d_model] and how it is made.
+
+    source: "diff" (pairs, layer, part), "neuron" (layer, index), "token" (text), "pca" (texts, layer, part),
+    "file" (path, key). `position` says which token of a prompt is read (default the last).
+    """
+
+    name: str
+    source: Source
+    layer: int = 0
+    part: Part = "pre"
+    index: int = 0
+    texts: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    path: str = ""
+    key: str = ""
+    unit: bool = False
+    position: int = -1
+
+
+class Session(Struct, frozen=True):
+    """The whole document. A new one is made for every change (`msgspec.structs.replace`)."""
+
+    model: str = ""
+    prompt: str = ""
+    source: str = ""
+    answer: str = ""
+    foil: str = ""
+    vectors: tuple[Vector, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    views: tuple[str, ...] = ()
+    bos: Bos = "auto"
+    align: str = "auto"
+    references: tuple[str, ...] = ()
+
+    def active_edits(self) -> tuple[Edit, ...]:
+        return tuple(edit for edit in self.edits if edit.on)
+
+    def vector(self, name: str) -> Vector | None:
+        return next((vector for vector in self.vectors if vector.name == name), None)
+
+
+class Token(Struct, frozen=True):
+    """One token of a prompt. `hex` is set when the bytes are not whole UTF-8 characters."""
+
+    id: int
+    text: str
+    hex: str = ""
+
+
+class ModelShape(Struct, frozen=True):
+    """What validation and layout need to know of a model.
+
+    n_kv_heads: key-value groups (n_heads without grouped queries). d_mlp 0: no MLP. has_mid False: attention
+    and MLP read the same residual (parallel blocks), so there is no resid_mid. has_pos: learned position
+    embeddings are added to the residual (hook_pos_embed).
+    """
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+    n_ctx: int
+    has_mid: bool = True
+    has_pos: bool = True
+
+
+def surrogate(text: str) -> int | None:
+    """Index of the first lone surrogate, which is no character and cannot be encoded; None in plain text."""
+    return next((i for i, c in enumerate(text) if "\ud800" <= c <= "\udfff"), None)

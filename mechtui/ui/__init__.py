@@ -1,0 +1,1 @@
+"""The terminal program: textual, rich, numpy. Never torch."""

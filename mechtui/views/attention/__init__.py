@@ -1,0 +1,59 @@
+"""`attention L9H9 [scores|value]`: one head's table of query by key."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+
+from mechtui.session.lines import LineError, parse_site
+from mechtui.views.question import Answer, Question
+
+What = Literal["pattern", "scores", "value"]
+
+
+class Attention(Question, frozen=True, tag="attention"):
+    """One head's pattern (softmax rows), scores (before the softmax) or value-weighted pattern."""
+
+    layer: int
+    head: int
+    what: What = "pattern"
+
+    @classmethod
+    def parse(cls, line: str, rest: str) -> Self:
+        words = rest.split()
+        if not words:
+            raise LineError(line, len(line), "which head? write attention L9H9")
+        at = line.index(words[0])
+        site = parse_site(words[0], line=line, column=at)
+        one = site.layers.first == site.layers.last and site.index.first == site.index.last
+        if site.kind != "head" or not one:
+            raise LineError(line, at, f"{words[0]} is not one head; one is L9H9")
+        what: What = "scores" if site.part == "scores" else "pattern"
+        for word in words[1:]:
+            if word not in get_args(What):
+                raise LineError(line, line.index(word, at + 1), f"{word} should be pattern, scores or value")
+            what = next(each for each in get_args(What) if each == word)
+        return cls(site.layers.first, site.index.first, what)
+
+    def line(self) -> str:
+        return f"attention L{self.layer}H{self.head}" + ("" if self.what == "pattern" else f" {self.what}")
+
+
+class AttentionAnswer(Answer, frozen=True, tag="attention", eq=False):
+    """table [query, key]: pattern (each row adds up to 1), scores, or pattern times the L2 norm of the key's
+    value vector divided by the row's sum of that. NaN where the query does not see the key."""
+
+    what: What
+    table: np.ndarray
+
+    def json(self) -> dict[str, Any]:
+        # A key that is not seen has attention 0; a score there does not exist.
+        table = self.table if self.what == "scores" else np.nan_to_num(self.table, nan=0.0)
+        from mechtui.views.question import plain
+
+        return {self.what: plain(table)}
+
+
+QUESTION = Attention
+ANSWER = AttentionAnswer

@@ -1,0 +1,50 @@
+"""`heads [entropy|first|norm] [@POS]`: one number for every head."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self, get_args
+
+import numpy as np
+
+from mechtui.session.lines import LineError
+from mechtui.views.question import Answer, Question
+
+Summary = Literal["entropy", "first", "norm"]
+
+
+class Heads(Question, frozen=True, tag="heads"):
+    """entropy: of the pattern row at the position, in nats. first: attention paid to position 0.
+    norm: L2 norm of what the head writes to the residual stream (z W_O)."""
+
+    summary: Summary = "entropy"
+    position: int = -1
+
+    @classmethod
+    def parse(cls, line: str, rest: str) -> Self:
+        summary: Summary = "entropy"
+        position = -1
+        for word in rest.split():
+            if re.fullmatch(r"@-?\d+", word):
+                position = int(word[1:])
+            elif word in get_args(Summary):
+                summary = next(each for each in get_args(Summary) if each == word)
+            else:
+                problem = f"{word} should be entropy, first, norm or a position, as in @-1"
+                raise LineError(line, line.index(word), problem)
+        return cls(summary, position)
+
+    def line(self) -> str:
+        return f"heads {self.summary}" + ("" if self.position == -1 else f" @{self.position}")
+
+
+class HeadsAnswer(Answer, frozen=True, tag="heads", eq=False):
+    """values [layer, head], in nats, as a share of 1, or as an L2 norm."""
+
+    summary: Summary
+    position: int
+    values: np.ndarray
+
+
+QUESTION = Heads
+ANSWER = HeadsAnswer

@@ -1,0 +1,89 @@
+"""`next_tokens [@POS] [top20]`: the distribution over the next token at a position."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Self
+
+from mechtui.session.document import Struct, Token
+from mechtui.session.lines import LineError
+from mechtui.views.question import Answer, Question
+
+
+class NextTokens(Question, frozen=True, tag="next_tokens"):
+    """The `top` most probable tokens after `position` (negative: from the end)."""
+
+    position: int = -1
+    top: int = 10
+
+    @classmethod
+    def parse(cls, line: str, rest: str) -> Self:
+        position, top = -1, 10
+        for word in rest.split():
+            if re.fullmatch(r"@-?\d+", word):
+                position = int(word[1:])
+            elif re.fullmatch(r"top[1-9]\d{0,4}", word):
+                top = int(word[3:])
+            else:
+                problem = f"{word} should be a position, as in @-1, or a count, as in top20"
+                raise LineError(line, line.index(word), problem)
+        return cls(position, top)
+
+    def line(self) -> str:
+        words = ["next_tokens"]
+        if self.position != -1:
+            words.append(f"@{self.position}")
+        if self.top != 10:
+            words.append(f"top{self.top}")
+        return " ".join(words)
+
+
+class Candidate(Struct, frozen=True):
+    """A token, its logit, its probability (0..1) and its rank (0 is the most probable)."""
+
+    token: Token
+    logit: float
+    prob: float
+    rank: int
+
+
+class NextTokensAnswer(Answer, frozen=True, tag="next_tokens", eq=False):
+    """top: most probable first. answer, foil: the target's two tokens; when the session names none,
+    the two most probable tokens of the clean run, and `auto` says so. logit_diff: logit(answer) - logit(foil).
+    `also`: the candidates of the other run's top, so that clean and edited can stand side by side.
+    """
+
+    position: int
+    top: tuple[Candidate, ...]
+    also: tuple[Candidate, ...]
+    answer: Candidate | None
+    foil: Candidate | None
+    auto: bool
+    logit_diff: float | None
+    entropy: float
+
+    def json(self) -> dict[str, Any]:
+        def flat(candidate: Candidate | None) -> dict[str, Any] | None:
+            if candidate is None:
+                return None
+            return {
+                "token": candidate.token.text,
+                "id": candidate.token.id,
+                "logit": candidate.logit,
+                "prob": candidate.prob,
+                "rank": candidate.rank,
+            }
+
+        return {
+            "position": self.position,
+            "top": [flat(candidate) for candidate in self.top],
+            "answer": flat(self.answer),
+            "foil": flat(self.foil),
+            "auto": self.auto,
+            "logit_diff": self.logit_diff,
+            "entropy": self.entropy,
+        }
+
+
+QUESTION = NextTokens
+ANSWER = NextTokensAnswer

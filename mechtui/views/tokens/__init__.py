@@ -1,0 +1,30 @@
+"""`tokens`: the prompt as the model reads it, and how much each token surprised it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mechtui.session.document import Token
+from mechtui.views.question import Answer, Question
+
+
+class Tokens(Question, frozen=True, tag="tokens"):
+    """The tokens of the prompt and of the source, their alignment, the surprise of each."""
+
+
+class TokensAnswer(Answer, frozen=True, tag="tokens", eq=False):
+    """tokens: the prompt's, with BOS first when `bos` is 1.
+
+    surprise [pos]: -ln p(token | those before), in nats; NaN for the first. source: the second prompt's
+    tokens, empty without one. alignment [pos]: position in the source, -1 where a token has no partner.
+    """
+
+    tokens: tuple[Token, ...]
+    bos: int
+    surprise: np.ndarray
+    source: tuple[Token, ...] = ()
+    alignment: tuple[int, ...] = ()
+
+
+QUESTION = Tokens
+ANSWER = TokensAnswer
