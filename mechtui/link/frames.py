@@ -15,7 +15,7 @@ HEADER = struct.Struct(">I")
 LIMIT = 256 * 1024 * 1024
 
 
-class BrokenFrame(ValueError):
+class BrokenFrameError(ValueError):
     """The other side sent something that is no frame of ours."""
 
 
@@ -44,12 +44,12 @@ def encode(message: Request | Reply) -> bytes:
 
 
 def decode_request(body: bytes) -> Request:
-    """Raises BrokenFrame."""
+    """Raises BrokenFrameError."""
     return _decode(_requests, body)  # type: ignore[no-any-return]
 
 
 def decode_reply(body: bytes) -> Reply:
-    """Raises BrokenFrame."""
+    """Raises BrokenFrameError."""
     return _decode(_replies, body)  # type: ignore[no-any-return]
 
 
@@ -57,7 +57,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, ValueError, TypeError) as error:
-        raise BrokenFrame(f"a frame of {len(body)} bytes is none of ours: {error}") from error
+        raise BrokenFrameError(f"a frame of {len(body)} bytes is none of ours: {error}") from error
 
 
 class Splitter:
@@ -71,7 +71,7 @@ class Splitter:
         while len(self._buffer) >= HEADER.size:
             (length,) = HEADER.unpack_from(self._buffer)
             if length > LIMIT:
-                raise BrokenFrame(f"a frame says it has {length} bytes; the limit is {LIMIT}")
+                raise BrokenFrameError(f"a frame says it has {length} bytes; the limit is {LIMIT}")
             if len(self._buffer) < HEADER.size + length:
                 return
             body = bytes(self._buffer[HEADER.size : HEADER.size + length])
