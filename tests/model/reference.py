@@ -1,0 +1,341 @@
+"""The same numbers by other means: plain Hugging Face modules, plain loops, no hooks, no bridge.
+
+`run` walks a GPT2LMHeadModel or a LlamaForCausalLM module by module (its embeddings, norms, projections and
+activation functions; attention is written out here) and lets every edit act at its place. Nothing of
+mechtui.worker is used: only the parsed `Edit` structs. It is slow and meant to be read.
+
+Activations are kept under (name, layer): q, k, v, z [pos, head, d_head] (q, k, v before rotary embeddings; k, v
+have one head per key-value group), scores and pattern [head, query, key], neuron [pos, d_mlp], and attn, mlp,
+pre, mid, post, embed, pos [pos, d_model] (embed and pos under layer 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mechtui.session.document import Edge, Edit, Positions, Range
+
+Place = tuple[str, int]
+Activations = dict[Place, Tensor]
+Act = Callable[[str, int, Tensor], Tensor]
+
+
+@dataclass
+class Block:
+    """One block as plain functions. `qkv`: normed residual -> q, k, v. `rotate`: q or k with its positions in.
+    `read`: normed residual -> the input of the MLP's down projection."""
+
+    norm_1: Callable[[Tensor], Tensor]
+    qkv: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    rotate: Callable[[Tensor], Tensor]
+    scale: float
+    write: Callable[[Tensor], Tensor]
+    norm_2: Callable[[Tensor], Tensor]
+    read: Callable[[Tensor], Tensor]
+    down: Callable[[Tensor], Tensor]
+
+
+@dataclass
+class Parts:
+    """A whole model as plain functions of token ids."""
+
+    embed: Callable[[Tensor], Tensor]
+    pos: Callable[[Tensor], Tensor] | None
+    blocks: list[Block]
+    final: Callable[[Tensor], Tensor]
+
+
+def gpt2_parts(model: Any) -> Parts:
+    config, body = model.config, model.transformer
+
+    def block(layer: Any) -> Block:
+        def qkv(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            w, b = layer.attn.c_attn.weight, layer.attn.c_attn.bias
+            q, k, v = (x @ w + b).view(len(x), 3, config.n_head, -1).unbind(1)
+            return q, k, v
+
+        return Block(
+            norm_1=layer.ln_1,
+            qkv=qkv,
+            rotate=lambda x: x,
+            scale=(config.n_embd // config.n_head) ** -0.5,
+            write=lambda z: z.flatten(1) @ layer.attn.c_proj.weight + layer.attn.c_proj.bias,
+            norm_2=layer.ln_2,
+            read=lambda x: layer.mlp.act(x @ layer.mlp.c_fc.weight + layer.mlp.c_fc.bias),
+            down=lambda x: x @ layer.mlp.c_proj.weight + layer.mlp.c_proj.bias,
+        )
+
+    return Parts(
+        embed=lambda ids: body.wte.weight[ids],
+        pos=lambda ids: body.wpe.weight[: len(ids)],
+        blocks=[block(layer) for layer in body.h],
+        final=lambda x: body.ln_f(x) @ model.lm_head.weight.T,
+    )
+
+
+def llama_parts(model: Any) -> Parts:
+    config, body = model.config, model.model
+    d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    theta = config.rope_parameters["rope_theta"]
+
+    def rotate(x: Tensor) -> Tensor:
+        """Turn each pair (i, i + d_head/2) of a head by position * theta^(-2i/d_head)."""
+        frequency = 1.0 / theta ** (torch.arange(0, d_head, 2).float() / d_head)
+        angle = (torch.arange(len(x)).float()[:, None] * frequency)[:, None, :]
+        a, b = x[..., : d_head // 2], x[..., d_head // 2 :]
+        return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], dim=-1)
+
+    def block(layer: Any) -> Block:
+        def qkv(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            q, k, v = (
+                linear(x).view(len(x), -1, d_head)
+                for linear in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj)
+            )
+            return q, k, v
+
+        return Block(
+            norm_1=layer.input_layernorm,
+            qkv=qkv,
+            rotate=rotate,
+            scale=d_head**-0.5,
+            write=lambda z: layer.self_attn.o_proj(z.flatten(1)),
+            norm_2=layer.post_attention_layernorm,
+            read=lambda x: layer.mlp.act_fn(layer.mlp.gate_proj(x)) * layer.mlp.up_proj(x),
+            down=layer.mlp.down_proj,
+        )
+
+    return Parts(
+        embed=lambda ids: body.embed_tokens.weight[ids],
+        pos=None,
+        blocks=[block(layer) for layer in body.layers],
+        final=lambda x: model.lm_head(body.norm(x)),
+    )
+
+
+def parts_of(model: Any) -> Parts:
+    return gpt2_parts(model) if hasattr(model, "transformer") else llama_parts(model)
+
+
+def _forward(parts: Parts, ids: Tensor, act: Act) -> Tensor:
+    """Logits [pos, vocab]; every activation passes through `act`, which may change it."""
+    n = len(ids)
+    visible = torch.ones(n, n, dtype=torch.bool).tril()
+    x = act("embed", 0, parts.embed(ids))
+    if parts.pos is not None:
+        x = x + act("pos", 0, parts.pos(ids))
+    for i, block in enumerate(parts.blocks):
+        x = act("pre", i, x)
+        q, k, v = block.qkv(block.norm_1(x))
+        q, k, v = act("q", i, q), act("k", i, k), act("v", i, v)
+        group = q.shape[1] // k.shape[1]
+        turned_q, turned_k = block.rotate(q), block.rotate(k)
+        scores = torch.stack([turned_q[:, h] @ turned_k[:, h // group].T * block.scale for h in range(q.shape[1])])
+        scores = act("scores", i, scores.masked_fill(~visible, -torch.inf))
+        pattern = act("pattern", i, scores.softmax(dim=-1))
+        heads = [pattern[h] @ v[:, h // group] for h in range(q.shape[1])]
+        z = act("z", i, torch.stack(heads, dim=1))
+        x = act("mid", i, x + act("attn", i, block.write(z)))
+        hidden = act("neuron", i, block.read(block.norm_2(x)))
+        x = act("post", i, x + act("mlp", i, block.down(hidden)))
+    return parts.final(x)
+
+
+# What edits do
+
+
+def resolve(positions: Positions, n: int, texts: Sequence[str] | None = None) -> list[int]:
+    """Positions -> sorted indices below n. Token places need the text of every token."""
+    if not positions.items:
+        return list(range(n))
+    found: set[int] = set()
+    for item in positions.items:
+        if isinstance(item, Range):
+            first, last = (p + n if p < 0 else p for p in (item.first, item.last))
+            assert 0 <= first <= last < n, f"{item} does not fit {n} positions"
+            found.update(range(first, last + 1))
+        else:
+            assert texts is not None, "token places need the texts of the tokens"
+            places = [p for p, text in enumerate(texts) if text == item.text]
+            found.update(places if item.nth is None else [places[item.nth - 1]])
+    return sorted(found)
+
+
+@dataclass
+class Context:
+    """What edits may draw on: clean runs of this prompt and of the source, the alignment, the vectors."""
+
+    clean: Activations
+    source: Activations
+    alignment: Sequence[int]
+    vectors: Mapping[str, Tensor]
+    texts: Sequence[str] | None
+
+
+def _name(edit: Edit) -> str:
+    """The activation an edit acts on."""
+    if edit.op == "cut":
+        return "pattern"
+    if edit.site.kind in ("head", "layer"):
+        assert edit.site.part is not None
+        return edit.site.part
+    return edit.site.kind
+
+
+def _new_table(edit: Edit, x: Tensor, clean: Tensor, source: Tensor | None, context: Context, square: bool) -> Tensor:
+    """What one edit makes of one table x [pos, width] (one head, one neuron, or a whole residual vector per
+    position). `square`: x is [query, key], of which only key <= query counts."""
+    n, width = x.shape
+    visible = torch.ones(n, width, dtype=torch.bool)
+    if square:
+        visible = visible.tril()
+    match edit.op:
+        case "zero":
+            return torch.zeros_like(x)
+        case "mean":
+            if square:
+                means = [x[q, : q + 1].mean() for q in range(n)]
+                return torch.stack(means)[:, None].expand(n, width)
+            return x.mean(dim=0).expand(n, width)
+        case "resample":
+            assert source is not None
+            rows = np.random.default_rng(edit.seed).integers(0, len(source), size=n)
+            return source[torch.from_numpy(rows)]
+        case "patch":
+            assert source is not None
+            out = x.clone()
+            for p in resolve(edit.positions, n, context.texts):
+                assert context.alignment[p] >= 0, f"position {p} has no partner"
+                if square:
+                    for k in range(p + 1):
+                        assert context.alignment[k] >= 0, f"key {k} has no partner"
+                        out[p, k] = source[context.alignment[p], context.alignment[k]]
+                else:
+                    out[p] = source[context.alignment[p]]
+            return out
+        case "freeze":
+            return clean
+        case "scale":
+            return x * edit.factor
+        case "noise":
+            draw = np.random.default_rng(edit.seed).standard_normal((n, width)).astype(np.float32)
+            return x + edit.sd * x[visible].std(correction=0) * torch.from_numpy(draw)
+        case "add":
+            return x + edit.factor * context.vectors[edit.vector]
+        case "project":
+            v = context.vectors[edit.vector]
+            unit = v / v.norm()
+            return x - (x @ unit)[:, None] * unit
+        case "cut":
+            edge = edit.edge or Edge()
+            out = x.clone()
+            for q in resolve(edge.queries, n, context.texts):
+                for k in resolve(edge.keys, n, context.texts):
+                    out[q, k] = 0
+                if not edge.raw and out[q].sum() != 0:
+                    out[q] = out[q] / out[q].sum()
+            return out
+
+
+def _apply(edit: Edit, place: Place, x: Tensor, context: Context) -> Tensor:
+    name, layer = place
+    square = name in ("scores", "pattern")
+    out = x.clone()
+    if name in ("q", "k", "v", "z"):
+        count, cell = x.shape[1], lambda t, i: t[:, i]
+    elif square:
+        count, cell = x.shape[0], lambda t, i: t[i]
+    elif name == "neuron":
+        count, cell = x.shape[1], lambda t, i: t[:, i : i + 1]
+    else:
+        count, cell = 1, lambda t, i: t
+    members = edit.site.index.within(count) if edit.site.kind in ("head", "neuron") else range(1)
+    n = x.shape[1] if square else len(x)
+    rows = resolve((edit.edge or Edge()).queries if edit.op == "cut" else edit.positions, n, context.texts)
+    for i in members:
+        source = context.source.get(place)
+        new = _new_table(
+            edit,
+            cell(x, i),
+            cell(context.clean[place], i),
+            None if source is None else cell(source, i),
+            context,
+            square,
+        )
+        for p in rows:
+            upto = p + 1 if square else None
+            cell(out, i)[p, :upto] = new[p, :upto]
+    return out
+
+
+def _acts_at(edit: Edit, place: Place, n_layers: int) -> bool:
+    name, layer = place
+    if _name(edit) != name:
+        return False
+    return edit.site.kind in ("embed", "pos") or layer in edit.site.layers.within(n_layers)
+
+
+# The two things that tests ask for
+
+
+@torch.no_grad()
+def run(
+    model: Any,
+    ids: Sequence[int],
+    edits: Sequence[Edit] = (),
+    *,
+    source_ids: Sequence[int] | None = None,
+    alignment: Sequence[int] | None = None,
+    vectors: Mapping[str, Any] | None = None,
+    texts: Sequence[str] | None = None,
+) -> tuple[Tensor, Activations]:
+    """Logits [pos, vocab] and all activations of one run with those of `edits` that are on.
+
+    `alignment` [pos]: position in the source, -1 without partner; by default position p meets position p.
+    `texts` [pos]: what token places are compared with.
+    """
+    parts = parts_of(model)
+    active = [edit for edit in edits if edit.on]
+    tokens = torch.tensor(list(ids))
+
+    def walk(of: Tensor, change: Callable[[Place, Tensor], Tensor]) -> tuple[Tensor, Activations]:
+        kept: Activations = {}
+
+        def act(name: str, layer: int, x: Tensor) -> Tensor:
+            kept[name, layer] = change((name, layer), x)
+            return kept[name, layer]
+
+        return _forward(parts, of, act), kept
+
+    def unchanged(place: Place, x: Tensor) -> Tensor:
+        return x
+
+    logits, clean = walk(tokens, unchanged)
+    if not active:
+        return logits, clean
+    source = walk(torch.tensor(list(source_ids)), unchanged)[1] if source_ids is not None else {}
+    context = Context(
+        clean=clean,
+        source=source,
+        alignment=range(len(tokens)) if alignment is None else alignment,
+        vectors={name: torch.as_tensor(np.asarray(vector)) for name, vector in (vectors or {}).items()},
+        texts=texts,
+    )
+
+    def edited(place: Place, x: Tensor) -> Tensor:
+        for edit in active:
+            if _acts_at(edit, place, len(parts.blocks)):
+                x = _apply(edit, place, x, context)
+        return x
+
+    return walk(tokens, edited)
+
+
+def logits(model: Any, ids: Sequence[int], edits: Sequence[Edit] = (), **rest: Any) -> Tensor:
+    """Logits [pos, vocab] of a run with `edits`; the rest as in `run`."""
+    return run(model, ids, edits, **rest)[0]
