@@ -1,0 +1,320 @@
+"""The UI's end of the wire: starts the model process, watches it, and brings it back when it dies.
+
+The client keeps what it needs to bring a new process to where the old one was: the last Load and the last
+Ask. Nothing in here waits for the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Literal, Protocol
+
+import msgspec
+
+import mechtui
+from mechtui.link.frames import BrokenFrameError, Splitter, decode_reply, encode
+from mechtui.link.messages import (
+    Answered,
+    Ask,
+    Cancel,
+    Failed,
+    Fetch,
+    Fetched,
+    Finished,
+    Heartbeat,
+    Load,
+    Quit,
+    Reply,
+    Request,
+    Saved,
+    SaveVectors,
+    Started,
+)
+from mechtui.session.paths import state_dir
+
+CHUNK = 1 << 16
+LOG_LIMIT = 1_000_000
+CRASHES = 3
+CRASH_SECONDS = 30.0
+KILL_AFTER = 1.0
+
+
+class Life(msgspec.Struct, frozen=True):
+    """How the model process is. `sentence` says why, where there is a why.
+
+    starting: the process was started. restarting: it died and a new one is being started. stopped: it died too
+    often; the next Load starts it again.
+    """
+
+    state: Literal["starting", "restarting", "stopped"]
+    sentence: str = ""
+    pid: int = 0
+
+
+class Link(Protocol):
+    """What the UI knows of the wire. `on_reply` is called on the event loop, in the order of arrival, and is
+    never given a reply to an older Ask than the newest one sent."""
+
+    on_reply: Callable[[Reply | Life], None]
+
+    async def start(self) -> None: ...
+
+    def send(self, request: Request) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def worker_command() -> list[str]:
+    """The model process of this installation. -P keeps a torch.py in the current folder from being imported,
+    unless the current folder is where mechtui itself is imported from."""
+    here = Path(mechtui.__file__).resolve().parents[1]
+    safe = [] if here == Path.cwd().resolve() else ["-P"]
+    return [sys.executable, *safe, "-m", "mechtui", "worker"]
+
+
+def open_log(path: Path | None = None) -> IO[bytes]:
+    """The file that takes the model process's stderr (mode 0600). Raises OSError."""
+    if path is None:
+        path = state_dir() / "worker.log"
+        if path.exists() and path.stat().st_size > LOG_LIMIT:
+            path.replace(path.with_suffix(".log.1"))
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def why(returncode: int, rss: int = 0) -> str:
+    """One sentence on how a process ended. rss: the bytes it was last known to hold, 0 where unknown."""
+    if returncode >= 0:
+        return f"The model process ended by itself with exit status {returncode}."
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:
+        name = f"signal {-returncode}"
+    held = f" It held {rss / 1e9:.1f} GB." if rss else ""
+    if returncode == -signal.SIGKILL:
+        return f"The model process was killed ({name}), probably because memory ran out.{held}"
+    if returncode in (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE):
+        return f"The model process crashed in native code ({name}).{held}"
+    return f"The model process was ended by {name}.{held}"
+
+
+class Outbox:
+    """Requests in order, of which at most one is an Ask: the newest."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Request] = deque()
+        self._filled = asyncio.Event()
+
+    def put(self, request: Request) -> None:
+        if isinstance(request, Ask):
+            self._waiting = deque(each for each in self._waiting if not isinstance(each, Ask))
+        self._waiting.append(request)
+        self._filled.set()
+
+    def clear(self) -> None:
+        self._waiting.clear()
+        self._filled.clear()
+
+    async def take(self) -> Request:
+        while not self._waiting:
+            self._filled.clear()
+            await self._filled.wait()
+        return self._waiting.popleft()
+
+
+def _ignore(reply: Reply | Life) -> None:
+    """Until the UI says who wants the replies."""
+
+
+class Client:
+    """A `Link` to a real model process.
+
+    command: the process to start (default: this installation's worker; anything that speaks the wire on its
+    stdin and stdout will do). log: file for its stderr, default worker.log in the state folder.
+    """
+
+    def __init__(
+        self,
+        on_reply: Callable[[Reply | Life], None] = _ignore,
+        *,
+        command: list[str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self.on_reply = on_reply
+        self._command = command or worker_command()
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self._outbox = Outbox()
+        self._watcher: asyncio.Task[None] | None = None
+        self._load: Load | None = None
+        self._ask: Ask | None = None
+        self._generation = -1
+        self._under_way: dict[Literal["fetch", "save_vectors"], str] = {}
+        self._crashes: deque[float] = deque(maxlen=CRASHES)
+        self._rss = 0
+        self._closing = False
+
+    @property
+    def pid(self) -> int:
+        """Of the model process; 0 while there is none."""
+        return self._process.pid if self._process is not None else 0
+
+    async def start(self) -> None:
+        """Start the model process. Raises OSError when it cannot be started at all."""
+        self._closing = False
+        await self._spawn("starting", "")
+        self._watcher = asyncio.create_task(self._watch(), name="model process")
+
+    def send(self, request: Request) -> None:
+        """Never blocks. An Ask takes the place of one that was not sent yet."""
+        match request:
+            case Load():
+                self._load = request
+                if self._watcher is not None and self._watcher.done() and not self._closing:
+                    self._crashes.clear()
+                    self._watcher = asyncio.create_task(self._revive(), name="model process")
+                    return  # a new process is told of the Load when it starts
+            case Ask():
+                self._ask = request
+                self._generation = max(self._generation, request.generation)
+            case Fetch():
+                self._under_way["fetch"] = request.model
+            case SaveVectors():
+                self._under_way["save_vectors"] = request.path
+            case Cancel(what="ask") if self._ask is not None:
+                # What the user stopped must not begin again in a new process.
+                self._ask = msgspec.structs.replace(self._ask, questions=())
+        self._outbox.put(request)
+
+    async def close(self) -> None:
+        """Ask the process to quit, end it if it does not, and return when it is gone."""
+        self._closing = True
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+            self._watcher = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None and not process.stdin.is_closing():
+            process.stdin.write(encode(Quit()))
+            process.stdin.close()
+        for end in (lambda: None, process.terminate, process.kill):
+            with contextlib.suppress(ProcessLookupError):
+                end()
+            try:
+                await asyncio.wait_for(process.wait(), KILL_AFTER / 2)
+                return
+            except TimeoutError:
+                continue
+        await process.wait()
+
+    async def _spawn(self, state: Literal["starting", "restarting"], sentence: str) -> None:
+        with open_log(self._log) as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                # ctrl+c and ctrl+z are the UI's to handle.
+                start_new_session=True,
+            )
+        self._rss = 0
+        self.on_reply(Life(state, sentence, self._process.pid))
+
+    async def _revive(self) -> None:
+        """After a stop: a new process, brought to where the old one was."""
+        await self._spawn("starting", "")
+        self._resend()
+        await self._watch()
+
+    def _resend(self) -> None:
+        self._outbox.clear()
+        for request in (self._load, self._ask):
+            if request is not None:
+                self._outbox.put(request)
+
+    async def _watch(self) -> None:
+        """One process after another until one is asked to quit or too many have died."""
+        while True:
+            process = self._process
+            assert process is not None
+            writer = asyncio.create_task(self._write(process), name="to the model process")
+            try:
+                sentence = await self._read(process)
+            finally:
+                writer.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await writer
+            self._process = None
+            self._give_up_errands(sentence)
+            now = time.monotonic()
+            self._crashes.append(now)
+            if len(self._crashes) == CRASHES and now - self._crashes[0] < CRASH_SECONDS:
+                again = f"It died {CRASHES} times within {CRASH_SECONDS:.0f} s and stays down; load a model to try again."
+                self._outbox.clear()
+                self.on_reply(Life("stopped", f"{sentence} {again}"))
+                return
+            self._resend()
+            try:
+                await self._spawn("restarting", sentence)
+            except OSError as error:
+                self.on_reply(Life("stopped", f"{sentence} It cannot be started again: {error}."))
+                return
+
+    def _give_up_errands(self, sentence: str) -> None:
+        """What was asked for once and is not asked for again in a new process has failed."""
+        for task, name in self._under_way.items():
+            self.on_reply(Failed(task, sentence, model=name))
+        self._under_way.clear()
+
+    async def _write(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        # Nothing is buffered here: while the pipe is full, newer Asks replace the one that waits.
+        process.stdin.transport.set_write_buffer_limits(0)
+        while True:
+            request = await self._outbox.take()
+            try:
+                process.stdin.write(encode(request))
+                await process.stdin.drain()
+            except ConnectionError:
+                return  # it died; the reader says why
+
+    async def _read(self, process: asyncio.subprocess.Process) -> str:
+        """Hand on replies until the process ends -> why it did."""
+        assert process.stdout is not None
+        splitter = Splitter()
+        broken = ""
+        try:
+            while data := await process.stdout.read(CHUNK):
+                for body in splitter.feed(data):
+                    self._deliver(decode_reply(body))
+        except BrokenFrameError as error:
+            broken = f"The model process was ended because it said something that cannot be read: {error}."
+            process.kill()
+        returncode = await process.wait()
+        return broken or why(returncode, self._rss)
+
+    def _deliver(self, reply: Reply) -> None:
+        match reply:
+            case Started() | Answered() | Finished() if reply.generation < self._generation:
+                return
+            case Failed(task="ask", generation=generation) if 0 <= generation < self._generation:
+                return
+            case Heartbeat():
+                self._rss = reply.rss
+            case Fetched() | Failed(task="fetch"):
+                self._under_way.pop("fetch", None)
+            case Saved() | Failed(task="save_vectors"):
+                self._under_way.pop("save_vectors", None)
+            case _:
+                pass
+        self.on_reply(reply)
