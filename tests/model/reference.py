@@ -187,7 +187,9 @@ def _name(edit: Edit) -> str:
     return edit.site.kind
 
 
-def _new_table(edit: Edit, x: Tensor, clean: Tensor, source: Tensor | None, context: Context, square: bool) -> Tensor:
+def _new_table(
+    edit: Edit, x: Tensor, clean: Tensor, source: Tensor | None, context: Context, *, square: bool
+) -> Tensor:
     """What one edit makes of one table x [pos, width] (one head, one neuron, or a whole residual vector per
     position). `square`: x is [query, key], of which only key <= query counts."""
     n, width = x.shape
@@ -234,16 +236,17 @@ def _new_table(edit: Edit, x: Tensor, clean: Tensor, source: Tensor | None, cont
         case "cut":
             edge = edit.edge or Edge()
             out = x.clone()
+            keys = resolve(edge.keys, n, context.texts)
             for q in resolve(edge.queries, n, context.texts):
-                for k in resolve(edge.keys, n, context.texts):
-                    out[q, k] = 0
-                if not edge.raw and out[q].sum() != 0:
+                seen = [k for k in keys if k <= q]
+                out[q, seen] = 0
+                if seen and not edge.raw and out[q].sum() != 0:
                     out[q] = out[q] / out[q].sum()
             return out
 
 
 def _apply(edit: Edit, place: Place, x: Tensor, context: Context) -> Tensor:
-    name, layer = place
+    name = place[0]
     square = name in ("scores", "pattern")
     out = x.clone()
     if name in ("q", "k", "v", "z"):
@@ -265,7 +268,7 @@ def _apply(edit: Edit, place: Place, x: Tensor, context: Context) -> Tensor:
             cell(context.clean[place], i),
             None if source is None else cell(source, i),
             context,
-            square,
+            square=square,
         )
         for p in rows:
             upto = p + 1 if square else None

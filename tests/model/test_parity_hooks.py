@@ -1,0 +1,72 @@
+"""Hooks never outlive a run, and runs without edits are bit-equal before and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from twin import LONGER, SOURCE, Twin, count_hooks, make_twin, session_of
+
+from mechtui.views import parse_question
+
+VECTORS = ['v = diff L1.pre "Love" "Hate"']
+EDITS = ("zero L1H1 @-1", "cut L0H0 -1>2", "patch L1.mlp", "add L1.pre v x2", "noise embed sd1")
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama"])
+def twin(request: pytest.FixtureRequest) -> Twin:
+    return make_twin(request)
+
+
+def ask_everything(twin: Twin, session: Any) -> None:
+    opened = twin.engine.open(session)
+    opened.clean.logits()
+    if opened.edited is not None:
+        opened.edited.logits()
+        opened.edited.activation("blocks.0.attn.hook_pattern")
+    for line in ("next_tokens", "residual", "attention L1H1", "heads norm", "effects"):
+        for _ in opened.answer(parse_question(line)):
+            pass
+
+
+def test_no_hook_is_left(twin: Twin) -> None:
+    before = count_hooks(twin.bridge)
+    for i in range(len(EDITS) + 1):
+        ask_everything(twin, session_of(*EDITS[:i], vectors=VECTORS))
+        assert count_hooks(twin.bridge) == before
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_no_hook_is_left_by_a_run_that_fails(twin: Twin, at: int) -> None:
+    before = count_hooks(twin.bridge)
+    layer = twin.bridge.blocks[at].mlp
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("out of something")
+
+    text = f"A prompt of its own {at}, so that nothing is resumed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer, "forward", fail)
+        with pytest.raises(RuntimeError, match="out of something"):
+            ask_everything(twin, session_of(*EDITS, vectors=VECTORS, prompt=text, source=text))
+    assert count_hooks(twin.bridge) == before
+    # And what comes after is right.
+    twin.check(session_of(*EDITS, vectors=VECTORS))
+
+
+def test_removing_edits_brings_the_first_run_back(twin: Twin) -> None:
+    first = twin.engine.open(session_of()).clean.logits().clone()
+    for i in range(1, len(EDITS) + 1):
+        changed = twin.engine.open(session_of(*EDITS[:i], vectors=VECTORS))
+        assert changed.edited is not None
+        assert not torch.equal(changed.edited.logits(), first)
+        assert torch.equal(changed.clean.logits(), first)
+    again = twin.engine.open(session_of())
+    assert again.edited is None
+    assert torch.equal(again.clean.logits(), first)
+    # Also when the trace it came from is long gone.
+    twin.engine.open(session_of(prompt=LONGER, source=SOURCE)).clean.logits()
+    ids = torch.tensor([[token.id for token in twin.tokens(session_of()).tokens]])
+    with torch.no_grad():
+        assert torch.equal(twin.bridge(ids)[0], first)
