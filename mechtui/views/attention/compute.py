@@ -1,0 +1,36 @@
+"""One head's table, from the pattern, the scores and the values of its layer."""
+
+from __future__ import annotations
+
+import torch
+
+from mechtui.views.attention import Attention, AttentionAnswer
+from mechtui.worker.engine import Answers, Need, Opened, Run, SessionError, each
+
+
+def needs(question: Attention, opened: Opened) -> list[Need]:
+    # A table is one layer's; running that block once more costs less than keeping all heads of it.
+    return []
+
+
+def answers(question: Attention, opened: Opened) -> Answers:
+    shape = opened.model.shape
+    if question.layer >= shape.n_layers or question.head >= shape.n_heads:
+        raise SessionError(
+            f"there is no L{question.layer}H{question.head}: this model has {shape.n_layers} layers (0 to "
+            f"{shape.n_layers - 1}) of {shape.n_heads} heads (0 to {shape.n_heads - 1})"
+        )
+
+    def answer(run: Run) -> AttentionAnswer:
+        attn = f"blocks.{question.layer}.attn"
+        hook = "hook_attn_scores" if question.what == "scores" else "hook_pattern"
+        table = run.activation(f"{attn}.{hook}")[question.head].float()
+        if question.what == "value":
+            group = question.head * shape.n_kv_heads // shape.n_heads
+            table = table * run.take(Need(f"{attn}.hook_v", "norm"))[None, :, group]
+            total = table.sum(-1, keepdim=True)
+            table = torch.where(total > 0, table / torch.where(total > 0, total, 1), table)
+        seen = torch.ones_like(table, dtype=torch.bool).tril()
+        return AttentionAnswer(question.what, torch.where(seen, table, torch.nan).cpu().numpy())
+
+    return each(opened, answer)

@@ -1,0 +1,42 @@
+"""Every edit on its own, as one batch of variants of the clean run."""
+
+from __future__ import annotations
+
+from mechtui.views.effects import Effects, EffectsAnswer
+from mechtui.worker.engine import Answers, Need, Opened
+from mechtui.worker.engine.vectors import vector_value
+
+
+def needs(question: Effects, opened: Opened) -> list[Need]:
+    return []
+
+
+def answers(question: Effects, opened: Opened) -> Answers:
+    position = len(opened.ids) - 1
+    answer, foil = opened.targets_at(position)
+    count = len(opened.session.edits)
+    if answer is None or foil is None:
+        yield EffectsAnswer(None, (None,) * count, (None,) * count), None, False
+        return
+    clean = opened.clean.logits([position])[0]
+    baseline = float(clean[answer] - clean[foil])
+    possible = [number for number in range(count) if opened.actions(number) is not None]
+    variants = [opened.actions(number) or () for number in possible]
+    effect: list[float | None] = [None] * count
+    results = opened.engine.variants(opened.clean.trace, variants, position, opened.cancelled)
+    for number, logits in zip(possible, results, strict=True):
+        effect[number] = float(logits[answer] - logits[foil]) - baseline
+    share = tuple(_share(opened, number) for number in range(count))
+    yield EffectsAnswer(baseline, tuple(effect), share), None, False
+
+
+def _share(opened: Opened, number: int) -> float | None:
+    """What an `add` adds, over the mean L2 norm of the clean activation that it adds it to."""
+    edit, actions = opened.session.edits[number], opened.actions(number)
+    if edit.op != "add" or not actions:
+        return None
+    action = actions[0]
+    assert action.vector is not None
+    norms = opened.clean.take(Need(action.hook, "norm"))[action.positions]
+    added = abs(action.factor) * float(vector_value(opened.engine, action.vector, opened.cancelled).norm())
+    return added / float(norms.mean())

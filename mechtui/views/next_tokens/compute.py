@@ -1,0 +1,54 @@
+"""The distribution over the next token, from a run's logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
+from mechtui.worker.engine import Answers, Need, Opened
+
+
+def needs(question: NextTokens, opened: Opened) -> list[Need]:
+    return []
+
+
+def answers(question: NextTokens, opened: Opened) -> Answers:
+    position = opened.position(question.position)
+    clean = opened.clean.logits([position])[0]
+    edited = opened.edited.logits([position])[0] if opened.edited is not None else None
+    top = min(question.top, clean.shape[-1])
+    best = [logits.topk(top).indices.tolist() if logits is not None else [] for logits in (clean, edited)]
+    targets = opened.targets_at(position)
+    pair = [
+        _answer(opened, position, logits, mine, others, targets) if logits is not None else None
+        for logits, mine, others in ((clean, best[0], best[1]), (edited, best[1], best[0]))
+    ]
+    yield pair[0], pair[1], False
+
+
+def _answer(
+    opened: Opened,
+    position: int,
+    logits: Tensor,
+    best: list[int],
+    others: list[int],
+    targets: tuple[int | None, int | None],
+) -> NextTokensAnswer:
+    log_probs = torch.log_softmax(logits, dim=-1)
+
+    def candidate(id: int) -> Candidate:
+        rank = int((logits > logits[id]).sum())
+        return Candidate(opened.model.token(id), float(logits[id]), float(log_probs[id].exp()), rank)
+
+    answer, foil = (candidate(id) if id is not None else None for id in targets)
+    return NextTokensAnswer(
+        position=position,
+        top=tuple(candidate(id) for id in best),
+        also=tuple(candidate(id) for id in others if id not in best),
+        answer=answer,
+        foil=foil,
+        auto=opened.auto,
+        logit_diff=answer.logit - foil.logit if answer and foil else None,
+        entropy=float(-(log_probs.exp() * log_probs.clamp_min(-1e9)).sum()),
+    )

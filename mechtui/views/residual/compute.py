@@ -1,0 +1,37 @@
+"""Norms of the residual stream and of what is written to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mechtui.views.residual import Residual, ResidualAnswer
+from mechtui.worker.engine import Answers, Need, Opened, Run, each
+
+
+def _writes(opened: Opened, what: str) -> list[Need]:
+    return [Need(f"blocks.{layer}.hook_{what}_out", "norm") for layer in range(opened.model.shape.n_layers)]
+
+
+def needs(question: Residual, opened: Opened) -> list[Need]:
+    return _writes(opened, "attn") + (_writes(opened, "mlp") if opened.model.shape.d_mlp else [])
+
+
+def answers(question: Residual, opened: Opened) -> Answers:
+    n_layers = opened.model.shape.n_layers
+    sites = (*(f"L{layer}.pre" for layer in range(n_layers)), f"L{n_layers - 1}.post")
+
+    def answer(run: Run) -> ResidualAnswer:
+        def norms(what: str) -> np.ndarray:
+            return _array(torch.stack([run.take(need).cpu() for need in _writes(opened, what)]))
+
+        attn = norms("attn")
+        mlp = norms("mlp") if opened.model.shape.d_mlp else np.full_like(attn, np.nan)
+        norm = _array(torch.stack([norm.cpu() for norm in run.residual_norms()]))
+        return ResidualAnswer(sites, norm, attn, mlp)
+
+    return each(opened, answer)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.float().numpy()

@@ -1,0 +1,68 @@
+"""What steering vectors are: their length, and the tokens that a step along them raises and lowers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mechtui.session.document import Token, Vector
+from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
+from mechtui.worker.engine import Answers, Need, Opened
+from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError
+from mechtui.worker.engine.vectors import vector_value
+from mechtui.worker.engine.weights import W_U, final_weight
+
+MOST_TOKENS = 8
+
+
+def needs(question: Vectors, opened: Opened) -> list[Need]:
+    return []
+
+
+def answers(question: Vectors, opened: Opened) -> Answers:
+    yield VectorsAnswer(tuple(_meaning(opened, vector) for vector in opened.session.vectors)), None, False
+
+
+@torch.inference_mode()
+def _meaning(opened: Opened, vector: Vector) -> VectorMeaning:
+    try:
+        value = vector_value(opened.engine, vector, opened.cancelled)
+    except EditError as error:
+        return VectorMeaning(vector.name, problem=str(error))
+    change = _logit_change(opened, value / value.norm())
+    most = min(MOST_TOKENS, change.shape[0])
+    return VectorMeaning(
+        vector.name,
+        float(value.norm()),
+        float(_read_from(opened, vector).mean()),
+        _tokens(opened, change, change.topk(most).indices),
+        _tokens(opened, change, (-change).topk(most).indices),
+    )
+
+
+def _logit_change(opened: Opened, unit: Tensor) -> Tensor:
+    """[d_vocab]: what the unembedding reads of a unit vector, with the final norm's centring and weight but
+    not its scale, which depends on the rest of the stream."""
+    bridge = opened.model.bridge
+    weight = final_weight(bridge)
+    if not getattr(bridge.cfg, "uses_rms_norm", False):
+        unit = unit - unit.mean()
+    if weight is not None:
+        unit = unit * weight.float()
+    return unit.to(W_U(bridge).dtype) @ W_U(bridge)
+
+
+def _read_from(opened: Opened, vector: Vector) -> Tensor:
+    """Norms [pos] of the clean residual stream where the vector was read."""
+    last = opened.model.shape.n_layers - 1
+    layer, part = vector.layer, vector.part
+    if vector.source == "neuron":
+        part = "post"
+    elif vector.source in ("token", "file"):
+        layer, part = last, "post"
+    hook = LAYER_HOOKS["post" if part in ("mid", "mlp", "attn") else part]
+    return opened.clean.take(Need(f"blocks.{layer}.{hook}", "norm"))
+
+
+def _tokens(opened: Opened, change: Tensor, ids: Tensor) -> tuple[tuple[Token, float], ...]:
+    return tuple((opened.model.token(int(id)), float(change[id])) for id in ids)

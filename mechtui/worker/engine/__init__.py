@@ -1,0 +1,16 @@
+"""Runs of a model, resumed instead of repeated; edits as hooks; answers to questions.
+
+engine.py   Engine: traces, resuming by layer and by position, batches of variants
+passes.py   the pieces of a forward pass that it is made of
+actions.py  edits resolved for a model and a prompt; resolve.py makes them, apply.py performs them
+opened.py   a session on a model: what the views ask
+"""
+
+from __future__ import annotations
+
+from mechtui.worker.engine.engine import Engine, Trace
+from mechtui.worker.engine.needs import Need
+from mechtui.worker.engine.opened import Answers, Opened, Run, SessionError, each
+from mechtui.worker.engine.passes import Cancelled
+
+__all__ = ["Answers", "Cancelled", "Engine", "Need", "Opened", "Run", "SessionError", "Trace", "each"]

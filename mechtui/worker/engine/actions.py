@@ -1,0 +1,107 @@
+"""Actions: edits with everything the model and the prompt decide already filled in.
+
+An action names one hook point and lists, position by position, what happens there. Two actions are equal when
+they do the same thing, so comparing them tells exactly which part of an earlier run can be kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mechtui.session.document import Op, Vector
+
+Ids = tuple[int, ...]
+
+# The position-wise parameter of an action: nothing, a source position, or the keys that a query loses.
+Parameter = int | tuple[int, ...] | None
+
+PATTERN_PARTS = ("hook_pattern", "hook_attn_scores")
+
+
+@dataclass(frozen=True)
+class Action:
+    """One edit at one hook point.
+
+    hook: TransformerLens's name. layer: the block it lies in, -1 for the embeddings. index: heads, key-value
+    groups or neurons it touches; None: the whole width. places: ((position, parameter), ...) in rising order.
+    width: numbers per position (of one head). source_ids: whose run `patch` and `resample` take from.
+    keys: for patch at pattern and scores, the source position of every position (-1: none).
+    """
+
+    op: Op
+    hook: str
+    layer: int
+    index: tuple[int, ...] | None
+    places: tuple[tuple[int, Parameter], ...]
+    factor: float = 1.0
+    sd: float = 0.0
+    seed: int = 0
+    raw: bool = False
+    vector: Vector | None = None
+    source_ids: Ids = ()
+    references: tuple[Ids, ...] = ()
+    keys: tuple[int, ...] = ()
+
+    @property
+    def is_pattern(self) -> bool:
+        """Acts on [head, query, key] rather than on [pos, ...]."""
+        return self.hook.endswith(PATTERN_PARTS)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what it does at a position depends on that position and earlier ones only."""
+        if self.op == "noise":
+            return False  # its standard deviation is taken over all positions
+        return self.op != "mean" or self.is_pattern or bool(self.references)
+
+    @property
+    def positions(self) -> list[int]:
+        return [position for position, _ in self.places]
+
+    def before(self, end: int) -> Action | None:
+        """What it does at positions 0..end-1; None when that is nothing."""
+        places = tuple(place for place in self.places if place[0] < end)
+        if not places:
+            return None
+        return Action(
+            self.op,
+            self.hook,
+            self.layer,
+            self.index,
+            places,
+            self.factor,
+            self.sd,
+            self.seed,
+            self.raw,
+            self.vector,
+            self.source_ids,
+            self.references,
+            self.keys[:end],
+        )
+
+
+Actions = tuple[Action, ...]
+
+
+def same_layers(one: Actions, two: Actions, n_layers: int) -> int:
+    """How many blocks (0..n_layers) see the same: the first layer at which the two differ, -1 when the
+    embeddings already do."""
+    for layer in range(-1, n_layers):
+        if [a for a in one if a.layer == layer] != [a for a in two if a.layer == layer]:
+            return layer
+    return n_layers
+
+
+def same_positions(one: Actions, two: Actions, limit: int) -> int:
+    """The largest p <= limit such that both do the same at positions before p; 0 where an action looks ahead."""
+    if not all(action.is_local for action in (*one, *two)):
+        return 0
+    low, high = 0, limit
+    while low < high:  # agreement up to p is agreement up to everything below p
+        middle = (low + high + 1) // 2
+        kept = [[a for action in actions if (a := action.before(middle))] for actions in (one, two)]
+        if kept[0] == kept[1]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

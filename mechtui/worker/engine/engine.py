@@ -1,0 +1,406 @@
+"""The engine: runs, kept as traces so that the next one runs only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mechtui.session.document import Bos, Session
+from mechtui.views import Question
+from mechtui.worker.engine.actions import Action, Actions, Ids, same_layers, same_positions
+from mechtui.worker.engine.apply import EVERY_ROW, Rows
+from mechtui.worker.engine.memory import budget
+from mechtui.worker.engine.needs import Need
+from mechtui.worker.engine.passes import Call, Cancelled, KeysValues, Passes, new_cache
+from mechtui.worker.engine.vectors import vector_value
+from mechtui.worker.model import Model
+
+if TYPE_CHECKING:
+    from mechtui.worker.engine.opened import Opened
+
+# Traces are compared one by one before a run; more of them than this are never worth the comparison.
+MOST_TRACES = 32
+# Tokens that one batch of variants holds on a CPU; larger batches leave the cache and gain nothing.
+BATCH_TOKENS = 1024
+# Positions unembedded at once: 64 rows of a 50,000-token vocabulary are 13 MB.
+SURPRISE_POSITIONS = 64
+
+
+def never() -> bool:
+    return False
+
+
+@dataclass(eq=False)
+class Trace:
+    """One run, as far as it is kept.
+
+    resid: n_layers + 1 tensors [1, pos, d_model]: entering each block, leaving the last (no edit of the block
+    that it enters has acted yet). kept: keys and values per layer, None where the model cannot be resumed by
+    position. taken: what views needed. surprise [n]: of the first n tokens, in nats. start: (first block that ran, first position that ran).
+    """
+
+    ids: Ids
+    actions: Actions
+    resid: list[Tensor]
+    kept: list[KeysValues] | None
+    taken: dict[Need, Tensor] = field(default_factory=dict)
+    surprise: Tensor | None = None
+    start: tuple[int, int] = (0, 0)
+
+    def tensors(self) -> list[Tensor]:
+        pairs = [t for pair in self.kept or () for t in pair]
+        return [*self.resid, *pairs, *self.taken.values()]
+
+
+class Engine:
+    """Runs one model. Not for several threads."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.n_layers = model.shape.n_layers
+        self.passes = Passes(model.bridge, model.device)
+        self.budget = budget(model.device)
+        self._traces: list[Trace] = []  # least recently used first
+        self._calls: dict[int, list[Call]] = {}
+        self.vectors: dict[object, Tensor] = {}
+        self.bos: Bos = "auto"
+
+    def open(
+        self, session: Session, cancelled: Callable[[], bool] = never, questions: Sequence[Question] = ()
+    ) -> Opened:
+        """A session on this model. What the questions need is kept as the runs pass it. Raises SessionError."""
+        from mechtui.worker.engine.opened import Opened
+
+        return Opened(self, session, cancelled, questions)
+
+    # Traces
+
+    @property
+    def trace_bytes(self) -> int:
+        """Bytes that the traces hold; tensors that several share count once."""
+        storages = {
+            tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+            for trace in self._traces
+            for tensor in trace.tensors()
+        }
+        return sum(storages.values())
+
+    def forget(self) -> None:
+        self._traces.clear()
+
+    def _keep(self, trace: Trace) -> None:
+        self._traces.append(trace)
+        while len(self._traces) > MOST_TRACES or (len(self._traces) > 2 and self.trace_bytes > self.budget):
+            del self._traces[0]
+
+    def _touch(self, trace: Trace) -> None:
+        self._traces.remove(trace)
+        self._traces.append(trace)
+
+    # Runs
+
+    @torch.inference_mode()
+    def run(
+        self,
+        ids: Ids,
+        actions: Actions = (),
+        needs: Sequence[Need] = (),
+        cancelled: Callable[[], bool] = never,
+        after: Trace | None = None,
+    ) -> Trace:
+        """The run of these tokens with these actions; at most what differs from an earlier one is computed.
+
+        after: a trace outside the store to resume from (a generation's last step); then the new one is not
+        stored either. Raises Cancelled.
+        """
+        for trace in self._traces:
+            if trace.ids == ids and trace.actions == actions:
+                self._touch(trace)
+                trace.start = (self.n_layers, len(ids))
+                self._take(trace, needs, cancelled)
+                return trace
+        parent, layer, position = self._nearest(ids, actions, (*self._traces, after) if after else self._traces)
+        givens = self._givens(actions, cancelled)
+        if parent is not None and layer > 0:
+            trace = self._resume_layer(parent, layer, actions, givens, needs, cancelled)
+        else:
+            trace = self._resume_position(parent, position, ids, actions, givens, needs, cancelled)
+        if after is None:
+            self._keep(trace)
+        self._take(trace, needs, cancelled)
+        return trace
+
+    def _nearest(self, ids: Ids, actions: Actions, traces: Sequence[Trace]) -> tuple[Trace | None, int, int]:
+        """The trace that leaves least to run, and the layer or the position to begin at."""
+        best: tuple[float, Trace | None, int, int] = (1.0, None, 0, 0)
+        for trace in traces:
+            if trace.ids == ids:
+                layer = same_layers(trace.actions, actions, self.n_layers)
+                # At least the last block runs: an action there is never free.
+                cost = 1 - max(0, layer) / self.n_layers
+                # When two leave as much to run, the later is the one just looked at.
+                if layer > 0 and cost <= best[0]:
+                    best = (cost, trace, layer, 0)
+            if trace.kept is not None:
+                # The last position always runs: its logits are what is looked at.
+                common = min(_common(trace.ids, ids), len(ids) - 1)
+                position = same_positions(trace.actions, actions, common) if common else 0
+                if position and 1 - position / len(ids) < best[0]:
+                    best = (1 - position / len(ids), trace, 0, position)
+        return best[1:]
+
+    def _resume_layer(
+        self,
+        parent: Trace,
+        layer: int,
+        actions: Actions,
+        givens: dict[Action, Tensor],
+        needs: Sequence[Need],
+        cancelled: Callable[[], bool],
+    ) -> Trace:
+        calls = self._calls_for(parent.ids)
+        cache = new_cache([None] * self.n_layers) if parent.kept is not None else None
+        stream, taken = self.passes.through(
+            parent.resid[layer],
+            calls,
+            range(layer, self.n_layers),
+            cache,
+            [(action, EVERY_ROW) for action in actions if action.layer >= layer],
+            givens,
+            [need for need in needs if need.layer >= layer],
+            0,
+            cancelled,
+        )
+        kept = None
+        if cache is not None and parent.kept is not None:
+            kept = parent.kept[:layer] + _keys_values(cache)[layer:]
+        earlier = {need: tensor for need, tensor in parent.taken.items() if need.layer < layer}
+        resid = parent.resid[:layer] + stream
+        return Trace(parent.ids, actions, resid, kept, earlier | taken, start=(layer, 0))
+
+    def _resume_position(
+        self,
+        parent: Trace | None,
+        position: int,
+        ids: Ids,
+        actions: Actions,
+        givens: dict[Action, Tensor],
+        needs: Sequence[Need],
+        cancelled: Callable[[], bool],
+    ) -> Trace:
+        before: list[KeysValues | None] = [None] * self.n_layers
+        if parent is not None and position:
+            assert parent.kept is not None
+            before = [(keys[..., :position, :], values[..., :position, :]) for keys, values in parent.kept]
+        cache = new_cache(before) if self.passes.caches else None
+        embedding = [need for need in needs if need.layer < 0]
+        first, calls, taken = self.passes.prelude(
+            ids[position:], [a for a in actions if a.layer < 0], givens, embedding, cache, position
+        )
+        if not position:
+            self._remember_calls(len(ids), calls)
+        stream, inside = self.passes.through(
+            first,
+            calls,
+            range(self.n_layers),
+            cache,
+            [(action, EVERY_ROW) for action in actions if action.layer >= 0],
+            givens,
+            [need for need in needs if need.layer >= 0],
+            position,
+            cancelled,
+        )
+        taken |= inside
+        kept = _keys_values(cache) if cache is not None else None
+        if parent is not None and position:
+            stream = [torch.cat([old[:, :position], new], dim=1) for old, new in zip(parent.resid, stream, strict=True)]
+            taken = _joined(parent.taken, taken, position, len(ids))
+        trace = Trace(ids, actions, stream, kept, taken, start=(0, position))
+        if parent is not None and position and parent.surprise is not None:
+            trace.surprise = parent.surprise[:position]
+        return trace
+
+    def _calls_for(self, ids: Ids) -> list[Call]:
+        """The blocks' arguments (masks, rotations) for a whole run of that length; tokens do not matter."""
+        if len(ids) not in self._calls:
+            cache = new_cache([None] * self.n_layers) if self.passes.caches else None
+            _, calls, _ = self.passes.prelude(ids, (), {}, (), cache, 0)
+            self._remember_calls(len(ids), calls)
+        return self._calls[len(ids)]
+
+    def _remember_calls(self, count: int, calls: list[Call]) -> None:
+        self._calls.pop(count, None)
+        self._calls[count] = calls
+        while len(self._calls) > 4:
+            del self._calls[next(iter(self._calls))]
+
+    # What is taken of a run
+
+    @torch.inference_mode()
+    def take(self, trace: Trace, need: Need, cancelled: Callable[[], bool] = never) -> Tensor:
+        """What a need asks of a run; its block runs once more when that was not kept."""
+        if need not in trace.taken:
+            self._take(trace, [need], cancelled)
+        return trace.taken[need]
+
+    def _take(self, trace: Trace, needs: Sequence[Need], cancelled: Callable[[], bool]) -> None:
+        missing = [need for need in needs if need not in trace.taken]
+        if not missing:
+            return
+        givens = self._givens(trace.actions, cancelled)
+        outside = [need for need in missing if need.layer < 0]
+        if outside:
+            cache = new_cache([None] * self.n_layers) if self.passes.caches else None
+            actions = [a for a in trace.actions if a.layer < 0]
+            trace.taken |= self.passes.prelude(trace.ids, actions, givens, outside, cache, 0)[2]
+        for layer in sorted({need.layer for need in missing if need.layer >= 0}):
+            _, taken = self.passes.through(
+                trace.resid[layer],
+                self._calls_for(trace.ids),
+                range(layer, layer + 1),
+                None,
+                [(action, EVERY_ROW) for action in trace.actions if action.layer == layer],
+                givens,
+                [need for need in missing if need.layer == layer],
+                0,
+                cancelled,
+            )
+            trace.taken |= taken
+
+    @torch.inference_mode()
+    def logits(self, trace: Trace, positions: slice | list[int] = slice(None)) -> Tensor:
+        """[pos, d_vocab] float32, of the positions asked for."""
+        return self.passes.logits(trace.resid[-1][:, positions])[0].float()
+
+    @torch.inference_mode()
+    def surprise(self, trace: Trace) -> Tensor:
+        """[pos] -ln p(token | those before it) in nats, NaN for the first."""
+        done = trace.surprise if trace.surprise is not None else torch.full((1,), torch.nan)
+        parts = [done]
+        for begin in range(len(done), len(trace.ids), SURPRISE_POSITIONS):
+            end = min(begin + SURPRISE_POSITIONS, len(trace.ids))
+            logits = self.logits(trace, slice(begin - 1, end - 1))
+            said = torch.tensor(trace.ids[begin:end], device=logits.device)[:, None]
+            parts.append((logits.logsumexp(-1) - logits.gather(-1, said)[:, 0]).cpu())
+        trace.surprise = torch.cat(parts)
+        return trace.surprise
+
+    # Many runs at once
+
+    @torch.inference_mode()
+    def variants(
+        self,
+        base: Trace,
+        variants: Sequence[Actions],
+        position: int,
+        cancelled: Callable[[], bool] = never,
+    ) -> list[Tensor]:
+        """Logits [d_vocab] at `position`, for the base's tokens with each variant's actions instead of the base's.
+
+        Variants that begin at the same layer run as one batch from there. On out of memory the batch halves.
+        """
+        by_layer: dict[int, list[int]] = {}
+        results: dict[int, Tensor] = {}
+        for number, actions in enumerate(variants):
+            by_layer.setdefault(same_layers(base.actions, actions, self.n_layers), []).append(number)
+        size = max(1, BATCH_TOKENS // len(base.ids))
+        for layer, numbers in sorted(by_layer.items()):
+            if layer == self.n_layers:
+                logits = self.logits(base, [position])[0]
+                results |= dict.fromkeys(numbers, logits)
+                continue
+            if layer <= 0 and any(a.layer < 0 for n in numbers for a in (*variants[n], *base.actions)):
+                for number in numbers:  # the embeddings differ: nothing is shared
+                    trace = self.run(base.ids, variants[number], (), cancelled)
+                    results[number] = self.logits(trace, [position])[0]
+                continue
+            at = 0
+            while at < len(numbers):
+                part = numbers[at : at + size]
+                try:
+                    logits = self._batch(base, layer, [variants[n] for n in part], position, cancelled)
+                except torch.OutOfMemoryError:
+                    if size == 1:
+                        raise
+                    size = max(1, size // 2)
+                    continue
+                results |= dict(zip(part, logits, strict=True))
+                at += len(part)
+        return [results[number] for number in range(len(variants))]
+
+    def _batch(
+        self, base: Trace, layer: int, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
+    ) -> Tensor:
+        rows: dict[Action, list[int]] = {}
+        for row, actions in enumerate(variants):
+            for action in actions:
+                rows.setdefault(action, []).append(row)
+        pairs: list[tuple[Action, Rows]] = [(action, which) for action, which in rows.items() if action.layer >= layer]
+        givens = self._givens(tuple(rows), cancelled)
+        residual = base.resid[layer].expand(len(variants), -1, -1)
+        stream, _ = self.passes.through(
+            residual, self._calls_for(base.ids), range(layer, self.n_layers), None, pairs, givens, (), 0, cancelled
+        )
+        return self.passes.logits(stream[-1][:, position : position + 1])[:, 0].float()
+
+    # What actions take from elsewhere
+
+    def _givens(self, actions: Actions, cancelled: Callable[[], bool]) -> dict[Action, Tensor]:
+        return {action: given for action in actions if (given := self._given(action, cancelled)) is not None}
+
+    def _given(self, action: Action, cancelled: Callable[[], bool]) -> Tensor | None:
+        """[place, head, width] for values from another run, [d_model] for vectors."""
+        if action.vector is not None:
+            return vector_value(self, action.vector, cancelled)
+        if action.op == "mean" and action.references and not action.is_pattern:
+            runs = [self.run(ids, (), [Need(action.hook)], cancelled) for ids in action.references]
+            every = torch.cat([_heads(self.take(run, Need(action.hook)), action) for run in runs])
+            return every.mean(0, keepdim=True).expand(len(action.places), -1, -1)
+        if not action.source_ids:
+            return None
+        need = Need(action.hook)
+        value = self.take(self.run(action.source_ids, (), [need], cancelled), need)
+        at = [int(q) for _, q in action.places]  # type: ignore[arg-type]
+        if not action.is_pattern:
+            return _heads(value, action)[at]
+        assert action.index is not None
+        keys = torch.tensor([max(0, key) for key in action.keys], device=value.device)
+        return value[list(action.index)][:, at][:, :, keys].transpose(0, 1)
+
+
+def _heads(value: Tensor, action: Action) -> Tensor:
+    """[pos, ...] -> [pos, head, width] of the action's heads, neurons (width 1) or whole width (one head)."""
+    if action.index is None:
+        return value[:, None]
+    if value.dim() == 2:
+        return value[:, list(action.index), None]
+    return value[:, list(action.index)]
+
+
+def _keys_values(cache: object) -> list[KeysValues]:
+    return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[attr-defined]
+
+
+def _common(one: Ids, two: Ids) -> int:
+    for at, (a, b) in enumerate(zip(one, two, strict=False)):
+        if a != b:
+            return at
+    return min(len(one), len(two))
+
+
+def _joined(before: dict[Need, Tensor], after: dict[Need, Tensor], offset: int, total: int) -> dict[Need, Tensor]:
+    joined = {}
+    for need in before.keys() | after.keys():
+        new = after.get(need)
+        if need.take == "at" and new is not None:
+            joined[need] = new
+        elif need in before and (new is not None or (need.take == "at" and need.position < offset)):
+            joined[need] = need.join(before[need], new, offset, total)
+    return joined
+
+
+__all__ = ["Cancelled", "Engine", "Trace"]

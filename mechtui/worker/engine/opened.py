@@ -1,0 +1,226 @@
+"""A session opened on a model: its tokens, its runs, what cannot be applied and why, its answers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+from torch import Tensor
+
+from mechtui.link.messages import EditProblem
+from mechtui.session.alignment import align
+from mechtui.session.document import Edit, Session, Token, surrogate
+from mechtui.session.lines import LineError
+from mechtui.views import Answer, Question
+from mechtui.worker.engine.actions import Actions, Ids
+from mechtui.worker.engine.engine import Engine, Trace
+from mechtui.worker.engine.needs import Need
+from mechtui.worker.engine.resolve import EditError, Prompt, Surroundings, resolve
+from mechtui.worker.engine.vectors import vector_value
+
+# (clean, edited or None without an edit that is on, whether more of the same question follows)
+Answers = Iterator[tuple[Answer | None, Answer | None, bool]]
+
+
+class SessionError(ValueError):
+    """Nothing of this session can be run: one sentence that says why and what to do."""
+
+
+class Run:
+    """One run, as the views' compute modules see it. Tensors have no batch axis."""
+
+    def __init__(self, engine: Engine, trace: Trace, cancelled: Callable[[], bool]) -> None:
+        self.engine = engine
+        self.trace = trace
+        self.cancelled = cancelled
+
+    @property
+    def ids(self) -> Ids:
+        return self.trace.ids
+
+    def take(self, need: Need) -> Tensor:
+        return self.engine.take(self.trace, need, self.cancelled)
+
+    def activation(self, hook: str) -> Tensor:
+        """All of one activation: [pos, ...], or [head, query, key] for patterns and scores."""
+        return self.take(Need(hook))
+
+    def logits(self, positions: slice | list[int] = slice(None)) -> Tensor:
+        """[pos, d_vocab] float32."""
+        return self.engine.logits(self.trace, positions)
+
+    def residual_norms(self) -> list[Tensor]:
+        """Per site (L0.pre ... L{n-1}.pre, L{n-1}.post) the L2 norms [pos]."""
+        edited = {action.hook for action in self.trace.actions}
+        norms = []
+        for layer, residual in enumerate(self.trace.resid):
+            hook = f"blocks.{layer}.hook_resid_pre"
+            norms.append(self.take(Need(hook, "norm")) if hook in edited else residual[0].float().norm(dim=-1))
+        return norms
+
+
+class Opened:
+    """A session on a model. Runs happen when something asks for them."""
+
+    def __init__(
+        self, engine: Engine, session: Session, cancelled: Callable[[], bool], questions: Sequence[Question]
+    ) -> None:
+        self.engine = engine
+        self.model = engine.model
+        self.session = session
+        self.cancelled = cancelled
+        self._problems: list[EditProblem] = []
+        engine.bos = session.bos
+        self.ids = self._encoded(session.prompt, "the prompt")
+        self.source_ids = self._optional(session.source, "source")
+        self.references = tuple(ids for text in session.references if (ids := self._optional(text, "references")))
+        self.alignment = self._aligned()
+        self.tokens: tuple[Token, ...] = tuple(self.model.token(id) for id in self.ids)
+        self.targets = self._targets()
+        self._resolved = [self._resolve(number, edit) for number, edit in enumerate(session.edits)]
+        self._needs = [need for question in questions for need in self._compute(question).needs(question, self)]
+
+    # The text
+
+    def _encoded(self, text: str, what: str) -> Ids:
+        at = surrogate(text)
+        if at is not None:
+            raise SessionError(f"{what} holds a lone surrogate (U+{ord(text[at]):04X}) at character {at}: remove it")
+        ids = tuple(self.model.encode(text, self.session.bos))
+        if not ids:
+            raise SessionError(f"{what} is empty: type some text, or prepend {self.model.ready.bos_token or 'a token'}")
+        most = self.model.shape.n_ctx
+        if len(ids) > most:
+            raise SessionError(
+                f"{what} has {len(ids):,} tokens and this model reads {most:,}: remove {len(ids) - most:,}"
+            )
+        return ids
+
+    def _optional(self, text: str, where: str) -> Ids:
+        if not text:
+            return ()
+        try:
+            return self._encoded(text, f"the {where}")
+        except SessionError as error:
+            self._problems.append(EditProblem(-1, where, str(error)))
+            return ()
+
+    def _aligned(self) -> tuple[int, ...]:
+        if not self.source_ids:
+            return ()
+        try:
+            return align(self.ids, self.source_ids, self.session.align)
+        except LineError as error:
+            self._problems.append(EditProblem(-1, "align", str(error)))
+            return align(self.ids, self.source_ids, "auto")
+
+    def _targets(self) -> tuple[int | None, int | None]:
+        found: list[int | None] = []
+        for where, text in (("answer", self.session.answer), ("foil", self.session.foil)):
+            id = None
+            if text:
+                try:
+                    id = self.model.single(text)
+                except ValueError as error:
+                    self._problems.append(EditProblem(-1, where, f"{where} {error}"))
+            found.append(id)
+        return found[0], found[1]
+
+    @property
+    def auto(self) -> bool:
+        """Whether the session names no target, so that the clean run's two best tokens stand in."""
+        return not self.session.answer and not self.session.foil
+
+    def targets_at(self, position: int) -> tuple[int | None, int | None]:
+        """Ids of answer and foil at a position."""
+        if not self.auto:
+            return self.targets
+        best = self.clean.logits([position])[0].topk(2).indices.tolist()
+        return best[0], best[1]
+
+    def position(self, position: int) -> int:
+        """A position from either end as an index from 0. Raises SessionError."""
+        index = position + len(self.ids) if position < 0 else position
+        if not 0 <= index < len(self.ids):
+            raise SessionError(f"there is no position {position}: the prompt has {len(self.ids)} tokens")
+        return index
+
+    # The edits
+
+    def _resolve(self, number: int, edit: Edit) -> Actions | None:
+        try:
+            actions = self.actions_of(edit, self.ids, True)
+            for action in actions:
+                if action.vector is not None:
+                    vector_value(self.engine, action.vector, self.cancelled)
+            return actions
+        except EditError as error:
+            self._problems.append(EditProblem(number, "edit", str(error)))
+            return None
+
+    def actions_of(self, edit: Edit, ids: Ids, everywhere: bool) -> Actions:
+        """An edit's actions on the prompt, or on a longer text that begins with it. Raises EditError."""
+        texts = tuple(self.model.token(id).text for id in ids)
+        prompt = Prompt(ids, texts, len(self.ids), everywhere)
+        around = Surroundings(self.session, self.model.shape, self.source_ids, self.alignment, self.references)
+        return resolve(edit, prompt, around)
+
+    def actions(self, number: int) -> Actions | None:
+        """The actions of session.edits[number], on or off; None when it cannot be applied."""
+        return self._resolved[number]
+
+    @property
+    def applied(self) -> list[Edit]:
+        """The edits that are on and can be applied."""
+        pairs = zip(self.session.edits, self._resolved, strict=True)
+        return [edit for edit, actions in pairs if edit.on and actions is not None]
+
+    @property
+    def problems(self) -> tuple[EditProblem, ...]:
+        return tuple(self._problems)
+
+    # The runs
+
+    @cached_property
+    def clean(self) -> Run:
+        return Run(self.engine, self.engine.run(self.ids, (), self._needs, self.cancelled), self.cancelled)
+
+    @cached_property
+    def edited(self) -> Run | None:
+        """None without an edit that is on."""
+        actions = tuple(
+            action
+            for edit, resolved in zip(self.session.edits, self._resolved, strict=True)
+            if edit.on
+            for action in resolved or ()
+        )
+        if not actions:
+            return None
+        _ = self.clean  # nearly every edited run resumes from it
+        return Run(self.engine, self.engine.run(self.ids, actions, self._needs, self.cancelled), self.cancelled)
+
+    @property
+    def ran(self) -> str:
+        """Which blocks and positions the last run computed, for the status line."""
+        run = self.edited or self.clean
+        layer, position = run.trace.start
+        count = self.engine.n_layers
+        if layer >= count:
+            return "nothing new"
+        blocks = f"blocks {layer}..{count - 1}"
+        return blocks + (f" at {position}..{len(self.ids) - 1}" if position else "")
+
+    def answer(self, question: Question) -> Answers:
+        """The answers to one question: one pair, or several where they stream. Raises SessionError, Cancelled."""
+        yield from self._compute(question).answers(question, self)
+
+    @staticmethod
+    def _compute(question: Question) -> object:
+        return importlib.import_module(f"mechtui.views.{question.__struct_config__.tag}.compute")
+
+
+def each(opened: Opened, answer: Callable[[Run], Answer]) -> Answers:
+    """The same computation on the clean and, with edits, on the edited run."""
+    clean = answer(opened.clean)
+    yield clean, answer(opened.edited) if opened.edited is not None else None, False

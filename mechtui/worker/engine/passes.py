@@ -1,0 +1,268 @@
+"""Forward passes in pieces: what comes before the blocks, the blocks from any layer on, what comes after.
+
+The model's own code runs, the bridge's hook points fire as usual; only which blocks run, from which residual
+and on which cached keys and values, is decided here. A whole run made of these pieces is bit-equal to the
+bridge's own forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, DynamicLayer
+
+from mechtui.worker.engine.actions import Action
+from mechtui.worker.engine.apply import EVERY_ROW, Givens, Rows, hook_function
+from mechtui.worker.engine.needs import Need
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+class Cancelled(Exception):  # noqa: N818 - nothing went wrong
+    """Something newer is wanted."""
+
+
+class _Reached(Exception):  # noqa: N818 - a jump, not an error
+    """The last block would run now."""
+
+
+class _KeepLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer. With nothing before them they stay the very tensors that came in, so that
+    a run that is recorded is bit-equal to one that is not."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> KeysValues:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+            return key_states, value_states
+        kept: KeysValues = super().update(key_states, value_states, *args, **kwargs)
+        return kept
+
+
+def new_cache(before: Sequence[KeysValues | None]) -> Cache:
+    """A cache for one pass, holding what lies before its positions ([1, kv_head, pos, d_head] per layer)."""
+    layers = []
+    for pair in before:
+        layer = _KeepLayer()
+        if pair is not None:
+            layer.lazy_initialization(*pair)
+            layer.keys, layer.values = pair
+        layers.append(layer)
+    return Cache(layers=layers)
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments that the model gives a block, besides the residual and the cache."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __call__(self, block: nn.Module, residual: Tensor, cache: Cache | None) -> Tensor:
+        def put(value: Any) -> Any:
+            if value is _RESIDUAL:
+                return residual
+            return cache if value is _CACHE else value
+
+        output = block(*(put(v) for v in self.args), **{name: put(v) for name, v in self.kwargs.items()})
+        result: Tensor = output[0] if isinstance(output, tuple) else output
+        return result
+
+
+_RESIDUAL, _CACHE = object(), object()
+
+
+def _recorded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Call]:
+    residual = args[0] if args else kwargs["hidden_states"]
+
+    def mark(value: Any) -> Any:
+        if value is residual:
+            return _RESIDUAL
+        return _CACHE if isinstance(value, Cache) else value
+
+    return residual, Call(tuple(mark(v) for v in args), {name: mark(v) for name, v in kwargs.items()})
+
+
+class Passes:
+    """The pieces of one model's forward pass."""
+
+    def __init__(self, bridge: Any, device: torch.device) -> None:
+        self.bridge = bridge
+        self.device = device
+        self.blocks: list[nn.Module] = list(bridge.blocks)
+        self.model = bridge.original_model
+        self._points: dict[str, Any] = {}
+        config = getattr(self.model, "config", None)
+        windows = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+        # A window forgets keys, so what it keeps of a longer run is not what a shorter one needs.
+        self.caches = isinstance(self.model, PreTrainedModel) and not windows
+
+    # Hooks
+
+    def point(self, name: str) -> Any:
+        """The bridge's hook point of that name. Raises KeyError."""
+        if name not in self._points:
+            found = self.bridge.get_hook_point(name)
+            if found is None:
+                raise KeyError(name)
+            self._points[name] = found
+        return self._points[name]
+
+    @contextmanager
+    def _hooked(self, name: str, function: Callable[[Tensor], Tensor | None], first: bool = False) -> Iterator[None]:
+        # torch's own hooks, not HookPoint.add_hook: a handle that is ours alone cannot be reset by others,
+        # nor can we leave one behind.
+        point = self.point(name)
+
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+            conversion = point.hook_conversion
+            changed = function(output if conversion is None else conversion.convert(output))
+            if changed is None or conversion is None:
+                return changed
+            reverted: Tensor = conversion.revert(changed)
+            return reverted
+
+        handle = point.register_forward_hook(hook, prepend=first)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def _watched(
+        self,
+        actions: Sequence[tuple[Action, Rows]],
+        givens: Givens,
+        needs: Sequence[Need],
+        offset: int,
+        taken: dict[Need, Tensor],
+    ) -> Iterator[None]:
+        """Within, the actions act and what is needed lands in `taken`."""
+        by_hook: dict[str, list[tuple[Action, Rows]]] = {}
+        for action, rows in actions:
+            by_hook.setdefault(action.hook, []).append((action, rows))
+        with ExitStack() as stack:
+            for hook, group in by_hook.items():
+                change = hook_function(group, givens, offset)
+                if hook.endswith("hook_resid_mid"):
+                    self._hook_mid(stack, hook, change)
+                else:
+                    stack.enter_context(self._hooked(hook, change))
+            for need in needs:
+                stack.enter_context(self._hooked(need.hook, _taker(need, offset, taken)))
+            yield
+
+    def _hook_mid(self, stack: ExitStack, hook: str, change: Callable[[Tensor], Tensor]) -> None:
+        # The bridge's hook_resid_mid is the input of the second norm only: the residual goes around it. What
+        # the change adds is added to that way too, where the block ends.
+        added: list[Tensor] = []
+
+        def change_and_note(residual: Tensor) -> Tensor:
+            changed = change(residual)
+            added[:] = [changed - residual]
+            return changed
+
+        stack.enter_context(self._hooked(hook, change_and_note))
+        leaving = hook.replace("hook_resid_mid", "hook_resid_post")
+        stack.enter_context(self._hooked(leaving, lambda residual: residual + added[0], first=True))
+
+    # Passes
+
+    def prelude(
+        self,
+        ids: Sequence[int],
+        actions: Sequence[Action],
+        givens: Givens,
+        needs: Sequence[Need],
+        past: Cache | None,
+        offset: int,
+    ) -> tuple[Tensor, list[Call], dict[Need, Tensor]]:
+        """Everything before block 0: the residual that enters it [1, pos, d_model] and the blocks' arguments.
+
+        ids: the new tokens; they follow the `offset` positions whose keys and values `past` holds.
+        """
+        calls: list[Call] = []
+        first: list[Tensor] = []
+        taken: dict[Need, Tensor] = {}
+        last = len(self.blocks) - 1
+
+        def skip(number: int) -> Callable[..., Tensor]:
+            def forward(*args: Any, **kwargs: Any) -> Tensor:
+                residual, call = _recorded(args, kwargs)
+                calls.append(call)
+                if number == 0:
+                    first.append(residual)
+                if number == last:
+                    raise _Reached
+                return residual
+
+            return forward
+
+        tokens = torch.tensor([list(ids)], device=self.device)
+        arguments = {"past_key_values": past, "use_cache": True} if self.caches else {}
+        pairs = [(action, EVERY_ROW) for action in actions]
+        with ExitStack() as stack:
+            stack.enter_context(self._watched(pairs, givens, needs, offset, taken))
+            for number, block in enumerate(self.blocks):
+                stack.enter_context(_forward_replaced(block, skip(number)))
+            try:
+                self.model(tokens, **arguments)
+            except _Reached:
+                pass
+        return first[0], calls, taken
+
+    def through(
+        self,
+        residual: Tensor,
+        calls: Sequence[Call],
+        layers: range,
+        cache: Cache | None,
+        actions: Sequence[tuple[Action, Rows]],
+        givens: Givens,
+        needs: Sequence[Need],
+        offset: int,
+        cancelled: Callable[[], bool],
+    ) -> tuple[list[Tensor], dict[Need, Tensor]]:
+        """Blocks `layers`, from the residual [batch, pos, d_model] that enters the first of them.
+
+        Returns the residual entering each of the layers and leaving the last, and what was needed.
+        Raises Cancelled between two blocks.
+        """
+        stream = [residual]
+        taken: dict[Need, Tensor] = {}
+        with self._watched(actions, givens, needs, offset, taken):
+            for layer in layers:
+                if cancelled():
+                    raise Cancelled
+                stream.append(calls[layer](self.blocks[layer], stream[-1], cache))
+        return stream, taken
+
+    def logits(self, residual: Tensor) -> Tensor:
+        """The final norm and the unembedding: [..., pos, d_model] -> [..., pos, d_vocab]."""
+        logits: Tensor = self.bridge.unembed(self.bridge.ln_final(residual))
+        cap = float(getattr(self.bridge.cfg, "output_logits_soft_cap", -1) or -1)
+        return torch.tanh(logits / cap) * cap if cap > 0 else logits
+
+
+def _taker(need: Need, offset: int, taken: dict[Need, Tensor]) -> Callable[[Tensor], None]:
+    def take(activation: Tensor) -> None:
+        part = need.reduce(activation[0], offset)
+        if part is not None:
+            taken[need] = part
+
+    return take
+
+
+@contextmanager
+def _forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    object.__setattr__(module, "forward", forward)
+    try:
+        yield
+    finally:
+        object.__delattr__(module, "forward")

@@ -1,0 +1,110 @@
+"""Steering vectors: from their line to numbers.
+
+diff: Turner et al. 2023 (activation addition), Rimsky et al. 2024 (contrastive activation addition).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mechtui.session.document import Vector
+from mechtui.session.lines import format_vector
+from mechtui.worker.engine.needs import Need
+from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError
+from mechtui.worker.engine.weights import unembedding_column, write_vector
+
+if TYPE_CHECKING:
+    from mechtui.worker.engine.engine import Engine
+
+
+class VectorError(EditError):
+    """A steering vector that cannot be made: one sentence that says why."""
+
+
+def vector_value(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) -> Tensor:
+    """[d_model] float32 on the model's device. Raises VectorError."""
+    key = (vector, engine.bos, _changed(vector))
+    if key not in engine.vectors:
+        value = _made(engine, vector, cancelled)
+        if value.shape != (engine.model.shape.d_model,):
+            shape = "x".join(str(n) for n in value.shape)
+            raise VectorError(f"{vector.name} has shape {shape}; this model wants {engine.model.shape.d_model} numbers")
+        length = float(value.norm())
+        if not length > 0:
+            raise VectorError(f"{format_vector(vector)} is zero everywhere, so it points nowhere")
+        engine.vectors[key] = value / length if vector.unit else value
+    return engine.vectors[key]
+
+
+def _changed(vector: Vector) -> int:
+    path = Path(vector.path).expanduser()
+    return path.stat().st_mtime_ns if vector.source == "file" and path.exists() else 0
+
+
+def _made(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) -> Tensor:
+    shape = engine.model.shape
+    if vector.layer >= shape.n_layers:
+        raise VectorError(f"{vector.name}: there is no layer {vector.layer}; this model has {shape.n_layers}")
+    match vector.source:
+        case "diff":
+            differences = [
+                _activation(engine, vector, one, cancelled) - _activation(engine, vector, two, cancelled)
+                for one, two in vector.pairs
+            ]
+            return torch.stack(differences).mean(0)
+        case "pca":
+            rows = torch.stack([_activation(engine, vector, text, cancelled) for text in vector.texts])
+            _, _, directions = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+            first = directions[0]
+            # A principal direction has no sign of its own: its largest component is made positive.
+            return first * torch.sign(first[first.abs().argmax()])
+        case "neuron":
+            if not shape.d_mlp:
+                raise VectorError(f"{vector.name}: this model has no MLP, so it has no neurons")
+            if vector.index >= shape.d_mlp:
+                raise VectorError(f"{vector.name}: there is no neuron {vector.index}; a layer has {shape.d_mlp}")
+            return write_vector(engine.model.bridge, vector.layer, vector.index)
+        case "token":
+            try:
+                token = engine.model.single(vector.texts[0])
+            except ValueError as error:
+                raise VectorError(f"{vector.name}: {error}") from error
+            return unembedding_column(engine.model.bridge, token)
+        case "file":
+            return _read(vector).to(engine.model.device)
+
+
+def _activation(engine: Engine, vector: Vector, text: str, cancelled: Callable[[], bool]) -> Tensor:
+    ids = tuple(engine.model.encode(text, engine.bos))
+    position = vector.position + len(ids) if vector.position < 0 else vector.position
+    if not 0 <= position < len(ids):
+        raise VectorError(f'{vector.name}: "{text}" has {len(ids)} tokens, so there is no position {vector.position}')
+    if len(ids) > engine.model.shape.n_ctx:
+        raise VectorError(f"{vector.name}: a text of {len(ids)} tokens is longer than the model's context")
+    if vector.part == "mlp" and not engine.model.shape.d_mlp:
+        raise VectorError(f"{vector.name}: this model has no MLP, so there is no L{vector.layer}.mlp")
+    if vector.part == "mid" and not engine.model.shape.has_mid:
+        raise VectorError(f"{vector.name}: this model has no mid residual; use L{vector.layer}.pre or .post")
+    need = Need(f"blocks.{vector.layer}.{LAYER_HOOKS[vector.part]}", "at", position)
+    return engine.take(engine.run(ids, (), [need], cancelled), need).float()
+
+
+def _read(vector: Vector) -> Tensor:
+    path = Path(vector.path).expanduser()
+    if not path.exists():
+        raise VectorError(f"{vector.name}: there is no file {vector.path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            if vector.key not in names:
+                raise VectorError(f"{vector.name}: {vector.path} holds {', '.join(names)}, but no {vector.key}")
+            value: Tensor = file.get_tensor(vector.key)
+            return value.float()
+    except SafetensorError as error:
+        raise VectorError(f"{vector.name}: {vector.path} is no safetensors file ({error})") from error

@@ -1,0 +1,42 @@
+"""Weights in the field's own orientation, whatever module holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+
+def W_out(bridge: Any, layer: int) -> Tensor:
+    """[d_mlp, d_model]: row n is what neuron n writes to the residual stream."""
+    weight: Tensor = bridge.blocks[layer].mlp.W_out
+    return weight if weight.shape == (bridge.cfg.d_mlp, bridge.cfg.d_model) else weight.T
+
+
+def write_vector(bridge: Any, layer: int, neuron: int) -> Tensor:
+    """[d_model], float32."""
+    return W_out(bridge, layer)[neuron].detach().float().clone()
+
+
+def W_U(bridge: Any) -> Tensor:
+    """[d_model, d_vocab]."""
+    weight: Tensor = bridge.unembed.W_U
+    return weight if weight.shape[0] == bridge.cfg.d_model else weight.T
+
+
+def unembedding_column(bridge: Any, token: int) -> Tensor:
+    """[d_model], float32: the direction whose dot product with the normed residual is the token's logit."""
+    return W_U(bridge)[:, token].detach().float().clone()
+
+
+def W_O(bridge: Any, layer: int) -> Tensor:
+    """[head, d_head, d_model]."""
+    weight: Tensor = bridge.blocks[layer].attn.W_O
+    return weight.detach()
+
+
+def final_weight(bridge: Any) -> Tensor | None:
+    """[d_model], the final norm's own weight, None where it has none (folded, or a model without norms)."""
+    norm = bridge.ln_final.original_component
+    weight: Tensor | None = getattr(norm, "weight", None)
+    return weight
