@@ -35,7 +35,10 @@ def answers(question: Heads, opened: Opened) -> Answers:
 def _summary(question: Heads, opened: Opened, layer: int, taken: Tensor) -> Tensor:
     """[head], from the pattern's row [head, key] or z [head, d_head]."""
     if question.summary == "entropy":
-        return torch.special.entr(taken.float().clamp_min(0)).sum(-1)
+        entropy: Tensor = torch.special.entr(taken.float().clamp_min(0)).sum(-1)
+        return entropy
     if question.summary == "first":
         return taken[:, 0]
-    return torch.einsum("hd,hdm->hm", taken, W_O(opened.model.bridge, layer).to(taken.device)).norm(dim=-1)
+    written = torch.einsum("hd,hdm->hm", taken, W_O(opened.model.bridge, layer).to(taken.device))
+    norms: Tensor = torch.linalg.vector_norm(written, dim=-1)
+    return norms

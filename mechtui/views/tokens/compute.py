@@ -14,9 +14,7 @@ def needs(question: Tokens, opened: Opened) -> list[Need]:
 
 def answers(question: Tokens, opened: Opened) -> Answers:
     """Of the clean run only: how the model reads the text, before anything is done to it."""
-    bos = int(
-        opened.ids[0] == opened.model.bos_id and len(opened.ids) > len(opened.model.encode(opened.session.prompt, "no"))
-    )
+    bos = len(opened.ids) - len(opened.model.encode(opened.session.prompt, "no"))
     yield (
         TokensAnswer(
             opened.tokens,

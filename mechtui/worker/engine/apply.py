@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.worker.engine.actions import Action
+from mechtui.worker.engine.actions import Action, Parameter
 
 # What an action takes from elsewhere: the value for its places, or a vector [d_model].
 Givens = Mapping[Action, Tensor]
@@ -77,7 +77,7 @@ def _value(
     action: Action,
     view: Tensor,
     positions: Tensor,
-    places: list[tuple[int, object]],
+    places: Sequence[tuple[int, Parameter]],
     taken: Tensor | None,
     offset: int,
 ) -> Tensor:
@@ -107,7 +107,7 @@ def _value(
             return old + action.factor * taken.to(old.dtype)
         case "project":
             assert taken is not None
-            unit = (taken / taken.norm()).to(old.dtype)
+            unit: Tensor = (taken / torch.linalg.vector_norm(taken)).to(old.dtype)
             return old - (old @ unit)[..., None] * unit
         case "cut":
             return _cut(old, places, action.raw)
@@ -137,10 +137,11 @@ def _noise(action: Action, view: Tensor, positions: Tensor) -> Tensor:
         noise = torch.where(seen, noise, 0)
     else:
         sd = view.flatten(1).std(dim=1, correction=0)
-    return action.sd * sd[:, None, None] * noise[positions]
+    scaled: Tensor = action.sd * sd[:, None, None] * noise[positions]
+    return scaled
 
 
-def _cut(old: Tensor, places: list[tuple[int, object]], raw: bool) -> Tensor:
+def _cut(old: Tensor, places: Sequence[tuple[int, Parameter]], raw: bool) -> Tensor:
     new = old.clone()
     for at, (_, keys) in enumerate(places):
         assert isinstance(keys, tuple)

@@ -40,7 +40,8 @@ class Trace:
 
     resid: n_layers + 1 tensors [1, pos, d_model]: entering each block, leaving the last (no edit of the block
     that it enters has acted yet). kept: keys and values per layer, None where the model cannot be resumed by
-    position. taken: what views needed. surprise [n]: of the first n tokens, in nats. start: (first block that ran, first position that ran).
+    position. taken: what views needed. surprise [n]: of the first n tokens, in nats.
+    start: (first block that ran, first position that ran).
     """
 
     ids: Ids

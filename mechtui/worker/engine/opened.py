@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -92,9 +93,8 @@ class Opened:
             raise SessionError(f"{what} is empty: type some text, or prepend {self.model.ready.bos_token or 'a token'}")
         most = self.model.shape.n_ctx
         if len(ids) > most:
-            raise SessionError(
-                f"{what} has {len(ids):,} tokens and this model reads {most:,}: remove {len(ids) - most:,}"
-            )
+            more = len(ids) - most
+            raise SessionError(f"{what} has {len(ids):,} tokens and this model reads {most:,}: remove {more:,} of them")
         return ids
 
     def _optional(self, text: str, where: str) -> Ids:
@@ -216,7 +216,7 @@ class Opened:
         yield from self._compute(question).answers(question, self)
 
     @staticmethod
-    def _compute(question: Question) -> object:
+    def _compute(question: Question) -> Any:
         return importlib.import_module(f"mechtui.views.{question.__struct_config__.tag}.compute")
 
 

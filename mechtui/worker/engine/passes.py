@@ -8,7 +8,7 @@ bridge's own forward.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,10 +211,8 @@ class Passes:
             stack.enter_context(self._watched(pairs, givens, needs, offset, taken))
             for number, block in enumerate(self.blocks):
                 stack.enter_context(_forward_replaced(block, skip(number)))
-            try:
+            with suppress(_Reached):
                 self.model(tokens, **arguments)
-            except _Reached:
-                pass
         return first[0], calls, taken
 
     def through(

@@ -63,7 +63,8 @@ def _made(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) -> Tens
             _, _, directions = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
             first = directions[0]
             # A principal direction has no sign of its own: its largest component is made positive.
-            return first * torch.sign(first[first.abs().argmax()])
+            signed: Tensor = first * torch.sign(first[first.abs().argmax()])
+            return signed
         case "neuron":
             if not shape.d_mlp:
                 raise VectorError(f"{vector.name}: this model has no MLP, so it has no neurons")
