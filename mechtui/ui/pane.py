@@ -1,22 +1,37 @@
 """What every pane is: it says which questions it wants answered, and paints what it is shown.
 
-A pane keeps no model state of its own. It gets a `Picture`, compares it with the one that it painted, and
-refreshes only the rows that differ. It changes the session only by posting messages that the app's actions
-turn into a new session.
+A pane keeps no model state of its own. It gets a `Picture`, turns it into a `Page` (rows, painted when they are
+looked at), compares that with what it painted before, and refreshes only the rows that differ. It changes
+nothing itself: it posts messages that the app's actions turn into a new focus or a new session.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
 
 import msgspec
+from msgspec.structs import replace
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
+from textual.strip import Strip
 
 from mechtui.link.messages import Answered, EditProblem, Ready
+from mechtui.paint.heat import Piece, merge
+from mechtui.paint.palette import Palette, of_terminal
+from mechtui.paint.tokens import visible
 from mechtui.session.document import Session
 from mechtui.views import Question
 from mechtui.views.tokens import TokensAnswer
+
+Line = list[Segment]
+Kind = TypeVar("Kind", bound=Question)
 
 
 class Focus(msgspec.Struct, frozen=True):
@@ -48,12 +63,97 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
         position = self.focus.position
         return max(0, min(position + count if position < 0 else position, count - 1))
 
+    def head(self) -> tuple[int, int]:
+        """The focused (layer, head), clamped to the model's."""
+        layer, head = max(self.focus.layer, 0), max(self.focus.head, 0)
+        if self.ready is None:
+            return layer, head
+        shape = self.ready.shape
+        return min(layer, shape.n_layers - 1), min(head, shape.n_heads - 1)
+
+    def token(self, position: int) -> str:
+        """The token there, with everything in it visible; empty where there is none."""
+        tokens = self.tokens.tokens if self.tokens else ()
+        return visible(tokens[position]) if 0 <= position < len(tokens) else ""
+
+    def answer(self, question: type[Question]) -> Answered | None:
+        """The answer to a question of this kind."""
+        return next((each for each in self.answered if isinstance(each.question, question)), None)
+
+
+def _no_lines(left: int) -> list[Line]:
+    return []
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a pane shows at one size: `head` above and `foot` below stay, the rows between them scroll.
+
+    row(index, left), head(left): one painted line, scrolled `left` cells to the right. wide: cells of the
+    longest line, 0 when nothing is cut off. cursor, cursor_x: the row, and first and last cell of the column,
+    that must be in sight; `stick` cells at the left never scroll. title follows the pane's name, legend goes
+    to the lower border.
+    """
+
+    rows: int
+    row: Callable[[int, int], Line]
+    head: Callable[[int], list[Line]] = _no_lines
+    head_rows: int = 0
+    foot: list[Line] = field(default_factory=list)
+    wide: int = 0
+    cursor: int | None = None
+    cursor_x: tuple[int, int] | None = None
+    stick: int = 0
+    title: str = ""
+    legend: tuple[Piece, ...] = ()
+
+
+def lines_page(lines: list[Line], **rest: object) -> Page:
+    """A page of lines that are few enough to be painted at once."""
+    return replace_page(Page(len(lines), lambda index, left: lines[index]), **rest)
+
+
+def replace_page(page: Page, **changes: object) -> Page:
+    from dataclasses import replace as replaced
+
+    return replaced(page, **changes)  # type: ignore[arg-type]
+
+
+def line(*pieces: Piece | str) -> Line:
+    """Pieces (text, or text and style) to one painted line."""
+    return merge((piece, Style.null()) if isinstance(piece, str) else piece for piece in pieces)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Words on lines of at most `width` cells; a longer word is cut into pieces."""
+    from textwrap import wrap as wrapped
+
+    return wrapped(text, max(width, 1)) or [""]
+
 
 class Pane(ScrollView, can_focus=True):
-    """Base of all panes. `NAME` is its title, `HELP` one sentence on what it shows and in which unit."""
+    """Base of all panes. `NAME` is its title, `HELP` one sentence on what it shows and in which unit.
+
+    A pane implements `draw`; the app's actions call move, home, end, page, cycle, swap_run, value, row
+    and search.
+    """
 
     NAME: ClassVar[str] = ""
+    NUMBER: ClassVar[int] = 0
     HELP: ClassVar[str] = ""
+    WAITING: ClassVar[str] = "waiting for the model"
+
+    DEFAULT_CSS = """
+    Pane {
+        border: round $foreground 30%;
+        border-title-align: left;
+        border-subtitle-align: right;
+        scrollbar-size-vertical: 1;
+        scrollbar-size-horizontal: 0;
+        min-height: 1;
+    }
+    Pane:focus { border: round $accent; }
+    """
 
     class Look(Message):
         """The user moved the shared focus."""
@@ -62,13 +162,219 @@ class Pane(ScrollView, can_focus=True):
             super().__init__()
             self.focus = focus
 
+    class Asks(Message):
+        """The pane's questions are other ones now (another summary, mode or run)."""
+
+        def __init__(self, pane: Pane) -> None:
+            super().__init__()
+            self.pane = pane
+
     picture: Picture | None = None
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.palette: Palette = of_terminal()
+        self._page: Page | None = None
+        self._anchor: tuple[object, ...] = ()
+        self._strips: dict[int, Strip] = {}
+        self._place: tuple[int, int, int, int] = (0, 0, 0, 0)
+        self._labels: tuple[object, ...] = ()
+
+    # What a pane says of itself
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         """What this pane wants answered while it is on the screen."""
         return ()
 
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        """The picture at this size."""
+        raise NotImplementedError
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        """What a click on row `index` (-1: the head) at cell `x` looks at; None: nothing."""
+        return None
+
+    # What the app's actions call
+
     def show(self, picture: Picture) -> None:
         """Take a new picture and repaint what changed."""
         self.picture = picture
-        self.refresh()
+        self.renew()
+
+    def move(self, dx: int, dy: int) -> None:
+        """Move this pane's cursor: dx to the right, dy down."""
+
+    def home(self) -> None:
+        """To the first."""
+        self.move(0, -(10**6))
+
+    def end(self) -> None:
+        """To the last."""
+        self.move(0, 10**6)
+
+    def page(self, pages: int) -> None:
+        """Move by whole pages (-1 up, 1 down)."""
+        page = self._page
+        fixed = page.head_rows + len(page.foot) if page else 0
+        self.move(0, pages * max(self._room().height - fixed - 1, 1))
+
+    def cycle(self) -> None:
+        """Show the next of this pane's summaries or modes."""
+
+    def swap_run(self) -> None:
+        """Show the clean run instead of the edited one, or back."""
+
+    def value(self) -> str:
+        """The value under the cursor, for the clipboard."""
+        return ""
+
+    def row(self) -> str:
+        """The row under the cursor, for the clipboard."""
+        page = self._page
+        if page is None or page.cursor is None or not 0 <= page.cursor < page.rows:
+            return ""
+        return "".join(segment.text for segment in page.row(page.cursor, 0)).strip()
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        """Look at the next token that contains `text` (without regard to case); False when none does."""
+        picture = self.picture
+        if picture is None or picture.tokens is None or not text:
+            return False
+        tokens, here = picture.tokens.tokens, picture.position()
+        step = 1 if forward else -1
+        for distance in range(1, len(tokens) + 1):
+            at = (here + step * distance) % len(tokens)
+            if text.lower() in tokens[at].text.lower() or text.lower() in visible(tokens[at]).lower():
+                self.look(position=at)
+                return True
+        return False
+
+    def look(self, **changes: int) -> None:
+        """Ask for a new focus."""
+        if self.picture is not None:
+            focus = replace(self.picture.focus, **changes)
+            if focus != self.picture.focus:
+                self.post_message(self.Look(focus))
+
+    # Painting
+
+    def blank(self, sentence: str, width: int, title: str = "") -> Page:
+        """A page that says why there is nothing."""
+        return lines_page([line((text, self.palette.dim)) for text in wrap(sentence, width)], title=title)
+
+    def _room(self) -> Size:
+        return self.scrollable_content_region.size
+
+    def renew(self) -> None:
+        """Make the page anew, keep the cursor in sight, refresh the rows that changed."""
+        room = self._room()
+        if room.width <= 0 or room.height <= 0:
+            return
+        if self.picture is None:
+            page = self.blank(self.WAITING, room.width)
+        else:
+            page = self.draw(self.picture, room.width, room.height)
+        self._page = page
+        self._label(page)
+        size = Size(page.wide or room.width, page.rows + page.head_rows + len(page.foot))
+        if size != self.virtual_size:
+            self.virtual_size = size
+        self._follow(page, room)
+        place = self._now()
+        if place != self._place:
+            self._place = place
+            self._strips.clear()
+            self.refresh()
+            return
+        for y, painted in list(self._strips.items()):
+            strip = self._strip(y)
+            if strip != painted:
+                self._strips[y] = strip
+                self.refresh(Region(0, y, room.width, 1))
+
+    def _now(self) -> tuple[int, int, int, int]:
+        room, offset = self._room(), self.scroll_offset
+        return room.width, room.height, offset.x, offset.y
+
+    def _label(self, page: Page) -> None:
+        stale = self.picture is not None and self.picture.stale
+        labels = (page.title, page.legend, stale)
+        if labels == self._labels:
+            return
+        self._labels = labels
+        title = Text(f"{self.NUMBER} {self.NAME}" if self.NUMBER else self.NAME)
+        if page.title:
+            title.append(f" {page.title}")
+        if stale:
+            title.append(" ○ older")
+            title.stylize("dim")
+        self.border_title = title
+        legend = Text()
+        for text, style in page.legend:
+            legend.append(text, style)
+        self.border_subtitle = legend if page.legend else ""
+
+    def _follow(self, page: Page, room: Size) -> None:
+        anchor = (page.cursor, page.cursor_x, room)
+        if anchor == self._anchor:
+            return
+        self._anchor = anchor
+        x, y = self.scroll_offset
+        if page.cursor is not None:
+            seen = max(room.height - page.head_rows - len(page.foot), 1)
+            y = max(min(y, page.cursor), page.cursor - seen + 1)
+        if page.cursor_x is not None:
+            first, last = page.cursor_x
+            x = max(min(x, first - page.stick), last - room.width + 1, 0)
+        if (x, y) != tuple(self.scroll_offset):
+            self.scroll_to(x, y, animate=False, force=True)
+
+    def _strip(self, y: int) -> Strip:
+        page = self._page
+        room, offset = self._room(), self.scroll_offset
+        if page is None:
+            return Strip.blank(room.width)
+        segments: Line
+        if y < page.head_rows:
+            segments = page.head(offset.x)[y]
+        elif y >= room.height - len(page.foot):
+            segments = page.foot[y - room.height + len(page.foot)]
+        else:
+            index = y - page.head_rows + offset.y
+            segments = page.row(index, offset.x) if index < page.rows else []
+        return Strip(segments).adjust_cell_length(room.width).simplify()
+
+    def render_line(self, y: int) -> Strip:
+        place = self._now()
+        if place != self._place:
+            self._place = place
+            self._strips.clear()
+        strip = self._strips.get(y)
+        if strip is None:
+            strip = self._strips[y] = self._strip(y)
+        return strip.apply_style(self.rich_style)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.renew()
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None or self.picture is None or self._page is None:
+            return
+        page, scrolled = self._page, self.scroll_offset
+        index = -1
+        if offset.y >= page.head_rows:
+            if offset.y >= self._room().height - len(page.foot):
+                return
+            index = offset.y - page.head_rows + scrolled.y
+            if index >= page.rows:
+                return
+        focus = self.hit(self.picture, index, offset.x, scrolled.x)
+        if focus is not None and focus != self.picture.focus:
+            self.post_message(self.Look(focus))
+
+
+def window(fixed: Iterable[Piece], pieces: Iterable[Piece], left: int) -> Line:
+    """A line whose `pieces` are scrolled `left` cells under the `fixed` ones."""
+    scrolled = list(Strip(merge(pieces)).crop(left)) if left else merge(pieces)
+    return merge(fixed) + scrolled

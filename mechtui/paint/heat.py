@@ -1,0 +1,86 @@
+"""Rows of a matrix as coloured cells; neighbours that look alike become one segment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+
+from mechtui.paint.numbers import fit
+from mechtui.paint.palette import HALF, LEVELS, Palette, diverging_level, level
+
+Piece = tuple[str, Style]
+
+
+def merge(pieces: Iterable[Piece]) -> list[Segment]:
+    """Pieces of text to segments, neighbours of one style joined, empty ones left out."""
+    found: list[Segment] = []
+    text, look = "", Style.null()
+    for part, style in pieces:
+        if not part:
+            continue
+        if style is look or style == look:
+            text += part
+            continue
+        if text:
+            found.append(Segment(text, look))
+        text, look = part, style
+    if text:
+        found.append(Segment(text, look))
+    return found
+
+
+def cell(
+    value: float, low: float, high: float, wide: int, palette: Palette, *, signs: bool = False, digits: int = 3
+) -> Piece:
+    """One value in `wide` cells: the number where `digits` cells are free for it, colour always.
+
+    With `signs` the scale is -high..high and blue or orange; without, low..high and dark to light. A blank
+    without colour is NaN: nothing was computed there.
+    """
+    if math.isnan(value):
+        return " " * wide, Style.null()
+    room = wide - 1 if wide > 1 else wide
+    text = fit(value, room, sign=signs).rjust(wide) if room >= digits else ""
+    if signs:
+        step = diverging_level(value, high) or 0
+        if not text.strip():
+            # Blue and orange are equally light: the sign must not be told by hue alone.
+            mark = "+" if step > 0 else "-" if step < 0 else " "
+            text = mark.rjust(wide)
+            if palette.shaded and step and wide > 1:
+                text = mark + palette.shade(abs(step), HALF + 1) * (wide - 1)
+        return text, palette.diverging(step)
+    step = level(value, low, high) or 0
+    if not text.strip():
+        text = (palette.shade(step, LEVELS) if palette.shaded else " ") * wide
+    return text, Style.null() if palette.shaded and not text.strip() else palette.sequential(step)
+
+
+def row(
+    values: Sequence[float],
+    low: float,
+    high: float,
+    wide: int,
+    palette: Palette,
+    *,
+    signs: bool = False,
+    digits: int = 3,
+) -> list[Segment]:
+    """A matrix row, each value in `wide` cells."""
+    return merge(cell(float(value), low, high, wide, palette, signs=signs, digits=digits) for value in values)
+
+
+def legend(low: str, high: str, palette: Palette, *, signs: bool = False, unit: str = "") -> list[Piece]:
+    """The scale in one line: `0 ░▒▓█ 3.1 nats`, or `-2 ▓░ ░▓ +2`."""
+    steps: list[Piece] = []
+    if signs:
+        for step in (-HALF, -HALF // 2, 0, HALF // 2, HALF):
+            mark = "-" if step < 0 else "+" if step > 0 else " "
+            steps.append((mark, palette.diverging(step)))
+    else:
+        for step in range(0, LEVELS, 3):
+            steps.append((palette.shade(step) if palette.shaded else " ", palette.sequential(step)))
+    return [(f"{low} ", Style.null()), *steps, (f" {high}" + (f" {unit}" if unit else ""), Style.null())]

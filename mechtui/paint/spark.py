@@ -1,0 +1,64 @@
+"""Sparklines: a row of numbers as a row of blocks, with gaps where a number is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def block(value: float, low: float, high: float) -> str:
+    """One value on the scale low..high; a space for NaN."""
+    if math.isnan(value):
+        return " "
+    if high <= low or math.isinf(high - low):
+        return BLOCKS[0]
+    place = (min(max(value, low), high) - low) / (high - low)
+    return BLOCKS[min(int(place * len(BLOCKS)), len(BLOCKS) - 1)]
+
+
+def squeeze(values: Sequence[float], width: int) -> list[float]:
+    """At most `width` values: each the largest of those that share its cell, so that no peak is lost."""
+    count = len(values)
+    if count <= width or width <= 0:
+        return list(values)[: max(width, 0)]
+    found = []
+    for cell in range(width):
+        some = [v for v in values[cell * count // width : (cell + 1) * count // width] if not math.isnan(v)]
+        found.append(max(some, default=math.nan))
+    return found
+
+
+def cell_of(index: int, count: int, width: int) -> int:
+    """In which cell `squeeze` puts the value at `index`."""
+    if count <= width:
+        return index
+    return next(cell for cell in range(width) if index < (cell + 1) * count // width)
+
+
+def scale(*rows: Sequence[float], log: bool = False) -> tuple[float, float]:
+    """Lowest and highest of all rows (of their logarithms with `log`); (0, 0) when there is nothing."""
+    values = [v for row in rows for v in (logs(row) if log else row) if math.isfinite(v)]
+    return (min(values), max(values)) if values else (0.0, 0.0)
+
+
+def logs(values: Sequence[float]) -> list[float]:
+    """log10; NaN for what has none."""
+    return [math.log10(v) if v > 0 and math.isfinite(v) else math.nan for v in values]
+
+
+def sparkline(values: Sequence[float], width: int, low: float, high: float) -> str:
+    """`width` cells at most, on the scale low..high."""
+    return "".join(block(value, low, high) for value in squeeze(values, width))
+
+
+def with_cursor(text: str, cursor: int | None, style: Style, selected: Style) -> list[Segment]:
+    """The sparkline with one of its cells marked."""
+    if cursor is None or not 0 <= cursor < len(text):
+        return [Segment(text, style)]
+    parts = [(text[:cursor], style), (text[cursor], selected), (text[cursor + 1 :], style)]
+    return [Segment(part, look) for part, look in parts if part]

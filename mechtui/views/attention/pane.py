@@ -1,0 +1,218 @@
+"""One head's attention: a table of queries (rows) by keys (columns), both named by their tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec.structs import replace
+
+from mechtui.paint import marks
+from mechtui.paint.heat import Piece, cell, legend
+from mechtui.paint.numbers import fit
+from mechtui.paint.tokens import cut, pad
+from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, window
+from mechtui.views import Question
+from mechtui.views.attention import Attention, AttentionAnswer, What
+
+# What the table shows, and whether it is edited minus clean.
+MODES: tuple[tuple[What, bool], ...] = (("pattern", False), ("scores", False), ("value", False), ("pattern", True))
+WIDTHS = (1, 2, 3, 4, 6)
+WIDEST = 6
+
+
+def column_width(room: int, count: int) -> int:
+    """Cells per key: as wide as lets all keys be seen at once; with more keys than cells, 2 and scrolling."""
+    for wide in range(WIDEST, 0, -1):
+        if count * wide <= room:
+            return wide
+    return 2
+
+
+class AttentionPane(Pane):
+    NAME = "Attention"
+    NUMBER = 3
+    HELP = (
+        "How much each token (row, the query) attends to those before it (column, the key): pattern (rows add up "
+        "to 1), scores before the softmax, the pattern weighted by the length of the value vectors, or the "
+        "pattern edited minus clean. Blank: the query does not see that key."
+    )
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.mode = 0
+        self.clean = False
+        self.chosen: int | None = None
+        self._columns = (0, 1)
+        self._found: tuple[tuple[object, ...], tuple[np.ndarray, float, float]] | None = None
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        layer, head = picture.head()
+        return (Attention(layer, head, MODES[self.mode][0]),)
+
+    def _table(self, picture: Picture) -> tuple[np.ndarray, float, float, str] | str:
+        """Table, the ends of its colour scale, and what it is; or why there is none."""
+        answered = picture.answer(Attention)
+        if answered is None or not isinstance(answered.clean, AttentionAnswer):
+            return self.WAITING
+        clean = answered.clean
+        edited = answered.edited if isinstance(answered.edited, AttentionAnswer) else None
+        if MODES[self.mode][1]:
+            if edited is None:
+                return "no edit is on: there is no difference to show"
+            title = f"{clean.what} edited-clean"
+        elif edited is not None:
+            title = clean.what + (" clean" if self.clean else " edited")
+        else:
+            title = clean.what
+        # The ends of the scale need the whole table: once per answer, not once per key press.
+        key = (id(answered), self.mode, self.clean)
+        if self._found is None or self._found[0] != key:
+            self._found = key, self._scaled(clean, edited)
+        return *self._found[1], title
+
+    def _scaled(self, clean: AttentionAnswer, edited: AttentionAnswer | None) -> tuple[np.ndarray, float, float]:
+        if MODES[self.mode][1] and edited is not None:
+            table = edited.table - clean.table
+            most = float(np.abs(table[np.isfinite(table)]).max(initial=0.0))
+            return table, -most, most
+        table = edited.table if edited is not None and not self.clean else clean.table
+        if clean.what != "scores":
+            return table, 0.0, 1.0
+        finite = [each.table[np.isfinite(each.table)] for each in (clean, edited) if each is not None]
+        every = np.concatenate(finite)
+        return table, float(every.min(initial=0.0)), float(every.max(initial=0.0))
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        found = self._table(picture)
+        answered = picture.answer(Attention)
+        if isinstance(found, str) or answered is None:
+            layer, head = picture.head()
+            return self.blank(str(found), width, f"L{layer}H{head} {MODES[self.mode][0]}")
+        table, low, high, title = found
+        asked = answered.question
+        queries, keys = table.shape
+        if not queries or not keys or not isinstance(asked, Attention):
+            return self.blank("no tokens: type a prompt", width)
+        signs = MODES[self.mode][1]
+        label = self._label_width(picture, width, max(queries, keys))
+        wide = self.chosen or column_width(width - label, keys)
+        self._columns = (label, wide)
+        here, key = min(picture.position(), queries - 1), max(0, min(picture.focus.key, keys - 1))
+        edited = marks.edited_positions(picture.session, picture.tokens.tokens if picture.tokens else ())
+        palette = self.palette
+
+        def top(left: int) -> list[Line]:
+            return [window([(" " * label, palette.dim)], self._names(picture, keys, key, wide), left)]
+
+        def row(index: int, left: int) -> Line:
+            look = palette.selected if index == here else palette.mark if index in edited else palette.dim
+            name = pad(f"{index} {picture.token(index)}", label - 1)
+            # Only the cells in sight: a row of a long prompt has a thousand.
+            first = left // wide
+            last = min(keys, (left + width - label) // wide + 2)
+            pieces: list[Piece] = []
+            for column in range(first, last):
+                text, style = cell(float(table[index, column]), low, high, wide, palette, signs=signs, digits=2)
+                if index == here and column == key:
+                    text, style = "▸" + text[1:], style + palette.selected
+                elif index == here and wide > 1 and text.strip():
+                    style = style + palette.bold
+                pieces.append((text, style))
+            return window([(name, look), (" ", palette.dim)], pieces, left - first * wide)
+
+        value = float(table[here, key])
+        shown = fit(value, 8, sign=signs).strip() or "not seen"
+        scale = legend(fit(low, 6).strip(), fit(high, 6).strip(), palette, signs=signs)
+        legend_text = f"{here} {cut(picture.token(here), 12)} > {key} {cut(picture.token(key), 12)} {shown} "
+        changed = marks.heads(picture.session, picture.ready.shape) if picture.ready else frozenset()
+        mark = "*" if (asked.layer, asked.head) in changed else ""
+        return Page(
+            queries,
+            row,
+            head=top,
+            head_rows=1 if height > 1 else 0,
+            wide=label + wide * keys,
+            cursor=here,
+            cursor_x=(label + wide * key, label + wide * (key + 1) - 1),
+            stick=label,
+            title=f"L{asked.layer}H{asked.head}{mark} {title}",
+            legend=((legend_text, palette.bold), *scale),
+        )
+
+    def _label_width(self, picture: Picture, width: int, count: int) -> int:
+        from mechtui.paint.tokens import width as cells
+
+        longest = max((cells(picture.token(i)) for i in range(count)), default=0)
+        return max(4, min(longest + len(str(count)) + 3, 18, width // 3))
+
+    def _names(self, picture: Picture, keys: int, key: int, wide: int) -> list[Piece]:
+        palette = self.palette
+        if wide >= 3:
+            names = [picture.token(i) for i in range(keys)]
+            return [
+                (" " + pad(name, wide - 1, right=True), palette.selected if i == key else palette.dim)
+                for i, name in enumerate(names)
+            ]
+        # Too narrow for tokens: positions, as many as fit beside one another.
+        every = next((k for k in (1, 2, 5, 10, 20) if k * wide > len(str(keys))), 50)
+        text = ""
+        for i in range(keys):
+            if i % every == 0:
+                text = text[: i * wide].ljust(i * wide) + str(i)
+        text = text[: keys * wide].ljust(keys * wide)
+        start = key * wide
+        return [
+            (text[:start], palette.dim),
+            (text[start : start + wide], palette.selected),
+            (text[start + wide :], palette.dim),
+        ]
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        label, wide = self._columns
+        focus = picture.focus if index < 0 else replace(picture.focus, position=index)
+        if x >= label:
+            count = len(picture.tokens.tokens) if picture.tokens else 0
+            focus = replace(focus, key=max(0, min((x - label + left) // wide, count - 1)))
+        return focus
+
+    def move(self, dx: int, dy: int) -> None:
+        if self.picture is None or self.picture.tokens is None:
+            return
+        last = max(len(self.picture.tokens.tokens) - 1, 0)
+        changes = {}
+        if dy:
+            changes["position"] = max(0, min(self.picture.position() + dy, last))
+        if dx:
+            changes["key"] = max(0, min(self.picture.focus.key + dx, last))
+        self.look(**changes)
+
+    def end(self) -> None:
+        self.look(position=-1)
+
+    def cycle(self) -> None:
+        """pattern, scores, value-weighted pattern, pattern edited minus clean."""
+        self.mode = (self.mode + 1) % len(MODES)
+        self.renew()
+        self.post_message(self.Asks(self))
+
+    def swap_run(self) -> None:
+        self.clean = not self.clean
+        self.renew()
+
+    def zoom(self, steps: int) -> None:
+        """Wider columns (1) or narrower ones (-1)."""
+        wide = self._columns[1]
+        nearest = min(range(len(WIDTHS)), key=lambda i: abs(WIDTHS[i] - wide))
+        self.chosen = WIDTHS[max(0, min(nearest + steps, len(WIDTHS) - 1))]
+        self.renew()
+
+    def value(self) -> str:
+        if self.picture is None or isinstance(found := self._table(self.picture), str):
+            return ""
+        table = found[0]
+        here, key = min(self.picture.position(), table.shape[0] - 1), min(self.picture.focus.key, table.shape[1] - 1)
+        return f"{float(table[here, max(key, 0)]):.6g}"
+
+    def row(self) -> str:
+        if self.picture is None or isinstance(found := self._table(self.picture), str):
+            return ""
+        return "\t".join(f"{value:.6g}" for value in found[0][min(self.picture.position(), len(found[0]) - 1)])

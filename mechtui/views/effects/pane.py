@@ -1,0 +1,134 @@
+"""The session's edits, in the order in which they act, and what each does alone."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from mechtui.paint.numbers import amount, column, signed
+from mechtui.paint.tokens import pad, visible_text
+from mechtui.paint.tokens import width as cells
+from mechtui.session.document import Edit
+from mechtui.session.lines import format_edit
+from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
+from mechtui.views import Question
+from mechtui.views.effects import Effects, EffectsAnswer
+
+EMPTY = "no edit yet: z zeroes, m means, p patches, x cuts what the cursor is on; v adds a vector; : takes a line"
+
+
+def _key(edit: Edit) -> Edit:
+    """An edit without its switch: its effect alone is the same on or off."""
+    return replace(edit, on=True)
+
+
+class EditsPane(Pane):
+    NAME = "Edits"
+    NUMBER = 6
+    HELP = (
+        "The edits in the order in which they act; [x] is on. The number is what the edit, as the only one, adds to "
+        "the logit difference between answer and foil; in brackets, for added vectors, their length as a share of "
+        "the activation's. ✗ says why an edit cannot be applied."
+    )
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._known: dict[Edit, tuple[float | None, float | None]] = {}
+        self._baseline: float | None = None
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        return (Effects(),) if picture.session.edits else ()
+
+    def show(self, picture: Picture) -> None:
+        """An answer belongs to the list that it was asked for: remembered by edit, not by row, so that a list
+        that has changed since never shows one edit's effect beside another."""
+        answered = picture.answer(Effects)
+        answer = (answered.clean or answered.edited) if answered else None
+        if isinstance(answer, EffectsAnswer) and not picture.stale:
+            self._baseline = answer.baseline
+            shares = answer.share or (None,) * len(answer.effect)
+            numbers = zip(answer.effect, shares, strict=False)
+            self._known = {_key(e): n for e, n in zip(picture.session.edits, numbers, strict=False)}
+        super().show(picture)
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        palette, edits = self.palette, picture.session.edits
+        problems = {problem.index: problem for problem in picture.problems}
+        general = [problem for problem in picture.problems if problem.index < 0]
+        lines: list[Line] = [line((f"✗ {each.where}: {visible_line(each.sentence)}", palette.bad)) for each in general]
+        above = len(lines)
+        on = len(picture.session.active_edits())
+        title = f"Δ logit diff, {on} of {len(edits)} on" if edits else ""
+        if not edits:
+            return lines_page([*lines, *(line((text, palette.dim)) for text in wrap(EMPTY, width))], title=title)
+        here = max(0, min(picture.focus.edit, len(edits) - 1))
+        effects = column([self._effect(edit) for edit in edits])
+        for index, edit in enumerate(edits):
+            problem = problems.get(index)
+            right = f" ✗ {visible_line(problem.sentence)}" if problem else f" {effects[index]}"
+            text = f"[{'x' if edit.on else ' '}] {visible_line(format_edit(replace(edit, on=True)))}"
+            # The effect keeps its place; a problem's sentence takes what room there is.
+            room = max(width - cells(right), 8) if problem is None else min(cells(text), max(width // 2, 8))
+            look = palette.selected if index == here else palette.bold if edit.on else palette.dim
+            style = palette.bad if problem else palette.bold if edit.on else palette.dim
+            lines.append(line((pad(text, room), look), (right, style)))
+        foot: list[Line] = []
+        if (chosen := problems.get(here)) is not None and height >= 5:
+            sentences = wrap(f"✗ {chosen.where}: {visible_line(chosen.sentence)}", width)[: height - 3]
+            foot = [line((text, palette.bad)) for text in sentences]
+        base = "" if self._baseline is None else f"clean {signed(self._baseline).strip()}"
+        return lines_page(
+            lines, foot=foot, cursor=above + here, title=title, legend=((base, palette.dim),) if base else ()
+        )
+
+    def _effect(self, edit: Edit) -> str:
+        effect, share = self._known.get(_key(edit), (None, None))
+        if effect is None:
+            return ""
+        part = "" if share is None else f" ({amount(share)})"
+        return signed(effect) + part
+
+    def _count(self) -> int:
+        return len(self.picture.session.edits) if self.picture else 0
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        above = sum(problem.index < 0 for problem in picture.problems)
+        if not 0 <= index - above < len(picture.session.edits):
+            return None
+        return replace(picture.focus, edit=index - above)
+
+    def move(self, dx: int, dy: int) -> None:
+        if self.picture is not None and self._count():
+            here = max(0, min(self.picture.focus.edit, self._count() - 1))
+            self.look(edit=max(0, min(here + dy, self._count() - 1)))
+
+    def value(self) -> str:
+        edit = self._here()
+        if edit is None:
+            return ""
+        effect = self._known.get(_key(edit), (None, None))[0]
+        return "" if effect is None else f"{effect:.6g}"
+
+    def row(self) -> str:
+        edit = self._here()
+        return "" if edit is None else format_edit(edit)
+
+    def _here(self) -> Edit | None:
+        if self.picture is None or not self._count():
+            return None
+        return self.picture.session.edits[max(0, min(self.picture.focus.edit, self._count() - 1))]
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        count = self._count()
+        if self.picture is None or not text:
+            return False
+        for distance in range(1, count + 1):
+            at = (self.picture.focus.edit + (distance if forward else -distance)) % count
+            if text.lower() in format_edit(self.picture.session.edits[at]).lower():
+                self.look(edit=at)
+                return True
+        return False
+
+
+def visible_line(text: str) -> str:
+    """A line or sentence with its spaces as they are and everything else visible."""
+    return visible_text(text).replace("·", " ") if "·" not in text else visible_text(text)

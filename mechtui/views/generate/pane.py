@@ -1,0 +1,159 @@
+"""The prompt continued, clean and edited, token by token."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from mechtui.link.messages import Answered
+from mechtui.paint.tokens import visible_text, width
+from mechtui.session.document import Token
+from mechtui.ui.pane import Line, Page, Pane, Picture, line, lines_page
+from mechtui.views import Question, parse_question
+from mechtui.views.generate import Generate, GenerateAnswer
+
+SIDE_BY_SIDE = 50
+
+
+def flow(tokens: tuple[Token, ...], room: int) -> list[list[tuple[int, str]]]:
+    """Tokens as running text: lines of (index, text) of at most `room` cells, broken before a token where
+    possible. Spaces are spaces; a newline shows as ⏎ and ends its line."""
+    lines: list[list[tuple[int, str]]] = [[]]
+    used = 0
+    room = max(room, 1)
+    for index, token in enumerate(tokens):
+        text = f"<{token.hex}>" if token.hex else token.text
+        for part in text.splitlines(keepends=True) or [""]:
+            shown = visible_text(part) if token.hex else visible_text(part).replace("·", " ")
+            if used and used + width(shown) > room:
+                lines.append([])
+                used = 0
+                shown = shown.removeprefix(" ")
+            while width(shown) > room:
+                head = _first(shown, room)
+                lines[-1].append((index, head))
+                lines.append([])
+                shown = shown[len(head) :]
+            lines[-1].append((index, shown))
+            used = used + width(shown) if lines[-1][:-1] else width(shown)
+            if part.endswith("\n"):
+                lines.append([])
+                used = 0
+    return lines
+
+
+def _first(text: str, room: int) -> str:
+    """The longest beginning of at most `room` cells, one character at least."""
+    end = 1
+    while end < len(text) and width(text[: end + 1]) <= room:
+        end += 1
+    return text[:end]
+
+
+class GeneratePane(Pane):
+    NAME = "Generate"
+    NUMBER = 8
+    HELP = (
+        "The prompt continued by the clean and by the edited model; from the first token that differs on, the edited "
+        "text is marked. Edits act on generated positions too, or on the prompt's only: the title says which."
+    )
+    WAITING = "nothing generated yet"
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.everywhere: bool | None = None
+
+    def question(self, picture: Picture) -> Generate:
+        """As the session's own `generate` line says, if it has one."""
+        asked = Generate()
+        for text in picture.session.views:
+            if text.split(" ", 1)[0] == "generate":
+                found = parse_question(text)
+                asked = found if isinstance(found, Generate) else asked
+        return asked if self.everywhere is None else replace(asked, everywhere=self.everywhere)
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        return (self.question(picture),)
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        answered = picture.answer(Generate)
+        asked = self.question(picture)
+        palette = self.palette
+        if answered is None or not isinstance(answered.question, Generate):
+            return self.blank(self.WAITING, width, _title(asked))
+        clean, edited = answered.clean, answered.edited
+        runs = [(n, r, s) for n, r, s in (("clean", clean, palette.clean), ("edited", edited, palette.edited)) if r]
+        columns = 2 if len(runs) == 2 and width >= SIDE_BY_SIDE else 1
+        room = (width - 3 * (columns - 1)) // columns
+        differs = _first_difference(answered)
+        blocks = []
+        for name, run, style in runs:
+            if not isinstance(run, GenerateAnswer):
+                continue
+            lines = [line((f"{name}: {_state(run)}", style))]
+            for parts in flow(run.tokens, room):
+                lines.append(
+                    line(*((t, palette.mark if name == "edited" and i >= differs else palette.bold) for i, t in parts))
+                )
+            blocks.append(lines)
+        title = _title(answered.question) + (", no edit is on" if edited is None else _where(answered.question))
+        if not blocks:
+            return self.blank(self.WAITING, width, title)
+        if columns == 1:
+            lines = [each for block in blocks for each in block]
+            return lines_page(lines, title=title)
+        count = max(len(block) for block in blocks)
+        both: list[Line] = []
+        for i in range(count):
+            left, right = (block[i] if i < len(block) else [] for block in blocks)
+            gap = room - sum(segment.cell_length for segment in left)
+            both.append([*left, *line((" " * gap + " │ ", palette.dim)), *right])
+        return lines_page(both, title=title)
+
+    def move(self, dx: int, dy: int) -> None:
+        self.scroll_to(y=self.scroll_offset.y + dy, animate=False)
+
+    def cycle(self) -> None:
+        """Edits on generated positions too, or on the prompt's only."""
+        if self.picture is not None:
+            self.everywhere = not self.question(self.picture).everywhere
+            self.renew()
+            self.post_message(self.Asks(self))
+
+    def _text(self, edited: bool) -> str:
+        answered = self.picture.answer(Generate) if self.picture else None
+        run = None if answered is None else answered.edited if edited else answered.clean
+        return "".join(token.text for token in run.tokens) if isinstance(run, GenerateAnswer) else ""
+
+    def value(self) -> str:
+        """What the edited run wrote, or the clean one where there is no other."""
+        return self._text(True) or self._text(False)
+
+    def row(self) -> str:
+        return "\n".join(text for text in (self._text(False), self._text(True)) if text)
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        return bool(text) and text.lower() in self.row().lower()
+
+
+def _first_difference(answered: Answered) -> int:
+    clean, edited = answered.clean, answered.edited
+    if not isinstance(clean, GenerateAnswer) or not isinstance(edited, GenerateAnswer):
+        return 0
+    pairs = zip(clean.tokens, edited.tokens, strict=False)
+    same = next((i for i, (a, b) in enumerate(pairs) if a.id != b.id), None)
+    return min(len(clean.tokens), len(edited.tokens)) if same is None else same
+
+
+def _state(run: GenerateAnswer) -> str:
+    count = f"{len(run.tokens)} token{'' if len(run.tokens) == 1 else 's'}"
+    return f"{count}, {run.why or 'done'}" if run.done else f"{count} …"
+
+
+def _title(asked: Generate) -> str:
+    how = "greedy" if asked.temperature == 0 else f"temperature {asked.temperature:g} seed {asked.seed}"
+    nucleus = f" top-p {asked.top_p:g}" if asked.top_p < 1 and asked.temperature else ""
+    return f"{asked.count}, {how}{nucleus}"
+
+
+def _where(asked: Generate) -> str:
+    return ", edits act on new tokens too" if asked.everywhere else ", edits act on the prompt only"

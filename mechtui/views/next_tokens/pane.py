@@ -1,0 +1,204 @@
+"""What the model expects next: clean beside edited, answer and foil."""
+
+from __future__ import annotations
+
+import math
+
+from mechtui.paint.bars import bar
+from mechtui.paint.numbers import share, signed
+from mechtui.paint.tokens import pad, visible
+from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.views import Question
+from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
+
+TOPS = (10, 20, 50)
+# Smaller changes than this are not marked: three places show them anyhow.
+CHANGE = 0.005
+
+Pair = tuple[Candidate | None, Candidate | None]
+
+
+def pairs(clean: NextTokensAnswer, edited: NextTokensAnswer | None) -> list[Pair]:
+    """Clean and edited candidate of every token that is on top of either run, the likeliest of both first."""
+    before = {candidate.token.id: candidate for candidate in (*clean.top, *clean.also)}
+    if edited is None:
+        return [(candidate, None) for candidate in clean.top]
+    after = {candidate.token.id: candidate for candidate in (*edited.top, *edited.also)}
+    ids = dict.fromkeys(candidate.token.id for candidate in (*clean.top, *edited.top))
+    found = [(before.get(i), after.get(i)) for i in ids]
+    return sorted(found, key=lambda pair: -max(each.prob for each in pair if each is not None))
+
+
+class NextTokensPane(Pane):
+    NAME = "Next token"
+    NUMBER = 4
+    HELP = (
+        "The likeliest next tokens after the selected one, probability clean and edited (▲ ▼ mark changes of "
+        ".005 or more), entropy in nats, and logit, probability and rank (0 is first) of answer and foil."
+    )
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.top = 0
+        self.at = 0
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        return (NextTokens(picture.position(), TOPS[self.top]),)
+
+    def _answers(self, picture: Picture | None) -> tuple[NextTokensAnswer, NextTokensAnswer | None] | None:
+        answered = picture.answer(NextTokens) if picture else None
+        if answered is None or not isinstance(answered.clean, NextTokensAnswer):
+            return None
+        return answered.clean, answered.edited if isinstance(answered.edited, NextTokensAnswer) else None
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        found = self._answers(picture)
+        if found is None:
+            return self.blank(self.WAITING, width, f"@{picture.position()}")
+        clean, edited = found
+        both = pairs(clean, edited)
+        at = max(0, min(self.at, len(both) - 1))
+        columns = 2 if edited is not None else 1
+        # Token, then per run a space, `.923`, a space and the bar, then a mark.
+        bars = max((width - 8) // columns - 6, 0)
+        bars = min(bars, 24, max((width - 14) // columns - 6, 4))
+        label = max(width - columns * (6 + bars) - 2, 3)
+        label = min(label, 18)
+
+        def row(index: int, left: int) -> Line:
+            return self._row(both[index], label, bars, edited is not None, index == at)
+
+        facts = self._facts(clean, edited, width)
+        head = [
+            line(
+                (" " * label, self.palette.dim),
+                (" clean".ljust(6 + bars), self.palette.clean),
+                (" edited" if edited is not None else "", self.palette.edited),
+            )
+        ]
+        rows = len(both)
+        here = min(clean.position, 10**9)
+        title = f"@{here} {picture.token(here)}"
+        diff = _arrow(clean.logit_diff, edited.logit_diff if edited else None, edited is not None)
+        legend = ((f"logit diff{' (auto)' if clean.auto else ''} {diff}", self.palette.bold),) if diff else ()
+        if height >= len(facts) + 5:
+            return Page(
+                rows, row, head=lambda left: head, head_rows=1, foot=facts, cursor=at, title=title, legend=legend
+            )
+
+        def all_rows(index: int, left: int) -> Line:
+            return row(index, left) if index < rows else facts[index - rows]
+
+        return Page(rows + len(facts), all_rows, cursor=at, title=title, legend=legend)
+
+    def _row(self, pair: Pair, label: int, bars: int, two: bool, here: bool) -> Line:
+        palette = self.palette
+        clean, edited = pair
+        token = next(each.token for each in pair if each is not None)
+        pieces = [(pad(visible(token), label), palette.selected if here else palette.bold)]
+        for candidate, look in ((clean, palette.clean), (edited, palette.edited))[: 2 if two else 1]:
+            prob = candidate.prob if candidate is not None else math.nan
+            pieces += [
+                (f" {share(prob, 3):<4} ", palette.dim if prob < CHANGE else palette.bold),
+                (bar(prob, bars), look),
+            ]
+        if two and clean is not None and edited is not None:
+            change = edited.prob - clean.prob
+            mark = " ▲" if change >= CHANGE else " ▼" if change <= -CHANGE else "  "
+            pieces.append((mark, palette.mark))
+        return line(*pieces)
+
+    def _facts(self, clean: NextTokensAnswer, edited: NextTokensAnswer | None, width: int) -> list[Line]:
+        """Entropy, answer, foil, logit difference, each clean → edited."""
+        palette, two = self.palette, edited is not None
+        auto = " (auto)" if clean.auto else ""
+        entropy = _arrow(clean.entropy, edited.entropy if edited else None, two, plus=False)
+        lines = [line(("entropy ", palette.dim), (f"{entropy} nats", palette.bold))]
+        for name, before, after in (
+            ("answer", clean.answer, edited.answer if edited else None),
+            ("foil", clean.foil, edited.foil if edited else None),
+        ):
+            if before is None:
+                continue
+            logit = _arrow(before.logit, after.logit if after else None, two, plus=False)
+            prob = share(before.prob, 3) + (f"→{share(after.prob, 3) if after else '?'}" if two else "")
+            rank = str(before.rank) + (f"→{after.rank if after else '?'}" if two else "")
+            lines.append(
+                line(
+                    (f"{name} ", palette.dim),
+                    (f"{pad(visible(before.token), min(len(visible(before.token)) + 1, 12))} ", palette.bold),
+                    (f"p {prob} rank {rank} logit {logit}{auto}", palette.dim),
+                )
+            )
+        diff = _arrow(clean.logit_diff, edited.logit_diff if edited else None, two)
+        if diff:
+            moved = two and edited is not None and edited.logit_diff != clean.logit_diff
+            look = palette.edited if moved else palette.bold
+            lines.append(line((f"logit diff{auto} ", palette.dim), (diff, look)))
+        else:
+            lines.append(line(("no answer and foil: no logit difference", palette.dim)))
+        return lines
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        found = self._answers(picture)
+        if found is not None and 0 <= index < len(pairs(*found)):
+            self.at = index
+            self.renew()
+        return None
+
+    def move(self, dx: int, dy: int) -> None:
+        """Down and up the candidates, right and left the positions."""
+        found = self._answers(self.picture)
+        if found is not None and dy:
+            self.at = max(0, min(self.at + dy, len(pairs(*found)) - 1))
+            self.renew()
+        if dx and self.picture is not None and self.picture.tokens is not None:
+            last = len(self.picture.tokens.tokens) - 1
+            self.look(position=max(0, min(self.picture.position() + dx, last)))
+
+    def cycle(self) -> None:
+        """The 10, 20 or 50 likeliest."""
+        self.top = (self.top + 1) % len(TOPS)
+        self.post_message(self.Asks(self))
+
+    def _here(self) -> Pair | None:
+        found = self._answers(self.picture)
+        both = pairs(*found) if found else []
+        return both[max(0, min(self.at, len(both) - 1))] if both else None
+
+    def value(self) -> str:
+        here = self._here()
+        return next((each.token.text for each in here if each is not None), "") if here else ""
+
+    def row(self) -> str:
+        here = self._here()
+        if here is None:
+            return ""
+        token = next(each.token for each in here if each is not None)
+        probs = [f"{each.prob:.6g}" for each in here if each is not None]
+        return "\t".join([visible(token), str(token.id), *probs])
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        found = self._answers(self.picture)
+        both = pairs(*found) if found else []
+        for distance in range(1, len(both) + 1):
+            at = (self.at + (distance if forward else -distance)) % len(both)
+            token = next(each.token for each in both[at] if each is not None)
+            if text and (text.lower() in token.text.lower() or text.lower() in visible(token).lower()):
+                self.at = at
+                self.renew()
+                return True
+        return False
+
+
+def _arrow(clean: float | None, edited: float | None, two: bool, plus: bool = True) -> str:
+    """`+6.12`, or `+6.12 → +1.04` with two runs; empty without a clean value."""
+    if clean is None:
+        return ""
+
+    def text(value: float | None) -> str:
+        if value is None or math.isnan(value):
+            return "?"
+        return signed(value).strip() if plus else f"{value:.2f}"
+
+    return f"{text(clean)} → {text(edited)}" if two else text(clean)

@@ -1,0 +1,174 @@
+"""How long the residual stream is at every layer, and what attention and the MLP wrote to it."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec.structs import replace
+
+from mechtui.paint import marks
+from mechtui.paint.numbers import amount
+from mechtui.paint.spark import cell_of, logs, scale, sparkline, with_cursor
+from mechtui.paint.tokens import pad
+from mechtui.paint.tokens import width as cells
+from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.views import Question
+from mechtui.views.residual import Residual, ResidualAnswer
+
+# One token's norm so far above the others' (attention sinks reach 100 times) flattens them on a linear scale.
+MASSIVE = 8.0
+
+
+class ResidualPane(Pane):
+    NAME = "Residual"
+    NUMBER = 5
+    HELP = (
+        "For every token the L2 norm of the residual stream from L0.pre to the last layer's post, with its least "
+        "and greatest value; below, for the selected token, the norm of what attention and the MLP wrote at each "
+        "layer. All sparklines of a kind have one scale; log says that it is logarithmic."
+    )
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.logarithmic: bool | None = None
+        self.clean = False
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        return (Residual(),)
+
+    def _answers(self, picture: Picture) -> tuple[ResidualAnswer, ResidualAnswer | None] | None:
+        answered = picture.answer(Residual)
+        if answered is None or not isinstance(answered.clean, ResidualAnswer):
+            return None
+        return answered.clean, answered.edited if isinstance(answered.edited, ResidualAnswer) else None
+
+    def _logarithmic(self, norm: np.ndarray) -> bool:
+        if self.logarithmic is not None:
+            return self.logarithmic
+        peaks = np.nanmax(norm, axis=0, initial=0.0)
+        return bool(peaks.size > 1 and peaks.max() > MASSIVE * np.median(peaks))
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        found = self._answers(picture)
+        if found is None:
+            return self.blank(self.WAITING, width)
+        clean, edited = found
+        shown = clean if edited is None or self.clean else edited
+        sites, count = shown.norm.shape
+        if not count:
+            return self.blank("no tokens: type a prompt", width)
+        log = self._logarithmic(clean.norm)
+        here = min(picture.position(), count - 1)
+        layer = picture.head()[0]
+        label = max(6, min(max(cells(picture.token(i)) for i in range(count)) + len(str(count)) + 2, 16, width // 3))
+        room = max(min(width - label - 12, sites), 1)
+        both = [clean.norm] + ([edited.norm] if edited is not None else [])
+        low, high = scale(*(norm.ravel().tolist() for norm in both), log=log)
+        if not log:
+            low = 0.0
+        touched = marks.edited_positions(picture.session, picture.tokens.tokens if picture.tokens else ())
+
+        def row(index: int, left: int) -> Line:
+            palette = self.palette
+            values = shown.norm[:, index].tolist()
+            look = palette.selected if index == here else palette.mark if index in touched else palette.dim
+            text = sparkline(logs(values) if log else values, room, low, high).ljust(min(room, sites))
+            cursor = cell_of(min(layer, sites - 1), sites, room) if index == here else None
+            changed = edited is not None and not np.array_equal(clean.norm[:, index], edited.norm[:, index])
+            known = [v for v in values if np.isfinite(v)]
+            ends = f"{amount(min(known)):>4}…{amount(max(known)):<4}" if known else ""
+            style = palette.edited if changed and not self.clean else palette.clean
+            return [
+                *line((pad(f"{index} {picture.token(index)}", label - 1), look), " "),
+                *with_cursor(text, cursor, style, style + palette.selected),
+                *line((" *" if changed else "  ", palette.mark), (ends, palette.dim)),
+            ]
+
+        foot = self._writes(clean, edited, here, layer, width) if height >= 7 else []
+        value = float(shown.norm[min(layer, sites - 1), here])
+        state = "" if edited is None else " clean" if shown is clean else " edited"
+        return Page(
+            count,
+            row,
+            foot=foot,
+            cursor=here,
+            title=f"L2 norm{state}{', log scale' if log else ''}",
+            legend=(
+                (f"{shown.sites[min(layer, sites - 1)]} @{here} {amount(value) or 'not computed'}", self.palette.bold),
+            ),
+        )
+
+    def _writes(
+        self, clean: ResidualAnswer, edited: ResidualAnswer | None, here: int, layer: int, width: int
+    ) -> list[Line]:
+        """What attention and the MLP wrote for the selected token: a line each for clean and edited."""
+        palette = self.palette
+        runs = [("clean", clean, palette.clean)] + ([("edited", edited, palette.edited)] if edited is not None else [])
+        rows = [
+            (f"{part} {run}", getattr(answer, part)[:, here].tolist(), style)
+            for part in ("attn", "mlp")
+            for run, answer, style in runs
+        ]
+        _, high = scale(*(values for _, values, _ in rows))
+        name = 7 + max(len(run) for run, _, _ in runs)
+        lines = [line((f"writes @{here}, L2 norm per layer", palette.dim))]
+        for label, values, style in rows:
+            count = len(values)
+            room = max(min(width - name - 11, count), 1)
+            text = sparkline(values, room, 0.0, high)
+            at = min(layer, count - 1)
+            known = [v for v in values if np.isfinite(v)]
+            ends = f" {amount(values[at]):>4} ≤{amount(max(known)):<4}" if known else " not computed"
+            lines.append(
+                [
+                    *line((label.ljust(name), palette.dim)),
+                    *with_cursor(text, cell_of(at, count, room) if count else None, style, style + palette.selected),
+                    *line((ends, palette.dim)),
+                ]
+            )
+        return lines
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        return replace(picture.focus, position=index) if index >= 0 else None
+
+    def move(self, dx: int, dy: int) -> None:
+        """Down and up the tokens, right and left the layers."""
+        picture = self.picture
+        if picture is None or picture.tokens is None or picture.ready is None:
+            return
+        changes = {}
+        if dy:
+            changes["position"] = max(0, min(picture.position() + dy, len(picture.tokens.tokens) - 1))
+        if dx:
+            changes["layer"] = max(0, min(picture.head()[0] + dx, picture.ready.shape.n_layers - 1))
+        self.look(**changes)
+
+    def end(self) -> None:
+        self.look(position=-1)
+
+    def cycle(self) -> None:
+        """Linear or logarithmic scale."""
+        found = self._answers(self.picture) if self.picture else None
+        self.logarithmic = not (self._logarithmic(found[0].norm) if found else bool(self.logarithmic))
+        self.renew()
+
+    def swap_run(self) -> None:
+        self.clean = not self.clean
+        self.renew()
+
+    def _column(self) -> list[float]:
+        found = self._answers(self.picture) if self.picture else None
+        if found is None or self.picture is None:
+            return []
+        clean, edited = found
+        shown = clean if edited is None or self.clean else edited
+        here = min(self.picture.position(), shown.norm.shape[1] - 1)
+        return [float(value) for value in shown.norm[:, here]] if here >= 0 else []
+
+    def value(self) -> str:
+        values = self._column()
+        if not values or self.picture is None:
+            return ""
+        return f"{values[min(self.picture.head()[0], len(values) - 1)]:.6g}"
+
+    def row(self) -> str:
+        return "\t".join(f"{value:.6g}" for value in self._column())

@@ -1,0 +1,180 @@
+"""The prompt's tokens, coloured by how much each surprised the model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mechtui.paint import marks
+from mechtui.paint.heat import Piece, legend
+from mechtui.paint.numbers import fit
+from mechtui.paint.palette import LEVELS, level
+from mechtui.paint.tokens import cut, visible, width
+from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.views import Question
+from mechtui.views.tokens import Tokens, TokensAnswer
+
+NO_PARTNER = "∅"
+
+
+@dataclass(frozen=True)
+class Box:
+    """One token on the screen: visible text, partner's text, and the cells that the wider of them takes."""
+
+    position: int
+    text: str
+    partner: str
+    number: str
+    column: int
+    cells: int
+
+
+def layout(answer: TokensAnswer, room: int, ids: bool) -> list[list[Box]]:
+    """The tokens in reading order on rows of at most `room` cells."""
+    rows: list[list[Box]] = [[]]
+    column = 0
+    for position, token in enumerate(answer.tokens):
+        number = str(position)
+        text = visible(token) + (f"={token.id}" if ids else "")
+        partner = ""
+        if answer.source:
+            there = answer.alignment[position] if position < len(answer.alignment) else -1
+            known = 0 <= there < len(answer.source)
+            partner = f"{there}{visible(answer.source[there])}" if known else NO_PARTNER
+        text = cut(text, max(room - len(number) - 1, 1))
+        partner = cut(partner, max(room - 1, 1))
+        cells = max(len(number) + width(text), width(partner)) + 1
+        if rows[-1] and column + cells > room:
+            rows.append([])
+            column = 0
+        rows[-1].append(Box(position, text, partner, number, column, cells))
+        column += cells
+    return rows
+
+
+class TokensPane(Pane):
+    NAME = "Tokens"
+    NUMBER = 1
+    HELP = (
+        "The prompt as the model reads it: position and token, · a space, ⏎ a newline; the background is the "
+        "surprise, -ln p of the token given those before it, in nats, up to that of an even guess."
+    )
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.ids = False
+        self._rows: list[list[Box]] = []
+        self._made: tuple[object, ...] = ()
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        return (Tokens(),)
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        answer = picture.tokens
+        if answer is None:
+            return self.blank(self.WAITING, width)
+        if not answer.tokens:
+            return self.blank("no tokens: type a prompt", width)
+        made = (id(answer), width, self.ids)
+        if made != self._made:
+            self._rows, self._made = layout(answer, width, self.ids), made
+        high = math.log(picture.ready.shape.d_vocab) if picture.ready else 11.0
+        here = picture.position()
+        edited = marks.edited_positions(picture.session, answer.tokens)
+        per_row = 2 if answer.source else 1
+
+        def row(index: int, left: int) -> Line:
+            boxes = self._rows[index // per_row]
+            if index % per_row:
+                return line(*(piece for box in boxes for piece in self._partner(box)))
+            return line(*(piece for box in boxes for piece in self._token(box, answer, here, edited, high)))
+
+        cursor = next(i for i, boxes in enumerate(self._rows) if boxes[-1].position >= here) * per_row
+        surprise = float(answer.surprise[here]) if here < len(answer.surprise) else math.nan
+        scale = legend("0", f"{high:.0f}", self.palette, unit="nats")
+        title = f"{len(answer.tokens)}"
+        if answer.source:
+            title += f", source {len(answer.source)}"
+        title += f" @{here} {picture.token(here)}"
+        if not math.isnan(surprise):
+            title += f" surprise {fit(surprise, 6).strip()}"
+        return Page(
+            len(self._rows) * per_row,
+            row,
+            cursor=cursor + per_row - 1 if height >= per_row else cursor,
+            title=title,
+            legend=(("surprise ", self.palette.dim), *scale),
+        )
+
+    def _token(self, box: Box, answer: TokensAnswer, here: int, edited: frozenset[int], high: float) -> list[Piece]:
+        palette, position = self.palette, box.position
+        value = float(answer.surprise[position]) if position < len(answer.surprise) else math.nan
+        step = level(value, 0.0, high)
+        look = palette.sequential(step) if step is not None else palette.dim
+        number = palette.mark if position in edited else palette.dim
+        if position < answer.bos:
+            look = palette.dim + palette.bold
+        if step is None and position >= answer.bos:
+            look = palette.bold
+        tail = " "
+        if palette.shaded and step is not None:
+            tail = palette.shade(step, LEVELS)
+        if position == here:
+            number = palette.selected
+            look = look + palette.selected
+        blank = box.cells - len(box.number) - width(box.text) - 1
+        return [(box.number, number), (box.text, look), (tail, palette.dim), (" " * blank, palette.dim)]
+
+    def _partner(self, box: Box) -> list[Piece]:
+        look = self.palette.bad if box.partner == NO_PARTNER else self.palette.dim
+        return [(box.partner, look), (" " * (box.cells - width(box.partner)), self.palette.dim)]
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        from msgspec.structs import replace
+
+        per_row = 2 if picture.tokens and picture.tokens.source else 1
+        for box in self._rows[index // per_row]:
+            if box.column <= x < box.column + box.cells:
+                return replace(picture.focus, position=box.position)
+        return None
+
+    def move(self, dx: int, dy: int) -> None:
+        picture = self.picture
+        if picture is None or picture.tokens is None or not self._rows:
+            return
+        here, last = picture.position(), len(picture.tokens.tokens) - 1
+        if dy:
+            at = next((i for i, boxes in enumerate(self._rows) if boxes[-1].position >= here), 0)
+            column = next((box.column for box in self._rows[at] if box.position == here), 0)
+            to = max(0, min(at + dy, len(self._rows) - 1))
+            if to != at:
+                here = min(self._rows[to], key=lambda box: abs(box.column - column)).position
+            elif abs(dy) > 1:
+                here = 0 if dy < 0 else last
+        self.look(position=max(0, min(here + dx, last)))
+
+    def home(self) -> None:
+        self.look(position=0)
+
+    def end(self) -> None:
+        # -1, not the number: text typed at the end takes the look along.
+        self.look(position=-1)
+
+    def cycle(self) -> None:
+        """Token ids on or off."""
+        self.ids = not self.ids
+        self.renew()
+
+    def value(self) -> str:
+        picture = self.picture
+        if picture is None or picture.tokens is None or not picture.tokens.tokens:
+            return ""
+        return picture.tokens.tokens[picture.position()].text
+
+    def row(self) -> str:
+        picture = self.picture
+        if picture is None or picture.tokens is None or not picture.tokens.tokens:
+            return ""
+        here = picture.position()
+        token = picture.tokens.tokens[here]
+        return f"{here}\t{token.id}\t{visible(token)}\t{float(picture.tokens.surprise[here]):.4f}"

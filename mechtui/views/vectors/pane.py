@@ -1,0 +1,123 @@
+"""The session's steering vectors and what they mean."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from mechtui.paint.heat import Piece
+from mechtui.paint.numbers import amount, share, signed
+from mechtui.paint.tokens import pad, visible, visible_text
+from mechtui.paint.tokens import width as cells
+from mechtui.session.document import Token
+from mechtui.session.lines import format_vector
+from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.views import Question
+from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
+
+EMPTY = 'no vector yet: : and a line make one, as in love-hate = diff L6.pre "Love" "Hate"'
+ROWS = 3
+
+
+class VectorsPane(Pane):
+    NAME = "Vectors"
+    NUMBER = 7
+    HELP = (
+        "Each steering vector: how it is made, its L2 norm and that as a share of the residual stream's mean norm "
+        "where it was read, and the tokens whose logits a step along it raises and lowers most, through the final "
+        "norm's weight and the unembedding."
+    )
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        return (Vectors(),) if picture.session.vectors else ()
+
+    def _meanings(self, picture: Picture) -> dict[str, VectorMeaning]:
+        answered = picture.answer(Vectors)
+        answer = (answered.clean or answered.edited) if answered else None
+        return {each.name: each for each in answer.vectors} if isinstance(answer, VectorsAnswer) else {}
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        vectors = picture.session.vectors
+        if not vectors:
+            return self.blank(EMPTY, width)
+        meanings = self._meanings(picture)
+        here = max(0, min(picture.focus.vector, len(vectors) - 1))
+        used = {edit.vector for edit in picture.session.active_edits() if edit.op in ("add", "project")}
+        palette = self.palette
+
+        def row(index: int, left: int) -> Line:
+            which, part = divmod(index, ROWS)
+            vector = vectors[which]
+            meaning = meanings.get(vector.name)
+            if part == 0:
+                name, _, made = format_vector(vector).partition(" = ")
+                size = "" if meaning is None or meaning.problem else self._length(meaning)
+                mark = "*" if name in used else " "
+                head = f"{mark}{name}"
+                look = palette.selected if which == here else palette.mark if name in used else palette.bold
+                room = max(width - cells(head) - cells(size) - 1, 0)
+                shown = visible_text(made).replace("·", " ")
+                return line((head, look), " ", (pad(shown, room), palette.dim), (size, palette.bold))
+            if meaning is None:
+                return line(("  waiting for the model" if part == 1 else "", palette.dim))
+            if meaning.problem:
+                return line((f"  ✗ {meaning.problem}" if part == 1 else "", palette.bad))
+            found, sign = (meaning.raises, "▲ raises") if part == 1 else (meaning.lowers, "▼ lowers")
+            return line((f"  {sign} ", palette.dim), *self._tokens(found, width - 11))
+
+        return Page(
+            len(vectors) * ROWS,
+            row,
+            cursor=here * ROWS + min(ROWS, height) - 1,
+            title=f"{len(vectors)}",
+            legend=(("‖v‖ L2, share of the residual's", palette.dim),),
+        )
+
+    def _length(self, meaning: VectorMeaning) -> str:
+        part = ""
+        if meaning.residual_norm > 0:
+            ratio = meaning.norm / meaning.residual_norm
+            part = f" {share(ratio) if ratio < 1 else amount(ratio)} of residual"
+        return f" ‖v‖ {amount(meaning.norm)}{part}"
+
+    def _tokens(self, found: tuple[tuple[Token, float], ...], room: int) -> list[Piece]:
+        pieces: list[Piece] = []
+        for token, change in found:
+            text, number = visible(token), f" {signed(change).strip()}  "
+            room -= cells(text) + len(number)
+            if room < 0:
+                break
+            pieces += [(text, self.palette.bold), (number, self.palette.dim)]
+        return pieces
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        return replace(picture.focus, vector=index // ROWS) if index >= 0 else None
+
+    def move(self, dx: int, dy: int) -> None:
+        if self.picture is None or not (count := len(self.picture.session.vectors)):
+            return
+        here = max(0, min(self.picture.focus.vector, count - 1))
+        self.look(vector=max(0, min(here + dy, count - 1)))
+
+    def value(self) -> str:
+        vectors = self.picture.session.vectors if self.picture else ()
+        if self.picture is None or not vectors:
+            return ""
+        meaning = self._meanings(self.picture).get(vectors[min(self.picture.focus.vector, len(vectors) - 1)].name)
+        return "" if meaning is None or meaning.problem else f"{meaning.norm:.6g}"
+
+    def row(self) -> str:
+        vectors = self.picture.session.vectors if self.picture else ()
+        if self.picture is None or not vectors:
+            return ""
+        return format_vector(vectors[max(0, min(self.picture.focus.vector, len(vectors) - 1))])
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        if self.picture is None or not text:
+            return False
+        vectors = self.picture.session.vectors
+        for distance in range(1, len(vectors) + 1):
+            at = (self.picture.focus.vector + (distance if forward else -distance)) % len(vectors)
+            if text.lower() in format_vector(vectors[at]).lower():
+                self.look(vector=at)
+                return True
+        return False
