@@ -259,7 +259,9 @@ class Client:
             now = time.monotonic()
             self._crashes.append(now)
             if len(self._crashes) == CRASHES and now - self._crashes[0] < CRASH_SECONDS:
-                again = f"It died {CRASHES} times within {CRASH_SECONDS:.0f} s and stays down; load a model to try again."
+                again = (
+                    f"It died {CRASHES} times within {CRASH_SECONDS:.0f} s and stays down; load a model to try again."
+                )
                 self._outbox.clear()
                 self.on_reply(Life("stopped", f"{sentence} {again}"))
                 return

@@ -1,0 +1,204 @@
+"""The command line. Whatever is heavy is imported by the command that needs it, and only then."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from mechtui import __version__
+from mechtui.config import DTYPES, ConfigError, Settings, settings
+
+if TYPE_CHECKING:
+    from mechtui.session.document import Session
+
+USAGE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SESSION_OPTIONS = [
+    click.option("--model", metavar="M", help="gpt2, a hub id (@revision), a folder, a .gguf file, smollm2 or demo."),
+    click.option("--prompt", metavar="TEXT", help="What the model reads."),
+    click.option("--source", metavar="TEXT", help="A second prompt, that patching takes its values from."),
+    click.option("--answer", metavar="TOKEN", help="The token whose logit is explained, as in ' Mary'."),
+    click.option("--foil", metavar="TOKEN", help="The token that it is compared with, as in ' John'."),
+    click.option(
+        "--vector", metavar="LINE", multiple=True, help='A steering vector: \'v = diff L6.pre "Love" "Hate"\'.'
+    ),
+    click.option("--edit", metavar="LINE", multiple=True, help="An edit: 'zero L9H9 @-1'. May be given several times."),
+    click.option(
+        "--bos", type=click.Choice(["auto", "yes", "no"]), help="Put the model's first token before the prompt."
+    ),
+]
+MODEL_OPTIONS = [
+    click.option("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where the model runs."),
+    click.option("--dtype", type=click.Choice(DTYPES), help="What the model computes in."),
+    click.option("--device-map", type=click.Choice(["auto"]), help="Spread the model over several GPUs."),
+    click.option("--fold-ln", is_flag=True, default=None, help="Fold LayerNorm's weights into the next layer's."),
+    click.option("--trust-remote-code", is_flag=True, default=None, help="Run code that comes with a hub model."),
+    click.option("--log-file", metavar="FILE", help="Where the model process writes its log."),
+]
+
+
+def _options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mechtui")
+@click.option("--session", "session_file", metavar="FILE", type=click.Path(), help="Open a session file (TOML).")
+@_options(SESSION_OPTIONS)
+@_options(MODEL_OPTIONS)
+@click.option("--theme", metavar="NAME", help="Colours of the app.")
+@click.option("--mouse/--no-mouse", default=None, help="Take the mouse, or leave it to the terminal.")
+@click.pass_context
+def cli(context: click.Context, session_file: str | None, **flags: Any) -> None:
+    """See inside a language model, and change it, from the terminal.
+
+    Without a command: the app. Exit statuses: 0, 2 (a mistake in what was typed), 3 (no such model), 4 (a run
+    failed), 130 (interrupted).
+    """
+    context.obj = given = _given(flags)
+    if context.invoked_subcommand is not None:
+        if session_file:
+            given["session_file"] = session_file
+        return
+    chosen = _settings(given)
+    session = _session(chosen, given, session_file)
+    run = importlib.import_module("mechtui.ui.app").run
+    sys.exit(run(session, chosen) or 0)
+
+
+@cli.command()
+@click.argument("session_file", metavar="[SESSION.toml]", required=False, type=click.Path())
+@_options(SESSION_OPTIONS)
+@_options(MODEL_OPTIONS)
+@click.option(
+    "--view", "views", metavar="LINE", multiple=True, help="A question: 'next_tokens top20'. May be repeated."
+)
+@click.option("--output", metavar="FILE.json|FILE.npz|-", default="-", show_default=True, help="Where answers go.")
+@click.pass_obj
+def run(given: dict[str, Any], session_file: str | None, views: tuple[str, ...], output: str, **flags: Any) -> NoReturn:
+    """Answer a session's questions without the app, as JSON."""
+    given = {**given, **_given(flags)}
+    session_file = session_file or given.pop("session_file", None)
+    given.pop("session_file", None)
+    chosen = _settings(given)
+    session = _session(chosen, given, session_file)
+    from mechtui.headless import run_headless
+
+    sys.exit(run_headless(session, views, output, chosen))
+
+
+@cli.command()
+def worker() -> None:
+    """The model process; mechtui starts it and speaks to it over stdin and stdout."""
+    if sys.stdin.isatty():
+        raise click.UsageError("this is the model process, which mechtui itself starts; it reads frames, not keys")
+    importlib.import_module("mechtui.worker.main").main()
+
+
+@cli.command()
+def info() -> None:
+    """Versions, devices, folders, and the models on this machine."""
+    for line in importlib.import_module("mechtui.info").lines():
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("model", metavar="ID")
+def fetch(model: str) -> NoReturn:
+    """Download a model from the Hugging Face hub. An interrupted download resumes."""
+    sys.exit(importlib.import_module("mechtui.info").fetch(model))
+
+
+@cli.command()
+@click.argument("model", required=False)
+def selftest(model: str | None) -> NoReturn:
+    """Check mechtui's numbers against what is known of a model."""
+    sys.exit(importlib.import_module("mechtui.selftest").run(model) or 0)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> NoReturn:
+    """Measure how fast mechtui is on this machine."""
+    sys.exit(importlib.import_module("mechtui.bench").run(list(arguments)) or 0)
+
+
+def main() -> None:
+    """Entry point of `mechtui` and `python -m mechtui`."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing is left to flush into the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Only the flags that were typed."""
+    return {name: value for name, value in flags.items() if value is not None and value != ()}
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    try:
+        return settings(given)
+    except ConfigError as error:
+        _mistake(str(error))
+
+
+def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) -> Session:
+    """The session to begin with: what settings say, overruled by the session file, overruled by flags.
+    Edits and vectors of flags come after those of the file."""
+    from msgspec.structs import replace
+
+    from mechtui.session.document import Session, surrogate
+    from mechtui.session.lines import LineError, parse_edit, parse_vector
+    from mechtui.session.storage import StorageError, load
+
+    plain = ("model", "prompt", "source", "answer", "foil", "bos")
+    for name in plain:
+        value = getattr(chosen, name)
+        if (at := surrogate(value)) is not None:
+            _mistake(f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out")
+    try:
+        vectors = tuple(parse_vector(line) for line in chosen.vector)
+        edits = tuple(parse_edit(line) for line in chosen.edit)
+        session = Session(**{name: getattr(chosen, name) for name in plain}, vectors=vectors, edits=edits)
+        if session_file is None:
+            return session
+        stored = load(Path(session_file))
+    except LineError as error:
+        _mistake(error.shown())
+    except StorageError as error:
+        _mistake(str(error))
+    return replace(
+        stored,
+        **{name: given[name] for name in plain if name in given},
+        model=given.get("model") or stored.model or chosen.model,
+        vectors=stored.vectors + (vectors if "vector" in given else ()),
+        edits=stored.edits + (edits if "edit" in given else ()),
+    )
+
+
+def _mistake(sentence: str) -> NoReturn:
+    click.echo(f"mechtui: {sentence}", err=True)
+    sys.exit(USAGE)

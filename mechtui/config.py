@@ -1,0 +1,149 @@
+"""Settings: from the command line, from MECHTUI_* variables, from the config file, in this order of weight."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+import msgspec
+
+PREFIX = "MECHTUI_"
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+Bos = Literal["auto", "yes", "no"]
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+
+
+class ConfigError(ValueError):
+    """Settings that mean nothing: one sentence that says what, where, and what would be right."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything that can be set. Empty text means "not said".
+
+    model, prompt, source, answer, foil, bos, edit and vector (lines of text) begin a session; a session file
+    overrules them, a flag overrules the session file. device: auto, cpu, cuda, cuda:N or mps. device_map: ""
+    or "auto" (several GPUs). log_file: where the model process's stderr goes, "" for the state folder.
+    keys: action name -> keys, comma-separated.
+    """
+
+    model: str = ""
+    prompt: str = ""
+    source: str = ""
+    answer: str = ""
+    foil: str = ""
+    edit: tuple[str, ...] = ()
+    vector: tuple[str, ...] = ()
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    device_map: Literal["", "auto"] = ""
+    bos: Bos = "auto"
+    fold_ln: bool = False
+    trust_remote_code: bool = False
+    theme: str = ""
+    mouse: bool = True
+    log_file: str = ""
+    keys: dict[str, str] = {}
+
+
+NAMES: tuple[str, ...] = tuple(field for field in Settings.__struct_fields__)
+_TYPES = get_type_hints(Settings)
+
+
+def nearest(word: str, names: tuple[str, ...], cutoff: float = 0.5) -> str:
+    """The name most like the word; empty when none is."""
+    found = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
+    return found[0] if found else ""
+
+
+def settings(
+    flags: Mapping[str, object], variables: Mapping[str, str] | None = None, file: Path | None = None
+) -> Settings:
+    """The settings that hold: `flags` (only those given), else variables, else the config file, else the
+    defaults. variables: default the environment. file: default the user's config file. Raises ConfigError."""
+    if file is None:
+        from mechtui.session.paths import config_file
+
+        file = config_file()
+    said = read_file(file) | read_variables(os.environ if variables is None else variables) | dict(flags)
+    return _settings(said, "the command line")
+
+
+def read_file(path: Path) -> dict[str, object]:
+    """What the config file says; nothing when there is none. Raises ConfigError."""
+    try:
+        said: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    for key in said:
+        if key not in NAMES:
+            near = nearest(key, NAMES)
+            hint = f"; did you mean {near}?" if near else f"; there are {', '.join(NAMES)}"
+            raise ConfigError(f"{path}: {key} is no setting{hint}")
+    _settings(said, str(path))
+    return said
+
+
+def read_variables(variables: Mapping[str, str]) -> dict[str, object]:
+    """What the MECHTUI_* variables say. Several edits or vectors: one per line. Empty: not said.
+    Raises ConfigError for a value of the wrong kind and for a name that is nearly one of ours."""
+    said: dict[str, object] = {}
+    names = tuple(name for name in NAMES if name != "keys")
+    for variable, text in variables.items():
+        if not variable.startswith(PREFIX) or not text:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in names:
+            near = nearest(name, names, cutoff=0.8)
+            if near:
+                raise ConfigError(f"{variable} is no variable of mechtui; did you mean {PREFIX}{near.upper()}?")
+            continue
+        said[name] = _from_text(variable, name, text)
+    _settings(said, "the environment")
+    return said
+
+
+def _from_text(variable: str, name: str, text: str) -> object:
+    kind = _TYPES[name]
+    if kind is bool:
+        words = {
+            "1": True,
+            "yes": True,
+            "true": True,
+            "on": True,
+            "0": False,
+            "no": False,
+            "false": False,
+            "off": False,
+        }
+        if text.lower() not in words:
+            raise ConfigError(f"{variable}={text} should be yes or no")
+        return words[text.lower()]
+    if kind == tuple[str, ...]:
+        return [line for line in text.splitlines() if line.strip()]
+    return text
+
+
+def _settings(said: Mapping[str, Any], where: str) -> Settings:
+    for name, value in said.items():
+        kind = _TYPES[name]
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            choices = ", ".join(repr(choice) for choice in get_args(kind)) if get_args(kind) else ""
+            wanted = f"one of {choices}" if choices and name not in ("edit", "vector", "keys") else ""
+            problem = f"should be {wanted}" if wanted else f"is not right: {error}"
+            raise ConfigError(f"{where}: {name} = {value!r} {problem}") from error
+    device = str(said.get("device", "auto"))
+    if device not in DEVICES and not (device.startswith("cuda:") and device[5:].isdigit()):
+        raise ConfigError(f"{where}: device = {device!r} should be auto, cpu, cuda, cuda:N or mps")
+    return msgspec.convert(dict(said), Settings)

@@ -1,0 +1,148 @@
+"""A session as a TOML file, and the copy of the present one that survives a crash."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from mechtui.session.document import Session, surrogate
+from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
+from mechtui.session.paths import state_dir, write_private
+
+VERSION = 1
+AUTOSAVE = "session.toml"
+
+
+class StorageError(ValueError):
+    """A session that cannot be read or written: one sentence that says which and why."""
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The file's keys, in the order in which they are written."""
+
+    mechtui: int
+    model: str = ""
+    prompt: str = ""
+    source: str = ""
+    answer: str = ""
+    foil: str = ""
+    bos: Literal["auto", "yes", "no"] = "auto"
+    align: str = "auto"
+    references: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+
+
+def dumps(session: Session) -> str:
+    """The session as TOML. Fields that say nothing are left out. Raises StorageError for a lone surrogate,
+    which no file can hold."""
+    import tomlkit
+
+    stored = _File(
+        VERSION,
+        **{name: getattr(session, name) for name in ("model", "prompt", "source", "answer", "foil", "bos", "align")},
+        references=session.references,
+        vectors=tuple(format_vector(vector) for vector in session.vectors),
+        edits=tuple(format_edit(edit) for edit in session.edits),
+        views=session.views,
+    )
+    document = tomlkit.document()
+    for key, value in msgspec.to_builtins(stored).items():
+        texts = list(value) if isinstance(value, (list, tuple)) else [value]
+        for text in texts:
+            if isinstance(text, str) and (at := surrogate(text)) is not None:
+                raise StorageError(
+                    f"{key}: character {at} is half of a character (a lone surrogate); no file can hold it"
+                )
+        if isinstance(value, (list, tuple)):
+            array = tomlkit.array()
+            array.extend(texts)
+            document[key] = array.multiline(len(texts) > 1)
+        else:
+            document[key] = value
+    return tomlkit.dumps(document)
+
+
+def loads(text: str, name: str = "the session") -> Session:
+    """TOML -> Session. name: what the messages call it. Raises StorageError, or LineError for a line that
+    means nothing."""
+    try:
+        said: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StorageError(f"{name} is not TOML: {error}") from error
+    keys = _File.__struct_fields__
+    for key in said:
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}"
+            raise StorageError(f"{name}: {key} is no key of a session; {hint}")
+    version = said.get("mechtui")
+    if version != VERSION:
+        missing = "it has no line mechtui = 1" if version is None else f"it says mechtui = {version}"
+        raise StorageError(f"{name} is no session that this version reads: {missing}, and {VERSION} is what it reads")
+    try:
+        stored = msgspec.convert(said, _File)
+    except msgspec.ValidationError as error:
+        raise StorageError(f"{name}: {_plain(error)}") from error
+    return Session(
+        model=stored.model,
+        prompt=stored.prompt,
+        source=stored.source,
+        answer=stored.answer,
+        foil=stored.foil,
+        vectors=tuple(parse_vector(line) for line in stored.vectors),
+        edits=tuple(parse_edit(line) for line in stored.edits),
+        views=stored.views,
+        bos=stored.bos,
+        align=stored.align,
+        references=stored.references,
+    )
+
+
+def load(path: Path) -> Session:
+    """Raises StorageError, or LineError for a line that means nothing."""
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise StorageError(f"there is no session file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
+    return loads(text, str(path))
+
+
+def save(session: Session, path: Path) -> None:
+    """All of it or nothing. Raises StorageError."""
+    text = dumps(session)
+    try:
+        write_private(path.expanduser(), text)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def autosave(session: Session) -> Path:
+    """Keep a copy in the state folder (mode 0600 in a folder of mode 0700) -> where. Raises StorageError."""
+    try:
+        path = state_dir() / AUTOSAVE
+    except OSError as error:
+        raise StorageError(f"the state folder cannot be made: {error}") from error
+    save(session, path)
+    return path
+
+
+def restore() -> Session | None:
+    """The session of last time; None when there is none. Raises StorageError or LineError when it is broken."""
+    path = state_dir() / AUTOSAVE
+    return load(path) if path.exists() else None
+
+
+def _plain(error: msgspec.ValidationError) -> str:
+    """`Expected `str`, got `int` - at `$.prompt`` -> prompt: expected str, got int."""
+    what, _, where = str(error).partition(" - at ")
+    where = where.strip("`").removeprefix("$").removeprefix(".")
+    what = what.replace("`", "")
+    return f"{where}: {what[0].lower()}{what[1:]}" if where else what

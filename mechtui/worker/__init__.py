@@ -1,0 +1,1 @@
+"""The model process: holds the model, runs it, answers questions about its runs."""

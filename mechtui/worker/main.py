@@ -1,0 +1,276 @@
+"""The model process: one thread reads the wire, one tells that it lives, the main one runs the model.
+
+Everything here may be stopped at any moment: the process ends when its stdin does.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from mechtui.link.frames import BrokenFrameError, Splitter, decode_request
+from mechtui.link.messages import (
+    Answered,
+    Ask,
+    Cancel,
+    Failed,
+    Fetch,
+    Fetched,
+    Finished,
+    Heartbeat,
+    Load,
+    Models,
+    ModelsFound,
+    Quit,
+    Request,
+    Saved,
+    SaveVectors,
+    Stage,
+    Started,
+)
+from mechtui.worker.inbox import Inbox
+from mechtui.worker.wire import Wire, die_with_parent, resident_bytes
+
+if TYPE_CHECKING:
+    from mechtui.worker.engine import Engine
+
+HEARTBEAT_SECONDS = 1.0
+CANCELLED = "cancelled"
+
+
+def main() -> None:
+    """`mechtui worker`. Does not return: the process ends with its stdin or with Quit."""
+    wire = Wire()
+    die_with_parent()
+    faulthandler.enable(file=sys.stderr)
+    # The wire carries progress; a library's own bars only fill the log.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    Worker(wire).run()
+
+
+class Worker:
+    """What the process does with requests. `run` is the main thread's, `read` the reader's, `beat` a third's."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.inbox = Inbox()
+        self.engine: Engine | None = None
+        self.busy = False
+        self.traces = 0  # bytes; kept here because traces change under whoever counts them from another thread
+        self._imported = threading.Event()
+        self._fetch_cancelled = threading.Event()
+        self._fetching = threading.Lock()
+
+    # The main thread
+
+    def run(self) -> None:
+        threading.Thread(target=self.read, name="reader", daemon=True).start()
+        threading.Thread(target=self.beat, name="heartbeat", daemon=True).start()
+        self.busy = True
+        self._import()
+        while True:
+            self.busy = False
+            self.traces = self.engine.trace_bytes if self.engine is not None else 0
+            request, number = self.inbox.take(ready=self.engine is not None)
+            self.busy = True
+            match request:
+                case Load():
+                    self.load(request)
+                case Ask():
+                    self.answer(request, number)
+                case SaveVectors():
+                    self.save(request)
+
+    def _import(self) -> None:
+        """The heavy imports, once, before other threads may use what they bring."""
+        self.wire.send(Stage("load", "importing torch"))
+        import torch  # noqa: F401
+
+        self.wire.send(Stage("load", "importing transformer-lens"))
+        import mechtui.worker.engine
+        import mechtui.worker.models  # noqa: F401
+
+        self._imported.set()
+
+    def load(self, request: Load) -> None:
+        """Load a model; the one before it stays until this one is ready, and for good when this one fails."""
+        from mechtui.worker.engine import Cancelled, Engine
+        from mechtui.worker.models import ModelError, load
+
+        try:
+            model = load(request, self._progress("load"), lambda: self.inbox.load_waits)
+        except Cancelled:
+            return  # another Load waits
+        except ModelError as error:
+            self.wire.send(Failed("load", str(error), model=request.model))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
+            self.wire.send(Failed("load", _unexpected("loading the model", error), model=request.model))
+        else:
+            self.engine = Engine(model)
+            self.wire.send(model.ready)
+
+    def answer(self, ask: Ask, number: int) -> None:
+        """Answer an Ask's questions in their order. number: how many Asks had arrived when it was taken."""
+        from mechtui.worker.engine import Cancelled, SessionError
+
+        assert self.engine is not None
+        began = time.perf_counter()
+
+        def cancelled() -> bool:
+            return self.inbox.overtaken(number)
+
+        def fail(sentence: str) -> None:
+            self.wire.send(Failed("ask", sentence, ask.generation))
+
+        try:
+            if cancelled():
+                raise Cancelled
+            opened = self.engine.open(ask.session, cancelled)
+            self.wire.send(Started(ask.generation, opened.problems))
+            for question in ask.questions:
+                asked = time.perf_counter()
+                try:
+                    for clean, edited, partial in opened.answer(question):
+                        if cancelled():
+                            raise Cancelled
+                        ms = (time.perf_counter() - asked) * 1000
+                        self.wire.send(Answered(ask.generation, question, clean, edited, ms, partial))
+                except SessionError as error:
+                    fail(f"{question.line()}: {error}")  # the other questions still have answers
+            self.wire.send(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
+        except Cancelled:
+            if self.inbox.stopped(number):
+                self.wire.send(Finished(ask.generation, (time.perf_counter() - began) * 1000, CANCELLED))
+        except SessionError as error:
+            fail(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
+            fail(_unexpected("this run", error))
+
+    def save(self, request: SaveVectors) -> None:
+        from mechtui.worker.engine import SessionError
+
+        assert self.engine is not None
+        try:
+            names = self.engine.save_vectors(request.session, request.path)
+        except (SessionError, OSError) as error:
+            self.wire.send(Failed("save_vectors", str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
+            self.wire.send(Failed("save_vectors", _unexpected("saving the vectors", error)))
+        else:
+            self.wire.send(Saved(request.path, tuple(names)))
+
+    def _progress(self, task: Literal["load", "fetch"]) -> Callable[[str, float | None, str], None]:
+        def progress(stage: str, fraction: float | None = None, detail: str = "") -> None:
+            self.wire.send(Stage(task, stage, fraction, detail))
+
+        return progress
+
+    # The other threads
+
+    def read(self) -> None:
+        """Take requests from the wire until it ends; then this process ends, whatever it is doing."""
+        splitter = Splitter()
+        try:
+            while data := self.wire.read():
+                for body in splitter.feed(data):
+                    self.receive(decode_request(body))
+        except BrokenFrameError as error:
+            print(f"mechtui worker: {error}", file=sys.stderr, flush=True)
+            os._exit(2)
+        os._exit(0)
+
+    def receive(self, request: Request) -> None:
+        match request:
+            case Load() | Ask() | SaveVectors():
+                self.inbox.put(request)
+            case Cancel(what="ask"):
+                self.inbox.stop_asks()
+            case Cancel():
+                self._fetch_cancelled.set()
+            case Models():
+                threading.Thread(target=self.find, name="find", daemon=True).start()
+            case Fetch():
+                threading.Thread(target=self.fetch, args=(request,), name="fetch", daemon=True).start()
+            case Quit():
+                os._exit(0)
+
+    def find(self) -> None:
+        self._imported.wait()
+        from mechtui.worker.models import find
+
+        self.wire.send(ModelsFound(tuple(find())))
+
+    def fetch(self, request: Fetch) -> None:
+        """Download a model. One at a time; it never touches the model that runs."""
+        self._imported.wait()
+        from mechtui.worker.engine import Cancelled
+        from mechtui.worker.models import ModelError, fetch
+
+        if not self._fetching.acquire(blocking=False):
+            self.wire.send(Failed("fetch", "Another download is under way; cancel it first.", model=request.model))
+            return
+        try:
+            self._fetch_cancelled.clear()
+            fetch(request.model, self._progress("fetch"), self._fetch_cancelled.is_set)
+        except Cancelled:
+            self.wire.send(Failed("fetch", "The download was cancelled; it resumes next time.", model=request.model))
+        except ModelError as error:
+            self.wire.send(Failed("fetch", str(error), model=request.model))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
+            self.wire.send(Failed("fetch", _unexpected("the download", error), model=request.model))
+        else:
+            self.wire.send(Fetched(request.model))
+        finally:
+            self._fetching.release()
+
+    def beat(self) -> None:
+        while True:
+            self.wire.send(Heartbeat(resident_bytes(), self.traces, self.busy))
+            time.sleep(HEARTBEAT_SECONDS)
+
+
+def _unexpected(what: str, error: Exception) -> str:
+    """One sentence for an error that nobody foresaw; the whole of it goes to the log."""
+    traceback.print_exception(error, file=sys.stderr)
+    sys.stderr.flush()
+    return out_of_memory(error) or f"{what[0].upper()}{what[1:]} failed: {type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no message"
+
+
+def out_of_memory(error: Exception) -> str | None:
+    """The sentence for an error that says that memory ran out, with what was needed and what is free."""
+    import torch
+
+    text = str(error)
+    on_cpu = isinstance(error, MemoryError) or "DefaultCPUAllocator" in text
+    if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
+        return None
+    amount = r"(\d+(?:\.\d+)? (?:bytes|[KMGT]i?B))"
+    needed = re.search(rf"(?:allocate|tried to allocate) {amount}", text)
+    free = re.search(rf"{amount} is free", text)
+    said = f"{needed[1]} more were needed" if needed else "more was needed"
+    left = free[1] if free else _free_memory() if on_cpu else ""
+    where = "memory" if on_cpu else "the device's memory"
+    had = f" and {left} are free" if left else ""
+    return f"Out of memory: {said}{had} in {where}; take a shorter prompt, a smaller model or float16."
+
+
+def _free_memory() -> str:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            kib = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return ""
+    return f"{kib * 1024 / 1e9:.1f} GB"
