@@ -62,7 +62,7 @@ def _options(options: list[Callable[[Command], Command]]) -> Callable[[Command],
 @click.option("--theme", metavar="NAME", help="Colours of the app.")
 @click.option("--mouse/--no-mouse", default=None, help="Take the mouse, or leave it to the terminal.")
 @click.pass_context
-def cli(context: click.Context, session_file: str | None, **flags: Any) -> None:
+def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> None:
     """See inside a language model, and change it, from the terminal.
 
     Without a command: the app. Exit statuses: 0, 2 (a mistake in what was typed), 3 (no such model), 4 (a run
@@ -88,7 +88,9 @@ def cli(context: click.Context, session_file: str | None, **flags: Any) -> None:
 )
 @click.option("--output", metavar="FILE.json|FILE.npz|-", default="-", show_default=True, help="Where answers go.")
 @click.pass_obj
-def run(given: dict[str, Any], session_file: str | None, views: tuple[str, ...], output: str, **flags: Any) -> NoReturn:
+def run(
+    given: dict[str, Any], /, session_file: str | None, views: tuple[str, ...], output: str, **flags: Any
+) -> NoReturn:
     """Answer a session's questions without the app, as JSON."""
     given = {**given, **_given(flags)}
     session_file = session_file or given.pop("session_file", None)
@@ -126,7 +128,7 @@ def fetch(model: str) -> NoReturn:
 @click.argument("model", required=False)
 def selftest(model: str | None) -> NoReturn:
     """Check mechtui's numbers against what is known of a model."""
-    sys.exit(importlib.import_module("mechtui.selftest").run(model) or 0)
+    sys.exit(importlib.import_module("mechtui.selftest").run(model or "demo") or 0)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

@@ -13,6 +13,7 @@ import msgspec
 
 PREFIX = "MECHTUI_"
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+YES, NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Bos = Literal["auto", "yes", "no"]
@@ -115,19 +116,9 @@ def read_variables(variables: Mapping[str, str]) -> dict[str, object]:
 def _from_text(variable: str, name: str, text: str) -> object:
     kind = _TYPES[name]
     if kind is bool:
-        words = {
-            "1": True,
-            "yes": True,
-            "true": True,
-            "on": True,
-            "0": False,
-            "no": False,
-            "false": False,
-            "off": False,
-        }
-        if text.lower() not in words:
+        if text.lower() not in (*YES, *NO):
             raise ConfigError(f"{variable}={text} should be yes or no")
-        return words[text.lower()]
+        return text.lower() in YES
     if kind == tuple[str, ...]:
         return [line for line in text.splitlines() if line.strip()]
     return text

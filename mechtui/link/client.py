@@ -207,14 +207,13 @@ class Client:
         if process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(encode(Quit()))
             process.stdin.close()
-        for end in (lambda: None, process.terminate, process.kill):
-            with contextlib.suppress(ProcessLookupError):
-                end()
-            try:
+        for sign in (None, signal.SIGTERM, signal.SIGKILL):
+            if sign is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(sign)
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), KILL_AFTER / 2)
                 return
-            except TimeoutError:
-                continue
         await process.wait()
 
     async def _spawn(self, state: Literal["starting", "restarting"], sentence: str) -> None:

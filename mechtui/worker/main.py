@@ -133,7 +133,7 @@ class Worker:
         try:
             if cancelled():
                 raise Cancelled
-            opened = self.engine.open(ask.session, cancelled)
+            opened = self.engine.open(ask.session, cancelled, ask.questions)
             self.wire.send(Started(ask.generation, opened.problems))
             for question in ask.questions:
                 asked = time.perf_counter()
