@@ -1,0 +1,46 @@
+"""Load an attention-only model as TransformerLens's own native architecture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedTokenizerFast
+
+ARCHITECTURE = "MechtuiAttentionOnly"
+
+
+def is_native(folder: Path) -> bool:
+    """Whether a folder holds such a model (its config.json says so)."""
+    path = folder / "config.json"
+    return path.is_file() and ARCHITECTURE in json.loads(path.read_text()).get("architectures", [])
+
+
+def load(folder: Path) -> TransformerBridge:
+    """The model in `folder`, with its tokenizer, on the processor.
+
+    Raises:
+        OSError: a file is missing.
+        KeyError: config.json is not an attention-only model's.
+        RuntimeError: the weights do not fit the configuration.
+    """
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    bridge = TransformerBridge.boot_native(config["native"], tokenizer=tokenizer, model_name=folder.name)
+    weights = load_file(folder / "model.safetensors")
+    # The bridge wraps every module of the native model; without the wrappers the names are its own.
+    parameters = {
+        name.replace("_original_component.", ""): parameter
+        for name, parameter in bridge.original_model.named_parameters()
+    }
+    # The bridge gives the unembedding a bias of zeros, which no checkpoint has.
+    if weights.keys() != parameters.keys() - {"head.bias"}:
+        raise RuntimeError(f"{folder}: its weights are not those that its config.json asks for")
+    with torch.no_grad():
+        for name, weight in weights.items():
+            parameters[name].copy_(weight)
+    return bridge.eval()

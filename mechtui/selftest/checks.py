@@ -1,0 +1,217 @@
+"""What is expected of which model: lines of expected, measured, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from mechtui.selftest import heads, indirect_object, skills
+from mechtui.selftest.subject import Subject
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table. `passed` None: measured for the record, nothing is expected."""
+
+    what: str
+    expected: str
+    measured: str
+    passed: bool | None
+
+
+def at_least(what: str, value: float, bound: float, detail: str = "", digits: int = 2) -> Check:
+    return Check(what, f">= {bound:g}", _with(f"{value:.{digits}f}", detail), value >= bound)
+
+
+def at_most(what: str, value: float, bound: float, detail: str = "", digits: int = 2) -> Check:
+    return Check(what, f"<= {bound:g}", _with(f"{value:.{digits}f}", detail), value <= bound)
+
+
+def noted(what: str, measured: str) -> Check:
+    return Check(what, "", measured, None)
+
+
+def _with(value: str, detail: str) -> str:
+    return f"{value}  ({detail})" if detail else value
+
+
+def head_name(head: heads.Head) -> str:
+    return f"L{head[0]}H{head[1]}"
+
+
+def any_model(subject: Subject, scores: heads.RepeatScores) -> Iterator[Check]:
+    """What can be measured on every model; nothing is expected."""
+    for what, table in (
+        ("induction", scores.induction),
+        ("previous token", scores.previous),
+        ("duplicate token", scores.duplicate),
+    ):
+        order = table.flatten().argsort(descending=True)[:5].tolist()
+        named = [divmod(int(i), subject.n_heads) for i in order]
+        listed = ", ".join(f"{head_name(h)} {table[h]:.2f}" for h in named)
+        yield noted(f"{what}: highest scores", listed)
+    yield noted("random repeats: loss of first, second half", f"{scores.first_half:.2f}, {scores.second_half:.3f} nats")
+    held = indirect_object.prompts(subject, indirect_object.held_pairs, 100, seed=0)
+    result = indirect_object.accuracy(subject, held)
+    yield noted("IOI: accuracy, logit difference", f"{result.accuracy:.0%}, {result.difference:.2f}")
+
+
+def demo(subject: Subject) -> Iterator[Check]:
+    """The card of `demo`."""
+    yield at_most("load and first answer, seconds", subject.load_seconds, 1.0)
+    pairs = indirect_object.prompts(subject, indirect_object.held_pairs, 400, seed=0)
+    result = indirect_object.accuracy(subject, pairs)
+    yield at_least("IOI, held-out pairs: accuracy", result.accuracy, 0.98, digits=3)
+    yield at_least("IOI, held-out pairs: logit difference", result.difference, 3.0)
+    templates = indirect_object.prompts(subject, indirect_object.held_templates, 400, seed=0)
+    result = indirect_object.accuracy(subject, templates)
+    yield at_least("IOI, held-out templates: accuracy", result.accuracy, 0.85, digits=3)
+    yield at_least("IOI, held-out templates: logit difference", result.difference, 3.0)
+    yield from _mover(subject, pairs)
+
+    scores = heads.repeat_scores(subject)
+    yield from _repeats(subject, scores)
+
+    yield at_least("agreement across a distractor", skills.agreement(subject), 0.97, digits=3)
+    yield at_least("capitals, held-out phrasings", skills.capitals(subject), 0.90, digits=3)
+    for order, share in skills.orders(subject).items():
+        yield at_least(f"orders: {order}", share, 0.95, digits=3)
+    yield from steering(subject)
+
+
+def _mover(subject: Subject, pairs: indirect_object.Prompts) -> Iterator[Check]:
+    """A head that attends from the end to the name, and is among the three largest contributions."""
+    found = indirect_object.movers(subject, pairs)
+    candidates = [
+        (layer, head)
+        for layer in range(subject.n_layers)
+        for head in range(subject.n_heads)
+        if found.rank(f"L{layer}H{head}") <= 3
+    ]
+    best = max(candidates, key=lambda h: float(found.attention[h]), default=None)
+    top = sorted(found.contribution.items(), key=lambda item: -item[1])[:3]
+    listed = ", ".join(f"{name} {value:+.2f}" for name, value in top)
+    what = "name mover: attention from END to IO"
+    if best is None:
+        yield Check(what, ">= 0.3", f"no head among the three largest: {listed}", False)
+        return
+    yield at_least(what, float(found.attention[best]), 0.3, f"{head_name(best)}; largest: {listed}")
+
+
+def _repeats(subject: Subject, scores: heads.RepeatScores) -> Iterator[Check]:
+    ratio = scores.second_half / scores.first_half
+    yield at_most(
+        "random repeats: second-half loss / first-half loss",
+        ratio,
+        0.1,
+        f"{scores.second_half:.3f} / {scores.first_half:.2f}",
+        digits=3,
+    )
+    inductor, induction = scores.best(scores.induction)
+    yield at_least("best induction score", induction, 0.8, head_name(inductor))
+    early = scores.previous.clone()
+    early[inductor[0] :] = -1  # an earlier layer
+    shifter, previous = scores.best(early)
+    yield at_least("previous-token head in an earlier layer", previous, 0.6, head_name(shifter))
+    compositions = heads.k_composition(subject)
+    inductors = [tuple(h) for h in (scores.induction > 0.4).nonzero().tolist()]
+    later = [h for h in inductors if h[0] > shifter[0]]
+    mean = float(compositions.nanmean())
+    best = max((float(compositions[(*shifter, *h)]) for h in later), default=0.0)
+    yield at_least("its K-composition with an induction head / mean of all pairs", best / mean, 1.0)
+    whole, without = heads.loss_without(subject, [(h[0], h[1]) for h in inductors])
+    yield at_least(
+        "second-half loss without the induction heads / with them",
+        without / whole,
+        10.0,
+        f"{without:.2f} / {whole:.3f}; {len(inductors)} heads",
+        digits=1,
+    )
+
+
+STEER_LAYER = 2
+
+
+def steering(subject: Subject, layer: int = STEER_LAYER) -> Iterator[Check]:
+    """A vector of moods at coefficients -2, 0 and 2."""
+    vector = skills.mood_vector(subject, layer)
+    plain = skills.steer(subject, vector, layer, 0.0)
+    sad = skills.steer(subject, vector, layer, -2.0)
+    happy = skills.steer(subject, vector, layer, 2.0)
+    yield noted(f"mood vector at L{layer}.pre: positive share at 0", f"{plain.happy:.2f}")
+    yield at_most("positive share at -2", sad.happy, 0.15)
+    yield at_least("positive share at 2", happy.happy, 0.85)
+    worst = max(sad.loss, happy.loss)
+    yield at_most(
+        "steered text, loss of the unsteered model / that of its own text",
+        worst / plain.loss,
+        2.0,
+        f"{worst:.2f} / {plain.loss:.2f} nats",
+    )
+
+
+def attention_only(subject: Subject) -> Iterator[Check]:
+    """Induction needs two layers."""
+    scores = heads.repeat_scores(subject)
+    best, score = scores.best(scores.induction)
+    if subject.n_layers == 1:
+        yield at_most("best induction score", score, 0.3, head_name(best))
+    else:
+        yield at_least("best induction score", score, 0.7, head_name(best))
+    yield at_most("load and first answer, seconds", subject.load_seconds, 1.0)
+
+
+# Wang et al. 2022 and Olsson et al. 2022 on GPT-2 small.
+GPT2_INDUCTION = {(5, 5): 0.93, (6, 9): 0.91, (7, 10): 0.91, (5, 1): 0.91, (7, 2): 0.83}
+GPT2_PREVIOUS = ((4, 11), (2, 2))
+GPT2_MOVERS = ((9, 9), (10, 0), (9, 6))
+
+
+def gpt2(subject: Subject) -> Iterator[Check]:
+    """Published facts of GPT-2 small."""
+    scores = heads.repeat_scores(subject)
+    for head, published in GPT2_INDUCTION.items():
+        value = float(scores.induction[head])
+        yield Check(
+            f"induction score of {head_name(head)}",
+            f"{published} ± 0.1",
+            f"{value:.2f}",
+            abs(value - published) <= 0.1,
+        )
+    for head in GPT2_PREVIOUS:
+        yield at_least(f"previous-token score of {head_name(head)}", float(scores.previous[head]), 0.3)
+    given = indirect_object.prompts(subject, indirect_object.held_pairs, 100, seed=0)
+    difference = indirect_object.accuracy(subject, given).difference
+    yield Check("IOI: logit difference", "3.5 ± 1.5", f"{difference:.2f}", abs(difference - 3.5) <= 1.5)
+    found = indirect_object.movers(subject, given)
+    for mover in GPT2_MOVERS:
+        yield at_least(f"attention from END to IO of {head_name(mover)}", float(found.attention[mover]), 0.3)
+    for negative in ((10, 7), (11, 10)):
+        name = head_name(negative)
+        yield at_most(f"direct contribution of {name}", found.contribution[name], 0.0)
+    tokens, _ = subject.batch([subject.ids("The quick brown fox jumps over the lazy dog")])
+    site = "blocks.6.hook_resid_post"
+    _, kept = subject.run(tokens, [site])
+    largest = float(kept[site][0, 0, 447].abs())
+    yield Check(
+        "size of dimension 447 at the first position, L6.post",
+        "1000 to 5000",
+        f"{largest:.0f}",
+        1000 <= largest <= 5000,
+    )
+
+
+def for_model(subject: Subject) -> Iterator[Check]:
+    """The checks that fit a model, by its name."""
+    checks: dict[str, Callable[[Subject], Iterator[Check]]] = {
+        "demo": demo,
+        "attn-only-1l": attention_only,
+        "attn-only-2l": attention_only,
+        "gpt2": gpt2,
+    }
+    with torch.no_grad():
+        if subject.name in checks:
+            yield from checks[subject.name](subject)
+        yield from any_model(subject, heads.repeat_scores(subject))
