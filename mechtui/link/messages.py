@@ -105,12 +105,14 @@ class Ready(Message, frozen=True, tag="ready"):
 
 
 class Failed(Message, frozen=True, tag="failed"):
-    """Something asked for cannot be had: one sentence with what to do. generation for an Ask."""
+    """Something asked for cannot be had: one sentence with what to do. generation for an Ask; question where
+    it is only this one that has no answer: the others still come."""
 
     task: Literal["load", "fetch", "ask", "save_vectors"]
     sentence: str
     generation: int = -1
     model: str = ""
+    question: AnyQuestion | None = None
 
 
 class EditProblem(msgspec.Struct, frozen=True):

@@ -38,11 +38,9 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     views: tuple[str, ...] = ()
 
 
-def dumps(session: Session) -> str:
-    """The session as TOML. Fields that say nothing are left out. Raises StorageError for a lone surrogate,
-    which no file can hold."""
-    import tomlkit
-
+def to_builtins(session: Session) -> dict[str, Any]:
+    """The file's keys and values: text and lists of lines. Fields that say nothing are left out. Raises
+    StorageError for a lone surrogate, which no file can hold."""
     stored = _File(
         VERSION,
         **{name: getattr(session, name) for name in ("model", "prompt", "source", "answer", "foil", "bos", "align")},
@@ -51,18 +49,24 @@ def dumps(session: Session) -> str:
         edits=tuple(format_edit(edit) for edit in session.edits),
         views=session.views,
     )
-    document = tomlkit.document()
-    for key, value in msgspec.to_builtins(stored).items():
-        texts = list(value) if isinstance(value, (list, tuple)) else [value]
-        for text in texts:
+    said: dict[str, Any] = msgspec.to_builtins(stored)
+    for key, value in said.items():
+        for text in value if isinstance(value, (list, tuple)) else [value]:
             if isinstance(text, str) and (at := surrogate(text)) is not None:
-                raise StorageError(
-                    f"{key}: character {at} is half of a character (a lone surrogate); no file can hold it"
-                )
+                raise StorageError(f"{key}: character {at} is a lone surrogate, which no file can hold; remove it")
+    return said
+
+
+def dumps(session: Session) -> str:
+    """The session as TOML. Raises StorageError."""
+    import tomlkit
+
+    document = tomlkit.document()
+    for key, value in to_builtins(session).items():
         if isinstance(value, (list, tuple)):
             array = tomlkit.array()
-            array.extend(texts)
-            document[key] = array.multiline(len(texts) > 1)
+            array.extend(value)
+            document[key] = array.multiline(len(value) > 1)
         else:
             document[key] = value
     return tomlkit.dumps(document)

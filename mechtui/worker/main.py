@@ -144,7 +144,7 @@ class Worker:
                         ms = (time.perf_counter() - asked) * 1000
                         self.wire.send(Answered(ask.generation, question, clean, edited, ms, partial))
                 except SessionError as error:
-                    fail(f"{question.line()}: {error}")  # the other questions still have answers
+                    self.wire.send(Failed("ask", str(error), ask.generation, question=question))
             self.wire.send(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
         except Cancelled:
             if self.inbox.stopped(number):

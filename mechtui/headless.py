@@ -1,0 +1,212 @@
+"""`mechtui run`: the same session and the same model process as the app's, answers as JSON.
+
+The model runs in its own process here too, so that both ways of asking are one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from mechtui.config import Settings
+from mechtui.link.client import Client, Life
+from mechtui.link.messages import Answered, Ask, EditProblem, Failed, Finished, Load, Ready, Reply, Stage, Started
+from mechtui.session.document import Session
+from mechtui.session.lines import LineError, format_edit, format_site
+from mechtui.session.storage import StorageError, to_builtins
+from mechtui.views import Answer, Question, parse_question
+from mechtui.views.tokens import Tokens, TokensAnswer
+
+MISTAKE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
+DEFAULT_VIEWS = ("next_tokens",)
+FORMATS = (".json", ".npz")
+
+
+class Stop(Exception):  # noqa: N818 - not every end is an error
+    """The end of a headless run that has no answers: exit status and what to say on stderr."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def run_headless(session: Session, views: tuple[str, ...], output: str, settings: Settings) -> int:
+    """Answer the session's questions and those of `views`, write them to `output` -> exit status."""
+    try:
+        lines = session.views + views or DEFAULT_VIEWS
+        questions = {line: parse_question(line) for line in lines}
+        _check_output(output)
+        said = asyncio.run(_Run(session, tuple(questions.values()), settings).answers())
+        _write(said.result(session, questions), output)
+    except LineError as error:
+        return _say(MISTAKE, error.shown())
+    except StorageError as error:
+        return _say(MISTAKE, str(error))
+    except Stop as stop:
+        return _say(stop.status, str(stop))
+    except KeyboardInterrupt:
+        return _say(INTERRUPTED, "interrupted")
+    return 0
+
+
+def _say(status: int, sentence: str) -> int:
+    print(f"mechtui: {sentence}", file=sys.stderr)
+    return status
+
+
+class _Run:
+    """One session, asked once."""
+
+    def __init__(self, session: Session, questions: tuple[Question, ...], settings: Settings) -> None:
+        self.session = session
+        self.questions = questions
+        self.load = Load(
+            session.model,
+            settings.device,
+            settings.dtype,
+            settings.device_map,
+            settings.fold_ln,
+            settings.trust_remote_code,
+        )
+        self.client = Client(log=Path(settings.log_file).expanduser() if settings.log_file else None)
+        self.ready: Ready | None = None
+        self.answered: dict[Question, tuple[Answer | None, Answer | None]] = {}
+        self._replies: asyncio.Queue[Reply | Life] = asyncio.Queue()
+        self._shown = 0
+
+    async def answers(self) -> _Run:
+        """Ask everything and wait for all of it. Raises Stop."""
+        self.client.on_reply = self._replies.put_nowait
+        await self.client.start()
+        try:
+            self.client.send(self.load)
+            self.client.send(Ask(1, self.session, (Tokens(), *self.questions)))
+            while not isinstance(reply := await self._replies.get(), Finished):
+                self._take(reply)
+        finally:
+            await self.client.close()
+            self._progress("")
+        return self
+
+    def _take(self, reply: Reply | Life) -> None:
+        match reply:
+            case Stage():
+                percent = f" {reply.fraction:.0%}" if reply.fraction is not None else ""
+                self._progress(f"{reply.stage}{percent} {reply.detail}".rstrip())
+            case Ready():
+                self.ready = reply
+                self._progress("running")
+            case Started():
+                self._refuse(reply.problems)
+            case Answered(partial=False):
+                self.answered[reply.question] = (reply.clean, reply.edited)
+            case Failed(task="load"):
+                raise Stop(NO_MODEL, reply.sentence)
+            case Failed(question=None):
+                raise Stop(FAILED, reply.sentence)
+            case Failed(question=question) if question is not None:
+                raise Stop(MISTAKE, LineError(question.line(), 0, reply.sentence).shown())
+            case Life(state="restarting" | "stopped"):
+                raise Stop(FAILED, reply.sentence)
+            case _:
+                pass
+
+    def _refuse(self, problems: tuple[EditProblem, ...]) -> None:
+        """What cannot be applied is a mistake here: nobody would see that it was left out."""
+        for problem in problems:
+            if problem.index < 0:
+                raise Stop(MISTAKE, f"{problem.where}: {problem.sentence}")
+            edit = self.session.edits[problem.index]
+            if edit.on:
+                line = format_edit(edit)
+                wrong = edit.vector if edit.vector and edit.vector in problem.sentence else format_site(edit.site)
+                raise Stop(MISTAKE, LineError(line, line.index(wrong), problem.sentence).shown())
+
+    def _progress(self, text: str) -> None:
+        """One line that is written over, on a terminal; nothing elsewhere."""
+        if sys.stderr.isatty():
+            sys.stderr.write("\r" + text.ljust(self._shown))
+            sys.stderr.write("\r" if not text else "")
+            sys.stderr.flush()
+            self._shown = len(text)
+
+    def result(self, session: Session, questions: dict[str, Question]) -> dict[str, Any]:
+        """What is printed."""
+        assert self.ready is not None
+        ready = self.ready
+        tokens = self.answered[Tokens()][0]
+        assert isinstance(tokens, TokensAnswer)
+        pairs = {line: self.answered[question] for line, question in questions.items()}
+        edited = {line: pair[1] for line, pair in pairs.items() if pair[1] is not None}
+        return {
+            "session": to_builtins(session),
+            "model": {
+                "name": ready.name,
+                "source": ready.source,
+                "architecture": ready.architecture,
+                "n_layers": ready.shape.n_layers,
+                "n_heads": ready.shape.n_heads,
+                "n_kv_heads": ready.shape.n_kv_heads,
+                "d_model": ready.shape.d_model,
+                "d_head": ready.shape.d_head,
+                "device": ready.device,
+                "dtype": ready.dtype,
+                "weights": ready.weights,
+            },
+            "tokens": [{"id": token.id, "text": token.text} for token in tokens.tokens],
+            "clean": {line: pair[0].json() for line, pair in pairs.items() if pair[0] is not None},
+            "edited": {line: answer.json() for line, answer in edited.items()} if session.active_edits() else None,
+        }
+
+
+def _check_output(output: str) -> None:
+    """Before the model runs, not after."""
+    if output == "-":
+        return
+    path = Path(output).expanduser()
+    if path.suffix not in FORMATS:
+        raise Stop(MISTAKE, f"--output {output} should end in .json or .npz, or be - for the standard output")
+    if not path.absolute().parent.is_dir():
+        raise Stop(MISTAKE, f"--output {output}: there is no folder {path.absolute().parent}")
+
+
+def _write(result: dict[str, Any], output: str) -> None:
+    text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+    if output == "-":
+        print(text)
+        return
+    path = Path(output).expanduser()
+    try:
+        if path.suffix == ".json":
+            path.write_text(text + "\n", encoding="utf-8")
+        else:
+            np.savez(path, **{"json": np.array(text), **arrays(result)})  # type: ignore[arg-type]
+    except OSError as error:
+        _unwritable(path, error)
+
+
+def _unwritable(path: Path, error: OSError) -> NoReturn:
+    raise Stop(FAILED, f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def arrays(result: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Every table of numbers among the answers, as "clean/attention L9H9/pattern" -> array. null becomes NaN."""
+    found: dict[str, np.ndarray] = {}
+    for run in ("clean", "edited"):
+        for line, answer in (result[run] or {}).items():
+            for key, value in answer.items():
+                if isinstance(value, list) and _numbers(value):
+                    found[f"{run}/{line}/{key}"] = np.array(value, dtype=np.float64)
+    return found
+
+
+def _numbers(value: Any) -> bool:
+    """Whether it is a number, null, or a list of nothing else."""
+    if isinstance(value, list):
+        return bool(value) and all(_numbers(item) for item in value)
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))

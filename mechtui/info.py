@@ -1,0 +1,80 @@
+"""`mechtui info` and `mechtui fetch`: what is here, and how to have more."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+
+from mechtui import __version__
+from mechtui.session.paths import config_file, state_dir
+
+PACKAGES = ("torch", "transformers", "transformer-lens", "textual", "rich", "numpy", "safetensors", "gguf")
+NO_MODEL, INTERRUPTED = 3, 130
+
+
+def lines() -> Iterator[str]:
+    """What `mechtui info` prints."""
+    yield f"mechtui {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    for package in PACKAGES:
+        yield f"  {package} {_version(package)}"
+    yield "devices"
+    yield from (f"  {line}" for line in _devices())
+    yield "paths"
+    yield f"  config {config_file()}{'' if config_file().exists() else ' (not there)'}"
+    yield f"  state  {state_dir()}"
+    from huggingface_hub import constants
+
+    yield f"  models {constants.HF_HUB_CACHE}{' (offline: HF_HUB_OFFLINE is set)' if constants.HF_HUB_OFFLINE else ''}"
+    yield "models"
+    from mechtui.worker.models import find
+
+    for model in find():
+        yield f"  {model.name}  {model.kind}  {model.bytes / 1e6:.0f} MB  {model.detail}".rstrip()
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _devices() -> Iterator[str]:
+    import torch
+
+    yield f"cpu, {torch.get_num_threads()} threads"
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield f"cuda:{index} {properties.name}, {properties.total_memory / 1e9:.1f} GB"
+    if torch.backends.mps.is_available():
+        yield "mps"
+
+
+def fetch(model: str) -> int:
+    """Download a model and say how far it is -> exit status."""
+    from mechtui.worker.models import ModelError
+    from mechtui.worker.models import fetch as download
+
+    terminal = sys.stderr.isatty()
+
+    def progress(stage: str, fraction: float | None = None, detail: str = "") -> None:
+        percent = f" {fraction:.0%}" if fraction is not None else ""
+        if terminal:
+            sys.stderr.write(f"\r\x1b[K{stage}{percent} {detail}")
+            sys.stderr.flush()
+
+    try:
+        download(model, progress, lambda: False)
+    except ModelError as error:
+        print(f"mechtui: {error}", file=sys.stderr)
+        return NO_MODEL
+    except KeyboardInterrupt:
+        print("\nmechtui: interrupted; the download resumes where it stopped", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        if terminal:
+            sys.stderr.write("\n")
+    print(f"{model} is here; open it with: mechtui --model {model}")
+    return 0
