@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -40,3 +41,21 @@ def final_weight(bridge: Any) -> Tensor | None:
     norm = bridge.ln_final.original_component
     weight: Tensor | None = getattr(norm, "weight", None)
     return weight
+
+
+def final_bias(bridge: Any) -> Tensor | None:
+    """[d_model], the final norm's own bias, None where it has none."""
+    bias: Tensor | None = getattr(bridge.ln_final.original_component, "bias", None)
+    return bias
+
+
+def b_O(bridge: Any, layer: int, like: Tensor) -> Tensor:
+    """[d_model], attention's output bias; zero where the model has none."""
+    bias: Tensor | None = getattr(bridge.blocks[layer].attn.o.original_component, "bias", None)
+    return torch.zeros_like(like) if bias is None else bias.detach().to(like)
+
+
+def unembedding_bias(bridge: Any, token: int) -> float:
+    """The logit that a token has whatever the residual is."""
+    bias: Tensor | None = getattr(bridge.unembed.original_component, "bias", None)
+    return 0.0 if bias is None else float(bias[token])

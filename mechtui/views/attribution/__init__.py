@@ -1,0 +1,31 @@
+"""`attribution`: which components wrote the logit difference, directly (Elhage et al. 2021)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mechtui.views.question import Answer, Question
+
+
+class Attribution(Question, frozen=True, tag="attribution"):
+    """Direct logit attribution at the last position, with the final norm's scale held at its value."""
+
+
+class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
+    """Contributions to logit(answer) - logit(foil), in logits; all of them add up to `total`.
+
+    heads [layer, head]; mlps [layer] (NaN without an MLP); embed, pos; bias: attention's output biases, the
+    final norm's and the unembedding's; edits: what edits added to or took from the residual stream itself.
+    """
+
+    heads: np.ndarray
+    mlps: np.ndarray
+    embed: float
+    pos: float
+    bias: float
+    edits: float
+    total: float
+
+
+QUESTION = Attribution
+ANSWER = AttributionAnswer
