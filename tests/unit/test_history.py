@@ -1,0 +1,109 @@
+"""Undo and redo."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from mechtui.session.document import Session
+from mechtui.session.history import History
+
+
+def typed(history: History, text: str, merge: str = "prompt") -> None:
+    """Type `text` at the end of the prompt, key by key."""
+    for letter in text:
+        history.change(replace(history.present, prompt=history.present.prompt + letter), merge)
+
+
+def test_typing_is_undone_word_by_word() -> None:
+    history = History(Session())
+    typed(history, "When Mary  and")
+    seen = []
+    while history.undo() is not None:
+        seen.append(history.present.prompt)
+    assert seen == ["When Mary  ", "When ", ""]
+    while history.redo() is not None:
+        pass
+    assert history.present.prompt == "When Mary  and"
+
+
+def test_deleting_after_typing_is_a_step_of_its_own() -> None:
+    history = History(Session())
+    typed(history, "John")
+    for end in (3, 2):
+        history.change(replace(history.present, prompt="John"[:end]), "prompt")
+    assert history.undo() == Session(prompt="John")
+    assert history.undo() == Session()
+
+
+def test_a_paste_is_one_step() -> None:
+    history = History(Session())
+    typed(history, "a")
+    history.change(Session(prompt="a whole sentence"), "prompt")
+    typed(history, "s")
+    assert history.undo() == Session(prompt="a")
+
+
+def test_keys_that_differ_never_merge() -> None:
+    history = History(Session())
+    history.change(Session(answer=" a"), "answer")
+    history.change(Session(answer=" a", foil=" b"), "foil")
+    assert history.undo() == Session(answer=" a")
+
+
+def test_a_number_held_down_is_one_step() -> None:
+    history = History(Session())
+    for step in range(50):
+        history.change(Session(answer=str(step)), "number")
+    assert history.undo() == Session()
+    assert history.undo() is None
+
+
+def test_undo_ends_a_merge() -> None:
+    history = History(Session())
+    typed(history, "ab")
+    history.undo()
+    history.redo()
+    typed(history, "c")
+    assert history.undo() == Session(prompt="ab")
+
+
+def test_no_change_is_no_step_and_keeps_redo() -> None:
+    history = History(Session())
+    typed(history, "a")
+    history.undo()
+    history.change(Session())
+    assert history.can_redo
+    assert not history.can_undo
+
+
+texts = st.text("ab ", max_size=6)
+
+
+@given(st.lists(st.tuples(texts, st.sampled_from(["", "prompt"])), max_size=30))
+def test_undoing_everything_leads_back_and_redoing_forth_again(changes: list[tuple[str, str]]) -> None:
+    history = History(Session())
+    for text, merge in changes:
+        history.change(Session(prompt=text), merge)
+    last = history.present
+    backwards = [last]
+    while (session := history.undo()) is not None:
+        backwards.append(session)
+    assert history.present == Session()
+    forwards = [history.present]
+    while (session := history.redo()) is not None:
+        forwards.append(session)
+    assert history.present == last
+    assert forwards == backwards[::-1]
+
+
+@given(st.integers(1, 8), st.integers(0, 30))
+def test_no_more_steps_than_the_limit_are_kept(limit: int, count: int) -> None:
+    history = History(Session(), limit)
+    for step in range(count):
+        history.change(Session(prompt=f"{step}."))
+    steps = 0
+    while history.undo() is not None:
+        steps += 1
+    assert steps == min(limit, count)
