@@ -6,12 +6,12 @@ A sequential level is 0..15 (dark blue to light yellow, lightness rising with th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
 
-import numpy as np
 from rich.color import Color
 from rich.style import Style
 
@@ -61,8 +61,9 @@ _SEQUENTIAL: tuple[Triplet, ...] = (
 _BLUE: tuple[Triplet, ...] = ((24, 36, 64), (20, 80, 160), (110, 180, 255))
 _ORANGE: tuple[Triplet, ...] = ((60, 36, 16), (170, 84, 0), (255, 180, 90))
 
-# Chosen one by one from the 6x6x6 cube and the greys: rounding the ramps above merges their dark ends.
-_SEQUENTIAL_256 = (17, 18, 23, 24, 59, 60, 66, 102, 246, 108, 144, 180, 186, 222, 227, 229)
+# Chosen one by one from the 6x6x6 cube and the greys: rounding the ramps above merges their dark ends. All of
+# them survive textual's turning them into red, green and blue and rich's rounding these back.
+_SEQUENTIAL_256 = (17, 18, 23, 24, 60, 242, 66, 245, 246, 108, 144, 180, 186, 222, 227, 229)
 _BLUE_256 = (17, 18, 24, 25, 31, 32, 74, 117)
 _ORANGE_256 = (52, 58, 94, 130, 136, 172, 215, 222)
 
@@ -176,18 +177,18 @@ def of_terminal() -> Palette:
 
 def level(value: float, low: float, high: float) -> int | None:
     """0..15 for a value between low and high (clipped); None for NaN."""
-    if not np.isfinite(value):
-        return None if np.isnan(value) else (LEVELS - 1 if value > 0 else 0)
-    if high <= low:
+    if math.isnan(value):
+        return None
+    if high <= low or value <= low:
         return 0
-    return max(0, min(LEVELS - 1, int((value - low) / (high - low) * LEVELS)))
+    return min(LEVELS - 1, int(min((value - low) / (high - low), 1.0) * LEVELS))
 
 
 def diverging_level(value: float, extent: float) -> int | None:
     """-8..8 for a value between -extent and extent (clipped); 0 only for what is next to nothing; None for NaN."""
-    if np.isnan(value):
+    if math.isnan(value):
         return None
     if extent <= 0 or abs(value) < extent / 64:
         return 0
-    size = max(1, min(HALF, int(np.ceil(min(abs(value) / extent, 1.0) * HALF))))
+    size = max(1, min(HALF, math.ceil(min(abs(value) / extent, 1.0) * HALF)))
     return size if value > 0 else -size

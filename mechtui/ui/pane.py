@@ -357,6 +357,14 @@ class Pane(ScrollView, can_focus=True):
     def on_resize(self, event: events.Resize) -> None:
         self.renew()
 
+    def watch_show_vertical_scrollbar(self) -> None:
+        # The scroll bar takes a column without any resize event.
+        self.renew()
+
+    def on_show(self, event: events.Show) -> None:
+        # A hidden pane has no size and paints nothing, so it has missed the pictures since.
+        self.renew()
+
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
         if offset is None or self.picture is None or self._page is None:

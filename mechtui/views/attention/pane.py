@@ -9,6 +9,7 @@ from mechtui.paint import marks
 from mechtui.paint.heat import Piece, cell, legend
 from mechtui.paint.numbers import fit
 from mechtui.paint.tokens import cut, pad
+from mechtui.paint.tokens import width as cell_width
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, window
 from mechtui.views import Question
 from mechtui.views.attention import Attention, AttentionAnswer, What
@@ -139,18 +140,15 @@ class AttentionPane(Pane):
         )
 
     def _label_width(self, picture: Picture, width: int, count: int) -> int:
-        from mechtui.paint.tokens import width as cells
-
-        longest = max((cells(picture.token(i)) for i in range(count)), default=0)
+        longest = max((cell_width(picture.token(i)) for i in range(count)), default=0)
         return max(4, min(longest + len(str(count)) + 3, 18, width // 3))
 
     def _names(self, picture: Picture, keys: int, key: int, wide: int) -> list[Piece]:
         palette = self.palette
         if wide >= 3:
-            names = [picture.token(i) for i in range(keys)]
             return [
-                (" " + pad(name, wide - 1, right=True), palette.selected if i == key else palette.dim)
-                for i, name in enumerate(names)
+                (" " + _short(picture.token(i), wide - 1), palette.selected if i == key else palette.dim)
+                for i in range(keys)
             ]
         # Too narrow for tokens: positions, as many as fit beside one another.
         every = next((k for k in (1, 2, 5, 10, 20) if k * wide > len(str(keys))), 50)
@@ -159,11 +157,14 @@ class AttentionPane(Pane):
             if i % every == 0:
                 text = text[: i * wide].ljust(i * wide) + str(i)
         text = text[: keys * wide].ljust(keys * wide)
-        start = key * wide
+        # The cursor's own number ends with its column, so that it is whole at the right edge too.
+        name = str(key)
+        start = max((key + 1) * wide - len(name), 0)
+        end = start + len(name)
         return [
-            (text[:start], palette.dim),
-            (text[start : start + wide], palette.selected),
-            (text[start + wide :], palette.dim),
+            (text[: max(start - 1, 0)].ljust(start), palette.dim),
+            (name, palette.selected),
+            ((" " + text[end + 1 :])[: max(keys * wide - end, 0)], palette.dim),
         ]
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
@@ -205,14 +206,29 @@ class AttentionPane(Pane):
         self.chosen = WIDTHS[max(0, min(nearest + steps, len(WIDTHS) - 1))]
         self.renew()
 
-    def value(self) -> str:
+    def _line(self) -> list[float]:
+        """The focused query's row; empty where there is none."""
         if self.picture is None or isinstance(found := self._table(self.picture), str):
-            return ""
+            return []
         table = found[0]
-        here, key = min(self.picture.position(), table.shape[0] - 1), min(self.picture.focus.key, table.shape[1] - 1)
-        return f"{float(table[here, max(key, 0)]):.6g}"
+        return [float(value) for value in table[min(self.picture.position(), len(table) - 1)]] if table.size else []
+
+    def value(self) -> str:
+        values = self._line()
+        if not values or self.picture is None:
+            return ""
+        return f"{values[max(0, min(self.picture.focus.key, len(values) - 1))]:.6g}"
 
     def row(self) -> str:
-        if self.picture is None or isinstance(found := self._table(self.picture), str):
-            return ""
-        return "\t".join(f"{value:.6g}" for value in found[0][min(self.picture.position(), len(found[0]) - 1)])
+        return "\t".join(f"{value:.6g}" for value in self._line())
+
+
+def _short(token: str, cells: int) -> str:
+    """A column's name: where room is scarce the leading space goes first, and no … takes the place of a letter."""
+    if cells >= 5:
+        return pad(token, cells, right=True)
+    text = token[1:] if token.startswith("·") and len(token) > 1 else token
+    kept = text
+    while cell_width(kept) > cells:
+        kept = kept[:-1]
+    return pad(kept, cells, right=True)

@@ -82,9 +82,7 @@ class NextTokensPane(Pane):
         diff = _arrow(clean.logit_diff, edited.logit_diff if edited else None, edited is not None)
         legend = ((f"logit diff{' (auto)' if clean.auto else ''} {diff}", self.palette.bold),) if diff else ()
         if height >= len(facts) + 5:
-            return Page(
-                rows, row, head=lambda left: head, head_rows=1, foot=facts, cursor=at, title=title, legend=legend
-            )
+            return Page(rows, row, head=lambda left: head, head_rows=1, foot=facts, cursor=at, title=title)
 
         def all_rows(index: int, left: int) -> Line:
             return row(index, left) if index < rows else facts[index - rows]

@@ -1,0 +1,447 @@
+"""Every pane at every size: no exception, whole lines, clear words where there is nothing to show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from textual.geometry import Region
+from textual.strip import Strip
+
+from mechtui.link.messages import EditProblem
+from mechtui.paint.palette import Depth, palette
+from mechtui.session.document import Session
+from mechtui.ui.pane import Focus, Pane, Picture
+from mechtui.views.attention.pane import AttentionPane
+from mechtui.views.effects.pane import EditsPane
+from mechtui.views.generate.pane import GeneratePane
+from mechtui.views.heads.pane import HeadsPane
+from mechtui.views.next_tokens.pane import NextTokensPane
+from mechtui.views.residual.pane import ResidualPane
+from mechtui.views.tokens.pane import TokensPane
+from mechtui.views.vectors.pane import VectorsPane
+from tests.ui.panes import Holder, picture, shown
+
+PANES: tuple[type[Pane], ...] = (
+    TokensPane,
+    HeadsPane,
+    AttentionPane,
+    NextTokensPane,
+    ResidualPane,
+    EditsPane,
+    VectorsPane,
+    GeneratePane,
+)
+every_pane = pytest.mark.parametrize("kind", PANES, ids=lambda kind: kind.__name__)
+
+
+def drawn(pane: Pane, given_picture: Picture, width: int, height: int) -> list[str]:
+    """All rows of the pane's page, as wide as they are painted."""
+    page = pane.draw(given_picture, width, height)
+    lines = page.head(0)[: page.head_rows] + [page.row(i, 0) for i in range(page.rows)] + page.foot
+    assert page.head_rows + len(page.foot) < max(height, 2)
+    if page.cursor is not None:
+        assert 0 <= page.cursor < page.rows
+    return [Strip(line).text for line in lines]
+
+
+@every_pane
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 9),
+    count=st.integers(0, 40),
+    layers=st.integers(1, 14),
+    heads=st.integers(1, 14),
+    edited=st.booleans(),
+    source=st.booleans(),
+    focus=st.builds(Focus, *[st.integers(-3, 50)] * 6),
+    width=st.integers(1, 200),
+    height=st.integers(1, 60),
+    cycles=st.integers(0, 4),
+    depth=st.sampled_from(list(Depth)),
+)
+def test_draws_anything_at_any_size(
+    kind: type[Pane],
+    seed: int,
+    count: int,
+    layers: int,
+    heads: int,
+    edited: bool,
+    source: bool,
+    focus: Focus,
+    width: int,
+    height: int,
+    cycles: int,
+    depth: Depth,
+) -> None:
+    pane = kind()
+    pane.palette = palette(depth)
+    for _ in range(cycles):
+        pane.cycle()
+    given_picture = picture(seed, count, layers, heads, edited, focus, source)
+    pane.show(given_picture)
+    lines = drawn(pane, given_picture, width, height)
+    assert "\n" not in "".join(lines)
+    pane.questions(given_picture)
+    pane.value()
+    pane.row()
+
+
+@every_pane
+@pytest.mark.parametrize("size", [(20, 3), (22, 5), (80, 24), (200, 60)])
+async def test_every_strip_is_as_wide_as_the_pane(kind: type[Pane], size: tuple[int, int]) -> None:
+    app = Holder(kind())
+    async with app.run_test(size=size) as pilot:
+        app.pane.show(picture(count=60))
+        await pilot.pause()
+        for move in ((1, 0), (0, 1), (-1, 0), (0, -1)):
+            app.pane.move(*move)
+            await pilot.pause()
+        app.pane.end()
+        await pilot.pause()
+        app.pane.page(-1)
+        await pilot.pause()
+        width = app.pane.scrollable_content_region.width
+        assert width >= size[0] - 3
+        assert {app.pane.render_line(y).cell_length for y in range(app.pane.size.height)} == {width}
+
+
+@every_pane
+async def test_says_what_it_waits_for(kind: type[Pane]) -> None:
+    app = Holder(kind())
+    nothing = Picture(Session(), Focus(), None, None)
+    async with app.run_test(size=(60, 8)) as pilot:
+        await pilot.pause()
+        assert "waiting for the model" in " ".join(shown(app.pane)) or kind is GeneratePane
+        app.pane.show(nothing)
+        await pilot.pause()
+        text = " ".join(" ".join(shown(app.pane)).split())
+        assert any(
+            word in text for word in ("waiting for the model", "no edit yet", "no vector yet", "nothing generated")
+        )
+        for act in (app.pane.home, app.pane.end, app.pane.cycle, app.pane.swap_run):
+            act()
+        app.pane.move(1, 1)
+        app.pane.page(1)
+        assert (app.pane.value(), app.pane.row(), app.pane.search("x")) == ("", "", False)
+
+
+@every_pane
+async def test_number_name_and_age_stand_in_the_title(kind: type[Pane]) -> None:
+    app = Holder(kind())
+    async with app.run_test(size=(80, 10)) as pilot:
+        app.pane.show(picture())
+        await pilot.pause()
+        assert f"{kind.NUMBER} {kind.NAME}" in str(app.pane.border_title)
+        assert "older" not in str(app.pane.border_title)
+        app.pane.show(picture(stale=True))
+        await pilot.pause()
+        assert "○ older" in str(app.pane.border_title)
+        assert len(kind.HELP) > 40
+
+
+@every_pane
+async def test_an_unchanged_picture_repaints_nothing(kind: type[Pane], monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Holder(kind())
+    async with app.run_test(size=(80, 16)) as pilot:
+        first = picture()
+        app.pane.show(first)
+        await pilot.pause()
+        asked: list[tuple[Region, ...]] = []
+        monkeypatch.setattr(app.pane, "refresh", lambda *regions, **rest: asked.append(regions))
+        app.pane.show(replace(first, stale=False))
+        assert asked == []
+
+
+async def test_a_moved_cursor_repaints_two_rows_and_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Holder(AttentionPane())
+    async with app.run_test(size=(120, 40)) as pilot:
+        first = picture(count=30, focus=Focus(position=10, key=3))
+        app.pane.show(first)
+        await pilot.pause()
+        asked: list[Region] = []
+        monkeypatch.setattr(app.pane, "refresh", lambda *regions, **rest: asked.extend(regions))
+        app.pane.show(replace(first, focus=Focus(position=11, key=3)))
+        assert sorted(region.y for region in asked) == [11, 12]
+        assert {region.height for region in asked} == {1}
+
+
+async def test_tokens_wrap_with_positions_and_partners() -> None:
+    app = Holder(TokensPane())
+    async with app.run_test(size=(34, 12)) as pilot:
+        app.pane.show(picture(source=True))
+        await pilot.pause()
+        lines = shown(app.pane)
+        assert lines[0].startswith("0When")
+        assert "1·Mary" in lines[0]
+        assert lines[1].startswith("∅")
+        text = "".join(lines)
+        for expected in ("9⏎", "10⇥", "11·中文", "13[b]x[/b]"):
+            assert expected in text
+        app.pane.cycle()
+        assert "1·Mary=1" in "".join(shown(app.pane))
+        app.pane.home()
+        await pilot.pause()
+        app.pane.move(1, 0)
+        await pilot.pause()
+        app.pane.move(0, 1)
+        await pilot.pause()
+        assert [look.position for look in app.looked][:2] == [0, 1]
+        assert app.looked[-1].position > 1
+        assert app.pane.search("JOHN")
+        await pilot.pause()
+        assert app.looked[-1].position == 3
+        assert app.pane.value() == " John"
+
+
+async def test_tokens_take_clicks() -> None:
+    app = Holder(TokensPane())
+    async with app.run_test(size=(60, 8)) as pilot:
+        app.pane.show(picture())
+        await pilot.pause()
+        column = shown(app.pane)[0].index("3·John")
+        await pilot.click(app.pane, offset=(column + 2, 1))
+        assert app.looked[-1].position == 3
+
+
+async def test_heads_show_cursor_marks_and_numbers() -> None:
+    app = Holder(HeadsPane())
+    app.pane.palette = palette(Depth.TRUE)
+    async with app.run_test(size=(90, 18)) as pilot:
+        given_picture = picture(focus=Focus(layer=3, head=4))
+        app.pane.show(given_picture)
+        await pilot.pause()
+        lines = shown(app.pane)
+        answer = given_picture.answered[0]
+        assert lines[0].split() == [str(i) for i in range(12)]
+        assert lines[4].split()[0] == "3"
+        assert f"▸ {answer.edited.values[3, 4]:.2f}"[0:3] in lines[4]
+        assert f"{answer.edited.values[3, 4]:.2f}".removeprefix("0") in lines[4]
+        assert lines[10].count("*") == 1, "L9H9 is edited, L10H7 is off"
+        assert "6*" in lines[7].replace(" ", "")[:2], "L6.pre is edited"
+        assert app.pane.value() == f"{answer.edited.values[3, 4]:.6g}"
+        app.pane.swap_run()
+        assert app.pane.value() == f"{answer.clean.values[3, 4]:.6g}"
+        app.pane.move(2, -1)
+        await pilot.pause()
+        assert (app.looked[-1].layer, app.looked[-1].head) == (2, 6)
+        await pilot.click(app.pane, offset=(2 + 3 + 5, 6))
+        assert app.looked[-1].layer == 4
+
+
+async def test_heads_keep_the_cursor_in_sight() -> None:
+    app = Holder(HeadsPane())
+    async with app.run_test(size=(24, 8)) as pilot:
+        app.pane.show(picture(layers=48, heads=25, focus=Focus(layer=40, head=24)))
+        await pilot.pause()
+        lines = shown(app.pane)
+        assert any("▸" in line and line.split()[0] == "40" for line in lines)
+        assert lines[0].split()[-1] == "24"
+        app.pane.home()
+        await pilot.pause()
+        assert any("▸" in line and line.split()[0] == "0" for line in shown(app.pane))
+
+
+async def test_heads_ask_for_the_summary_that_is_chosen() -> None:
+    pane = HeadsPane()
+    given_picture = picture(focus=Focus(position=5))
+    lines = []
+    for _ in range(6):
+        lines += [question.line() for question in pane.questions(given_picture)]
+        pane.cycle()
+    assert lines == ["heads entropy @5", "heads first @5", "heads norm @5"] * 2
+
+
+async def test_attention_names_its_axes_and_leaves_the_future_blank() -> None:
+    app = Holder(AttentionPane())
+    async with app.run_test(size=(120, 20)) as pilot:
+        given_picture = picture(focus=Focus(position=3, key=1, layer=9, head=9))
+        app.pane.show(given_picture)
+        await pilot.pause()
+        table = given_picture.answered[1].edited.table
+        lines = shown(app.pane)
+        assert lines[0].split()[:4] == ["When", "·Mary", "·and", "·John"]
+        assert lines[1].split()[:2] == ["0", "When"]
+        numbers = lines[4].replace("▸", " ").split()
+        assert numbers[:2] == ["3", "·John"]
+        assert [float(x) for x in numbers[2:]] == [round(float(v), 2) for v in table[3, :4]]
+        assert "▸" in lines[4]
+        assert "L9H9*" in str(app.pane.border_title)
+        assert app.pane.value() == f"{table[3, 1]:.6g}"
+        assert len(app.pane.row().split("\t")) == 14
+        app.pane.move(1, 1)
+        await pilot.pause()
+        assert (app.looked[-1].position, app.looked[-1].key) == (4, 2)
+
+
+async def test_attention_difference_has_signs_and_needs_an_edit() -> None:
+    app = Holder(AttentionPane())
+    async with app.run_test(size=(120, 20)) as pilot:
+        given_picture = picture()
+        app.pane.show(given_picture)
+        for _ in range(3):
+            app.pane.cycle()
+        await pilot.pause()
+        clean, edited = given_picture.answered[1].clean.table, given_picture.answered[1].edited.table
+        assert float(shown(app.pane)[3].replace("▸", " ").split()[2]) == pytest.approx(
+            edited[2, 0] - clean[2, 0], abs=0.006
+        )
+        assert "+" in "".join(shown(app.pane)[1:])
+        app.pane.show(picture(edited=False))
+        assert "no edit is on" in shown(app.pane)[0]
+
+
+async def test_attention_scrolls_through_a_thousand_tokens() -> None:
+    app = Holder(AttentionPane())
+    async with app.run_test(size=(100, 30)) as pilot:
+        given_picture = picture(count=1024, layers=2, heads=2, focus=Focus(position=1000, key=990))
+        app.pane.show(given_picture)
+        await pilot.pause()
+        lines = shown(app.pane)
+        assert any("▸" in line and line.startswith("1000 ") for line in lines)
+        assert "990" in lines[0]
+        app.pane.show(replace(given_picture, focus=Focus(position=0, key=0)))
+        await pilot.pause()
+        assert shown(app.pane)[1].startswith("0 When")
+
+
+async def test_residual_switches_to_logarithms_where_one_token_is_massive() -> None:
+    given_picture = picture(edited=False)
+    answered = given_picture.answered[2]
+    norm = answered.clean.norm.copy()
+    norm[:, 0] = 30000
+    massive = replace(answered, clean=replace(answered.clean, norm=norm))
+    app = Holder(ResidualPane())
+    async with app.run_test(size=(70, 24)) as pilot:
+        app.pane.show(replace(given_picture, answered=(massive,)))
+        await pilot.pause()
+        assert "log scale" in str(app.pane.border_title)
+        assert shown(app.pane)[0].rstrip().endswith("30k…30k")
+        app.pane.cycle()
+        assert "log scale" not in str(app.pane.border_title)
+        foot = shown(app.pane)[-3:]
+        assert [line.split()[0] for line in foot] == ["writes", "attn", "mlp"]
+        app.pane.move(3, 0)
+        await pilot.pause()
+        assert app.looked[-1].layer == 3
+        assert app.pane.value() == f"{norm[3, 13]:.6g}"
+
+
+async def test_next_token_puts_clean_beside_edited() -> None:
+    app = Holder(NextTokensPane())
+    async with app.run_test(size=(60, 24)) as pilot:
+        given_picture = picture()
+        app.pane.show(given_picture)
+        await pilot.pause()
+        clean, edited = given_picture.answered[3].clean, given_picture.answered[3].edited
+        lines = shown(app.pane)
+        assert lines[0].split() == ["clean", "edited"]
+        top = clean.top[0].token
+        row = next(line for line in lines if line.startswith("·" + top.text.strip()))
+        after = next(c.prob for c in (*edited.top, *edited.also) if c.token.id == top.id)
+        assert f"{clean.top[0].prob:.3f}"[1:] in row
+        assert f"{after:.3f}"[1:] in row
+        assert f"{clean.logit_diff:+.2f} → {edited.logit_diff:+.2f}" in lines[-1]
+        assert "@13" in str(app.pane.border_title)
+        app.pane.move(0, 2)
+        assert app.pane.row().split("\t")[0] != app.pane.value()
+        assert app.pane.search("w7")
+        assert app.pane.value() == " w7"
+        app.pane.show(picture(edited=False))
+        assert "→" not in "".join(shown(app.pane))
+
+
+async def test_next_token_says_when_it_chose_the_targets_itself() -> None:
+    given_picture = picture(edited=False)
+    answered = given_picture.answered[3]
+    auto = replace(answered, clean=replace(answered.clean, auto=True))
+    app = Holder(NextTokensPane())
+    async with app.run_test(size=(60, 24)) as pilot:
+        app.pane.show(replace(given_picture, answered=(auto,)))
+        await pilot.pause()
+        assert "(auto)" in shown(app.pane)[-1]
+
+
+async def test_edits_show_effect_switch_and_problem() -> None:
+    app = Holder(EditsPane())
+    async with app.run_test(size=(60, 10)) as pilot:
+        given_picture = picture(focus=Focus(edit=1))
+        app.pane.show(given_picture)
+        await pilot.pause()
+        effect = given_picture.answered[5].clean.effect
+        lines = shown(app.pane)
+        assert lines[0].split() == ["[x]", "zero", "L9H9", "@-1", f"{effect[0]:+.2f}"]
+        assert lines[1].startswith("[ ] scale L10H7 x0")
+        assert app.pane.row() == "# scale L10H7 x0"
+        assert app.pane.value() == f"{effect[1]:.6g}"
+        assert "Δ logit diff" in str(app.pane.border_title)
+        problem = EditProblem(1, "scale L10H7 x0", "this model has 6 layers")
+        app.pane.show(replace(given_picture, problems=(problem,)))
+        assert "✗ this model has 6 layers" in shown(app.pane)[1]
+        app.pane.move(0, 1)
+        await pilot.pause()
+        assert app.looked[-1].edit == 2
+
+
+async def test_an_effect_stays_with_its_edit_when_the_list_changes() -> None:
+    app = Holder(EditsPane())
+    async with app.run_test(size=(60, 10)) as pilot:
+        given_picture = picture()
+        app.pane.show(given_picture)
+        await pilot.pause()
+        effect = given_picture.answered[5].clean.effect
+        shorter = replace(given_picture.session, edits=given_picture.session.edits[1:])
+        app.pane.show(replace(given_picture, session=shorter, stale=True))
+        lines = shown(app.pane)
+        assert lines[0].split()[-1] == f"{effect[1]:+.2f}"
+        assert lines[1].split()[-1] == f"{effect[2]:+.2f}"
+
+
+async def test_vectors_tell_their_size_meaning_and_problem() -> None:
+    app = Holder(VectorsPane())
+    async with app.run_test(size=(80, 10)) as pilot:
+        app.pane.show(picture())
+        await pilot.pause()
+        lines = shown(app.pane)
+        assert lines[0].startswith('*love diff L6.pre "Love" "Hate"')
+        assert lines[0].rstrip().endswith("‖v‖ 12 .20 of residual")
+        assert "·love +0.30" in lines[1]
+        assert "·hate -0.20" in lines[2]
+        assert "✗ there is no neuron 11" in lines[4]
+
+
+async def test_generate_says_where_edits_act_and_why_it_ended() -> None:
+    app = Holder(GeneratePane())
+    async with app.run_test(size=(100, 12)) as pilot:
+        given_picture = picture()
+        app.pane.show(given_picture)
+        await pilot.pause()
+        lines = shown(app.pane)
+        assert "clean: " in lines[0]
+        assert "edited: " in lines[0]
+        assert "the count is reached" in lines[0]
+        assert "edits act on new tokens too" in str(app.pane.border_title)
+        assert app.pane.questions(given_picture)[0].line() == "generate 40"
+        app.pane.cycle()
+        assert app.pane.questions(given_picture)[0].line() == "generate 40 prompt"
+        session = replace(given_picture.session, views=("generate 7 temperature0.5",))
+        app.pane.everywhere = None
+        assert app.pane.questions(replace(given_picture, session=session))[0].line() == "generate 7 temperature0.5"
+    narrow = Holder(GeneratePane())
+    async with narrow.run_test(size=(40, 20)) as pilot:
+        narrow.pane.show(given_picture)
+        await pilot.pause()
+        starts = [line.split(":")[0] for line in shown(narrow.pane) if line.startswith(("clean:", "edited:"))]
+        assert starts == ["clean", "edited"]
+
+
+def test_nothing_that_was_not_computed_is_painted_as_a_number() -> None:
+    given_picture = picture(edited=False)
+    answered = given_picture.answered[0]
+    values = np.full_like(answered.clean.values, np.nan)
+    pane = HeadsPane()
+    blank = replace(given_picture, answered=(replace(answered, clean=replace(answered.clean, values=values)),))
+    pane.show(blank)
+    assert not any("." in line for line in drawn(pane, blank, 90, 20))
