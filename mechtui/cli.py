@@ -6,18 +6,19 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from mechtui import __version__
-from mechtui.config import DTYPES, ConfigError, Settings, settings
 
 if TYPE_CHECKING:
+    from mechtui.config import Settings
     from mechtui.session.document import Session
 
-USAGE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
+USAGE, INTERRUPTED = 2, 130
+# As in mechtui.config, which is not imported for --help.
+DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -161,6 +162,8 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(given: dict[str, Any]) -> Settings:
+    from mechtui.config import ConfigError, settings
+
     try:
         return settings(given)
     except ConfigError as error:
@@ -170,6 +173,8 @@ def _settings(given: dict[str, Any]) -> Settings:
 def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) -> Session:
     """The session to begin with: what settings say, overruled by the session file, overruled by flags.
     Edits and vectors of flags come after those of the file."""
+    from pathlib import Path
+
     from msgspec.structs import replace
 
     from mechtui.session.document import Session, surrogate

@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args, get_type_hints
 import msgspec
 
 PREFIX = "MECHTUI_"
-DTYPES = ("auto", "float32", "float16", "bfloat16")
 YES, NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_partners_exist_and_keep_the_order(prompt: list[int], source: list[int],
     assert len(partners) == len(prompt)
     paired = [p for p in partners if p >= 0]
     assert all(p < len(source) for p in paired)
-    assert all(a < b for a, b in zip(paired, paired[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(paired))
 
 
 @given(ids, st.sampled_from(["auto", "left", "right"]))

@@ -1,0 +1,105 @@
+"""The command line, as a process where what is imported or measured matters."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from mechtui.cli import DTYPES, _given, _session
+from mechtui.config import Dtype, Settings
+from mechtui.session.document import Session
+from mechtui.session.lines import parse_edit
+
+HEAVY = ("torch", "transformers", "transformer_lens", "textual", "rich", "numpy", "msgspec", "tomlkit")
+SECONDS = 0.3
+
+
+def python(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False, env=env
+    )
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(flag: str) -> None:
+    script = (
+        f"import sys; sys.argv = ['mechtui', '{flag}']\n"
+        "from mechtui.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert not loaded, loaded\n"
+    )
+    done = python("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert "mechtui" in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_are_quick(flag: str) -> None:
+    times = []
+    for _ in range(7):
+        began = time.perf_counter()
+        assert python("-m", "mechtui", flag).returncode == 0
+        times.append(time.perf_counter() - began)
+    # The fastest is what the program needs; what is above it is what else the machine was doing.
+    print(f"{flag}: median {statistics.median(times):.3f} s, fastest {min(times):.3f} s")
+    assert min(times) < SECONDS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stderr"),
+    [
+        (["--edit", "zreo L9H9"], "zreo is not an operation; did you mean zero?"),
+        (["--edit", "zero L9H9 @" + '"'], 'this " is never closed'),
+        (["--vector", "v = dif L6.pre"], "dif is not a source; did you mean diff?"),
+        (["--session", "no.toml"], "there is no session file no.toml"),
+        (["--device", "gpu"], "device = 'gpu' should be auto, cpu, cuda, cuda:N or mps"),
+        (["--modle", "gpt2"], "No such option"),
+        (["run", "--view", "atention L9H9", "--prompt", "a"], "atention is not a question; did you mean attention?"),
+        (["run", "--output", "a.txt"], "--output a.txt should end in .json or .npz, or be -"),
+        (["run", "--output", "/nowhere/a.json"], "there is no folder /nowhere"),
+        (["nix"], "No such command"),
+    ],
+)
+def test_mistakes_end_with_status_2_and_say_what_would_be_right(arguments: list[str], stderr: str) -> None:
+    done = python("-m", "mechtui", *arguments)
+    assert stderr in done.stderr
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_mistake_in_a_line_is_shown_with_a_caret() -> None:
+    done = python("-m", "mechtui", "--edit", "zero L9H9.zz")
+    assert done.stderr.splitlines()[-2:] == ["  zero L9H9.zz", "           ^"]
+
+
+def test_only_flags_that_were_typed_count() -> None:
+    assert _given({"model": None, "edit": (), "prompt": "", "mouse": False}) == {"prompt": "", "mouse": False}
+
+
+def test_the_command_line_knows_every_dtype() -> None:
+    assert get_args(Dtype) == DTYPES
+
+
+def test_flags_overrule_the_session_file_and_add_edits(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('mechtui = 1\nmodel = "m"\nprompt = "p"\nanswer = "a"\nedits = ["zero L0H0"]\n')
+    given = {"prompt": "typed", "edit": ("zero L0H1",)}
+    chosen = Settings(model="default", prompt="typed", foil="default", edit=("zero L0H1",))
+    assert _session(chosen, given, str(file)) == Session(
+        model="m", prompt="typed", answer="a", edits=(parse_edit("zero L0H0"), parse_edit("zero L0H1"))
+    )
+
+
+def test_a_lone_surrogate_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        _session(Settings(prompt="a\udcff"), {}, None)
+    assert stop.value.code == 2
+    assert "prompt: character 1 is no character but half of one" in capsys.readouterr().err
