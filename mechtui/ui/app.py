@@ -1,0 +1,504 @@
+"""The app: it leads keys to actions, keeps the session and its history, and shows what the model process says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from msgspec.structs import replace
+from rich.text import Text
+from textual import events
+from textual.app import App, ComposeResult
+from textual.screen import Screen
+from textual.timer import Timer
+
+from mechtui.config import Settings
+from mechtui.link.client import Client, Life, Link
+from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request
+from mechtui.session.document import Session
+from mechtui.session.history import History
+from mechtui.ui import keeping, kinds, status
+from mechtui.ui.actions import Action, KeyClashError, Registry
+from mechtui.ui.board import Board
+from mechtui.ui.changes import CannotError
+from mechtui.ui.clipboard import TooLongError, fitting
+from mechtui.ui.conversation import GRACE, Conversation, News
+from mechtui.ui.edits_line import Known
+from mechtui.ui.layout import PANES, TABS, compact
+from mechtui.ui.line import CommandLine, Field, Kind
+from mechtui.ui.pane import Focus, Pane, Picture
+from mechtui.ui.prompt import Prompt
+from mechtui.ui.state import View
+from mechtui.ui.theme import MECHTUI, THEMES, after
+
+TICK = 0.25
+HANGUP_SECONDS = 1.5
+
+
+class Main(Screen[None]):
+    """Hears every key that no editor has taken."""
+
+    app: Mechtui
+
+    def on_key(self, event: events.Key) -> None:
+        if self.app.press(event.key):
+            event.stop()
+            event.prevent_default()
+
+
+class Mechtui(App[int]):
+    """`Desk` for the actions. link: the wire to the model process, or a stand-in."""
+
+    CSS_PATH = "mechtui.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "mechtui"
+
+    def __init__(self, session: Session, settings: Settings, link: Link, registry: Registry | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self.registry = registry or Registry(settings.keys)
+        self.history = History(session)
+        self.talk = Conversation(link, session)
+        self.focus = Focus()
+        self.view = View()
+        self.last_search = ""
+        self.here = "attention"
+        self.board = Board(session)
+        self.line = CommandLine()
+        self.status_line = status.OneLine("status")
+        self.footer_line = status.OneLine("footer")
+        self._said: tuple[str, bool] = ("", False)
+        self._news = News.NOTHING
+        self._keep_timer: Timer | None = None
+        self._grace_timer: Timer | None = None
+        self._leaving = False
+
+    # Life
+
+    def get_default_screen(self) -> Screen[None]:
+        return Main(id="main")
+
+    def compose(self) -> ComposeResult:
+        yield self.status_line
+        yield self.board
+        yield self.line
+        yield self.footer_line
+
+    async def on_mount(self) -> None:
+        self.register_theme(MECHTUI)
+        self.theme = self.settings.theme if self.settings.theme in self.available_themes else THEMES[0]
+        self._tick = self.set_interval(TICK, self._paint_status)
+        self.board.panes[self.here].focus()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            loop.add_signal_handler(number, self._hang_up, number)
+        self.talk.link.on_reply = self.hear
+        await self.talk.link.start()
+        self._load(self.session.model)
+        self.call_after_refresh(self.repaint)
+
+    def _load(self, model: str) -> None:
+        set_ = self.settings
+        self.talk.load(Load(model, set_.device, set_.dtype, set_.device_map, set_.fold_ln, set_.trust_remote_code))
+        self._tick.resume()
+        self._paint_status()
+
+    def _hang_up(self, number: int) -> None:
+        """The terminal is gone or we are asked to end: the model process ends first, then we do."""
+        loop = asyncio.get_running_loop()
+        # A terminal that is gone may block whoever writes to it.
+        loop.call_later(HANGUP_SECONDS, os._exit, 128 + number)
+        self._leave(128 + number)
+
+    def _leave(self, code: int) -> None:
+        if not self._leaving:
+            self._leaving = True
+            self.run_worker(self._close(code), exclusive=False)
+
+    async def _close(self, code: int) -> None:
+        keeping.keep(self.session)
+        await self.talk.link.close()
+        self.exit(code)
+
+    def quit(self) -> None:
+        self._leave(0)
+
+    async def action_quit(self) -> None:
+        self.quit()
+
+    def suspend_to_shell(self) -> None:
+        self.action_suspend_process()
+
+    # Keys
+
+    @property
+    def typing(self) -> bool:
+        return isinstance(self.focused, (Prompt, Field))
+
+    def press(self, key: str) -> bool:
+        """Do what a key is for; whether it is for something."""
+        action = self.registry.keymap.get(key)
+        if action is None or (self.typing and not action.typing):
+            return False
+        self.do(action.name)
+        return True
+
+    def do(self, name: str) -> None:
+        """Run an action, or say why it cannot run."""
+        action: Action = self.registry.by_name[name]
+        self._said = ("", False)
+        why = action.when(self)
+        if why:
+            self.say(why, bad=True)
+            return
+        try:
+            action.run(self)
+        except (CannotError, TooLongError) as error:
+            self.say(str(error), bad=True)
+        self._paint_footer()
+
+    # What actions use (Desk)
+
+    @property
+    def session(self) -> Session:
+        return self.history.present
+
+    @property
+    def ready(self) -> Ready | None:
+        return self.talk.ready
+
+    def pane(self, name: str = "") -> Pane:
+        return self.board.panes[name or self.here]
+
+    def position(self) -> int:
+        return self._picture().position()
+
+    def count(self) -> int:
+        tokens = self._picture().tokens
+        return len(tokens.tokens) if tokens else 0
+
+    def change(self, session: Session, what: str = "") -> None:
+        self.history.change(session, what)
+        self._changed()
+
+    def undo(self) -> None:
+        if self.history.undo() is None:
+            raise CannotError("There is nothing to undo.")
+        self._changed()
+
+    def redo(self) -> None:
+        if self.history.redo() is None:
+            raise CannotError("There is nothing to redo.")
+        self._changed()
+
+    def look(self, focus: Focus) -> None:
+        last = max(len(self.session.edits) - 1, 0), max(len(self.session.vectors) - 1, 0)
+        self.focus = replace(focus, edit=max(0, min(focus.edit, last[0])), vector=max(0, min(focus.vector, last[1])))
+        self.repaint()
+
+    def lay_out(self, view: View) -> None:
+        self.view = view
+        self._arrange()
+        self.call_after_refresh(self.repaint)
+
+    def say(self, sentence: str, *, bad: bool = False) -> None:
+        self._said = (sentence, bad)
+        self._paint_footer()
+
+    def go(self, pane: str) -> None:
+        """Bring a pane to the front and give it the keys."""
+        if pane not in PANES:
+            raise CannotError(f"There is no pane for {pane} yet.")
+        self.here = pane
+        view = self.view
+        if view.maximised:
+            view = replace(view, maximised=pane)
+        if pane in TABS:
+            view = replace(view, tab=pane)
+        if pane not in ("tokens", "next_tokens"):
+            view = replace(view, solo=pane)
+        if view != self.view:
+            self.lay_out(view)
+        self.board.panes[pane].focus()
+
+    def write(self, which: str) -> None:
+        editor = self.board.source if which == "source" else self.board.prompt
+        self.board.writing = which
+        self._arrange()
+        editor.focus()
+
+    def open_line(self, kind: str, text: str = "", index: int = -1) -> None:
+        self.line.open(self._kind(kind, index), *self._start(kind, text))
+        self._paint_status()
+
+    def _start(self, kind: str, text: str) -> tuple[str, str]:
+        if kind == "target":
+            return self.session.answer, self.session.foil
+        return (keeping.kept() if kind == "open" else text), ""
+
+    def _kind(self, kind: str, index: int) -> Kind:
+        match kind:
+            case "edit":
+                return kinds.edit(self, self._known, index)
+            case "vector":
+                return kinds.vector(self, self._known)
+            case "target":
+                return kinds.target(self)
+            case "search":
+                return kinds.search(self)
+            case "save":
+                return kinds.save(self)
+            case "open":
+                return kinds.load(self)
+            case "save_vectors":
+                return kinds.vectors_file(self)
+            case _:
+                return kinds.command(self, self._known, self.registry, self.do)
+
+    def _known(self) -> Known:
+        picture = self._picture()
+        layer, head = picture.head()
+        tokens = picture.tokens.tokens if picture.tokens else ()
+        shape = self.ready.shape if self.ready else None
+        return Known(self.session, shape, tokens, layer, head, picture.position() if tokens else -1)
+
+    def send(self, request: Request) -> None:
+        self.talk.send(request)
+
+    def copy(self, text: str) -> None:
+        if not text:
+            raise CannotError("There is nothing under the cursor to copy.")
+        self.copy_to_clipboard(fitting(text))
+        shown = text if len(text) <= 40 else text[:39] + "…"
+        self.say(f"Copied {shown!r}")
+
+    def open_help(self) -> None:
+        from mechtui.ui.help import Help
+
+        pane = self.pane()
+        self.push_screen(Help(self.here, pane.NAME, pane.HELP, self.registry))
+
+    def open_models(self) -> None:
+        from mechtui.ui import recent
+        from mechtui.ui.models import Models as Picker
+
+        def want(what: str, model: str) -> None:
+            self.talk.send(Fetch(model) if what == "fetch" else Cancel("fetch"))
+
+        def chosen(model: str | None) -> None:
+            if model:
+                self.change(replace(self.session, model=model))
+
+        picker = Picker(self.ready.name if self.ready else "", recent.read(), want)
+        self.push_screen(picker, chosen)
+        if self.talk.models is not None:
+            self.call_after_refresh(picker.found, self.talk.models)
+        self.talk.send(Models())
+
+    def next_theme(self) -> None:
+        self.theme = after(self.theme)
+        self.say(f"theme {self.theme}")
+
+    def leave(self) -> None:
+        """Out of the line, out of maximised, and at last out of a run that takes long."""
+        if self.line.kind is not None:
+            self.line.close()
+        elif self.view.maximised:
+            self.lay_out(replace(self.view, maximised=""))
+        elif self.talk.running:
+            self.talk.send(Cancel("ask"))
+            self.say("stopped")
+
+    # Changes and pictures
+
+    def _changed(self) -> None:
+        """The present session is another: editors, panes, model process and the kept copy follow."""
+        session = self.session
+        self.board.prompt.take(session.prompt)
+        self.board.source.take(session.source)
+        if session.model != self.talk.load_name:
+            self._load(session.model)
+        self.look(self.focus)
+        self._arrange()
+        if self._keep_timer is not None:
+            self._keep_timer.stop()
+        self._keep_timer = self.set_timer(keeping.SECONDS, self._keep)
+
+    async def _keep(self) -> None:
+        problem = await asyncio.to_thread(keeping.keep, self.session)
+        if problem:
+            self.say(problem, bad=True)
+
+    def _picture(self) -> Picture:
+        return self.board.picture(self.talk, self.session, self.focus)
+
+    def repaint(self) -> None:
+        """Ask for what the panes want now, and show what is known."""
+        picture = self._picture()
+        self.talk.ask(self.session, self.board.questions(picture, self.here))
+        self._show()
+
+    def _show(self) -> None:
+        older = self.board.show(self.talk, self._picture())
+        self._arrange()
+        self._paint_status()
+        if self._grace_timer is not None:
+            self._grace_timer.stop()
+            self._grace_timer = None
+        if older and not self.talk.overdue:
+            self._grace_timer = self.set_timer(GRACE, self._show)
+
+    def _arrange(self) -> None:
+        self.board.arrange_for(self.view, self.session, self.ready)
+
+    # Messages
+
+    def hear(self, reply: Reply | Life) -> None:
+        """Take a reply in; several that came together are shown together."""
+        if self._leaving:
+            return
+        first = self._news == News.NOTHING
+        self._news |= self.talk.hear(reply)
+        if first and self._news:
+            self.call_later(self._hear_out)
+
+    def _hear_out(self) -> None:
+        news, self._news = self._news, News.NOTHING
+        if News.SAID in news and self.talk.said:
+            self.say(self.talk.said, bad=self.talk.said_bad)
+        if News.MODEL in news:
+            self._model_is_here()
+        if News.PICTURES in news:
+            # New tokens may move the last position, so that other questions are due.
+            self.repaint()
+        else:
+            self._paint_status()
+        if news & (News.MODELS | News.FETCH):
+            self._tell_picker(news)
+
+    def _model_is_here(self) -> None:
+        from mechtui.ui import recent
+
+        assert self.ready is not None
+        shape = self.ready.shape
+        layer, head = min(self.focus.layer, shape.n_layers - 1), min(self.focus.head, shape.n_heads - 1)
+        self.focus = replace(self.focus, layer=layer, head=head)
+        if self.ready.name:
+            try:
+                recent.add(self.ready.name)
+            except OSError as error:
+                self.log(f"the recent models are not kept: {error}")
+
+    def _tell_picker(self, news: News) -> None:
+        from mechtui.ui.models import Models as Picker
+
+        picker = self.screen
+        if isinstance(picker, Picker):
+            if News.MODELS in news and self.talk.models is not None:
+                picker.found(self.talk.models)
+            if News.FETCH in news:
+                if self.talk.fetch is not None:
+                    picker.progress(self.talk.fetch)
+                else:
+                    picker.said(self.talk.said)
+
+    def on_pane_look(self, event: Pane.Look) -> None:
+        self.look(event.focus)
+
+    def on_pane_asks(self, event: Pane.Asks) -> None:
+        self.repaint()
+
+    def on_prompt_typed(self, event: Prompt.Typed) -> None:
+        self.change(replace(self.session, **{event.which: event.text}), event.which)
+
+    def on_prompt_grown(self, event: Prompt.Grown) -> None:
+        self._arrange()
+
+    def on_prompt_left(self, event: Prompt.Left) -> None:
+        self.board.writing = ""
+        self._arrange()
+        self.pane().focus()
+
+    def on_command_line_closed(self, event: CommandLine.Closed) -> None:
+        if isinstance(self.focused, Field) or self.focused is None:
+            self.pane().focus()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if isinstance(event.widget, Pane) and event.widget.id:
+            self.here = event.widget.id
+        self._paint_status()
+        self._paint_footer()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._compact = compact(event.size.width, event.size.height)
+        self.call_after_refresh(self.repaint)
+
+    # Status and footer
+
+    def _paint_status(self) -> None:
+        talk = self.talk
+        loading = talk.loading
+        accent = self.theme_variables.get("accent", "yellow")
+        left = Text(" ")
+        if talk.ready is not None:
+            left.append_text(status.about(talk.ready, self.count(), self.session.bos, accent))
+        if loading is not None:
+            left.append("  " if talk.ready else "")
+            name = Path(talk.load_name).name if talk.load_name else ""
+            left.append_text(status.loading(talk.stage, name, loading, accent))
+        elif talk.ready is None:
+            left.append("no model  M chooses one", "bold red")
+        elif self._tick is not None:
+            self._tick.pause()
+        self.status_line.put(left, self._state())
+
+    def _state(self) -> Text:
+        talk = self.talk
+        text = Text()
+        if talk.ready is None or talk.loading is not None:
+            text.append("◌ loading " if talk.loading is not None else "✗ no model ", "dim")
+        elif talk.running:
+            text.append("◌ older " if talk.overdue else "● ", "yellow" if talk.overdue else "green")
+        elif talk.trouble:
+            text.append("✗ failed ", "bold red")
+        else:
+            text.append("● live ", "green")
+        if talk.ms is not None and not talk.running and talk.ready is not None and talk.loading is None:
+            text.append(f"{talk.ms:.0f} ms ", "dim")
+        text.append(" INSERT " if self.typing else " NORMAL ", "reverse bold" if self.typing else "bold")
+        return text
+
+    def _paint_footer(self) -> None:
+        sentence, bad = self._said
+        if sentence:
+            self.footer_line.put(Text(f" {sentence}", "bold red" if bad else "bold"))
+            return
+        actions = self.registry.for_footer(self.here)
+        off = frozenset(action.name for action in actions if action.when(self))
+        accent = self.theme_variables.get("accent", "yellow")
+        self.footer_line.put(status.footer(actions, self.size.width, accent, off))
+
+
+def begin(session: Session) -> Session:
+    """The session to start with: one without a prompt starts with the demonstration's."""
+    if session.prompt:
+        return session
+    from mechtui.embedded import DEMO_ANSWER, DEMO_FOIL, DEMO_PROMPT
+
+    named = session.answer or session.foil
+    target = {} if named else {"answer": DEMO_ANSWER, "foil": DEMO_FOIL}
+    return replace(session, prompt=DEMO_PROMPT, **target)
+
+
+def run(session: Session, settings: Settings) -> int:
+    """Show the app until the user quits -> exit status."""
+    log = Path(settings.log_file).expanduser() if settings.log_file else None
+    try:
+        registry = Registry(settings.keys)
+    except KeyClashError as error:
+        print(f"mechtui: {error}")
+        return 2
+    app = Mechtui(begin(session), settings, Client(log=log), registry)
+    return app.run(mouse=settings.mouse) or 0

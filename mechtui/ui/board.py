@@ -1,0 +1,137 @@
+"""The board: all panes and the editors in one container, laid out by `mechtui.ui.layout`, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.geometry import Region, Size
+from textual.layout import Layout
+from textual.widgets import Static
+
+from mechtui.link.messages import Ready
+from mechtui.session.document import Session
+from mechtui.ui.conversation import Conversation, moved
+from mechtui.ui.layout import PANES, DeskLayout, Wish, plan
+from mechtui.ui.pane import Focus, Pane, Picture
+from mechtui.ui.prompt import Prompt
+from mechtui.ui.state import View
+from mechtui.views import Question
+from mechtui.views.attention.pane import AttentionPane
+from mechtui.views.effects.pane import EditsPane
+from mechtui.views.generate.pane import GeneratePane
+from mechtui.views.heads.pane import HeadsPane
+from mechtui.views.next_tokens.pane import NextTokensPane
+from mechtui.views.residual.pane import ResidualPane
+from mechtui.views.tokens import Tokens, TokensAnswer
+from mechtui.views.tokens.pane import TokensPane
+from mechtui.views.vectors.pane import VectorsPane
+
+CLASSES: dict[str, type[Pane]] = {
+    "tokens": TokensPane,
+    "heads": HeadsPane,
+    "attention": AttentionPane,
+    "next_tokens": NextTokensPane,
+    "residual": ResidualPane,
+    "effects": EditsPane,
+    "vectors": VectorsPane,
+    "generate": GeneratePane,
+}
+# What costs runs of its own is asked for after everything that one run answers.
+LATE = ("effects", "vectors", "generate")
+
+
+class Board(Container):
+    """`arrange_for` lays out; `questions` says what the visible panes want; `show` gives them pictures."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(id="desk")
+        self.panes = {name: kind(id=name) for name, kind in CLASSES.items()}
+        self.prompt = Prompt("prompt", session.prompt, "type a prompt")
+        self.source = Prompt("source", session.source, "the second prompt, that patching takes its values from")
+        self._wish = Wish(View(), None, 1, 0, 2)
+        self._ready: Ready | None = None
+        self.writing = ""
+        self._plan = DeskLayout(self.where)
+
+    def compose(self) -> ComposeResult:
+        yield Static(" prompt", id="prompt-label")
+        yield self.prompt
+        yield Static(" source", id="source-label")
+        yield self.source
+        yield from self.panes.values()
+
+    # Layout
+
+    @property
+    def layout(self) -> Layout:
+        return self._plan
+
+    def where(self, size: Size) -> dict[str, Region]:
+        return plan(size.width, size.height, self._wish)
+
+    def arrange_for(self, view: View, session: Session, ready: Ready | None) -> None:
+        """Lay out again when something that the plan depends on has changed."""
+        token_rows = self.panes["tokens"].virtual_size.height
+        wish = Wish(
+            view,
+            ready.shape if ready else None,
+            self.prompt.rows(),
+            self.source.rows() if session.source or self.writing == "source" else 0,
+            max(token_rows, 1),
+            len(session.edits),
+            len(session.vectors),
+        )
+        if wish != self._wish:
+            self._wish = wish
+            self.refresh(layout=True)
+
+    def seen(self) -> list[str]:
+        """Names of the panes that have a place."""
+        regions = self.where(self.size)
+        return [name for name in PANES if name in regions]
+
+    # Pictures
+
+    def picture(self, talk: Conversation, session: Session, focus: Focus) -> Picture:
+        """What is true for all panes."""
+        answered, _ = talk.answers.of("tokens", (Tokens(),))
+        tokens = answered[0].clean if answered else None
+        known = tokens if isinstance(tokens, TokensAnswer) else None
+        return Picture(session, focus, talk.ready, known, (), talk.answers.problems)
+
+    def asked(self, name: str, picture: Picture) -> tuple[Question, ...]:
+        """A pane's questions; those about the last token hold for it while text is added."""
+        here, focus = picture.position(), picture.focus.position
+        return tuple(moved(question, here, focus) for question in self.panes[name].questions(picture))
+
+    def questions(self, picture: Picture, here: str) -> tuple[Question, ...]:
+        """Of the visible panes, what the user looks at first: tokens, the pane in focus, the next token, the
+        rest, and last what costs more runs."""
+        seen = self.seen()
+        rest = [name for name in seen if name not in LATE]
+        order = ["tokens", *(name for name in (here, "next_tokens") if name in rest), *rest]
+        order += [name for name in LATE if name in seen]
+        questions: Iterable[Question] = (q for name in dict.fromkeys(order) for q in self.asked(name, picture))
+        return tuple(dict.fromkeys((Tokens(), *questions)))
+
+    def show(self, talk: Conversation, picture: Picture) -> bool:
+        """Give every visible pane its picture; whether one of them shows what is older."""
+        older = False
+        for name in self.seen():
+            answered, stale = talk.answers.of(name, self.asked(name, picture))
+            older |= stale
+            # Effects are matched with edits by their place in the list: they may never be taken for newer.
+            marked = stale and bool(answered) and (name == "effects" or talk.overdue)
+            given = Picture(
+                picture.session,
+                picture.focus,
+                picture.ready,
+                picture.tokens,
+                answered,
+                picture.problems,
+                marked,
+            )
+            self.panes[name].show(given)
+        return older

@@ -1,0 +1,174 @@
+"""What keys do to a session: every function makes a new session from an old one, and nothing else.
+
+A function that cannot do its work raises `CannotError` with the reason, in words for the user.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from mechtui.session.document import (
+    ALL,
+    Bos,
+    Edge,
+    Edit,
+    Op,
+    Positions,
+    Range,
+    Session,
+    Site,
+    Span,
+    Vector,
+)
+
+HEAD_OPS: tuple[Op, ...] = ("zero", "mean", "patch")
+
+
+class CannotError(ValueError):
+    """The reason why an action has nothing to do, one sentence."""
+
+
+def at(position: int) -> Positions:
+    """One position."""
+    return Positions((Range(position, position),))
+
+
+def head_site(layer: int, head: int) -> Site:
+    return Site("head", Span(layer, layer), Span(head, head), "z")
+
+
+def head_edit(session: Session, op: Op, layer: int, head: int, position: int | None = None) -> Session:
+    """Edit one head (at one position, or everywhere). The same edit again takes it away: the key is a toggle."""
+    if op == "patch" and not session.source:
+        raise CannotError("Patching takes values from a source prompt, and there is none: I writes one.")
+    return toggle_edit(session, Edit(op, head_site(layer, head), ALL if position is None else at(position)))
+
+
+def cut_edge(session: Session, layer: int, head: int, query: int, key: int) -> Session:
+    """Remove attention from one query to one key; once more brings it back."""
+    if key > query:
+        raise CannotError(f"Position {query} cannot see position {key}, which comes later: there is nothing to cut.")
+    return toggle_edit(session, Edit("cut", head_site(layer, head), edge=Edge(at(query), at(key))))
+
+
+def toggle_edit(session: Session, edit: Edit) -> Session:
+    """Add an edit; an equal one that is on is removed, one that is off is switched on."""
+    for index, old in enumerate(session.edits):
+        if replace(old, on=True) == edit:
+            return delete(session, index) if old.on else toggle(session, index)
+    return add(session, edit)
+
+
+def add(session: Session, edit: Edit) -> Session:
+    return replace(session, edits=(*session.edits, edit))
+
+
+def put(session: Session, index: int, edit: Edit) -> Session:
+    """The edit at `index` becomes `edit`."""
+    chosen(session, index)
+    return replace(session, edits=(*session.edits[:index], edit, *session.edits[index + 1 :]))
+
+
+def chosen(session: Session, index: int) -> Edit:
+    """The edit under the cursor."""
+    if not session.edits:
+        raise CannotError("There is no edit yet: z zeroes the head under the cursor, e writes one.")
+    if not 0 <= index < len(session.edits):
+        raise CannotError(f"There is no edit {index + 1}; there are {len(session.edits)}.")
+    return session.edits[index]
+
+
+def toggle(session: Session, index: int) -> Session:
+    edit = chosen(session, index)
+    return put(session, index, replace(edit, on=not edit.on))
+
+
+def toggle_all(session: Session) -> Session:
+    """All off when one is on, else all on."""
+    chosen(session, 0)
+    on = not session.active_edits()
+    return replace(session, edits=tuple(replace(edit, on=on) for edit in session.edits))
+
+
+def delete(session: Session, index: int) -> Session:
+    chosen(session, index)
+    return replace(session, edits=session.edits[:index] + session.edits[index + 1 :])
+
+
+def duplicate(session: Session, index: int) -> Session:
+    """A copy below; it is off, since most edits twice are the same as once."""
+    copy = replace(chosen(session, index), on=False)
+    return replace(session, edits=(*session.edits[: index + 1], copy, *session.edits[index + 1 :]))
+
+
+def shift(session: Session, index: int, by: int) -> Session:
+    """Move the edit up (-1) or down (1); edits apply in the order of the list."""
+    chosen(session, index)
+    to = index + by
+    if not 0 <= to < len(session.edits):
+        raise CannotError(f"The edit is the {'first' if by < 0 else 'last'} already.")
+    edits = list(session.edits)
+    edits[index], edits[to] = edits[to], edits[index]
+    return replace(session, edits=tuple(edits))
+
+
+def nudge(session: Session, index: int, sign: int) -> Session:
+    """One step more or less of the edit's number: factor by 0.1 (scale), 0.5 (add); noise by 0.5 sd; resample
+    takes the next seed."""
+    edit = chosen(session, index)
+    match edit.op:
+        case "scale":
+            edit = replace(edit, factor=_step(edit.factor, 0.1 * sign))
+        case "add":
+            edit = replace(edit, factor=_step(edit.factor, 0.5 * sign))
+        case "noise":
+            edit = replace(edit, sd=max(0.0, _step(edit.sd, 0.5 * sign)))
+        case "resample":
+            edit = replace(edit, seed=max(0, edit.seed + sign))
+        case _:
+            raise CannotError(f"{edit.op} has no number; scale, add, noise and resample have one.")
+    return put(session, index, edit)
+
+
+def _step(value: float, by: float) -> float:
+    # Tenths add up to tenths, not to 0.30000000000000004.
+    return round(value + by, 6)
+
+
+def next_bos(session: Session) -> Session:
+    order: tuple[Bos, ...] = ("auto", "yes", "no")
+    return replace(session, bos=order[(order.index(session.bos) + 1) % 3])
+
+
+def put_vector(session: Session, vector: Vector) -> Session:
+    """Add a vector, or replace the one of its name."""
+    names = [old.name for old in session.vectors]
+    if vector.name in names:
+        at_index = names.index(vector.name)
+        return replace(session, vectors=(*session.vectors[:at_index], vector, *session.vectors[at_index + 1 :]))
+    return replace(session, vectors=(*session.vectors, vector))
+
+
+def chosen_vector(session: Session, index: int) -> Vector:
+    if not session.vectors:
+        raise CannotError("There is no steering vector yet: v writes one.")
+    if not 0 <= index < len(session.vectors):
+        raise CannotError(f"There is no vector {index + 1}; there are {len(session.vectors)}.")
+    return session.vectors[index]
+
+
+def delete_vector(session: Session, index: int) -> Session:
+    """A vector that an edit uses stays: the edit would mean nothing."""
+    vector = chosen_vector(session, index)
+    users = [i + 1 for i, edit in enumerate(session.edits) if edit.vector == vector.name]
+    if users:
+        raise CannotError(f"Edit {users[0]} uses {vector.name}; delete that edit first.")
+    return replace(session, vectors=session.vectors[:index] + session.vectors[index + 1 :])
+
+
+def add_vector_edit(session: Session, index: int) -> Session:
+    """An `add` edit for the vector under the cursor, where it was read; a neuron's at that layer's output."""
+    vector = chosen_vector(session, index)
+    part = vector.part if vector.source in ("diff", "pca") else "post"
+    site = Site("layer", Span(vector.layer, vector.layer), part=part)
+    return add(session, Edit("add", site, vector=vector.name, factor=1.0))

@@ -1,0 +1,277 @@
+"""What each action does, by name. `mechtui.ui.actions` holds their keys and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from mechtui.session.document import Session
+from mechtui.session.lines import format_edit, format_vector
+from mechtui.ui import changes
+from mechtui.ui.changes import CannotError
+from mechtui.ui.desk import Desk
+from mechtui.ui.layout import PANES
+from mechtui.views import parse_question
+from mechtui.views.generate import Generate
+
+Do = Callable[[Desk], None]
+DO: dict[str, Do] = {}
+
+
+def does(name: str) -> Callable[[Do], Do]:
+    def keep(do: Do) -> Do:
+        DO[name] = do
+        return do
+
+    return keep
+
+
+# Writing
+
+
+DO["prompt"] = lambda desk: desk.write("prompt")
+DO["source"] = lambda desk: desk.write("source")
+DO["target"] = lambda desk: desk.open_line("target")
+DO["palette"] = lambda desk: desk.open_line("palette")
+DO["leave"] = lambda desk: desk.leave()
+
+
+@does("edit_line")
+def edit_line(desk: Desk) -> None:
+    desk.open_line("edit")
+
+
+@does("vector_line")
+def vector_line(desk: Desk) -> None:
+    desk.open_line("vector")
+
+
+@does("change_line")
+def change_line(desk: Desk) -> None:
+    focus = desk.focus
+    if desk.here == "effects" and desk.session.edits:
+        desk.open_line("edit", format_edit(changes.chosen(desk.session, focus.edit)), focus.edit)
+    elif desk.here == "vectors" and desk.session.vectors:
+        desk.open_line("vector", format_vector(changes.chosen_vector(desk.session, focus.vector)), focus.vector)
+    else:
+        maximise(desk)
+
+
+# Moving
+
+
+DO["left"] = lambda desk: desk.pane().move(-1, 0)
+DO["right"] = lambda desk: desk.pane().move(1, 0)
+DO["up"] = lambda desk: desk.pane().move(0, -1)
+DO["down"] = lambda desk: desk.pane().move(0, 1)
+DO["home"] = lambda desk: desk.pane().home()
+DO["end"] = lambda desk: desk.pane().end()
+DO["page_down"] = lambda desk: desk.pane().page(1)
+DO["page_up"] = lambda desk: desk.pane().page(-1)
+DO["token_back"] = lambda desk: _step_token(desk, -1)
+DO["token_next"] = lambda desk: _step_token(desk, 1)
+DO["next_pane"] = lambda desk: _step_pane(desk, 1)
+DO["last_pane"] = lambda desk: _step_pane(desk, -1)
+
+
+def _step_token(desk: Desk, by: int) -> None:
+    last = max(desk.count() - 1, 0)
+    position = min(max(desk.position() + by, 0), last)
+    # The last token stays the last one while text is added behind it.
+    desk.look(replace(desk.focus, position=-1 if position == last else position))
+
+
+def _step_pane(desk: Desk, by: int) -> None:
+    desk.go(PANES[(PANES.index(desk.here) + by) % len(PANES)])
+
+
+def _go(name: str) -> Do:
+    return lambda desk: desk.go(name)
+
+
+DO.update({f"pane_{digit}": _go(name) for digit, name in enumerate(PANES, 1)})
+DO["search"] = lambda desk: desk.open_line("search")
+DO["search_next"] = lambda desk: find(desk, desk.last_search, forward=True)
+DO["search_back"] = lambda desk: find(desk, desk.last_search, forward=False)
+
+
+def find(desk: Desk, text: str, *, forward: bool) -> None:
+    """Go to the next place of `text` in the pane, or say that there is none."""
+    if not text:
+        raise CannotError("Nothing was searched for yet: / searches.")
+    if not desk.pane().search(text, forward):
+        raise CannotError(f"{text} is not in this pane.")
+
+
+# Changing the run
+
+
+@does("zero")
+def zero(desk: Desk) -> None:
+    desk.change(changes.head_edit(desk.session, "zero", desk.focus.layer, desk.focus.head))
+
+
+@does("zero_here")
+def zero_here(desk: Desk) -> None:
+    position = desk.focus.position if desk.focus.position < 0 else desk.position()
+    desk.change(changes.head_edit(desk.session, "zero", desk.focus.layer, desk.focus.head, position))
+
+
+@does("mean")
+def mean(desk: Desk) -> None:
+    desk.change(changes.head_edit(desk.session, "mean", desk.focus.layer, desk.focus.head))
+
+
+@does("patch")
+def patch(desk: Desk) -> None:
+    desk.change(changes.head_edit(desk.session, "patch", desk.focus.layer, desk.focus.head))
+
+
+@does("cut")
+def cut(desk: Desk) -> None:
+    focus = desk.focus
+    desk.change(changes.cut_edge(desk.session, focus.layer, focus.head, desk.position(), focus.key))
+
+
+@does("toggle")
+def toggle(desk: Desk) -> None:
+    if desk.here == "vectors":
+        desk.change(changes.add_vector_edit(desk.session, desk.focus.vector))
+        desk.look(replace(desk.focus, edit=len(desk.session.edits) - 1))
+    else:
+        desk.change(changes.toggle(desk.session, desk.focus.edit))
+
+
+DO["toggle_all"] = lambda desk: desk.change(changes.toggle_all(desk.session))
+DO["more"] = lambda desk: desk.change(changes.nudge(desk.session, desk.focus.edit, 1), "nudge")
+DO["less"] = lambda desk: desk.change(changes.nudge(desk.session, desk.focus.edit, -1), "nudge")
+
+
+@does("move_up")
+def move_up(desk: Desk) -> None:
+    _shift(desk, -1)
+
+
+@does("move_down")
+def move_down(desk: Desk) -> None:
+    _shift(desk, 1)
+
+
+def _shift(desk: Desk, by: int) -> None:
+    desk.change(changes.shift(desk.session, desk.focus.edit, by))
+    desk.look(replace(desk.focus, edit=desk.focus.edit + by))
+
+
+DO["duplicate"] = lambda desk: desk.change(changes.duplicate(desk.session, desk.focus.edit))
+
+
+@does("delete")
+def delete(desk: Desk) -> None:
+    if desk.here == "vectors":
+        desk.change(changes.delete_vector(desk.session, desk.focus.vector))
+    else:
+        desk.change(changes.delete(desk.session, desk.focus.edit))
+
+
+DO["undo"] = lambda desk: desk.undo()
+DO["redo"] = lambda desk: desk.redo()
+
+
+@does("bos")
+def bos(desk: Desk) -> None:
+    session = changes.next_bos(desk.session)
+    desk.change(session)
+    what = {"auto": "as this model was trained", "yes": "prepended", "no": "not prepended"}[session.bos]
+    desk.say(f"BOS {session.bos}: {what}.")
+
+
+DO["save_vectors"] = lambda desk: desk.open_line("save_vectors", "vectors.safetensors")
+
+
+# Looking
+
+
+DO["summary"] = lambda desk: _and_ask(desk, desk.pane().cycle)
+DO["swap_run"] = lambda desk: _and_ask(desk, desk.pane().swap_run)
+DO["ids"] = lambda desk: _and_ask(desk, desk.pane("tokens").cycle)
+
+
+def _and_ask(desk: Desk, do: Callable[[], None]) -> None:
+    # The pane may want other questions answered now.
+    do()
+    desk.repaint()
+
+
+@does("maximise")
+def maximise(desk: Desk) -> None:
+    desk.lay_out(replace(desk.view, maximised="" if desk.view.maximised else desk.here))
+
+
+DO["wider"] = lambda desk: _widen(desk, 4)
+DO["narrower"] = lambda desk: _widen(desk, -4)
+
+
+def _widen(desk: Desk, by: int) -> None:
+    desk.lay_out(replace(desk.view, wider=max(-40, min(desk.view.wider + by, 40))))
+
+
+@does("generate")
+def generate(desk: Desk) -> None:
+    """Show the generation; when it is shown already, another one."""
+    asked = generation(desk.session)
+    if desk.here == "generate":
+        if not asked.temperature:
+            raise CannotError("At temperature 0 there is one continuation; ^ raises the temperature.")
+        set_generation(desk, replace(asked, seed=asked.seed + 1))
+    else:
+        desk.go("generate")
+
+
+DO["warmer"] = lambda desk: _warm(desk, 0.1)
+DO["cooler"] = lambda desk: _warm(desk, -0.1)
+
+
+def _warm(desk: Desk, by: float) -> None:
+    asked = generation(desk.session)
+    set_generation(desk, replace(asked, temperature=round(max(asked.temperature + by, 0.0), 2)))
+
+
+def generation(session: Session) -> Generate:
+    """What the session's `generate` line asks for, else what such a line means with nothing said."""
+    for text in session.views:
+        if text.split(" ", 1)[0] == "generate":
+            asked = parse_question(text)
+            if isinstance(asked, Generate):
+                return asked
+    return Generate()
+
+
+def set_generation(desk: Desk, asked: Generate) -> None:
+    """Keep it in the session, where the pane and the session file have it from."""
+    others = tuple(text for text in desk.session.views if text.split(" ", 1)[0] != "generate")
+    desk.change(replace(desk.session, views=(*others, asked.line())), "generate")
+
+
+# The program
+
+
+DO["help"] = lambda desk: desk.open_help()
+DO["models"] = lambda desk: desk.open_models()
+
+
+@does("copy")
+def copy(desk: Desk) -> None:
+    desk.copy(desk.pane().value())
+
+
+@does("copy_row")
+def copy_row(desk: Desk) -> None:
+    desk.copy(desk.pane().row())
+
+
+DO["save"] = lambda desk: desk.open_line("save", "session.toml")
+DO["open"] = lambda desk: desk.open_line("open", "session.toml")
+DO["theme"] = lambda desk: desk.next_theme()
+DO["suspend"] = lambda desk: desk.suspend_to_shell()
+DO["quit"] = lambda desk: desk.quit()

@@ -1,0 +1,228 @@
+"""What the command line is used for: edits, vectors, targets, searches, the palette, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from mechtui.link.messages import SaveVectors
+from mechtui.paint.tokens import visible_text
+from mechtui.session.document import Edit, Session, Vector
+from mechtui.session.lines import LineError, parse_edit, parse_vector
+from mechtui.ui import changes, palette
+from mechtui.ui.actions import Registry, shown
+from mechtui.ui.changes import CannotError
+from mechtui.ui.desk import Desk
+from mechtui.ui.doing import find, set_generation
+from mechtui.ui.edits_line import Completion, Known, complete, complete_edit, complete_vector
+from mechtui.ui.line import Kind, Mistake, Suggestion
+from mechtui.views import Question
+from mechtui.views.attention import Attention
+from mechtui.views.generate import Generate
+
+EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · esc leaves"
+VECTOR_HINT = 'NAME = diff L6.pre "Love" "Hate"   tab completes · enter keeps · esc leaves'
+PALETTE_HINT = 'an action, or a line: zero L9H9 · v = token " Paris" · attention L9H9 · generate 40 temperature0.8'
+
+
+def _rows(text: str, found: list[Completion]) -> list[Suggestion]:
+    return [Suggestion(each.word, each.note, line=complete(text, each)) for each in found]
+
+
+def _line_mistake(error: LineError) -> Mistake:
+    return Mistake(error.problem, error.column)
+
+
+def edit(desk: Desk, known: Callable[[], Known], index: int) -> Kind:
+    """index -1: a new edit; else the one that the line takes the place of."""
+
+    def take(text: str, _: str) -> Mistake | None:
+        if not text.strip():
+            return None
+        try:
+            parsed = parse_edit(text)
+        except LineError as error:
+            return _line_mistake(error)
+        if parsed.vector and desk.session.vector(parsed.vector) is None:
+            return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
+        if index >= 0:
+            desk.change(changes.put(desk.session, index, parsed))
+        else:
+            add_edit(desk, parsed)
+        return None
+
+    label = "edit" if index < 0 else f"edit {index + 1}"
+    return Kind(label, EDIT_HINT, lambda text: _rows(text, complete_edit(text, known())), take)
+
+
+def add_edit(desk: Desk, parsed: Edit) -> None:
+    """Append it, and put the list's cursor on it."""
+    desk.change(changes.add(desk.session, parsed))
+    desk.look(replace(desk.focus, edit=len(desk.session.edits) - 1))
+
+
+def _no_vector(name: str, session: Session) -> str:
+    names = ", ".join(vector.name for vector in session.vectors)
+    return f"There is no vector {name}; " + (f"there are {names}." if names else "v makes one.")
+
+
+def vector(desk: Desk, known: Callable[[], Known]) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        if not text.strip():
+            return None
+        try:
+            keep_vector(desk, parse_vector(text))
+        except LineError as error:
+            return _line_mistake(error)
+        return None
+
+    return Kind("vector", VECTOR_HINT, lambda text: _rows(text, complete_vector(text, known())), take)
+
+
+def keep_vector(desk: Desk, parsed: Vector) -> None:
+    desk.change(changes.put_vector(desk.session, parsed))
+    names = [each.name for each in desk.session.vectors]
+    desk.look(replace(desk.focus, vector=names.index(parsed.name)))
+
+
+def target(desk: Desk) -> Kind:
+    """Two fields: answer and foil, as text, in which a leading space counts."""
+
+    def suggest(text: str) -> list[Suggestion]:
+        return [Suggestion(visible_text(text), "as the model reads it; · is a space")] if text else []
+
+    def take(answer: str, foil: str) -> Mistake | None:
+        desk.change(replace(desk.session, answer=answer, foil=foil))
+        return None
+
+    hint = "two tokens; most begin with a space: ·Mary   tab to the foil · enter keeps · empty: the two likeliest"
+    return Kind("answer", hint, suggest, take, second="foil")
+
+
+def search(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        desk.last_search = text
+        try:
+            find(desk, text, forward=True)
+        except CannotError as error:
+            return Mistake(str(error))
+        return None
+
+    return Kind("/", "text in this pane; then n the next, N the one before", lambda text: [], take)
+
+
+def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None]) -> Kind:
+    """The palette."""
+
+    def suggest(text: str) -> list[Suggestion]:
+        if palette.is_line(text):
+            if " = " in text:
+                return _rows(text, complete_vector(text, known()))
+            return _rows(text, complete_edit(text, known()))[:6]
+        return [
+            Suggestion(
+                match.action.title,
+                match.action.explanation,
+                key=" ".join(shown(key) for key in match.action.keys),
+                run=match.action.name,
+                why_not=match.action.when(desk),
+            )
+            for match in palette.matches(text, registry.actions)
+        ]
+
+    def take(text: str, _: str) -> Mistake | None:
+        if not text.strip():
+            return None
+        try:
+            parsed = palette.read(text)
+        except LineError as error:
+            return _line_mistake(error)
+        match parsed:
+            case Edit():
+                if parsed.vector and desk.session.vector(parsed.vector) is None:
+                    return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
+                add_edit(desk, parsed)
+            case Vector():
+                keep_vector(desk, parsed)
+            case _:
+                look_at(desk, parsed)
+        return None
+
+    return Kind(":", PALETTE_HINT, suggest, take, do=do)
+
+
+def look_at(desk: Desk, question: Question) -> None:
+    """Go to the pane that answers a question, and look there at what it asks about."""
+    if isinstance(question, Generate):
+        set_generation(desk, question)
+    if isinstance(question, Attention):
+        desk.look(replace(desk.focus, layer=question.layer, head=question.head))
+    position = getattr(question, "position", None)
+    if isinstance(position, int):
+        desk.look(replace(desk.focus, position=position))
+    desk.go(str(question.__struct_config__.tag))
+
+
+def save(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        from mechtui.session.storage import StorageError
+        from mechtui.session.storage import save as write
+
+        try:
+            write(desk.session, Path(text.strip()))
+        except StorageError as error:
+            return Mistake(str(error))
+        desk.say(f"Saved to {text.strip()}.")
+        return None
+
+    return Kind("save as", "a TOML file; mechtui --session FILE opens it, mechtui run FILE runs it", _files, take)
+
+
+def load(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        from mechtui.session.storage import StorageError
+        from mechtui.session.storage import load as read
+
+        try:
+            session = read(Path(text.strip()))
+        except LineError as error:
+            return Mistake(f"{error.problem}: {error.line}")
+        except StorageError as error:
+            return Mistake(str(error))
+        desk.change(session)
+        desk.say(f"Opened {text.strip()}; u goes back.")
+        return None
+
+    return Kind("open", "a session file (TOML)", _files, take)
+
+
+def _files(text: str) -> list[Suggestion]:
+    path = Path(text).expanduser()
+    folder = path if text.endswith("/") else path.parent
+    try:
+        names = sorted(
+            p
+            for p in folder.iterdir()
+            if p.suffix == ".toml" and p.name.startswith(path.name if not text.endswith("/") else "")
+        )
+    except OSError:
+        return []
+    return [Suggestion(str(name), "session file", line=str(name)) for name in names[:8] if str(name) != text]
+
+
+def vectors_file(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        if not text.strip().endswith(".safetensors"):
+            return Mistake(f"{text.strip() or 'nothing'} should end in .safetensors")
+        desk.send(SaveVectors(desk.session, str(Path(text.strip()).expanduser().resolve())))
+        return None
+
+    hint = "a safetensors file; NAME = file FILE.safetensors#NAME reads it"
+    return Kind("save vectors as", hint, lambda text: [], take)
+
+
+def start_text(kind: str, desk: Desk) -> tuple[str, str]:
+    """What stands in the line when it opens."""
+    return (desk.session.answer, desk.session.foil) if kind == "target" else ("", "")

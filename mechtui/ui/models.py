@@ -1,0 +1,143 @@
+"""The model picker: what lies on this machine, what was used lately, or an id typed in; and fetching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from mechtui.link.messages import ModelFound, Stage
+from mechtui.ui.line import Field, Rows, Suggestion
+from mechtui.ui.status import bar
+
+KINDS = {"embedded": "in mechtui", "package": "installed package", "cache": "hub cache", "folder": "folder"}
+
+
+def size(count: int) -> str:
+    """Bytes as 548 MB; nothing for what is not known."""
+    if count <= 0:
+        return ""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def suggestions(found: tuple[ModelFound, ...], recent: tuple[str, ...], typed: str) -> list[Suggestion]:
+    """Recent models first, then all that were found, those that hold what was typed; last, the typed text
+    itself as a model to load."""
+    low = typed.strip().lower()
+    names = {model.name: model for model in found}
+    order = [*recent, *(name for name in names if name not in recent)]
+    rows = []
+    for name in order:
+        model = names.get(name)
+        note = (
+            "used lately"
+            if model is None
+            else "  ".join(filter(None, (KINDS.get(model.kind, model.kind), model.detail)))
+        )
+        if low in name.lower() or low in note.lower():
+            rows.append(Suggestion(name, note, key=size(model.bytes) if model else "", run=name))
+    if low and typed.strip() not in order:
+        rows.append(Suggestion(typed.strip(), "load this: a hub id, a folder or a .gguf file", run=typed.strip()))
+    return rows
+
+
+class Models(ModalScreen[str | None]):
+    """Dismissed with the model to load, or None."""
+
+    class Wants(Message):
+        """fetch: download the model; cancel: stop the download."""
+
+        def __init__(self, what: str, model: str = "") -> None:
+            super().__init__()
+            self.what = what
+            self.model = model
+
+    def __init__(self, now: str, recent: tuple[str, ...], want: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._now = now
+        self._recent = recent
+        self._want = want
+        self._found: tuple[ModelFound, ...] | None = None
+        self._chosen = 0
+        self._fetching = ""
+        self._said = ""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="models") as box:
+            box.border_title = "model"
+            box.border_subtitle = "enter loads · ctrl+f fetches from the hub · esc back"
+            yield Field(id="model-name", compact=True, placeholder="type to choose, or an id: EleutherAI/pythia-70m")
+            yield Static(id="model-note", markup=False)
+            yield Rows()
+
+    def on_mount(self) -> None:
+        field = self.query_one(Field)
+        field.cursor_blink = False
+        field.focus()
+        self._show()
+
+    def found(self, models: tuple[ModelFound, ...]) -> None:
+        self._found = models
+        self._show()
+
+    def progress(self, stage: Stage) -> None:
+        """A download's progress."""
+        self._said = f"{stage.stage} {bar(stage.fraction, 0.0)} {stage.detail}  (esc cancels)"
+        self._show()
+
+    def said(self, sentence: str) -> None:
+        """The download's end."""
+        self._fetching, self._said = "", sentence
+        self._show()
+
+    def _show(self) -> None:
+        rows = suggestions(self._found or (), self._recent, self.query_one(Field).value)
+        self._chosen = max(0, min(self._chosen, len(rows) - 1))
+        self.query_one(Rows).put(rows, self._chosen if rows else -1)
+        note = self._said or (
+            "looking for models …"
+            if self._found is None
+            else f"now {self._now or 'none'}; nothing is downloaded unasked"
+        )
+        self.query_one("#model-note", Static).update(Text(note, "dim"))
+
+    def on_input_changed(self, event: Field.Changed) -> None:
+        event.stop()
+        self._chosen = 0
+        self._show()
+
+    def on_key(self, event: object) -> None:
+        if getattr(event, "key", "") == "ctrl+f":
+            name = self.query_one(Field).value.strip() or self._under_cursor()
+            if name:
+                self._fetching = name
+                self._said = f"asking the hub for {name} …"
+                self._want("fetch", name)
+                self._show()
+
+    def _under_cursor(self) -> str:
+        rows = self.query_one(Rows).rows
+        return rows[self._chosen].run if 0 <= self._chosen < len(rows) else ""
+
+    def on_field_special(self, event: Field.Special) -> None:
+        event.stop()
+        count = len(self.query_one(Rows).rows)
+        match event.key:
+            case "escape" if self._fetching:
+                self._want("cancel", self._fetching)
+                self.said("stopped; what was fetched is kept and resumed")
+            case "escape":
+                self.dismiss(None)
+            case "enter":
+                self.dismiss(self._under_cursor() or None)
+            case "down" | "ctrl+n" | "tab":
+                self._chosen = (self._chosen + 1) % max(count, 1)
+                self._show()
+            case "up" | "ctrl+p" | "shift+tab":
+                self._chosen = (self._chosen - 1) % max(count, 1)
+                self._show()

@@ -1,0 +1,71 @@
+"""The prompt editor: small, cheap to redraw, and it says every change at once."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.message import Message
+from textual.widgets import TextArea
+
+
+class Prompt(TextArea):
+    """`enter` and `esc` leave, `ctrl+j` begins a new line. Only what the user types is told."""
+
+    class Typed(Message):
+        def __init__(self, which: str, text: str) -> None:
+            super().__init__()
+            self.which = which
+            self.text = text
+
+    class Left(Message):
+        """The user is done typing."""
+
+    class Grown(Message):
+        """The text needs another number of rows."""
+
+    def __init__(self, which: str, text: str, placeholder: str = "") -> None:
+        # cursor_blink would send 2.7 kB a second for ever.
+        super().__init__(
+            text,
+            id=which,
+            soft_wrap=True,
+            show_line_numbers=False,
+            compact=True,
+            tab_behavior="focus",
+            highlight_cursor_line=False,
+            placeholder=placeholder,
+        )
+        self.cursor_blink = False
+        self._told = text
+        self._rows = 1
+
+    def take(self, text: str) -> None:
+        """Show a text that the session has from elsewhere (undo, a file)."""
+        if text != self.text:
+            self._told = text
+            self.load_text(text)
+            self.move_cursor(self.document.end)
+
+    def rows(self) -> int:
+        """Rows that the text takes at this width."""
+        return max(self.wrapped_document.height, 1)
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        if self.text != self._told:
+            self._told = self.text
+            self.post_message(self.Typed(self.id or "", self.text))
+        if self.rows() != self._rows:
+            self._rows = self.rows()
+            self.post_message(self.Grown())
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key in ("enter", "escape", "tab", "shift+tab"):
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Left())
+        elif event.key in ("ctrl+j", "alt+enter"):
+            event.stop()
+            event.prevent_default()
+            self.insert("\n")
+        else:
+            await super()._on_key(event)

@@ -1,0 +1,110 @@
+"""The status line and the footer: one row each, painted only when their words change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.strip import Strip
+from textual.widget import Widget
+
+from mechtui.link.messages import Ready, Stage
+from mechtui.ui.actions import Action, shown
+
+BAR = 16
+PARTS = " ▏▎▍▌▋▊▉█"
+
+
+class OneLine(Widget):
+    """A row of text: `put` repaints it only when the text is another."""
+
+    DEFAULT_CSS = "OneLine { height: 1; width: 1fr; }"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self.left = Text()
+        self.right = Text()
+
+    def put(self, left: Text, right: Text | None = None) -> None:
+        right = right or Text()
+        if (left, right) != (self.left, self.right) or left.spans != self.left.spans or right.spans != self.right.spans:
+            self.left, self.right = left, right
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        left = self.left.copy()
+        room = max(width - cell_len(self.right.plain), 0)
+        left.truncate(room, overflow="ellipsis", pad=True)
+        left.append_text(self.right)
+        left.no_wrap = True
+        left.end = ""
+        return Strip(list(left.render(self.app.console))).adjust_cell_length(width).apply_style(self.rich_style)
+
+
+def bar(fraction: float | None, seconds: float, cells: int = BAR) -> str:
+    """A progress bar; where nobody knows how far it is, a block that wanders with the seconds."""
+    if fraction is None:
+        at = int(seconds * 4) % (2 * (cells - 3))
+        at = min(at, 2 * (cells - 3) - at)
+        return "░" * at + "▓▓▓" + "░" * (cells - 3 - at)
+    full, rest = divmod(int(max(0.0, min(fraction, 1.0)) * cells * 8), 8)
+    return ("█" * full + (PARTS[rest] if full < cells else "")).ljust(cells, "░")[:cells].replace(" ", "░")
+
+
+def loading(stage: Stage | None, model: str, seconds: float, colour: str) -> Text:
+    """What loading is doing: model, stage, bar, elapsed seconds."""
+    text = Text("loading ", "dim")
+    text.append(model or "the default model", "bold")
+    text.append(f"  {stage.stage if stage else 'starting the model process'} ")
+    text.append(bar(stage.fraction if stage else None, seconds), colour)
+    if stage and stage.fraction is not None:
+        text.append(f" {stage.fraction:4.0%}")
+    text.append(f"  {seconds:.1f} s", "bold")
+    if stage and stage.detail:
+        text.append(f"  {stage.detail}", "dim")
+    return text
+
+
+def about(ready: Ready, tokens: int | None, bos: str, colour: str) -> Text:
+    """Model, device, dtype, weights, BOS, tokens."""
+    shape = ready.shape
+    text = Text()
+    text.append(ready.name.rstrip("/").rpartition("/")[2] or ready.name, f"bold {colour}")
+    text.append(f" {shape.n_layers}L×{shape.n_heads}H")
+    dtype = ready.dtype.removeprefix("torch.")
+    text.append(f"  {ready.device} ")
+    # Half precision gives other numbers and is labelled as such.
+    text.append(dtype, "dim" if dtype == "float32" else "bold red")
+    text.append(f"  {ready.weights} weights", "dim")
+    on = bos == "yes" or (bos == "auto" and ready.bos_auto)
+    has = bool(ready.bos_token)
+    word = f"BOS {ready.bos_token}" if on and has else "no BOS"
+    text.append(f"  {word}{'' if bos == 'auto' else ' (set)'}", "" if on and has else "dim")
+    if tokens is not None:
+        text.append(f"  {tokens} tokens", "bold red" if tokens > shape.n_ctx else "")
+    return text
+
+
+def footer(actions: Iterable[Action], width: int, colour: str, off: frozenset[str] = frozenset()) -> Text:
+    """As many `key title` pairs as fit; palette and help always. Those in `off` cannot run now and are dim."""
+    actions = list(actions)
+    always = [action for action in actions if action.name in ("palette", "help")]
+    text = Text()
+    room = width - sum(cell_len(shown(a.keys[0])) + len(a.title) + 3 for a in always)
+    for action in _fit(actions, always, room):
+        text.append(f" {shown(action.keys[0])}", "dim" if action.name in off else f"bold {colour}")
+        text.append(f" {action.title} ", "dim")
+    return text
+
+
+def _fit(actions: list[Action], always: list[Action], room: int) -> list[Action]:
+    chosen: list[Action] = []
+    for action in actions:
+        cells = cell_len(shown(action.keys[0])) + len(action.title) + 3
+        if action in always or len(chosen) >= 6 or cells > room:
+            continue
+        room -= cells
+        chosen.append(action)
+    return chosen + always
