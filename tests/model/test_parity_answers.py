@@ -10,7 +10,7 @@ import torch
 from reference import run
 from twin import CLOSE, Twin, make_twin, session_of
 
-EDITS = ("zero L0H1", "scale L1.mlp x2 @-1")
+EDITS = ("zero L0H1", "scale L1.mlp @-1 x2")
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -21,11 +21,11 @@ def twin(request: pytest.FixtureRequest) -> Twin:
 def sides(twin: Twin, session: Any) -> list[tuple[np.ndarray, dict[Any, np.ndarray]]]:
     """Clean, then edited: logits and activations by the reference, as float64."""
     answer = twin.tokens(session)
-    ids = [token.id for token in answer.tokens]
+    ids = answer.ids
     found = []
     for edits in ((), session.edits):
         logits, kept = run(twin.plain, ids, edits)
-        found.append((logits.double().numpy(), {place: x.double().numpy() for place, x in kept.items()}))
+        found.append((logits.double().numpy(), {place: x.detach().double().numpy() for place, x in kept.items()}))
     return found
 
 
@@ -53,7 +53,7 @@ def test_next_tokens(twin: Twin) -> None:
 
 
 def test_answer_and_foil(twin: Twin) -> None:
-    texts = [twin.tokenizer.decode([token.id]) for token in twin.tokens(session_of()).tokens]
+    texts = [twin.tokenizer.decode([i]) for i in twin.tokens(session_of()).ids]
     answer_text, foil_text = texts[-1], texts[-2]
     ids = [twin.text_ids(text, ()) for text in (answer_text, foil_text)]
     assert all(len(one) == 1 for one in ids)
@@ -139,7 +139,7 @@ def test_tokens(twin: Twin) -> None:
 
 
 def test_effects(twin: Twin) -> None:
-    texts = [twin.tokenizer.decode([token.id]) for token in twin.tokens(session_of()).tokens]
+    texts = [twin.tokenizer.decode([i]) for i in twin.tokens(session_of()).ids]
     vectors = ['v = diff L1.pre "Love" "Hate"']
     lines = ("zero L0H1", "# scale L1.mlp x2", "patch L1H1.pattern", "add L1.pre v x3", "zero L0H77")
     session = session_of(*lines, vectors=vectors, answer=texts[-1], foil=texts[-2])
@@ -159,8 +159,8 @@ def test_effects(twin: Twin) -> None:
         assert effect == pytest.approx(wanted, abs=4 * CLOSE)
     assert answer.effect[4] is None
     tokens = twin.tokens(session)
-    resid = twin.clean([t.id for t in tokens.tokens])[1]["pre", 1]
-    added = 3 * np.linalg.norm(twin.vector(session.vectors[0], [t.id for t in tokens.tokens[: tokens.bos]]))
+    resid = twin.clean(tokens.ids)[1]["pre", 1]
+    added = 3 * np.linalg.norm(twin.vector(session.vectors[0], tokens.bos))
     assert answer.share[3] == pytest.approx(added / resid.norm(dim=-1).mean().item(), rel=1e-3)
 
 
@@ -169,14 +169,17 @@ def test_vectors(twin: Twin) -> None:
     session = session_of(vectors=lines)
     (answer, _), *_ = twin.answers(session, "vectors")
     tokens = twin.tokens(session)
-    bos = [t.id for t in tokens.tokens[: tokens.bos]]
+    bos = tokens.bos
     w_u = twin.plain.lm_head.weight.detach().double()
     final = twin.plain.transformer.ln_f if hasattr(twin.plain, "transformer") else twin.plain.model.norm
     for meaning, vector in zip(answer.vectors, session.vectors, strict=True):
         assert not meaning.problem
         made = torch.from_numpy(twin.vector(vector, bos)).double()
         assert meaning.norm == pytest.approx(made.norm().item(), rel=1e-4)
-        raised = w_u @ (final.weight.detach().double() * made / made.norm())
+        unit = made / made.norm()
+        if hasattr(twin.plain, "transformer"):
+            unit = unit - unit.mean()  # LayerNorm centres, RMSNorm does not
+        raised = w_u @ (final.weight.detach().double() * unit)
         for (token, change), wanted in zip(meaning.raises, raised.sort(descending=True).values, strict=False):
             assert change == pytest.approx(wanted.item(), abs=1e-3)
             assert change == pytest.approx(raised[token.id].item(), abs=1e-3)

@@ -9,6 +9,7 @@ import torch
 from twin import LONGER, SOURCE, Twin, count_hooks, make_twin, session_of
 
 from mechtui.views import parse_question
+from mechtui.worker.engine import Cancelled, Engine
 
 VECTORS = ['v = diff L1.pre "Love" "Hate"']
 EDITS = ("zero L1H1 @-1", "cut L0H0 -1>2", "patch L1.mlp", "add L1.pre v x2", "noise embed sd1")
@@ -40,19 +41,34 @@ def test_no_hook_is_left(twin: Twin) -> None:
 @pytest.mark.parametrize("at", [0, 1])
 def test_no_hook_is_left_by_a_run_that_fails(twin: Twin, at: int) -> None:
     before = count_hooks(twin.bridge)
-    layer = twin.bridge.blocks[at].mlp
 
-    def fail(*_: Any, **__: Any) -> None:
+    def fail(*_: Any) -> None:
         raise RuntimeError("out of something")
 
     text = f"A prompt of its own {at}, so that nothing is resumed"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layer, "forward", fail)
+    handle = twin.bridge.blocks[at].mlp.register_forward_pre_hook(fail)
+    try:
         with pytest.raises(RuntimeError, match="out of something"):
             ask_everything(twin, session_of(*EDITS, vectors=VECTORS, prompt=text, source=text))
+    finally:
+        handle.remove()
     assert count_hooks(twin.bridge) == before
     # And what comes after is right.
     twin.check(session_of(*EDITS, vectors=VECTORS))
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_no_hook_is_left_by_a_run_that_is_cancelled(twin: Twin, after: int) -> None:
+    before = count_hooks(twin.bridge)
+    asked = iter(range(100))
+    text = f"Another prompt {after} of its own"
+    session = session_of(*EDITS, vectors=VECTORS, prompt=text, source=text)
+    opened = Engine(twin.engine.model).open(session, cancelled=lambda: next(asked) >= after + 8)
+    with pytest.raises(Cancelled):
+        for line in ("next_tokens", "heads norm", "attention L0H1", "effects"):
+            for _ in opened.answer(parse_question(line)):
+                pass
+    assert count_hooks(twin.bridge) == before
 
 
 def test_removing_edits_brings_the_first_run_back(twin: Twin) -> None:
@@ -67,6 +83,6 @@ def test_removing_edits_brings_the_first_run_back(twin: Twin) -> None:
     assert torch.equal(again.clean.logits(), first)
     # Also when the trace it came from is long gone.
     twin.engine.open(session_of(prompt=LONGER, source=SOURCE)).clean.logits()
-    ids = torch.tensor([[token.id for token in twin.tokens(session_of()).tokens]])
+    ids = torch.tensor([twin.tokens(session_of()).ids])
     with torch.no_grad():
         assert torch.equal(twin.bridge(ids)[0], first)

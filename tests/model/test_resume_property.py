@@ -114,7 +114,7 @@ def compare(twin: Twin, engine: Engine, session: Session, looks: list[tuple[str,
     refused = {problem.index for problem in opened.problems}
     applied = tuple(edit for i, edit in enumerate(session.edits) if i not in refused)
     answer = twin.tokens(session)
-    ids = [token.id for token in answer.tokens]
+    ids = answer.ids
     for resumed, afresh, edits in ((opened.clean, fresh.clean, ()), (opened.edited, fresh.edited, applied)):
         assert (resumed is None) == (afresh is None)
         if resumed is None or afresh is None:
@@ -124,9 +124,9 @@ def compare(twin: Twin, engine: Engine, session: Session, looks: list[tuple[str,
             twin.plain,
             ids,
             edits,
-            source_ids=[token.id for token in answer.source],
+            source_ids=answer.source,
             alignment=answer.alignment,
-            vectors={v.name: twin.vector(v, ids[: answer.bos]) for v in session.vectors},
+            vectors={v.name: twin.vector(v, answer.bos) for v in session.vectors},
             texts=[twin.tokenizer.decode([i]) for i in ids],
         )
         # What edits blow up (noise on noise, doubled residuals) is compared relative to its size.

@@ -15,7 +15,6 @@ from torch import Tensor
 from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.lines import parse_edit, parse_vector
 from mechtui.views import Answer, parse_question
-from mechtui.views.tokens import TokensAnswer
 from mechtui.worker.engine import Engine
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
@@ -39,6 +38,16 @@ def session_of(
 
 
 @dataclass
+class Text:
+    """ids [pos], of which the first are `bos`; those of the source; per position its partner there, or -1."""
+
+    ids: list[int]
+    source: list[int]
+    alignment: list[int]
+    bos: list[int]
+
+
+@dataclass
 class Twin:
     """engine: what is tested. plain: the same weights in transformers' own class, eager attention."""
 
@@ -58,10 +67,13 @@ class Twin:
             final.append((clean, edited))
         return final
 
-    def tokens(self, session: Session) -> TokensAnswer:
-        answer = self.answers(session, "tokens")[0][0]
-        assert isinstance(answer, TokensAnswer)
-        return answer
+    def tokens(self, session: Session) -> Text:
+        opened = self.engine.open(session)
+        ids = list(opened.ids)
+        typed = self.text_ids(session.prompt, ())
+        bos = ids[: len(ids) - len(typed)]
+        assert ids == [*bos, *typed]
+        return Text(ids, list(opened.source_ids), list(opened.alignment), bos)
 
     def clean(self, ids: Sequence[int]) -> tuple[Tensor, Activations]:
         """The plain model's run without edits."""
@@ -106,13 +118,13 @@ class Twin:
     def expected(self, session: Session, edits: Sequence[Edit] | None = None) -> Tensor:
         """Logits [pos, vocab] that the reference gives for the session's edits that are on."""
         answer = self.tokens(session)
-        ids = [token.id for token in answer.tokens]
-        bos = ids[: answer.bos]
+        ids = answer.ids
+        bos = answer.bos
         return run(
             self.plain,
             ids,
             session.edits if edits is None else edits,
-            source_ids=[token.id for token in answer.source] or None,
+            source_ids=answer.source or None,
             alignment=answer.alignment or None,
             vectors={v.name: self.vector(v, bos) for v in session.vectors},
             texts=[self.tokenizer.decode([i]) for i in ids],
@@ -137,6 +149,8 @@ def make_twin(request: pytest.FixtureRequest) -> Twin:
 
     model = request.getfixturevalue(f"{request.param}_model")
     folder = request.getfixturevalue(f"{request.param}_folder")
+    with torch.no_grad():
+        model.bridge(torch.tensor([[0, 1]]))  # the bridge wires hooks of its own at its first run
     return Twin(
         engine=Engine(model),
         plain=AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval(),

@@ -55,6 +55,9 @@ def _apply_one(action: Action, activation: Tensor, rows: Rows, givens: Givens, o
                 keep = [i for i, (p, _) in enumerate(action.places) if 0 <= p - offset < count]
                 taken = taken[keep]
         new = _value(action, view, positions, places, taken, offset)
+        if action.is_pattern:
+            # What a query does not see stays hidden: a score of 0 there would let it look ahead.
+            new = torch.where(_seen(positions + offset, new.shape[-1]), new, view[:, positions])
         if isinstance(rows, slice):
             _view(action, activation, index)[:, positions] = new
         else:
@@ -97,8 +100,7 @@ def _value(
         case "patch" | "freeze" | "resample":
             assert taken is not None
             if action.is_pattern:
-                seen = _seen(positions + offset, old.shape[-1])
-                return torch.where(seen, taken[..., : old.shape[-1]].to(old.dtype), old)
+                return taken[..., : old.shape[-1]].to(old.dtype).expand_as(old)
             return taken.to(old.dtype).expand_as(old)
         case "noise":
             return old + _noise(action, view, positions)
@@ -149,4 +151,4 @@ def _cut(old: Tensor, places: Sequence[tuple[int, Parameter]], raw: bool) -> Ten
     if raw:
         return new
     rest = new.sum(-1, keepdim=True)
-    return torch.where(rest > 0, new / torch.where(rest > 0, rest, 1), new)
+    return torch.where(rest != 0, new / torch.where(rest != 0, rest, 1), new)

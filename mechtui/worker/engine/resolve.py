@@ -128,6 +128,8 @@ def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> Actions:
                 "source_ids": prompt.ids[: prompt.end],
                 "keys": tuple(range(prompt.end)) if two_axes else (),
             }
+        case "cut":
+            fields = {"raw": edit.edge is not None and edit.edge.raw}
         case _:
             pass
     if not places:
