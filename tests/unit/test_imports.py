@@ -1,0 +1,54 @@
+"""Who imports whom, as it happens: each side of the wire is imported whole in a process of its own.
+
+The contracts in pyproject.toml read the source; this sees what importlib does at run time too.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mechtui
+
+IMPORT = """
+import importlib, json, sys
+for name in {names!r}:
+    importlib.import_module(name)
+unwanted = {unwanted!r}
+loaded = sorted(n for n in sys.modules if n in unwanted or n.startswith(tuple(u + "." for u in unwanted)))
+print(json.dumps(loaded))
+"""
+MODEL = ["torch", "transformers", "transformer_lens", "mechtui.worker"]
+SCREEN = ["textual", "mechtui.ui", "mechtui.paint"]
+
+
+def modules() -> list[str]:
+    """Every module of mechtui, by its file: nothing is imported to find them."""
+    folder = Path(mechtui.__file__).parent
+    files = [file.relative_to(folder.parent).with_suffix("") for file in folder.rglob("*.py")]
+    return sorted(".".join(file.parts).removesuffix(".__init__") for file in files if file.name != "__main__")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "files", "unwanted"),
+    [
+        (["mechtui.session"], [], [*MODEL, *SCREEN, "mechtui.views", "mechtui.link"]),
+        (["mechtui.link"], [], [*MODEL, *SCREEN]),
+        (["mechtui.paint"], [], [*MODEL, "textual", "mechtui.ui", "mechtui.link"]),
+        (["mechtui.ui", "mechtui.headless", "mechtui.cli", "mechtui.config"], ["pane"], MODEL),
+        (["mechtui.worker"], ["compute"], SCREEN),
+    ],
+    ids=["session", "link", "paint", "ui", "worker"],
+)
+def test_a_room_imports_no_more_than_it_may(wanted: list[str], files: list[str], unwanted: list[str]) -> None:
+    names = [name for name in modules() if any(f"{name}.".startswith(f"{each}.") for each in wanted)]
+    names += [name for name in modules() if name.startswith("mechtui.views.") and name.rsplit(".", 1)[1] in files]
+    assert names
+    script = IMPORT.format(names=names, unwanted=unwanted)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
