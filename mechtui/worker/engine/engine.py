@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mechtui.session.document import Bos, Session
+from mechtui.session.lines import format_vector
 from mechtui.views import Question
 from mechtui.worker.engine.actions import Action, Actions, Ids, same_layers, same_positions
 from mechtui.worker.engine.apply import EVERY_ROW, Rows
 from mechtui.worker.engine.memory import budget
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.passes import Call, Cancelled, KeysValues, Passes, new_cache
+from mechtui.worker.engine.resolve import EditError
 from mechtui.worker.engine.vectors import vector_value
 from mechtui.worker.model import Model
 
@@ -77,6 +81,21 @@ class Engine:
         from mechtui.worker.engine.opened import Opened
 
         return Opened(self, session, cancelled, questions)
+
+    def save_vectors(self, session: Session, path: str) -> tuple[str, ...]:
+        """Write the session's steering vectors to a safetensors file; their names. Raises SessionError, OSError."""
+        from mechtui.worker.engine.opened import SessionError
+
+        if not session.vectors:
+            raise SessionError("the session has no steering vector to save: make one first")
+        self.bos = session.bos
+        try:
+            values = {vector.name: vector_value(self, vector, never).cpu() for vector in session.vectors}
+        except EditError as error:
+            raise SessionError(str(error)) from error
+        lines = {vector.name: format_vector(vector) for vector in session.vectors}
+        save_file(values, Path(path).expanduser(), metadata=lines | {"model": self.model.ready.source})
+        return tuple(values)
 
     # Traces
 

@@ -40,7 +40,8 @@ class Need:
         """The part of `activation` [pos, ...] or [head, query, key] that is wanted, when its positions begin
         at `offset`; None when the wanted position lies before."""
         if self.take == "norm":
-            return torch.linalg.vector_norm(activation.float(), dim=-1)
+            norms: Tensor = torch.linalg.vector_norm(activation.float(), dim=-1)
+            return norms
         if self.take == "at":
             if self.position < offset:
                 return None

@@ -1,0 +1,67 @@
+"""GGUF files: dequantised once, kept as a folder with safetensors that loads in a second."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from mechtui.worker.models.errors import ModelError, Progress
+
+
+def folder_for(file: Path) -> Path:
+    """Where the dequantised model of this very file (path, size, time) is kept."""
+    status = file.stat()
+    mark = f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+    key = hashlib.sha256(mark.encode()).hexdigest()[:12]
+    return Path(platformdirs.user_cache_dir("mechtui")) / "gguf" / f"{file.stem}-{key}"
+
+
+def dequantised(file: Path, progress: Progress) -> Path:
+    """A Hugging Face folder with the file's model, dequantised to float32.
+
+    Raises ModelError.
+    """
+    kept = folder_for(file)
+    if (kept / "config.json").exists():
+        return kept
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    progress("dequantising, once", None, file.name)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype="float32")
+        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    except (OSError, ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
+        raise ModelError(f"{file} cannot be read as a GGUF language model: {_first_line(error)}") from error
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside and renamed, so that a process that dies leaves nothing half-written behind.
+    fresh = Path(tempfile.mkdtemp(dir=kept.parent))
+    try:
+        _as_plain(model)
+        model.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        try:
+            os.replace(fresh, kept)
+        except OSError:
+            if not (kept / "config.json").exists():  # else another process was first, with the same content
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return kept
+
+
+def _as_plain(model: Any) -> None:
+    """transformers remembers that the weights came quantised and then will not save what are plain floats now."""
+    model.hf_quantizer = None
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,151 @@
+"""The Hugging Face hub: the local cache, read without a network; downloads, only when asked for.
+
+HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT are huggingface_hub's own business and hold.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mechtui.worker.models.errors import ModelError, Progress, megabytes
+
+WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "merges.txt", "vocab.json"]
+
+
+def cached(id: str, revision: str | None = None) -> Path:
+    """The snapshot folder of a hub id in the local cache. Raises ModelError."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(id, revision=revision, local_files_only=True))
+    except HFValidationError as error:
+        raise ModelError(f"{id} is no model: name a folder, a .gguf file or a hub id such as gpt2") from error
+    except LocalEntryNotFoundError as error:
+        at = f"@{revision}" if revision else ""
+        problem = f"{id}{at} is not on this machine: fetch it with F in the app or with mechtui fetch {id}{at}"
+        raise ModelError(problem) from error
+
+
+def is_cached(id: str) -> bool:
+    """Whether a hub id's snapshot with weights lies in the local cache."""
+    try:
+        return any(cached(id).glob("*.safetensors")) or any(cached(id).glob("*.bin"))
+    except ModelError:
+        return False
+
+
+def cached_models() -> list[tuple[str, int]]:
+    """(id, bytes) of the models with a causal language model's weights in the local cache."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        info = scan_cache_dir()
+    except CacheNotFound:
+        return []
+    return sorted(
+        (repo.repo_id, repo.size_on_disk)
+        for repo in info.repos
+        if repo.repo_type == "model"
+        and any(file.file_name.endswith((".safetensors", ".bin")) for rev in repo.revisions for file in rev.files)
+    )
+
+
+def fetch(name: str, progress: Progress, cancelled: Callable[[], bool]) -> None:
+    """Download a model into the local cache, or go on with a download that was cut off.
+
+    Raises ModelError, and Cancelled between two looks at `cancelled`.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    from mechtui.worker.engine.passes import Cancelled
+
+    id, _, revision = name.partition("@")
+    total = 0
+    failure: list[BaseException] = []
+    bars = _bars(cancelled)
+    try:
+        info = HfApi().model_info(id, revision=revision or None, files_metadata=True)
+        files = [(file.rfilename, file.size or 0) for file in info.siblings or ()]
+        patterns = list(WANTED)
+        if not any(name.endswith(".safetensors") for name, _ in files):
+            patterns.append("pytorch_model*.bin")
+        total = sum(size for name, size in files if any(Path(name).match(pattern) for pattern in patterns))
+
+        def download() -> None:
+            try:
+                snapshot_download(id, revision=revision or None, allow_patterns=patterns, tqdm_class=bars.kind)
+            except BaseException as error:  # noqa: BLE001 - carried to the thread that waits, which raises it
+                failure.append(error)
+
+        thread = threading.Thread(target=download, daemon=True)
+        began = time.monotonic()
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.25)
+            progress("downloading", bars.done / total if total else None, _speed(bars.done, total, began))
+        if failure:
+            raise failure[0]
+    except Cancelled:
+        raise
+    except GatedRepoError as error:
+        raise ModelError(f"{id} is gated: accept its terms on the hub and set HF_TOKEN") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"there is no model {id} on the hub, or it is private: check the name, or set HF_TOKEN"
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise ModelError(f"{id} cannot be fetched because HF_HUB_OFFLINE is set: unset it") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(
+            f"{id} cannot be fetched, the hub does not answer ({type(error).__name__}): try later"
+        ) from error
+    except Exception as error:
+        # huggingface_hub lets its HTTP library's own errors through, and that library changes between versions.
+        if "connect" not in type(error).__name__.lower() and "timeout" not in type(error).__name__.lower():
+            raise
+        raise ModelError(f"{id} cannot be fetched, there is no network to the hub: try later") from error
+
+
+class _Bars:
+    """Counts the bytes of all files, from the progress bars that the hub library would draw."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.kind: type | None = None
+
+
+def _bars(cancelled: Callable[[], bool]) -> _Bars:
+    from tqdm import tqdm
+
+    from mechtui.worker.engine.passes import Cancelled
+
+    bars = _Bars()
+
+    class Counting(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            kwargs["disable"] = True
+            self._bytes = kwargs.get("unit") == "B"
+            super().__init__(*args, **{k: v for k, v in kwargs.items() if k != "name"})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            if cancelled():
+                raise Cancelled
+            if self._bytes:
+                bars.done += int(n or 0)
+            return None
+
+    bars.kind = Counting
+    return bars
+
+
+def _speed(done: int, total: int, began: float) -> str:
+    seconds = max(time.monotonic() - began, 1e-3)
+    rate = done / seconds
+    left = f", {(total - done) / rate:.0f} s left" if rate and total else ""
+    return f"{megabytes(done)} of {megabytes(total)}, {megabytes(rate)}/s{left}"

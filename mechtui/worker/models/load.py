@@ -1,0 +1,236 @@
+"""From a place with weights to a model that runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mechtui.link.messages import Load, Ready
+from mechtui.session.document import ModelShape
+from mechtui.worker.engine.memory import free
+from mechtui.worker.model import Model
+from mechtui.worker.models.errors import ModelError, Progress, megabytes
+from mechtui.worker.models.gguf import dequantised
+from mechtui.worker.models.names import default_model, place
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt", "tokenizer_config.json")
+
+
+def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Model:
+    """Load the model that the request names. Never downloads. Raises ModelError and Cancelled."""
+    from mechtui.worker.engine.passes import Cancelled
+
+    began = time.monotonic()
+    name, note = (request.model, "") if request.model else default_model()
+    device, dtype = _device(request.device), _dtype(request.dtype)
+    where = place(name)
+    _quiet()
+    folder = dequantised(where.path, progress) if where.kind == "gguf" else where.path
+    if cancelled():
+        raise Cancelled
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    progress("reading weights", None, megabytes(size) if size else "")
+    tokenizer, bridge = _read(folder, name, request, device, dtype)
+    if cancelled():
+        raise Cancelled
+    progress("building hooks", None, "")
+    weights: Literal["raw", "folded"] = "raw"
+    if request.fold_ln:
+        weights = "folded"
+        bridge.process_weights(
+            fold_ln=True, center_writing_weights=False, center_unembed=False, fold_value_biases=False
+        )
+    bridge.eval()
+    bridge.original_model.requires_grad_(False)
+    progress("first run", None, "")
+    architecture = str(bridge.cfg.architecture)
+    shape = _shape(bridge)
+    first = next(bridge.blocks[0].parameters()).device
+    text = tokenizer.bos_token or ""
+    ready = Ready(
+        name=name,
+        source=where.source,
+        shape=shape,
+        device=str(first),
+        dtype=str(next(bridge.parameters()).dtype).removeprefix("torch."),
+        weights=weights,
+        bos_token=text,
+        bos_auto=_bos_auto(tokenizer, architecture),
+        architecture=architecture,
+        seconds=time.monotonic() - began,
+        note=note,
+    )
+    return Model(bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"{name} is no device: devices are auto, cpu, cuda, cuda:N and mps") from error
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise ModelError(f"there is no {name} here: {torch.cuda.device_count()} CUDA devices are visible; use cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("there is no mps device here: use cpu")
+    return device
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name == "auto":
+        return torch.float32  # half precision only ever by the user's own word
+    if name not in DTYPES:
+        raise ModelError(f"{name} is no dtype: dtypes are auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def _quiet() -> None:
+    """Libraries tell the log file what they have to tell; the screen belongs to the app."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("transformer_lens").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def _read(folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """(tokenizer, bridge). Raises ModelError."""
+    config = _config(folder, name)
+    from mechtui.embedded import native
+
+    if native.is_native(folder):
+        bridge = native.load(folder).to(device)
+        return bridge.tokenizer, bridge
+    _check_weights(folder, name)
+    _check_memory(folder, name, config, device, dtype)
+    tokenizer = _tokenizer(folder, name, request)
+    return tokenizer, _bridge(folder, name, request, device, dtype)
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(f"{name} has no config.json, so it is no Hugging Face model folder: check the path")
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise ModelError(f"the config.json of {name} is broken ({error}): fetch the model again") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"the config.json of {name} is broken: fetch the model again")
+    if config.get("is_encoder_decoder"):
+        raise ModelError(f"{name} is an encoder-decoder, not a causal language model: choose one such as gpt2")
+    named = config.get("architectures") or []
+    if named and not any("CausalLM" in a or "LMHead" in a or a.startswith("Mechtui") for a in named):
+        raise ModelError(f"{name} is a {named[0]}, not a causal language model: choose one such as gpt2")
+    return config
+
+
+def _check_weights(folder: Path, name: str) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(folder.glob("pytorch_model*.bin")):
+        return  # read with torch's weights_only, which executes nothing
+    if any(folder.glob("*.pt")) or any(folder.glob("*.pkl")) or any(folder.glob("*.pth")):
+        raise ModelError(f"the weights of {name} are pickles, which can run code: convert them to safetensors")
+    raise ModelError(f"{name} holds no weights (no .safetensors file): fetch the model again")
+
+
+def _check_memory(folder: Path, name: str, config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> None:
+    kept = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    stored = torch.tensor([], dtype=DTYPES.get(kept, torch.float32)).element_size()
+    size = sum(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in folder.glob(pattern))
+    needed = size * torch.tensor([], dtype=dtype).element_size() // stored
+    if device.type != "mps" and needed > free(device):
+        have = megabytes(free(device))
+        hint = "use --dtype bfloat16, --device-map auto or a smaller model"
+        raise ModelError(f"{name} needs {megabytes(needed)} of memory on {device} and {have} are free: {hint}")
+
+
+def _tokenizer(folder: Path, name: str, request: Load) -> Any:
+    from transformers import AutoTokenizer
+
+    if not any((folder / file).exists() for file in TOKENIZER_FILES):
+        raise ModelError(f"{name} has no tokenizer (no tokenizer.json): save one into the folder")
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=request.trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the tokenizer of {name} cannot be read: {_first_line(error)}") from error
+
+
+def _bridge(folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype) -> Any:
+    from safetensors import SafetensorError
+    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager"}
+    if request.device_map:
+        options["device_map"] = request.device_map
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=request.trust_remote_code, **options
+        )
+    except torch.OutOfMemoryError as error:
+        raise ModelError(f"{name} does not fit into the memory of {device}: use a smaller model") from error
+    except SafetensorError as error:
+        raise ModelError(
+            f"the weights of {name} are broken or cut off ({_first_line(error)}): fetch it again"
+        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ModelError(f"{name} cannot be read: {_first_line(error)}") from error
+    if not request.device_map:
+        model = model.to(device)
+    model.eval()
+    try:
+        return build_bridge_from_module(model, type(model).__name__, hf_config=model.config, model_name=name)
+    except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
+        problem = f"TransformerLens does not know the architecture of {name}, {type(model).__name__}"
+        raise ModelError(f"{problem}: choose a GPT-2-, Llama- or NeoX-like model") from error
+
+
+def _shape(bridge: Any) -> ModelShape:
+    cfg = bridge.cfg
+    hooks = bridge.hook_dict
+    return ModelShape(
+        n_layers=cfg.n_layers,
+        n_heads=cfg.n_heads,
+        n_kv_heads=getattr(cfg, "n_key_value_heads", None) or cfg.n_heads,
+        d_model=cfg.d_model,
+        d_head=cfg.d_head,
+        d_mlp=0 if getattr(cfg, "attn_only", False) else int(cfg.d_mlp or 0),
+        d_vocab=cfg.d_vocab,
+        n_ctx=cfg.n_ctx,
+        has_mid=not getattr(cfg, "attn_only", False)
+        and bridge.get_hook_point("blocks.0.hook_resid_mid") is not None
+        and not getattr(cfg, "parallel_attn_mlp", False),
+        has_pos="pos_embed.hook_out" in hooks,
+    )
+
+
+def _bos_auto(tokenizer: Any, architecture: str) -> bool:
+    """GPT-2's kind is read with BOS in front, as TransformerLens and the published results do; for other models
+    the tokenizer's own habit holds."""
+    bos = tokenizer.bos_token_id
+    if bos is None:
+        return False
+    if "GPT2" in architecture or "Native" in architecture:
+        return True
+    ids: list[int] = tokenizer.encode("a")
+    return ids[:1] == [bos]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
