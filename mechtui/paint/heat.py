@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from rich.segment import Segment
 from rich.style import Style
@@ -42,6 +43,12 @@ def cell(
     """
     if math.isnan(value):
         return " " * wide, Style.null()
+    return _cell(value, low, high, wide, palette, signs, digits)
+
+
+# A cursor that moves repaints rows whose numbers are the same.
+@lru_cache(16384)
+def _cell(value: float, low: float, high: float, wide: int, palette: Palette, signs: bool, digits: int, /) -> Piece:
     room = wide - 1 if wide > 1 else wide
     text = fit(value, room, sign=signs).rjust(wide) if room >= digits else ""
     if signs:

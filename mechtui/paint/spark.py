@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 
@@ -40,10 +41,14 @@ def cell_of(index: int, count: int, width: int) -> int:
     return next(cell for cell in range(width) if index < (cell + 1) * count // width)
 
 
-def scale(*rows: Sequence[float], log: bool = False) -> tuple[float, float]:
+def scale(*rows: Sequence[float] | np.ndarray, log: bool = False) -> tuple[float, float]:
     """Lowest and highest of all rows (of their logarithms with `log`); (0, 0) when there is nothing."""
-    values = [v for row in rows for v in (logs(row) if log else row) if math.isfinite(v)]
-    return (min(values), max(values)) if values else (0.0, 0.0)
+    values = np.concatenate([np.ravel(np.asarray(row, dtype=float)) for row in rows]) if rows else np.empty(0)
+    values = values[np.isfinite(values) & ((values > 0) | (not log))]
+    if not values.size:
+        return 0.0, 0.0
+    low, high = float(values.min()), float(values.max())
+    return (math.log10(low), math.log10(high)) if log else (low, high)
 
 
 def logs(values: Sequence[float]) -> list[float]:

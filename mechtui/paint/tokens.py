@@ -35,6 +35,7 @@ def _shown(char: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:06x}"
 
 
+@lru_cache(8192)
 def visible_text(text: str) -> str:
     """Any text with everything in it visible."""
     return "".join(_shown(char) for char in text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar, TypeVar
 
 import msgspec
@@ -26,7 +27,8 @@ from mechtui.link.messages import Answered, EditProblem, Ready
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
 from mechtui.paint.tokens import visible
-from mechtui.session.document import Session
+from mechtui.paint.tokens import width as cells
+from mechtui.session.document import Session, Token
 from mechtui.views import Question
 from mechtui.views.tokens import TokensAnswer
 
@@ -76,9 +78,18 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
         tokens = self.tokens.tokens if self.tokens else ()
         return visible(tokens[position]) if 0 <= position < len(tokens) else ""
 
+    def widest_token(self) -> int:
+        """Cells of the longest token, for a column that holds them."""
+        return _widest(self.tokens.tokens) if self.tokens else 0
+
     def answer(self, question: type[Question]) -> Answered | None:
         """The answer to a question of this kind."""
         return next((each for each in self.answered if isinstance(each.question, question)), None)
+
+
+@lru_cache(8)
+def _widest(tokens: tuple[Token, ...]) -> int:
+    return max((cells(visible(token)) for token in tokens), default=0)
 
 
 def _no_lines(left: int) -> list[Line]:
@@ -131,10 +142,10 @@ def wrap(text: str, width: int) -> list[str]:
     return wrapped(text, max(width, 1)) or [""]
 
 
-class Pane(ScrollView, can_focus=True):
+class Pane(ScrollView, can_focus=True, inherit_bindings=False):
     """Base of all panes. `NAME` is its title, `HELP` one sentence on what it shows and in which unit.
 
-    A pane implements `draw`; the app's actions call move, home, end, page, cycle, swap_run, value, row
+    No keys are bound here, ScrollView's neither: the app's registry of actions is the one place for them. A pane implements `draw`; the app's actions call move, home, end, page, cycle, swap_run, value, row
     and search.
     """
 
@@ -147,12 +158,14 @@ class Pane(ScrollView, can_focus=True):
     Pane {
         border: round $foreground 30%;
         border-title-align: left;
+        border-title-color: $foreground;
         border-subtitle-align: right;
+        border-subtitle-color: $foreground 75%;
         scrollbar-size-vertical: 1;
         scrollbar-size-horizontal: 0;
         min-height: 1;
     }
-    Pane:focus { border: round $accent; }
+    Pane:focus { border: round $accent; border-title-color: $accent; border-title-style: bold; }
     """
 
     class Look(Message):

@@ -140,8 +140,7 @@ class AttentionPane(Pane):
         )
 
     def _label_width(self, picture: Picture, width: int, count: int) -> int:
-        longest = max((cell_width(picture.token(i)) for i in range(count)), default=0)
-        return max(4, min(longest + len(str(count)) + 3, 18, width // 3))
+        return max(4, min(picture.widest_token() + len(str(count)) + 3, 18, width // 3))
 
     def _names(self, picture: Picture, keys: int, key: int, wide: int) -> list[Piece]:
         palette = self.palette

@@ -9,7 +9,6 @@ from mechtui.paint import marks
 from mechtui.paint.numbers import amount
 from mechtui.paint.spark import cell_of, logs, scale, sparkline, with_cursor
 from mechtui.paint.tokens import pad
-from mechtui.paint.tokens import width as cells
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
 from mechtui.views.residual import Residual, ResidualAnswer
@@ -59,10 +58,10 @@ class ResidualPane(Pane):
         log = self._logarithmic(clean.norm)
         here = min(picture.position(), count - 1)
         layer = picture.head()[0]
-        label = max(6, min(max(cells(picture.token(i)) for i in range(count)) + len(str(count)) + 2, 16, width // 3))
+        label = max(6, min(picture.widest_token() + len(str(count)) + 2, 16, width // 3))
         room = max(min(width - label - 12, sites), 1)
         both = [clean.norm] + ([edited.norm] if edited is not None else [])
-        low, high = scale(*(norm.ravel().tolist() for norm in both), log=log)
+        low, high = scale(*both, log=log)
         if not log:
             low = 0.0
         touched = marks.edited_positions(picture.session, picture.tokens.tokens if picture.tokens else ())
