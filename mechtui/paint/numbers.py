@@ -67,7 +67,9 @@ def fit(value: float, width: int, *, sign: bool = False) -> str:
             text = front + digits
         # ".5" says as much as "0.5".
         short = text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
-        if len(short) <= width and (places > 0 or abs(value) >= 0.5 or value == 0):
+        # Without a point only what that changes little: .6 is no 1.
+        whole = places > 0 or value == 0 or abs(float(digits) - value) <= 0.15 * abs(value)
+        if len(short) <= width and whole:
             return short.rjust(width)
     rough = front + amount(value)
     return rough.rjust(width) if len(rough) <= width else " " * width

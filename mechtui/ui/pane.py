@@ -7,12 +7,12 @@ nothing itself: it posts messages that the app's actions turn into a new focus o
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
-import msgspec
 from msgspec.structs import replace
 from rich.segment import Segment
 from rich.style import Style
@@ -23,73 +23,16 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from mechtui.link.messages import Answered, EditProblem, Ready
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
 from mechtui.paint.tokens import visible
-from mechtui.paint.tokens import width as cells
-from mechtui.session.document import Session, Token
+from mechtui.ui.picture import Focus, Picture
 from mechtui.views import Question
-from mechtui.views.tokens import TokensAnswer
 
 Line = list[Segment]
-Kind = TypeVar("Kind", bound=Question)
+__all__ = ["Focus", "Line", "Page", "Pane", "Picture", "line", "lines_page", "window", "wrap"]
 
-
-class Focus(msgspec.Struct, frozen=True):
-    """What the whole screen looks at: one token (position; -1 is the last), one head, one edit, one key."""
-
-    position: int = -1
-    layer: int = 0
-    head: int = 0
-    key: int = 0
-    edit: int = 0
-    vector: int = 0
-
-
-class Picture(msgspec.Struct, frozen=True, eq=False):
-    """Everything a pane may paint from. `answered` is the newest answer to the pane's own question, which may
-    be older than the session: then `stale` is True and the pane says so."""
-
-    session: Session
-    focus: Focus
-    ready: Ready | None
-    tokens: TokensAnswer | None
-    answered: tuple[Answered, ...] = ()
-    problems: tuple[EditProblem, ...] = ()
-    stale: bool = False
-
-    def position(self) -> int:
-        """The focused position as an index from 0; 0 without tokens."""
-        count = len(self.tokens.tokens) if self.tokens else 1
-        position = self.focus.position
-        return max(0, min(position + count if position < 0 else position, count - 1))
-
-    def head(self) -> tuple[int, int]:
-        """The focused (layer, head), clamped to the model's."""
-        layer, head = max(self.focus.layer, 0), max(self.focus.head, 0)
-        if self.ready is None:
-            return layer, head
-        shape = self.ready.shape
-        return min(layer, shape.n_layers - 1), min(head, shape.n_heads - 1)
-
-    def token(self, position: int) -> str:
-        """The token there, with everything in it visible; empty where there is none."""
-        tokens = self.tokens.tokens if self.tokens else ()
-        return visible(tokens[position]) if 0 <= position < len(tokens) else ""
-
-    def widest_token(self) -> int:
-        """Cells of the longest token, for a column that holds them."""
-        return _widest(self.tokens.tokens) if self.tokens else 0
-
-    def answer(self, question: type[Question]) -> Answered | None:
-        """The answer to a question of this kind."""
-        return next((each for each in self.answered if isinstance(each.question, question)), None)
-
-
-@lru_cache(8)
-def _widest(tokens: tuple[Token, ...]) -> int:
-    return max((cells(visible(token)) for token in tokens), default=0)
+_HEAD = re.compile(r"(?:L(?=\d+H)|(?=\d+\.))(\d+)[H.](\d+)", re.IGNORECASE)
 
 
 def _no_lines(left: int) -> list[Line]:
@@ -119,15 +62,18 @@ class Page:
     legend: tuple[Piece, ...] = ()
 
 
-def lines_page(lines: list[Line], **rest: object) -> Page:
+def lines_page(
+    lines: list[Line],
+    *,
+    foot: list[Line] | None = None,
+    cursor: int | None = None,
+    title: str = "",
+    legend: tuple[Piece, ...] = (),
+) -> Page:
     """A page of lines that are few enough to be painted at once."""
-    return replace_page(Page(len(lines), lambda index, left: lines[index]), **rest)
-
-
-def replace_page(page: Page, **changes: object) -> Page:
-    from dataclasses import replace as replaced
-
-    return replaced(page, **changes)  # type: ignore[arg-type]
+    return Page(
+        len(lines), lambda index, left: lines[index], foot=foot or [], cursor=cursor, title=title, legend=legend
+    )
 
 
 def line(*pieces: Piece | str) -> Line:
@@ -137,16 +83,14 @@ def line(*pieces: Piece | str) -> Line:
 
 def wrap(text: str, width: int) -> list[str]:
     """Words on lines of at most `width` cells; a longer word is cut into pieces."""
-    from textwrap import wrap as wrapped
-
-    return wrapped(text, max(width, 1)) or [""]
+    return textwrap.wrap(text, max(width, 1)) or [""]
 
 
 class Pane(ScrollView, can_focus=True, inherit_bindings=False):
     """Base of all panes. `NAME` is its title, `HELP` one sentence on what it shows and in which unit.
 
-    No keys are bound here, ScrollView's neither: the app's registry of actions is the one place for them. A pane implements `draw`; the app's actions call move, home, end, page, cycle, swap_run, value, row
-    and search.
+    No keys are bound here, ScrollView's neither: the app's registry of actions is the one place for them. A pane
+    implements `draw`; the app's actions call move, home, end, page, cycle, swap_run, value, row and search.
     """
 
     NAME: ClassVar[str] = ""
@@ -249,9 +193,17 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         return "".join(segment.text for segment in page.row(page.cursor, 0)).strip()
 
     def search(self, text: str, forward: bool = True) -> bool:
-        """Look at the next token that contains `text` (without regard to case); False when none does."""
+        """Look at the head that `text` names (L9H9, 9.9), else at the next token that contains it (without regard
+        to case); False when there is neither."""
         picture = self.picture
-        if picture is None or picture.tokens is None or not text:
+        if picture is None or not text:
+            return False
+        if picture.ready is not None and (named := _HEAD.fullmatch(text.strip())):
+            layer, head = int(named[1]), int(named[2])
+            if layer < picture.ready.shape.n_layers and head < picture.ready.shape.n_heads:
+                self.look(layer=layer, head=head)
+                return True
+        if picture.tokens is None:
             return False
         tokens, here = picture.tokens.tokens, picture.position()
         step = 1 if forward else -1

@@ -244,6 +244,16 @@ async def test_heads_keep_the_cursor_in_sight() -> None:
         assert any("▸" in line and line.split()[0] == "0" for line in shown(app.pane))
 
 
+@pytest.mark.parametrize(("text", "found"), [("L3H11", (3, 11)), ("3.11", (3, 11)), ("l0h5", (0, 5)), ("L12H0", None)])
+async def test_a_head_is_found_by_its_name(text: str, found: tuple[int, int] | None) -> None:
+    app = Holder(HeadsPane())
+    async with app.run_test(size=(90, 18)) as pilot:
+        app.pane.show(picture())
+        assert app.pane.search(text) == (found is not None)
+        await pilot.pause()
+        assert [(look.layer, look.head) for look in app.looked] == ([found] if found else [])
+
+
 async def test_heads_ask_for_the_summary_that_is_chosen() -> None:
     pane = HeadsPane()
     given_picture = picture(focus=Focus(position=5))

@@ -122,7 +122,7 @@ class AttentionPane(Pane):
 
         value = float(table[here, key])
         shown = fit(value, 8, sign=signs).strip() or "not seen"
-        scale = legend(fit(low, 6).strip(), fit(high, 6).strip(), palette, signs=signs)
+        scale = legend(fit(low, 6).strip(), fit(high, 6, sign=signs).strip(), palette, signs=signs)
         legend_text = f"{here} {cut(picture.token(here), 12)} > {key} {cut(picture.token(key), 12)} {shown} "
         changed = marks.heads(picture.session, picture.ready.shape) if picture.ready else frozenset()
         mark = "*" if (asked.layer, asked.head) in changed else ""

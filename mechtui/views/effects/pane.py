@@ -13,7 +13,10 @@ from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, lines_page, 
 from mechtui.views import Question
 from mechtui.views.effects import Effects, EffectsAnswer
 
-EMPTY = "no edit yet: z zeroes, m means, p patches, x cuts what the cursor is on; v adds a vector; : takes a line"
+EMPTY = (
+    "no edit yet: z zeroes the head under the cursor, m puts its mean there, p patches it from the source, x cuts the "
+    "attention cell; e takes a line, as in scale L3.mlp x0.5"
+)
 
 
 def _key(edit: Edit) -> Edit:

@@ -56,7 +56,7 @@ class GeneratePane(Pane):
         "The prompt continued by the clean and by the edited model; from the first token that differs on, the edited "
         "text is marked. Edits act on generated positions too, or on the prompt's only: the title says which."
     )
-    WAITING = "nothing generated yet"
+    WAITING = "nothing generated yet: . continues the prompt, clean and edited"
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
@@ -98,16 +98,18 @@ class GeneratePane(Pane):
         title = _title(answered.question) + (", no edit is on" if edited is None else _where(answered.question))
         if not blocks:
             return self.blank(self.WAITING, width, title)
+        growing = any(not run.done for _, run, _ in runs if isinstance(run, GenerateAnswer))
         if columns == 1:
             lines = [each for block in blocks for each in block]
-            return lines_page(lines, title=title)
+            return lines_page(lines, title=title, cursor=len(lines) - 1 if growing else None)
         count = max(len(block) for block in blocks)
         both: list[Line] = []
         for i in range(count):
             left, right = (block[i] if i < len(block) else [] for block in blocks)
             gap = room - sum(segment.cell_length for segment in left)
             both.append([*left, *line((" " * gap + " │ ", palette.dim)), *right])
-        return lines_page(both, title=title)
+        # While text comes, its end stays in sight.
+        return lines_page(both, title=title, cursor=count - 1 if growing else None)
 
     def move(self, dx: int, dy: int) -> None:
         self.scroll_to(y=self.scroll_offset.y + dy, animate=False)

@@ -99,7 +99,7 @@ class HeadsPane(Pane):
 
         value = float(values[layer, head])
         shown = fit(value, 7, sign=difference).strip() or "not computed"
-        scale = legend(fit(low, 6).strip(), fit(high, 6).strip(), self.palette, signs=difference)
+        scale = legend(fit(low, 6).strip(), fit(high, 6, sign=difference).strip(), self.palette, signs=difference)
         return Page(
             layers,
             row,

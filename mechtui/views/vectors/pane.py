@@ -14,7 +14,7 @@ from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
 from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
 
-EMPTY = 'no vector yet: : and a line make one, as in love-hate = diff L6.pre "Love" "Hate"'
+EMPTY = 'no vector yet: v takes a line, as in love-hate = diff L6.pre "Love" "Hate"'
 ROWS = 3
 
 

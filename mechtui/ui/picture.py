@@ -1,0 +1,70 @@
+"""What the screen looks at, and everything that a pane may paint from."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from mechtui.link.messages import Answered, EditProblem, Ready
+from mechtui.paint.tokens import visible
+from mechtui.paint.tokens import width as cells
+from mechtui.session.document import Session, Token
+from mechtui.views import Question
+from mechtui.views.tokens import TokensAnswer
+
+
+class Focus(msgspec.Struct, frozen=True):
+    """What the whole screen looks at: one token (position; -1 is the last), one head, one edit, one key."""
+
+    position: int = -1
+    layer: int = 0
+    head: int = 0
+    key: int = 0
+    edit: int = 0
+    vector: int = 0
+
+
+class Picture(msgspec.Struct, frozen=True, eq=False):
+    """Everything a pane may paint from. `answered` is the newest answer to the pane's own question, which may
+    be older than the session: then `stale` is True and the pane says so."""
+
+    session: Session
+    focus: Focus
+    ready: Ready | None
+    tokens: TokensAnswer | None
+    answered: tuple[Answered, ...] = ()
+    problems: tuple[EditProblem, ...] = ()
+    stale: bool = False
+
+    def position(self) -> int:
+        """The focused position as an index from 0; 0 without tokens."""
+        count = len(self.tokens.tokens) if self.tokens else 1
+        position = self.focus.position
+        return max(0, min(position + count if position < 0 else position, count - 1))
+
+    def head(self) -> tuple[int, int]:
+        """The focused (layer, head), clamped to the model's."""
+        layer, head = max(self.focus.layer, 0), max(self.focus.head, 0)
+        if self.ready is None:
+            return layer, head
+        shape = self.ready.shape
+        return min(layer, shape.n_layers - 1), min(head, shape.n_heads - 1)
+
+    def token(self, position: int) -> str:
+        """The token there, with everything in it visible; empty where there is none."""
+        tokens = self.tokens.tokens if self.tokens else ()
+        return visible(tokens[position]) if 0 <= position < len(tokens) else ""
+
+    def widest_token(self) -> int:
+        """Cells of the longest token, for a column that holds them."""
+        return _widest(self.tokens.tokens) if self.tokens else 0
+
+    def answer(self, question: type[Question]) -> Answered | None:
+        """The answer to a question of this kind."""
+        return next((each for each in self.answered if isinstance(each.question, question)), None)
+
+
+@lru_cache(8)
+def _widest(tokens: tuple[Token, ...]) -> int:
+    return max((cells(visible(token)) for token in tokens), default=0)
