@@ -1,0 +1,61 @@
+"""A fresh process: how long until its first result, and how much memory it holds at the longest prompt."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mechtui.bench.subject import Subject
+
+
+def fresh_process(subject: Subject) -> dict[str, float]:
+    """Start a Python of its own with the subject's model. Seconds and megabytes. Raises RuntimeError."""
+    command = [sys.executable, "-m", "mechtui.bench.child", subject.name, str(subject.device), repr(time.time())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the measuring process failed: {done.stderr.strip().splitlines()[-1]}")
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def resident() -> float:
+    """Megabytes of this process in memory now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError("this system does not tell a process's resident memory in /proc/self/status")
+
+
+def main() -> None:
+    name, device, started = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    from mechtui.bench.cases import PANES, ask
+    from mechtui.bench.subject import subject
+    from mechtui.session.document import Session
+    from mechtui.session.lines import parse_edit
+
+    figures: dict[str, Any] = {"imported_s": time.time() - started}
+    chosen = subject(name, device)
+    figures["loaded_s"] = time.time() - started
+    ask(chosen.engine, Session(prompt=chosen.text(32)))
+    figures["first_result_s"] = time.time() - started
+    parameters = {p.data_ptr(): p.numel() * p.element_size() for p in chosen.model.bridge.parameters()}
+    figures["weights_mb"] = sum(parameters.values()) / 1e6
+    if sys.platform == "linux":
+        count = min(1024, chosen.model.shape.n_ctx)
+        edit = parse_edit("zero L0H0")
+        for seed in range(3):  # the prompt changes twice, as when one types
+            text = chosen.text(count, seed)
+            ask(chosen.engine, Session(prompt=text, edits=(edit,)), (*PANES, "tokens", "heads norm", "effects"))
+        figures["longest_prompt_tokens"] = count
+        figures["resident_mb"] = resident()
+        figures["traces_mb"] = chosen.engine.trace_bytes / 1e6
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
