@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -37,15 +38,34 @@ TICK = 0.25
 HANGUP_SECONDS = 1.5
 
 
+# Keys that editors handle themselves, besides those that are characters.
+EDITOR_KEYS = ("enter", "escape", "tab")
+
+
 class Main(Screen[None]):
-    """Hears every key that no editor has taken."""
+    """Hears every key that no editor has taken, and what panes post.
+
+    Both end here: a message that is posted while the screen handles a key goes no further than the screen.
+    """
 
     app: Mechtui
 
     def on_key(self, event: events.Key) -> None:
-        if self.app.press(event.key):
-            event.stop()
-            event.prevent_default()
+        if self.app.typing and (event.is_printable or event.key in EDITOR_KEYS) and self.focused is not None:
+            # Keys came faster than the text cursor moved: this one was on its way to a pane.
+            self.focused.post_message(events.Key(event.key, event.character))
+        elif not self.app.press(event.key):
+            return
+        event.stop()
+        event.prevent_default()
+
+    def on_pane_look(self, event: Pane.Look) -> None:
+        event.stop()
+        self.app.look(event.focus)
+
+    def on_pane_asks(self, event: Pane.Asks) -> None:
+        event.stop()
+        self.app.repaint()
 
 
 class Mechtui(App[int]):
@@ -90,7 +110,7 @@ class Mechtui(App[int]):
         self.register_theme(MECHTUI)
         self.theme = self.settings.theme if self.settings.theme in self.available_themes else THEMES[0]
         self._tick = self.set_interval(TICK, self._paint_status)
-        self.board.panes[self.here].focus()
+        self.screen.set_focus(self.pane())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGHUP, signal.SIGTERM):
             loop.add_signal_handler(number, self._hang_up, number)
@@ -107,9 +127,10 @@ class Mechtui(App[int]):
 
     def _hang_up(self, number: int) -> None:
         """The terminal is gone or we are asked to end: the model process ends first, then we do."""
-        loop = asyncio.get_running_loop()
-        # A terminal that is gone may block whoever writes to it.
-        loop.call_later(HANGUP_SECONDS, os._exit, 128 + number)
+        # A terminal that is gone blocks whoever writes to it, the event loop too.
+        last = threading.Timer(HANGUP_SECONDS, os._exit, (128 + number,))
+        last.daemon = True
+        last.start()
         self._leave(128 + number)
 
     def _leave(self, code: int) -> None:
@@ -221,13 +242,13 @@ class Mechtui(App[int]):
             view = replace(view, solo=pane)
         if view != self.view:
             self.lay_out(view)
-        self.board.panes[pane].focus()
+        self.screen.set_focus(self.board.panes[pane])
 
     def write(self, which: str) -> None:
         editor = self.board.source if which == "source" else self.board.prompt
         self.board.writing = which
         self._arrange()
-        editor.focus()
+        self.screen.set_focus(editor)
 
     def open_line(self, kind: str, text: str = "", index: int = -1) -> None:
         self.line.open(self._kind(kind, index), *self._start(kind, text))
@@ -336,6 +357,8 @@ class Mechtui(App[int]):
 
     def repaint(self) -> None:
         """Ask for what the panes want now, and show what is known."""
+        if not self.board.size:
+            return  # before the first layout nobody knows which panes there are room for
         picture = self._picture()
         self.talk.ask(self.session, self.board.questions(picture, self.here))
         self._show()
@@ -404,12 +427,6 @@ class Mechtui(App[int]):
                 else:
                     picker.said(self.talk.said)
 
-    def on_pane_look(self, event: Pane.Look) -> None:
-        self.look(event.focus)
-
-    def on_pane_asks(self, event: Pane.Asks) -> None:
-        self.repaint()
-
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         self.change(replace(self.session, **{event.which: event.text}), event.which)
 
@@ -419,11 +436,11 @@ class Mechtui(App[int]):
     def on_prompt_left(self, event: Prompt.Left) -> None:
         self.board.writing = ""
         self._arrange()
-        self.pane().focus()
+        self.screen.set_focus(self.pane())
 
     def on_command_line_closed(self, event: CommandLine.Closed) -> None:
         if isinstance(self.focused, Field) or self.focused is None:
-            self.pane().focus()
+            self.screen.set_focus(self.pane())
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if isinstance(event.widget, Pane) and event.widget.id:

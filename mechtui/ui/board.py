@@ -85,7 +85,8 @@ class Board(Container):
         )
         if wish != self._wish:
             self._wish = wish
-            self.refresh(layout=True)
+            # A child's wish for layout is what makes the board forget where everything was.
+            self.prompt.refresh(layout=True)
 
     def seen(self) -> list[str]:
         """Names of the panes that have a place."""

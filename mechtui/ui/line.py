@@ -152,7 +152,7 @@ class CommandLine(Vertical):
         self.field.value = text
         self.other.value = second
         self.field.cursor_position = len(text)
-        self.field.focus()
+        self.screen.set_focus(self.field)
         self.refresh_rows()
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ class CommandLine(Vertical):
             case "up" | "ctrl+p":
                 self._choose(-1)
             case "tab" | "shift+tab" if kind.second:
-                (self.field if self.other.has_focus else self.other).focus()
+                self.screen.set_focus(self.field if self.other.has_focus else self.other)
                 self.refresh_rows()
             case "tab":
                 if rows.rows:

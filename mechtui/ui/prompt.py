@@ -38,6 +38,9 @@ class Prompt(TextArea):
         self._told = text
         self._rows = 1
 
+    def on_mount(self) -> None:
+        self.move_cursor(self.document.end)
+
     def take(self, text: str) -> None:
         """Show a text that the session has from elsewhere (undo, a file)."""
         if text != self.text:

@@ -1,0 +1,412 @@
+"""The app on a link that answers at once: keys to sessions, sessions to questions, answers to the screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from mechtui.link.client import Life
+from mechtui.link.messages import Ask, Cancel, Failed, Finished, Load
+from mechtui.session.lines import format_edit, format_vector
+from mechtui.ui.app import Mechtui
+from mechtui.ui.line import Rows
+from mechtui.views.attention import Attention
+from mechtui.views.effects import Effects
+from mechtui.views.next_tokens import NextTokens
+from mechtui.views.tokens import Tokens
+from tests.ui.answering import PROMPT, app, idle, session
+
+SIZE = (120, 40)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+def screen(app_: Mechtui) -> str:
+    """The text on the screen."""
+    return "\n".join("".join(segment.text for segment in line) for line in app_.screen._compositor.render_strips())
+
+
+def edits(app_: Mechtui) -> list[str]:
+    return [format_edit(edit) for edit in app_.session.edits]
+
+
+async def test_all_eight_panes_get_answers_and_tokens_are_asked_first():
+    it, link, model = app(session("zero L9H9", vectors=('love = diff L6.pre "Love" "Hate"',)))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        asked = model.asks[0].questions
+        assert asked[0] == Tokens()
+        assert isinstance(asked[1], Attention), "the focused pane comes before the others"
+        assert isinstance(asked[-2], Effects), "what costs runs of its own comes last"
+        text = screen(it)
+        for words in ("Tokens", "Heads", "Attention", "Next token", "Residual", "Edits", "Vectors", "·Mary", "live"):
+            assert words in text
+        assert "waiting for the model" not in text
+        await pilot.press("8")
+        await idle(pilot)
+        assert "Generate" in screen(it)
+    assert link.closed is False
+    assert isinstance(link.sent[0], Load)
+
+
+async def test_quitting_closes_the_link():
+    it, link, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("q")
+        await idle(pilot, lambda: link.closed)
+    assert it.return_value == 0
+
+
+async def test_every_keystroke_asks_again_and_letters_are_text_while_typing():
+    it, _, model = app(session(prompt="one"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("i")
+        await idle(pilot)
+        assert "INSERT" in screen(it)
+        before = len(model.asks)
+        await pilot.press("space", "z", "q")
+        await idle(pilot)
+        assert it.session.prompt == "one zq"
+        assert [ask.session.prompt for ask in model.asks[before:]] == ["one ", "one z", "one zq"]
+        assert it.session.edits == ()
+        await pilot.press("ctrl+j", "x", "escape")
+        await idle(pilot)
+        assert it.session.prompt == "one zq\nx"
+        assert "NORMAL" in screen(it)
+
+
+async def test_typing_is_undone_by_the_word_and_the_editor_follows():
+    it, _, _ = app(session(prompt="one"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("i", "space", "t", "w", "o", "enter", "u")
+        await idle(pilot)
+        assert it.session.prompt == it.board.prompt.text == "one "
+        await pilot.press("ctrl+r")
+        await idle(pilot)
+        assert it.session.prompt == it.board.prompt.text == "one two"
+
+
+async def test_keys_on_a_head_make_edits_and_the_same_key_takes_them_back():
+    it, _, model = app(session(source=PROMPT.replace("John gave", "Mary gave")))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("2", "j", "j", "l")
+        await idle(pilot)
+        assert (it.focus.layer, it.focus.head) == (2, 1)
+        await pilot.press("z", "m", "p", "Z")
+        await idle(pilot)
+        assert edits(it) == ["zero L2H1", "mean L2H1", "patch L2H1", "zero L2H1 @-1"]
+        assert len(model.asks[-1].session.edits) == 4
+        await pilot.press("z")
+        await idle(pilot)
+        assert edits(it) == ["mean L2H1", "patch L2H1", "zero L2H1 @-1"]
+
+
+async def test_cut_takes_the_row_and_column_under_the_cursor():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("3", "l", "l", "x")
+        await idle(pilot)
+        assert edits(it) == [f"cut L0H0 {it.position()}>{it.focus.key}"]
+        assert it.focus.key == 2
+
+
+async def test_the_edit_list():
+    it, _, _ = app(session("scale L1H1 x0.5", "zero L2H2"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("6", "+")
+        await idle(pilot)
+        assert edits(it) == ["scale L1H1 x0.6", "zero L2H2"]
+        await pilot.press("J", "K", "J")
+        await idle(pilot)
+        assert edits(it) == ["zero L2H2", "scale L1H1 x0.6"]
+        assert it.focus.edit == 1
+        await pilot.press("space", "D")
+        await idle(pilot)
+        assert edits(it) == ["zero L2H2", "# scale L1H1 x0.6", "# scale L1H1 x0.6"]
+        await pilot.press("d", "O")
+        await idle(pilot)
+        assert edits(it) == ["# zero L2H2", "# scale L1H1 x0.6"]
+        await pilot.press("u", "u", "u", "u")
+        await idle(pilot)
+        assert edits(it)[0] == "zero L2H2"
+
+
+async def test_an_action_that_cannot_run_says_why():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("p")
+        await idle(pilot)
+        assert "There is no source prompt to patch from" in screen(it)
+        await pilot.press("6", "space")
+        await idle(pilot)
+        assert "There is no edit yet" in screen(it)
+        await pilot.press("u")
+        await idle(pilot)
+        assert "There is nothing to undo." in screen(it)
+
+
+async def test_a_mistake_in_an_edit_line_has_a_caret_and_loses_nothing():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("e", *"zero L9", "full_stop", *"mpl", "enter")
+        await idle(pilot)
+        lines = screen(it).splitlines()
+        (row,) = [index for index, line in enumerate(lines) if "did you mean mlp?" in line]
+        caret, typed = lines[row + 1].index("▾"), lines[row + 2].index("zero L9.mpl")
+        assert caret - typed == len("zero L9")
+        assert it.line.field.value == "zero L9.mpl"
+        assert it.session.edits == ()
+        await pilot.press("end", "backspace", "backspace", "backspace", *"mlp", "enter")
+        await idle(pilot)
+        assert edits(it) == ["zero L9.mlp"]
+
+
+async def test_tab_completes_a_line():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("e", *"ze", "tab")
+        await idle(pilot)
+        assert it.line.field.value == "zero "
+        assert it.line.query_one(Rows).rows[0].text == "L0H0"
+        await pilot.press("tab", *"@-", "tab", "enter")
+        await idle(pilot)
+        assert edits(it) == ["zero L0H0 @-1"]
+
+
+async def test_vectors_are_made_and_added():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("v", *'w = token " Paris"', "enter", "7", "space")
+        await idle(pilot)
+        assert [format_vector(vector) for vector in it.session.vectors] == ['w = token " Paris"']
+        assert edits(it) == ["add L0.post w x1"]
+        await pilot.press("d")
+        await idle(pilot)
+        assert "Edit 1 uses w" in screen(it)
+
+
+async def test_the_palette_finds_actions_and_takes_lines():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("colon", *"undo")
+        await idle(pilot)
+        assert it.line.query_one(Rows).rows[0].run == "undo"
+        await pilot.press("escape", "ctrl+p", *"attention L3H4", "enter")
+        await idle(pilot)
+        assert (it.focus.layer, it.focus.head, it.here) == (3, 4, "attention")
+        await pilot.press("colon", *"generate 5 seed2", "enter")
+        await idle(pilot)
+        assert it.here == "generate"
+        assert it.session.views == ("generate 5 seed2",)
+
+
+async def test_answer_and_foil():
+    it, _, model = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("a", "end", *"s", "tab", "end", *"ny", "enter")
+        await idle(pilot)
+        assert (it.session.answer, it.session.foil) == (" Marys", " Johnny")
+        assert model.asks[-1].session.foil == " Johnny"
+
+
+async def test_older_answers_are_kept_as_older_until_newer_come():
+    it, link, model = app(session(prompt="one two three"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        clock = [it.talk._now()]
+        it.talk._now = lambda: clock[0]
+        model.mute = True
+        first = it.board.panes["next_tokens"].picture
+        await pilot.press("z")
+        await idle(pilot)
+        it._show()
+        picture = it.board.panes["next_tokens"].picture
+        assert picture.stale is False, "the clock stands still, so nothing is overdue"
+        clock[0] += 1
+        it._show()
+        picture = it.board.panes["next_tokens"].picture
+        assert picture.stale is True
+        assert picture.answered == first.answered
+        late = model.answers(model.asks[-2])
+        for reply in late:
+            link.reply(reply)
+        await idle(pilot)
+        assert it.board.panes["next_tokens"].picture.stale is True, "an older session's answers are dropped"
+        for reply in model.answers(model.asks[-1]):
+            link.reply(reply)
+        await idle(pilot)
+        picture = it.board.panes["next_tokens"].picture
+        assert picture.stale is False
+        assert picture.answer(NextTokens).edited is not None
+
+
+async def test_moving_the_cursor_asks_only_for_what_is_not_known():
+    it, _, model = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        count = len(model.asks)
+        await pilot.press("2", "l")
+        await idle(pilot)
+        assert [ask.questions for ask in model.asks[count:]] == [(Attention(0, 1),)]
+        await pilot.press("h")
+        await idle(pilot)
+        assert len(model.asks) == count + 1, "the first head's table is still true"
+
+
+async def test_the_model_process_dies_and_comes_back():
+    it, link, model = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        model.mute = True
+        link.reply(Life("restarting", "The model process was killed (SIGKILL).", 2))
+        await idle(pilot)
+        text = screen(it)
+        assert "The model process was killed (SIGKILL)." in text
+        assert "○ older" in text
+        assert "·Mary" in text, "the pictures stay"
+        await pilot.press("2", "z")
+        model.mute = False
+        link.reply(model.respond(link.sent[0])[0])
+        await idle(pilot)
+        assert "○ older" not in screen(it)
+        assert edits(it) == ["zero L0H0"]
+        assert model.asks[-1].session.edits == it.session.edits
+
+
+async def test_a_failed_run_is_told_and_not_asked_for_again_and_again():
+    it, link, model = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        model.mute = True
+        await pilot.press("z")
+        await idle(pilot)
+        count = len(model.asks)
+        link.reply(Failed("ask", "The prompt has 5000 tokens; gpt2 takes 1024.", model.asks[-1].generation))
+        await idle(pilot)
+        assert "5000 tokens" in screen(it)
+        assert "failed" in screen(it)
+        await pilot.press("h")
+        await idle(pilot)
+        assert len(model.asks) == count
+
+
+async def test_escape_stops_what_runs():
+    it, link, model = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        model.mute = True
+        await pilot.press("8")
+        await idle(pilot)
+        assert it.talk.running
+        await pilot.press("escape")
+        await idle(pilot)
+        assert link.sent[-1] == Cancel("ask")
+        link.reply(Finished(model.asks[-1].generation, 5.0, "cancelled"))
+        await idle(pilot)
+        assert not it.talk.running
+
+
+async def test_another_model_keeps_the_session():
+    it, link, _ = app(session("zero L1H1"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("M")
+        await idle(pilot)
+        assert "548 MB" in screen(it)
+        await pilot.press(*"demo", "enter")
+        await idle(pilot)
+        assert [request.model for request in link.sent if isinstance(request, Load)] == ["gpt2", "demo"]
+        assert edits(it) == ["zero L1H1"]
+
+
+async def test_help_explains_the_pane():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("2", "question_mark")
+        await idle(pilot)
+        text = screen(it)
+        assert "hook_z" in text
+        assert "entropy" in text
+        await pilot.press("escape", "z")
+        await idle(pilot)
+        assert edits(it) == ["zero L0H0"]
+
+
+async def test_small_screens_show_one_pane_beside_the_next_tokens():
+    it, _, _ = app()
+    async with it.run_test(size=(80, 24)) as pilot:
+        await idle(pilot)
+        for digit, name in enumerate(("tokens", "heads", "attention", "next_tokens", "residual", "effects"), 1):
+            await pilot.press(str(digit))
+            await idle(pilot)
+            assert {name, "tokens", "next_tokens"} <= set(it.board.seen())
+            assert "waiting for the model" not in screen(it)
+
+
+async def test_maximise_and_back():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("3", "f")
+        await idle(pilot)
+        assert it.board.seen() == ["tokens", "attention"]
+        await pilot.press("escape")
+        await idle(pilot)
+        assert len(it.board.seen()) == 7
+
+
+async def test_sessions_are_saved_and_opened(tmp_path):
+    it, _, _ = app(session("zero L1H1"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        path = tmp_path / "a.toml"
+        await pilot.press("S")
+        it.line.field.value = str(path)
+        await pilot.press("enter")
+        await idle(pilot)
+        assert "zero L1H1" in path.read_text()
+        await pilot.press("6", "d", "ctrl+o")
+        await idle(pilot)
+        it.line.field.value = str(path)
+        await pilot.press("enter")
+        await idle(pilot)
+        assert edits(it) == ["zero L1H1"]
+
+
+async def test_the_prompt_can_be_typed_while_the_model_loads():
+    it, link, model = app(session(prompt="a"))
+    respond, link._respond = link._respond, None
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        assert "loading" in screen(it)
+        await pilot.press("i", *"bc", "escape")
+        await idle(pilot)
+        assert it.session.prompt == "abc"
+        assert not [request for request in link.sent if isinstance(request, Ask)]
+        link._respond = respond
+        link.reply(respond(link.sent[0])[0])
+        await idle(pilot)
+        assert model.asks[0].session.prompt == "abc"
+        assert "live" in screen(it)
+
+
+async def test_markup_in_a_prompt_is_text():
+    it, _, _ = app(session(prompt="[red]x[/red] [/]"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        assert "[red]x[/red] [/]" in screen(it)
