@@ -45,7 +45,8 @@ class Trace:
     resid: n_layers + 1 tensors [1, pos, d_model]: entering each block, leaving the last (no edit of the block
     that it enters has acted yet). kept: keys and values per layer, None where the model cannot be resumed by
     position. taken: what views needed. surprise [n]: of the first n tokens, in nats.
-    start: (first block that ran, first position that ran).
+    last: logits [d_vocab] of the few positions that were asked for one by one. start: (first block that ran,
+    first position that ran).
     """
 
     ids: Ids
@@ -54,11 +55,12 @@ class Trace:
     kept: list[KeysValues] | None
     taken: dict[Need, Tensor] = field(default_factory=dict)
     surprise: Tensor | None = None
+    last: dict[int, Tensor] = field(default_factory=dict)
     start: tuple[int, int] = (0, 0)
 
     def tensors(self) -> list[Tensor]:
         pairs = [t for pair in self.kept or () for t in pair]
-        return [*self.resid, *pairs, *self.taken.values()]
+        return [*self.resid, *pairs, *self.taken.values(), *self.last.values()]
 
 
 class Engine:
@@ -70,6 +72,7 @@ class Engine:
         self.passes = Passes(model.bridge, model.device)
         self.budget = budget(model.device)
         self._traces: list[Trace] = []  # least recently used first
+        self._at_most = 0  # bytes that the traces hold, if they share nothing
         self._calls: dict[int, list[Call]] = {}
         self.vectors: dict[object, Tensor] = {}
         self.bos: Bos = "auto"
@@ -114,8 +117,13 @@ class Engine:
 
     def _keep(self, trace: Trace) -> None:
         self._traces.append(trace)
-        while len(self._traces) > MOST_TRACES or (len(self._traces) > 2 and self.trace_bytes > self.budget):
-            del self._traces[0]
+        del self._traces[:-MOST_TRACES]
+        # Adding up what is shared once takes a while, so it is done only when the sum could be too much.
+        self._at_most += sum(tensor.nbytes for tensor in trace.tensors())
+        if self._at_most > self.budget:
+            while len(self._traces) > 2 and self.trace_bytes > self.budget:
+                del self._traces[0]
+            self._at_most = self.trace_bytes
 
     def _touch(self, trace: Trace) -> None:
         self._traces.remove(trace)
@@ -294,6 +302,12 @@ class Engine:
     @torch.inference_mode()
     def logits(self, trace: Trace, positions: slice | list[int] = slice(None)) -> Tensor:
         """[pos, d_vocab] float32, of the positions asked for."""
+        if isinstance(positions, list) and len(positions) == 1:
+            # The unembedding of one position costs as much as a block; several views ask for the same one.
+            position = positions[0] % len(trace.ids)
+            if position not in trace.last:
+                trace.last[position] = self.passes.logits(trace.resid[-1][:, [position]])[0, 0].float()
+            return trace.last[position][None]
         return self.passes.logits(trace.resid[-1][:, positions])[0].float()
 
     @torch.inference_mode()
