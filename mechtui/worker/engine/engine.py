@@ -335,51 +335,58 @@ class Engine:
     ) -> list[Tensor]:
         """Logits [d_vocab] at `position`, for the base's tokens with each variant's actions instead of the base's.
 
-        Variants that begin at the same layer run as one batch from there. On out of memory the batch halves.
+        A batch shares the base up to where each variant leaves it. On out of memory the batch halves.
         """
-        by_layer: dict[int, list[int]] = {}
         results: dict[int, Tensor] = {}
+        starts: list[tuple[int, int]] = []  # (layer where the variant leaves the base, its number)
         for number, actions in enumerate(variants):
-            by_layer.setdefault(same_layers(base.actions, actions, self.n_layers), []).append(number)
-        size = max(1, BATCH_TOKENS // len(base.ids))
-        for layer, numbers in sorted(by_layer.items()):
+            layer = same_layers(base.actions, actions, self.n_layers)
             if layer == self.n_layers:
-                logits = self.logits(base, [position])[0]
-                results |= dict.fromkeys(numbers, logits)
+                results[number] = self.logits(base, [position])[0]
+            elif layer < 0:  # the embeddings differ: nothing is shared
+                results[number] = self.logits(self.run(base.ids, actions, (), cancelled), [position])[0]
+            else:
+                starts.append((layer, number))
+        starts.sort()
+        size = max(1, BATCH_TOKENS // len(base.ids))
+        at = 0
+        while at < len(starts):
+            part = starts[at : at + size]
+            try:
+                logits = self._batch(base, [(layer, variants[n]) for layer, n in part], position, cancelled)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size = max(1, size // 2)
                 continue
-            if layer <= 0 and any(a.layer < 0 for n in numbers for a in (*variants[n], *base.actions)):
-                for number in numbers:  # the embeddings differ: nothing is shared
-                    trace = self.run(base.ids, variants[number], (), cancelled)
-                    results[number] = self.logits(trace, [position])[0]
-                continue
-            at = 0
-            while at < len(numbers):
-                part = numbers[at : at + size]
-                try:
-                    logits = self._batch(base, layer, [variants[n] for n in part], position, cancelled)
-                except torch.OutOfMemoryError:
-                    if size == 1:
-                        raise
-                    size = max(1, size // 2)
-                    continue
-                results |= dict(zip(part, logits, strict=True))
-                at += len(part)
+            results |= dict(zip((number for _, number in part), logits, strict=True))
+            at += len(part)
         return [results[number] for number in range(len(variants))]
 
     def _batch(
-        self, base: Trace, layer: int, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
+        self, base: Trace, starts: Sequence[tuple[int, Actions]], position: int, cancelled: Callable[[], bool]
     ) -> Tensor:
+        """Logits [row, d_vocab] of variants in rising order of the layer at which each leaves the base. A row
+        joins the batch at that layer, so that the later blocks run once for all."""
         rows: dict[Action, list[int]] = {}
-        for row, actions in enumerate(variants):
+        for row, (_, actions) in enumerate(starts):
             for action in actions:
                 rows.setdefault(action, []).append(row)
-        pairs: list[tuple[Action, Rows]] = [(action, which) for action, which in rows.items() if action.layer >= layer]
         givens = self._givens(tuple(rows), cancelled)
-        residual = base.resid[layer].expand(len(variants), -1, -1)
-        stream, _ = self.passes.through(
-            residual, self._calls_for(base.ids), range(layer, self.n_layers), None, pairs, givens, (), 0, cancelled
-        )
-        return self.passes.logits(stream[-1][:, position : position + 1])[:, 0].float()
+        calls = self._calls_for(base.ids)
+        residual = base.resid[0][:0]
+        joins = sorted({layer for layer, _ in starts})
+        for layer, until in zip(joins, (*joins[1:], self.n_layers), strict=True):
+            new = sum(1 for start, _ in starts if start == layer)
+            residual = torch.cat([residual, base.resid[layer].expand(new, -1, -1)])
+            here: list[tuple[Action, Rows]] = [
+                (action, [row for row in which if row < len(residual)])
+                for action, which in rows.items()
+                if layer <= action.layer < until
+            ]
+            stream, _ = self.passes.through(residual, calls, range(layer, until), None, here, givens, (), 0, cancelled)
+            residual = stream[-1]
+        return self.passes.logits(residual[:, position : position + 1])[:, 0].float()
 
     # What actions take from elsewhere
 
