@@ -248,3 +248,7 @@ def keys_document() -> str:
                 keys = " ".join(f"`{shown(key)}`" for key in action.keys)
                 lines.append(f"| {keys} | {action.name} | {action.explanation} |")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(keys_document(), end="")

@@ -35,7 +35,7 @@ from mechtui.ui.state import View
 from mechtui.ui.theme import MECHTUI, THEMES, after
 
 TICK = 0.25
-HANGUP_SECONDS = 1.5
+HANGUP_SECONDS = 1.0
 
 
 # Keys that editors handle themselves, besides those that are characters.
@@ -94,6 +94,9 @@ class Mechtui(App[int]):
         self._keep_timer: Timer | None = None
         self._grace_timer: Timer | None = None
         self._leaving = False
+        self._due = False
+        for pane in self.board.panes.values():
+            pane.on_look = self.look
 
     # Life
 
@@ -217,7 +220,8 @@ class Mechtui(App[int]):
     def look(self, focus: Focus) -> None:
         last = max(len(self.session.edits) - 1, 0), max(len(self.session.vectors) - 1, 0)
         self.focus = replace(focus, edit=max(0, min(focus.edit, last[0])), vector=max(0, min(focus.vector, last[1])))
-        self.repaint()
+        self.board.refocus(self.focus)
+        self._repaint_soon()
 
     def lay_out(self, view: View) -> None:
         self.view = view
@@ -355,8 +359,15 @@ class Mechtui(App[int]):
     def _picture(self) -> Picture:
         return self.board.picture(self.talk, self.session, self.focus)
 
+    def _repaint_soon(self) -> None:
+        """Several keys that came together are shown together."""
+        if not self._due:
+            self._due = True
+            self.call_later(self.repaint)
+
     def repaint(self) -> None:
         """Ask for what the panes want now, and show what is known."""
+        self._due = False
         if not self.board.size:
             return  # before the first layout nobody knows which panes there are room for
         picture = self._picture()

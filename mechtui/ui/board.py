@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.geometry import Region, Size
@@ -94,6 +95,12 @@ class Board(Container):
         return [name for name in PANES if name in regions]
 
     # Pictures
+
+    def refocus(self, focus: Focus) -> None:
+        """Tell the panes where the user looks now; they paint when they are shown."""
+        for pane in self.panes.values():
+            if pane.picture is not None:
+                pane.picture = msgspec.structs.replace(pane.picture, focus=focus)
 
     def picture(self, talk: Conversation, session: Session, focus: Focus) -> Picture:
         """What is true for all panes."""

@@ -127,6 +127,8 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
             self.pane = pane
 
     picture: Picture | None = None
+    # Called instead of posting Look, where the one who looks after the focus wants to know at once.
+    on_look: Callable[[Focus], None] | None = None
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
@@ -218,7 +220,13 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         """Ask for a new focus."""
         if self.picture is not None:
             focus = replace(self.picture.focus, **changes)
-            if focus != self.picture.focus:
+            if focus == self.picture.focus:
+                return
+            # The next key counts from here, however late the message arrives.
+            self.picture = replace(self.picture, focus=focus)
+            if self.on_look is not None:
+                self.on_look(focus)
+            else:
                 self.post_message(self.Look(focus))
 
     # Painting

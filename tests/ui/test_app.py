@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 
 from mechtui.link.client import Life
 from mechtui.link.messages import Ask, Cancel, Failed, Finished, Load
@@ -105,6 +106,24 @@ async def test_keys_on_a_head_make_edits_and_the_same_key_takes_them_back():
         await pilot.press("z")
         await idle(pilot)
         assert edits(it) == ["mean L2H1", "patch L2H1", "zero L2H1 @-1"]
+
+
+async def test_keys_that_come_together_are_all_counted_and_typed_text_stays_text():
+    it, _, _ = app(session(prompt="one"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("2")
+        await idle(pilot)
+        pane = it.board.panes["heads"]
+        for key in "jjjlli":
+            pane.post_message(events.Key(key, key))
+        # These were on their way to the pane when the text cursor moved.
+        for key in "zq":
+            pane.post_message(events.Key(key, key))
+        await idle(pilot)
+        assert (it.focus.layer, it.focus.head) == (3, 2)
+        assert it.session.prompt == "onezq"
+        assert it.session.edits == ()
 
 
 async def test_cut_takes_the_row_and_column_under_the_cursor():
