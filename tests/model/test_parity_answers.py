@@ -10,6 +10,8 @@ import torch
 from reference import run
 from twin import CLOSE, Twin, make_twin, session_of
 
+from mechtui.session.lines import parse_edit
+
 EDITS = ("zero L0H1", "scale L1.mlp @-1 x2")
 
 
@@ -126,16 +128,41 @@ def test_heads(twin: Twin, position: int) -> None:
 
 def test_tokens(twin: Twin) -> None:
     session = session_of(*EDITS)
-    (both,) = twin.answers(session, "tokens")
-    for answer, (logits, _) in zip(both, sides(twin, session), strict=True):
-        ids = [token.id for token in answer.tokens]
-        bos = ids[: answer.bos]
-        assert ids == twin.text_ids(session.prompt, bos)
-        assert [t.id for t in answer.source] == twin.text_ids(session.source, bos)
-        log_p = log_softmax(logits)
-        assert np.isnan(answer.surprise[0])
-        wanted = [-log_p[i - 1, token] for i, token in enumerate(ids)][1:]
-        np.testing.assert_allclose(answer.surprise[1:], wanted, atol=2 * CLOSE)
+    (answer, edited), *_ = twin.answers(session, "tokens")
+    assert edited is None  # surprise is the clean run's
+    logits = sides(twin, session)[0][0]
+    ids = [token.id for token in answer.tokens]
+    bos = ids[: answer.bos]
+    assert ids == twin.text_ids(session.prompt, bos)
+    assert [token.id for token in answer.source] == twin.text_ids(session.source, bos)
+    log_p = log_softmax(logits)
+    assert np.isnan(answer.surprise[0])
+    wanted = [-log_p[i - 1, token] for i, token in enumerate(ids)][1:]
+    np.testing.assert_allclose(answer.surprise[1:], wanted, atol=2 * CLOSE)
+
+
+def test_sweep(twin: Twin) -> None:
+    """Each cell against a reference run with that one edit; patching in shares of the source's effect."""
+    texts = [twin.tokenizer.decode([i]) for i in twin.tokens(session_of()).ids]
+    a, b = (twin.text_ids(text, ())[0] for text in (texts[-1], texts[-2]))
+    session = session_of(answer=texts[-1], foil=texts[-2])
+    config = twin.plain.config
+    zeroed, patched = (both[0] for both in twin.answers(session, "sweep zero L*H*", "sweep patch L*H*"))
+
+    def logit_diff(logits: torch.Tensor) -> float:
+        return float(logits[-1, a] - logits[-1, b])
+
+    baseline = logit_diff(twin.expected(session))
+    source = logit_diff(twin.clean(twin.tokens(session).source)[0])
+    for layer in range(config.num_hidden_layers):
+        for head in range(config.num_attention_heads):
+            zero, patch = (
+                logit_diff(twin.expected(session, edits=[parse_edit(f"{op} L{layer}H{head}")]))
+                for op in ("zero", "patch")
+            )
+            assert zeroed.values[layer, head] == pytest.approx(zero - baseline, abs=4 * CLOSE)
+            share = (patch - baseline) / (source - baseline)
+            assert patched.values[layer, head] == pytest.approx(share, abs=4 * CLOSE / abs(source - baseline))
 
 
 def test_effects(twin: Twin) -> None:

@@ -64,10 +64,9 @@ def test_no_hook_is_left_by_a_run_that_is_cancelled(twin: Twin, after: int) -> N
     text = f"Another prompt {after} of its own"
     session = session_of(*EDITS, vectors=VECTORS, prompt=text, source=text)
     opened = Engine(twin.engine.model).open(session, cancelled=lambda: next(asked) >= after + 8)
+    lines = ("next_tokens", "heads norm", "attention L0H1", "effects")
     with pytest.raises(Cancelled):
-        for line in ("next_tokens", "heads norm", "attention L0H1", "effects"):
-            for _ in opened.answer(parse_question(line)):
-                pass
+        [list(opened.answer(parse_question(line))) for line in lines]
     assert count_hooks(twin.bridge) == before
 
 
