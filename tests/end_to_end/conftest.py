@@ -1,0 +1,39 @@
+"""One small checkpoint for all tests of this folder, and the program as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import make
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a checkpoint."""
+    return make(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """An environment with folders of its own and no network."""
+    folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")}
+    return {**os.environ, **folders, "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def mechtui(home: dict[str, str]) -> Program:
+    """Run `mechtui ARGUMENTS` to its end."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mechtui", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, env=home)
+
+    return run

@@ -1,0 +1,108 @@
+"""`mechtui run`: its numbers against transformers, its files, its exit statuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Program
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+PROMPT = "Mary gave John a drink"
+CLOSE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def plain(tiny: Path) -> Any:
+    """transformers' own run of the prompt: logits, hidden states, attentions; no BOS."""
+    model = AutoModelForCausalLM.from_pretrained(tiny, attn_implementation="eager").eval()
+    ids = AutoTokenizer.from_pretrained(tiny)(PROMPT, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        return model(ids, output_hidden_states=True, output_attentions=True)
+
+
+def test_its_numbers_are_the_models(mechtui: Program, tiny: Path, plain: Any) -> None:
+    views = ["next_tokens top5", "residual", "attention L1H2"]
+    asked = [word for view in views for word in ("--view", view)]
+    done = mechtui("run", "--model", str(tiny), "--bos", "no", "--prompt", PROMPT, *asked)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["edited"] is None
+    assert list(said["clean"]) == views
+    assert said["model"]["n_layers"] == 3
+    assert said["model"]["weights"] == "raw"
+    assert "".join(token["text"] for token in said["tokens"]) == PROMPT
+    top = said["clean"]["next_tokens top5"]["top"]
+    best = plain.logits[0, -1].topk(5)
+    assert [each["id"] for each in top] == best.indices.tolist()
+    np.testing.assert_allclose([each["logit"] for each in top], best.values, atol=CLOSE)
+    probabilities = plain.logits[0, -1].softmax(-1)[best.indices]
+    np.testing.assert_allclose([each["prob"] for each in top], probabilities, atol=CLOSE)
+    residual = said["clean"]["residual"]
+    assert residual["sites"] == ["L0.pre", "L1.pre", "L2.pre", "L2.post"]
+    for layer in range(3):  # the last hidden state of transformers is behind the final norm
+        np.testing.assert_allclose(residual["norm"][layer], plain.hidden_states[layer][0].norm(dim=-1), atol=CLOSE)
+    np.testing.assert_allclose(said["clean"]["attention L1H2"]["pattern"], plain.attentions[1][0, 2], atol=CLOSE)
+
+
+def test_a_session_file_and_an_edit(mechtui: Program, tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "session.toml"
+    file.write_text(
+        f'mechtui = 1\nmodel = "{tiny}"\nprompt = "{PROMPT}"\nanswer = "a"\nfoil = "b"\nbos = "no"\n'
+        'edits = ["zero L*.mlp", "# zero L0H0"]\nviews = ["next_tokens"]\n'
+    )
+    output = tmp_path / "out.npz"
+    done = mechtui("run", str(file), "--edit", "zero L*H*", "--view", "residual", "--output", str(output))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    with np.load(output) as stored:
+        said = json.loads(str(stored["json"]))
+        norm = stored["edited/residual/norm"]
+        clean = stored["clean/residual/norm"]
+    assert said["session"]["edits"] == ["zero L*.mlp", "# zero L0H0", "zero L*H*"]
+    # GPT-2 adds its attention's output bias whatever z is, so the stream still moves a little in each layer.
+    assert norm.shape == clean.shape == (4, len(PROMPT))
+    np.testing.assert_array_equal(norm[0], clean[0])
+    assert np.abs(norm[3] - clean[3]).max() > 0.1
+    both = [said[run]["next_tokens"] for run in ("clean", "edited")]
+    assert both[0]["logit_diff"] != both[1]["logit_diff"]
+    for answer in both:
+        assert answer["logit_diff"] == pytest.approx(answer["answer"]["logit"] - answer["foil"]["logit"], abs=1e-5)
+
+
+def test_generation_is_printed_whole(mechtui: Program, tiny: Path) -> None:
+    done = mechtui("run", "--model", str(tiny), "--prompt", "ab", "--view", "generate 7")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)["clean"]["generate 7"]
+    assert answer["done"] is True
+    assert len(answer["tokens"]) == 7 or answer["why"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "stderr"),
+    [
+        (["--prompt", "ab", "--edit", "zero L9H0"], 2, ["there is no layer 9", "  zero L9H0", "       ^"]),
+        (["--prompt", "ab", "--edit", "add L1.pre love x2"], 2, ["no steering vector love", "             ^"]),
+        (["--prompt", "ab", "--view", "attention L9H9"], 2, ["attention L9H9"]),
+        (["--prompt", ""], 4, ["the prompt is empty"]),
+    ],
+)
+def test_what_cannot_be_run_says_why(
+    mechtui: Program, tiny: Path, arguments: list[str], status: int, stderr: list[str]
+) -> None:
+    done = mechtui("run", "--model", str(tiny), "--bos", "no", *arguments)
+    for text in stderr:
+        assert text in done.stderr
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_is_not_there(mechtui: Program, tmp_path: Path) -> None:
+    done = mechtui("run", "--model", str(tmp_path / "none"), "--prompt", "a")
+    assert done.returncode == 3
+    assert "none" in done.stderr
+    assert "Traceback" not in done.stderr

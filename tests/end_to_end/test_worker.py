@@ -1,0 +1,299 @@
+"""A real model process behind the real client: what it answers, what it refuses, how it dies and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from mechtui.link.client import Client, Life, worker_command
+from mechtui.link.frames import HEADER, encode
+from mechtui.link.messages import (
+    Answered,
+    Ask,
+    Cancel,
+    Failed,
+    Finished,
+    Heartbeat,
+    Load,
+    Models,
+    ModelsFound,
+    Ready,
+    Reply,
+    Stage,
+    Started,
+)
+from mechtui.session.document import Session
+from mechtui.session.lines import parse_edit
+from mechtui.views import parse_question
+
+PATIENCE = 120.0
+GONE_WITHIN = 2.0
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Talk:
+    """One client and everything that it heard since the last `ask`."""
+
+    def __init__(self, log: Path) -> None:
+        self.heard: list[Reply | Life] = []
+        self.generation = 0
+        self._more = asyncio.Event()
+        self.client = Client(self._hear, log=log)
+
+    def _hear(self, reply: Reply | Life) -> None:
+        self.heard.append(reply)
+        self._more.set()
+
+    async def until(self, wanted: Callable[[Reply | Life], bool]) -> Reply | Life:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                for reply in self.heard:
+                    if wanted(reply):
+                        return reply
+                self._more.clear()
+                await self._more.wait()
+
+    def send(self, session: Session, *lines: str) -> int:
+        """Ask, and forget what was heard before -> the generation."""
+        self.heard.clear()
+        self.generation += 1
+        self.client.send(Ask(self.generation, session, tuple(parse_question(line) for line in lines)))
+        return self.generation
+
+    async def ask(self, session: Session, *lines: str) -> list[Reply | Life]:
+        """Ask and wait for the end -> all that was heard of it."""
+        self.send(session, *lines)
+        await self.until(lambda r: isinstance(r, Finished) or (isinstance(r, Failed) and r.question is None))
+        return [reply for reply in self.heard if not isinstance(reply, Heartbeat)]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def talk(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Talk]:
+    talk = Talk(tmp_path_factory.mktemp("log") / "worker.log")
+    await talk.client.start()
+    talk.client.send(Load(str(tiny)))
+    await talk.until(lambda reply: isinstance(reply, Ready | Failed))
+    yield talk
+    await talk.client.close()
+
+
+def session(prompt: str = "Mary gave John", **fields: object) -> Session:
+    return Session(prompt=prompt, bos="no", **fields)  # type: ignore[arg-type]
+
+
+async def test_loading_says_what_it_does(talk: Talk) -> None:
+    stages = [reply.stage for reply in talk.heard if isinstance(reply, Stage)]
+    assert stages[0] == "importing torch"
+    assert "reading weights" in stages
+    ready = next(reply for reply in talk.heard if isinstance(reply, Ready))
+    assert (ready.shape.n_layers, ready.shape.n_heads, ready.device, ready.dtype) == (3, 4, "cpu", "float32")
+
+
+async def test_answers_come_in_the_order_of_the_questions(talk: Talk) -> None:
+    lines = ("residual", "next_tokens", "attention L0H1", "tokens")
+    heard = await talk.ask(session(edits=(parse_edit("zero L1H0"),)), *lines)
+    assert isinstance(heard[0], Started)
+    assert [reply.question.line() for reply in heard if isinstance(reply, Answered)] == list(lines)
+    edited = [reply.edited is not None for reply in heard if isinstance(reply, Answered)]
+    assert edited == [True, True, True, False]  # the tokens are what they are
+    assert isinstance(heard[-1], Finished)
+
+
+async def test_a_generation_streams(talk: Talk) -> None:
+    heard = await talk.ask(session(), "generate 5")
+    answers = [reply for reply in heard if isinstance(reply, Answered)]
+    assert len(answers) > 1
+    assert [reply.partial for reply in answers] == [True] * (len(answers) - 1) + [False]
+
+
+async def test_a_newer_ask_ends_the_older_one(talk: Talk) -> None:
+    talk.send(session(), "generate 80")
+    await talk.until(lambda reply: isinstance(reply, Answered))
+    heard = await talk.ask(session("ab"), "next_tokens")
+    assert [reply.question.line() for reply in heard if isinstance(reply, Answered)] == ["next_tokens"]
+
+
+async def test_cancelling_ends_a_generation_and_says_so(talk: Talk) -> None:
+    talk.send(session(), "generate 80")
+    await talk.until(lambda reply: isinstance(reply, Answered))
+    talk.client.send(Cancel("ask"))
+    finished = await talk.until(lambda reply: isinstance(reply, Finished))
+    assert isinstance(finished, Finished)
+    assert finished.ran == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"prompt": ""}, "the prompt is empty"),
+        ({"prompt": "a" * 5000}, "the prompt has 5,000 tokens and this model reads 96"),
+        ({"prompt": "a\ud800"}, "lone surrogate"),
+    ],
+)
+async def test_a_prompt_that_cannot_be_run(talk: Talk, fields: dict[str, str], sentence: str) -> None:
+    if "\ud800" in fields["prompt"]:
+        with pytest.raises(UnicodeEncodeError):  # it cannot even be sent: the prompt's editor keeps it out
+            encode(Ask(1, session(**fields), ()))
+        return
+    heard = await talk.ask(session(**fields), "next_tokens")
+    assert isinstance(heard[-1], Failed)
+    assert sentence in heard[-1].sentence
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"edits": "zero L9H0"}, "there is no layer 9"),
+        ({"edits": "zero L0H7"}, "there is no head 7"),
+        ({"edits": "add L1.pre love x2"}, "there is no steering vector love"),
+        ({"edits": "zero L0H0 @99"}, "there is no position 99"),
+        ({"edits": "patch L0H0"}, "the session has none"),
+        ({"edits": "zero L0N999"}, "there is no neuron 999"),
+        ({"answer": "ab"}, "is 2 tokens"),
+        ({"foil": "xyz"}, "is 3 tokens"),
+    ],
+)
+async def test_what_cannot_be_applied_is_named_and_the_rest_is_answered(
+    talk: Talk, fields: dict[str, str], sentence: str
+) -> None:
+    edits = tuple(parse_edit(line) for line in [fields.get("edits", "")] if line)
+    targets = {name: text for name, text in fields.items() if name != "edits"}
+    heard = await talk.ask(session(edits=edits, **targets), "next_tokens")
+    assert isinstance(heard[0], Started)
+    assert [sentence in problem.sentence for problem in heard[0].problems] == [True]
+    assert any(isinstance(reply, Answered) for reply in heard)
+
+
+@pytest.mark.parametrize("prompt", ["🙂 日本語", "\x00\x01\x1b[31m", "a\tb\n\nc", "e\u0301\u200b"])
+async def test_any_text_is_a_prompt(talk: Talk, prompt: str) -> None:
+    heard = await talk.ask(session(prompt), "tokens")
+    answers = [reply.clean for reply in heard if isinstance(reply, Answered)]
+    assert len(answers[0].tokens) == len(prompt.encode())  # type: ignore[union-attr]
+
+
+async def test_a_question_about_a_head_that_is_not_there_leaves_the_others(talk: Talk) -> None:
+    heard = await talk.ask(session(), "attention L9H9", "next_tokens")
+    failed = next(reply for reply in heard if isinstance(reply, Failed))
+    assert failed.question == parse_question("attention L9H9")
+    assert any(isinstance(reply, Answered) and reply.question.line() == "next_tokens" for reply in heard)
+    assert isinstance(heard[-1], Finished)
+
+
+async def test_a_model_that_cannot_be_had_leaves_the_one_before(talk: Talk, tmp_path: Path) -> None:
+    talk.heard.clear()
+    talk.client.send(Load(str(tmp_path)))
+    failed = await talk.until(lambda reply: isinstance(reply, Failed))
+    assert isinstance(failed, Failed)
+    assert (failed.task, failed.model) == ("load", str(tmp_path))
+    heard = await talk.ask(session(), "next_tokens")
+    assert isinstance(heard[-1], Finished)
+
+
+async def test_models_are_found(talk: Talk) -> None:
+    talk.client.send(Models())
+    await talk.until(lambda reply: isinstance(reply, ModelsFound))
+
+
+async def test_it_tells_that_it_lives(talk: Talk) -> None:
+    talk.heard.clear()
+    beat = await talk.until(lambda reply: isinstance(reply, Heartbeat))
+    assert isinstance(beat, Heartbeat)
+    assert beat.rss > 50_000_000
+    assert beat.traces > 0
+
+
+async def test_killed_in_the_middle_it_comes_back_with_the_answer(talk: Talk, tiny: Path) -> None:
+    talk.client.send(Load(str(tiny)))
+    await talk.ask(session(), "next_tokens")
+    before = next(reply.clean for reply in talk.heard if isinstance(reply, Answered))
+    talk.heard.clear()
+    os.kill(talk.client.pid, signal.SIGKILL)
+    await talk.until(lambda reply: isinstance(reply, Finished))
+    life = next(reply for reply in talk.heard if isinstance(reply, Life))
+    assert life.state == "restarting"
+    assert "killed (SIGKILL)" in life.sentence
+    after = next(reply.clean for reply in talk.heard if isinstance(reply, Answered))
+    assert after.json() == before.json()  # type: ignore[union-attr]
+
+
+def gone(pid: int) -> bool:
+    """Whether there is no such process, or only what its parent has not looked at yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
+
+
+def wait_until_gone(pid: int) -> float:
+    began = time.monotonic()
+    while not gone(pid):
+        assert time.monotonic() - began < GONE_WITHIN, f"process {pid} outlived the UI"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+async def test_it_ends_when_its_stdin_does_while_torch_is_being_imported() -> None:
+    process = subprocess.Popen(
+        worker_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.read(1)  # it speaks: the imports have begun
+    process.stdin.close()
+    assert process.wait(GONE_WITHIN) == 0
+    process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds children through /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+async def test_no_process_outlives_its_parent(number: signal.Signals, tiny: Path, home: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "mechtui", "run", "--model", str(tiny), "--prompt", "a", "--view", "generate 90"]
+    parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=home)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    deadline = time.monotonic() + 30
+    while not (found := children.read_text().split()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child = int(found[0])
+    # It is a session of its own once it has become the worker.
+    while os.getsid(child) != child:
+        time.sleep(0.01)
+    parent.send_signal(number)
+    _, stderr = parent.communicate(timeout=10)
+    wait_until_gone(child)
+    if number == signal.SIGINT:
+        assert parent.returncode == 130
+        assert stderr == b"mechtui: interrupted\n"
+
+
+async def test_what_a_library_prints_never_reaches_the_wire() -> None:
+    script = (
+        "import os, sys\n"
+        "from mechtui.worker.wire import Wire\n"
+        "from mechtui.link.messages import Fetched\n"
+        "wire = Wire()\n"
+        "print('printed')\n"
+        "os.write(1, b'written')\n"
+        "os.system('echo child')\n"
+        "assert sys.stdin.read() == ''\n"
+        "wire.send(Fetched('m'))\n"
+        "assert wire.read() == b'request'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], input=b"request", capture_output=True, timeout=60, check=True)
+    from mechtui.link.messages import Fetched
+
+    assert done.stdout == encode(Fetched("m"))
+    assert len(done.stdout) > HEADER.size
+    for noise in (b"printed", b"written", b"child"):
+        assert noise in done.stderr
