@@ -121,10 +121,10 @@ EDITED = ("until", r"logit diff \S+ → \S+\d[\s\S]*● live|● live[\s\S]*logi
 
 PICTURES = {
     "main": Picture(
-        (*SMOLLM2, "--source", SWAPPED, "--edit", "zero L18H6", "--edit", "cut L20H6 13>1"),
+        (*SMOLLM2, "--source", SWAPPED, "--edit", "zero L23H3", "--edit", "patch L22.pre @9"),
         (EDITED,),
     ),
-    "ablated-head": Picture((*SMOLLM2, "--edit", "zero L18H6"), (EDITED,)),
+    "ablated-head": Picture((*SMOLLM2, "--edit", "zero L23H3"), (EDITED,)),
     "patched": Picture((*SMOLLM2, "--source", SWAPPED, "--edit", "patch L0.post @9"), (EDITED,)),
     "attention": Picture(SMOLLM2, (LIVE, ("keys", "3"), ("keys", "f"), ("until", "Attention"))),
     "small": Picture(SMOLLM2, (LIVE,), (80, 24)),
