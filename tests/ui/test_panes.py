@@ -314,7 +314,7 @@ async def test_attention_scrolls_through_a_thousand_tokens() -> None:
         assert "990" in lines[0]
         app.pane.show(replace(given_picture, focus=Focus(position=0, key=0)))
         await pilot.pause()
-        assert shown(app.pane)[1].startswith("0 When")
+        assert shown(app.pane)[1].split()[:2] == ["0", "When"]
 
 
 async def test_residual_switches_to_logarithms_where_one_token_is_massive() -> None:

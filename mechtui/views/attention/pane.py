@@ -99,14 +99,14 @@ class AttentionPane(Pane):
         self._columns = (label, wide)
         here, key = min(picture.position(), queries - 1), max(0, min(picture.focus.key, keys - 1))
         edited = marks.edited_positions(picture.session, picture.tokens.tokens if picture.tokens else ())
-        palette = self.palette
+        palette, digits = self.palette, len(str(queries - 1))
 
         def top(left: int) -> list[Line]:
             return [window([(" " * label, palette.dim)], self._names(picture, keys, key, wide), left)]
 
         def row(index: int, left: int) -> Line:
             look = palette.selected if index == here else palette.mark if index in edited else palette.dim
-            name = pad(f"{index} {picture.token(index)}", label - 1)
+            name = pad(f"{index:>{digits}} {picture.token(index)}", label - 1)
             # Only the cells in sight: a row of a long prompt has a thousand.
             first = left // wide
             last = min(keys, (left + width - label) // wide + 2)
@@ -140,7 +140,7 @@ class AttentionPane(Pane):
         )
 
     def _label_width(self, picture: Picture, width: int, count: int) -> int:
-        return max(4, min(picture.widest_token() + len(str(count)) + 3, 18, width // 3))
+        return max(4, min(picture.widest_token() + len(str(count - 1)) + 2, 18, width // 3))
 
     def _names(self, picture: Picture, keys: int, key: int, wide: int) -> list[Piece]:
         palette = self.palette

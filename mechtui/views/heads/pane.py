@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from mechtui.paint import marks
 from mechtui.paint.heat import Piece, cell, legend
 from mechtui.paint.numbers import fit
+from mechtui.paint.tokens import width as cells
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, window
 from mechtui.views import Question
 from mechtui.views.heads import Heads, HeadsAnswer, Summary
@@ -100,6 +101,14 @@ class HeadsPane(Pane):
         value = float(values[layer, head])
         shown = fit(value, 7, sign=difference).strip() or "not computed"
         scale = legend(fit(low, 6).strip(), fit(high, 6, sign=difference).strip(), self.palette, signs=difference)
+        mark = "*" if (layer, head) in edited else ""
+        here = (f"L{layer}H{head}{mark} {shown} ", self.palette.bold)
+        whole: tuple[Piece, ...] = (here, *scale, (f" {UNITS[answer.summary]}", self.palette.dim))
+        summary, _, run = title.partition(" ")
+        if sum(cells(text) for text, _ in whole) > width - 4:
+            # Too narrow for the scale: the value keeps its unit, and says which run it is of.
+            whole = ((f"{run} " if run else "", self.palette.dim), here, (UNITS[answer.summary], self.palette.dim))
+            title = summary
         return Page(
             layers,
             row,
@@ -110,11 +119,7 @@ class HeadsPane(Pane):
             cursor_x=(label + wide * head, label + wide * (head + 1) - 1),
             stick=label,
             title=f"{title} @{answer.position}",
-            legend=(
-                (f"L{layer}H{head}{'*' if (layer, head) in edited else ''} {shown} ", self.palette.bold),
-                *scale,
-                (f" {UNITS[answer.summary]}", self.palette.dim),
-            ),
+            legend=whole,
         )
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:

@@ -7,6 +7,7 @@ import math
 from mechtui.paint.bars import bar
 from mechtui.paint.numbers import share, signed
 from mechtui.paint.tokens import pad, visible
+from mechtui.paint.tokens import width as cells
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
 from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
@@ -112,22 +113,29 @@ class NextTokensPane(Pane):
         auto = " (auto)" if clean.auto else ""
         entropy = _arrow(clean.entropy, edited.entropy if edited else None, two, plus=False)
         lines = [line(("entropy ", palette.dim), (f"{entropy} nats", palette.bold))]
+        rows = []
         for name, before, after in (
             ("answer", clean.answer, edited.answer if edited else None),
             ("foil", clean.foil, edited.foil if edited else None),
         ):
-            if before is None:
-                continue
-            logit = _arrow(before.logit, after.logit if after else None, two, plus=False)
-            prob = share(before.prob, 3) + (f"→{share(after.prob, 3) if after else '?'}" if two else "")
-            rank = str(before.rank) + (f"→{after.rank if after else '?'}" if two else "")
-            lines.append(
-                line(
-                    (f"{name} ", palette.dim),
-                    (f"{pad(visible(before.token), min(len(visible(before.token)) + 1, 12))} ", palette.bold),
-                    (f"p {prob} rank {rank} logit {logit}{auto}", palette.dim),
-                )
-            )
+            if before is not None:
+                logit = f"{before.logit:.2f}" + (f"→{after.logit:.2f}" if after else "")
+                prob = share(before.prob, 3) + (f"→{share(after.prob, 3)}" if after else "")
+                rank = str(before.rank) + (f"→{after.rank}" if after else "")
+                rows.append((name, visible(before.token), (logit, prob, rank)))
+        names = ("logit", "prob", "rank")
+        sizes = [max([len(title), *(len(row[2][i]) for row in rows)]) for i, title in enumerate(names)]
+        label = max(min(width - sum(sizes) - len(sizes), 20), 4)
+
+        def columns(texts: tuple[str, ...]) -> str:
+            return "".join(f" {text:>{size}}" for text, size in zip(texts, sizes, strict=True))
+
+        if rows:
+            lines.append(line((pad("", label) + columns(names), palette.dim)))
+        for name, token, numbers in rows:
+            known = cells(token) + len(name) + 1 <= label
+            shown = [(f"{name} ", palette.dim), (pad(token, label - len(name) - 1), palette.bold)]
+            lines.append(line(*(shown if known else [(pad(token, label), palette.bold)]), columns(numbers)))
         diff = _arrow(clean.logit_diff, edited.logit_diff if edited else None, two)
         if diff:
             moved = two and edited is not None and edited.logit_diff != clean.logit_diff

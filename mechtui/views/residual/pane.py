@@ -57,8 +57,8 @@ class ResidualPane(Pane):
             return self.blank("no tokens: type a prompt", width)
         log = self._logarithmic(clean.norm)
         here = min(picture.position(), count - 1)
-        layer = picture.head()[0]
-        label = max(6, min(picture.widest_token() + len(str(count)) + 2, 16, width // 3))
+        layer, digits = picture.head()[0], len(str(count - 1))
+        label = max(6, min(picture.widest_token() + len(str(count - 1)) + 2, 16, width // 3))
         room = max(min(width - label - 12, sites), 1)
         both = [clean.norm] + ([edited.norm] if edited is not None else [])
         low, high = scale(*both, log=log)
@@ -77,7 +77,7 @@ class ResidualPane(Pane):
             ends = f"{amount(min(known)):>4}…{amount(max(known)):<4}" if known else ""
             style = palette.edited if changed and not self.clean else palette.clean
             return [
-                *line((pad(f"{index} {picture.token(index)}", label - 1), look), " "),
+                *line((pad(f"{index:>{digits}} {picture.token(index)}", label - 1), look), " "),
                 *with_cursor(text, cursor, style, style + palette.selected),
                 *line((" *" if changed else "  ", palette.mark), (ends, palette.dim)),
             ]
@@ -107,16 +107,20 @@ class ResidualPane(Pane):
             for part in ("attn", "mlp")
             for run, answer, style in runs
         ]
-        _, high = scale(*(values for _, values, _ in rows))
+        every = np.concatenate([np.asarray(values, dtype=float) for _, values, _ in rows])
+        every = every[np.isfinite(every)]
+        log = bool(every.size) and float(every.max()) > MASSIVE * float(np.median(every))
+        low, high = scale(every, log=log)
         name = 7 + max(len(run) for run, _, _ in runs)
-        lines = [line((f"writes @{here}, L2 norm per layer", palette.dim))]
+        note = f"writes @{here}, L2 norm{', log scale' if log else ''}: L{layer} of the greatest"
+        lines = [line((note, palette.dim))]
         for label, values, style in rows:
             count = len(values)
-            room = max(min(width - name - 11, count), 1)
-            text = sparkline(values, room, 0.0, high)
+            room = max(min(width - name - 13, count), 1)
+            text = sparkline(logs(values) if log else values, room, low if log else 0.0, high)
             at = min(layer, count - 1)
             known = [v for v in values if np.isfinite(v)]
-            ends = f" {amount(values[at]):>4} ≤{amount(max(known)):<4}" if known else " not computed"
+            ends = f" {amount(values[at]):>4} of {amount(max(known)):<4}" if known else " not computed"
             lines.append(
                 [
                     *line((label.ljust(name), palette.dim)),

@@ -102,7 +102,9 @@ class VectorsPane(Pane):
         vectors = self.picture.session.vectors if self.picture else ()
         if self.picture is None or not vectors:
             return ""
-        meaning = self._meanings(self.picture).get(vectors[min(self.picture.focus.vector, len(vectors) - 1)].name)
+        meaning = self._meanings(self.picture).get(
+            vectors[max(0, min(self.picture.focus.vector, len(vectors) - 1))].name
+        )
         return "" if meaning is None or meaning.problem else f"{meaning.norm:.6g}"
 
     def row(self) -> str:
