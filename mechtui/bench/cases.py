@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,6 +63,7 @@ def measure_all(subject: Subject, repeats: int, only: str = "") -> Report:
     report = Report(machine(subject), subject.name)
     for name, measure in cases(subject, repeats):
         if only in name:
+            print(f"{name} ...", file=sys.stderr, flush=True)
             report.results.append(measure())
             subject.engine.forget()
     if only in "process":

@@ -68,14 +68,14 @@ def lines() -> list[str]:
 
 
 CUTS = (
-    "cut L1H1 14>2",
-    "cut L1H1 14>2 raw",
+    "cut L1H1 13>2",
+    "cut L1H1 13>2 raw",
     "cut L*H* -1>0-3",
     "cut L0H0 *>0",
     "cut L0-1H1 5-9>3,5 raw",
     "cut L1H0 *>*",
     "cut L0H* *>* raw",
-    "cut L1H* 0-14>0-14",
+    "cut L1H* 0-13>0-13",
 )
 STACKS = (
     ("zero L0H1 @-1", "scale L0H0-1 x0.5", "add L1.pre v x2"),
