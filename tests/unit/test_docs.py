@@ -1,0 +1,66 @@
+"""What the documents show is what the program reads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mechtui.cli import cli
+from mechtui.config import NAMES, settings
+from mechtui.session.lines import OPS, parse_edit, parse_vector
+from mechtui.session.storage import loads
+from mechtui.views import folders, parse_question
+
+DOCS = Path(__file__).parents[2] / "docs"
+LINES = (DOCS / "lines.md").read_text(encoding="utf-8")
+CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return LINES.split(f"\n## {title}")[1].split("\n## ")[0]
+
+
+def first_cells(text: str) -> list[str]:
+    """The code of each table row's first cell, without the escapes that a table needs."""
+    rows = re.findall(r"^\| (`.*?`) (?<!\\)\|", text, re.MULTILINE)
+    return [line.replace("\\|", "|") for row in rows for line in re.findall(r"`([^`]*)`", row)]
+
+
+def code(text: str) -> str:
+    return text.split("```toml\n")[1].split("```", maxsplit=1)[0]
+
+
+def test_every_edit_of_the_table_is_one() -> None:
+    edits = [parse_edit(line) for line in first_cells(section("Edits"))]
+    assert sorted(edit.op for edit in edits) == sorted(OPS)
+
+
+@pytest.mark.parametrize("line", first_cells(section("Steering vectors")))
+def test_every_vector_of_the_table_is_one(line: str) -> None:
+    parse_vector(line)
+
+
+def test_every_question_has_a_row_that_parses() -> None:
+    lines = [re.sub(r"\[([^\]|]*)[^\]]*\]", r"\1", line) for line in first_cells(section("Questions"))]
+    names = {str(parse_question(line.replace("@POS", "@-1")).__struct_config__.tag) for line in lines}
+    assert names == set(folders())
+
+
+def test_the_session_file_is_one() -> None:
+    assert loads(code(section("Session files"))).answer == " Mary"
+
+
+def test_the_config_file_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(code(CONFIGURATION))
+    assert settings({}, {}, path).model == "gpt2"
+
+
+def test_every_flag_and_variable_is_documented() -> None:
+    for option in cli.params:
+        for flag in option.opts:
+            assert f"`{flag}" in CONFIGURATION or flag in ("--version", "-h", "--help")
+    for name in set(NAMES) - {"keys"}:
+        assert f"`MECHTUI_{name.upper()}" in CONFIGURATION
