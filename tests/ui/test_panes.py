@@ -244,6 +244,19 @@ async def test_heads_keep_the_cursor_in_sight() -> None:
         assert any("▸" in line and line.split()[0] == "0" for line in shown(app.pane))
 
 
+async def test_narrow_heads_keep_unit_run_and_value() -> None:
+    app = Holder(HeadsPane())
+    async with app.run_test(size=(26, 30)) as pilot:
+        given_picture = picture(layers=30, heads=9, focus=Focus(layer=18, head=6), edits=("zero L18H6",))
+        app.pane.show(given_picture)
+        await pilot.pause()
+        lines = [strip.text for strip in app.screen._compositor.render_strips()]
+        assert "2 Heads entropy nats" in lines[0]
+        assert "edited L18H6*" in lines[-1]
+        assert f"{given_picture.answered[0].edited.values[18, 6]:.2f}".removeprefix("0") in lines[-1]
+        assert "…" not in lines[0] + lines[-1]
+
+
 @pytest.mark.parametrize(("text", "found"), [("L3H11", (3, 11)), ("3.11", (3, 11)), ("l0h5", (0, 5)), ("L12H0", None)])
 async def test_a_head_is_found_by_its_name(text: str, found: tuple[int, int] | None) -> None:
     app = Holder(HeadsPane())

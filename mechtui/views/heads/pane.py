@@ -106,9 +106,11 @@ class HeadsPane(Pane):
         whole: tuple[Piece, ...] = (here, *scale, (f" {UNITS[answer.summary]}", self.palette.dim))
         summary, _, run = title.partition(" ")
         if sum(cells(text) for text, _ in whole) > width - 4:
-            # Too narrow for the scale: the value keeps its unit, and says which run it is of.
-            whole = ((f"{run} " if run else "", self.palette.dim), here, (UNITS[answer.summary], self.palette.dim))
-            title = summary
+            # Too narrow for the scale: the unit goes to the title, which run it is stays with the value.
+            whole = ((f"{'Δ' if difference else run} " if run else "", self.palette.dim), here)
+            title = f"{summary} {UNITS[answer.summary]}"
+        else:
+            title += f" @{answer.position}"
         return Page(
             layers,
             row,
@@ -118,7 +120,7 @@ class HeadsPane(Pane):
             cursor=layer,
             cursor_x=(label + wide * head, label + wide * (head + 1) - 1),
             stick=label,
-            title=f"{title} @{answer.position}",
+            title=title,
             legend=whole,
         )
 
