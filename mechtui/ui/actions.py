@@ -136,7 +136,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("maximise", ("f",), "whole window", "Give the pane the whole window, and back.", "Look", ("heads", "attention", "residual", "generate", "tokens")),
     Action("wider", ("greater_than_sign",), "wider", "Give the attention table more columns.", "Look"),
     Action("narrower", ("less_than_sign",), "narrower", "Give the panes on the right more columns.", "Look"),
-    Action("generate", ("full_stop", "ctrl+g"), "generate", "Continue the prompt, clean and edited side by side; once more, from anew.", "Look", ("generate", "vectors"), model),
+    Action("generate", ("full_stop", "ctrl+g"), "generate", "Continue the prompt, clean and edited side by side; once more, from anew.", "Look", ("generate", "residual", "vectors"), model),
     Action("warmer", ("circumflex_accent",), "warmer", "Raise the generation's temperature by 0.1.", "Look", ("generate",), generating),
     Action("cooler", ("underscore",), "cooler", "Lower the generation's temperature by 0.1; 0 takes the most probable token.", "Look", ("generate",), generating),
     # The rest

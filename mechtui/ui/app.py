@@ -226,6 +226,8 @@ class Mechtui(App[int]):
     def lay_out(self, view: View) -> None:
         self.view = view
         self._arrange()
+        # At once, so that a pane that comes to the front knows the picture that keys count from.
+        self.repaint()
         self.call_after_refresh(self.repaint)
 
     def say(self, sentence: str, *, bad: bool = False) -> None:
@@ -471,7 +473,7 @@ class Mechtui(App[int]):
         accent = self.theme_variables.get("accent", "yellow")
         left = Text(" ")
         if talk.ready is not None:
-            left.append_text(status.about(talk.ready, self.count(), self.session.bos, accent))
+            left.append_text(status.about(talk.ready, self.count(), self.session.bos, accent, self.size.width < 100))
         if loading is not None:
             left.append("  " if talk.ready else "")
             name = Path(talk.load_name).name if talk.load_name else ""

@@ -46,8 +46,9 @@ def plan(width: int, height: int, wish: Wish) -> dict[str, Region]:
     top = _prompt(regions, width, height, wish)
     room = Region(0, top, width, max(height - top, 0))
     view = wish.view
-    if view.maximised and view.maximised != "tokens":
-        regions[view.maximised] = room
+    if view.maximised:
+        if view.maximised != "tokens":
+            regions[view.maximised] = room
     elif compact(width, height):
         _compact(regions, room, view)
     else:
@@ -103,7 +104,7 @@ def _full(regions: dict[str, Region], room: Region, wish: Wish) -> None:
     regions["attention"] = Region(room.x + grid, room.y, left - grid, high)
     regions[wish.view.tab] = Region(room.x, room.y + high, left, low)
     # On the right the three share the height by what they hold.
-    next_height = max(min(high, 16), 9)
+    next_height = max(min(room.height // 2 + 1, 18), 9)
     rest = room.height - next_height
     vectors = max(min(wish.vectors * 3 + 2, rest // 2), rest // 3)
     x = room.x + left

@@ -46,12 +46,11 @@ def matches(text: str, actions: tuple[Action, ...]) -> list[Match]:
         if action.name == "palette":
             continue
         words = fuzzy(text, action.title) * 3
-        rest = fuzzy(text, action.explanation)
+        # Letters scattered over a sentence mean nothing; there, the text itself must stand.
+        rest = fuzzy(text, action.explanation) if text.lower() in action.explanation.lower() else 0
         key = 200 if any(text == shown(key) for key in action.keys) else 0
-        # Letters scattered over a whole sentence mean little.
-        score = max(words, rest if text.lower() in action.explanation.lower() else rest // 4) + key
         if words or rest or key:
-            found.append(Match(action, score))
+            found.append(Match(action, max(words, rest) + key))
     return sorted(found, key=lambda match: -match.score) if text else found
 
 

@@ -67,7 +67,7 @@ def loading(stage: Stage | None, model: str, seconds: float, colour: str) -> Tex
     return text
 
 
-def about(ready: Ready, tokens: int | None, bos: str, colour: str) -> Text:
+def about(ready: Ready, tokens: int, bos: str, colour: str, short: bool = False) -> Text:
     """Model, device, dtype, weights, BOS, tokens."""
     shape = ready.shape
     text = Text()
@@ -77,13 +77,12 @@ def about(ready: Ready, tokens: int | None, bos: str, colour: str) -> Text:
     text.append(f"  {ready.device} ")
     # Half precision gives other numbers and is labelled as such.
     text.append(dtype, "dim" if dtype == "float32" else "bold red")
-    text.append(f"  {ready.weights} weights", "dim")
+    text.append(f"  {ready.weights}{'' if short else ' weights'}", "dim")
     on = bos == "yes" or (bos == "auto" and ready.bos_auto)
     has = bool(ready.bos_token)
     word = f"BOS {ready.bos_token}" if on and has else "no BOS"
     text.append(f"  {word}{'' if bos == 'auto' else ' (set)'}", "" if on and has else "dim")
-    if tokens is not None:
-        text.append(f"  {tokens} tokens", "bold red" if tokens > shape.n_ctx else "")
+    text.append(f"  {tokens}{'t' if short else ' tokens'}", "bold red" if tokens > shape.n_ctx else "")
     return text
 
 
