@@ -67,17 +67,18 @@ def subject(name: str | None, device: str = "auto") -> Subject:
         """Nobody watches the stages of loading here."""
 
     if name == RANDOM:
-        return _random(device)
+        return random_subject(device)
     try:
         model = load(Load(name or "gpt2", device=device), quiet, lambda: False)
     except ModelError:
         if name is not None:
             raise
-        return _random(device)
+        return random_subject(device)
     return Subject(name or "gpt2", model, Engine(model), random=False)
 
 
-def _random(device_name: str) -> Subject:
+def random_subject(device_name: str, **sizes: int) -> Subject:
+    """Random weights in GPT-2 small's shape, or with other sizes (n_layer, n_head, n_embd)."""
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
     from transformers import GPT2Config, GPT2LMHeadModel
     from transformers.utils import logging
@@ -87,12 +88,13 @@ def _random(device_name: str) -> Subject:
         device_name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(device_name)
     torch.manual_seed(0)
-    config = GPT2Config()
+    config = GPT2Config(**sizes)
     module = GPT2LMHeadModel._from_config(config, attn_implementation="eager").to(device).eval()
     bridge = build_bridge_from_module(module, "GPT2LMHeadModel", hf_config=config, model_name="gpt2")
     bridge.eval()
     module.requires_grad_(False)
-    shape = ModelShape(12, 12, 12, 768, 64, 3072, 50257, 1024)
+    heads, width = config.n_head, config.n_embd
+    shape = ModelShape(config.n_layer, heads, heads, width, width // heads, 4 * width, 50257, config.n_positions)
     ready = Ready(
         name=RANDOM,
         source="made in this process",

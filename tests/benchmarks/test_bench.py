@@ -1,0 +1,55 @@
+"""`mechtui bench` measures what it says: every case's numbers are those of the full runs beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mechtui.bench.cases import FULL, MECHTUI, Report, Result, cases, machine
+from mechtui.bench.report import show
+from mechtui.bench.subject import Subject, random_subject
+from mechtui.bench.timing import summary
+
+CASES = (
+    "toggle a head, layer 1, 32 tokens",
+    "one token appended to 16",
+    "a word changed in the middle of 32",
+    "zero every head, 16 tokens",
+    "patch every head, 16 tokens",
+    "patch the residual, layer by position, 16 tokens",
+)
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return random_subject("cpu", n_layer=2, n_head=2, n_embd=32)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_ways_give_the_same_numbers(subject: Subject, name: str) -> None:
+    result: Result = dict(cases(subject, 2))[name]()
+    assert result.case == name
+    assert {MECHTUI, FULL} <= result.timings.keys()
+    assert all(timing.median > 0 for timing in result.timings.values())
+    assert result.difference is not None
+    assert result.difference < 1e-3 if "patch" in name else result.difference < 1e-4
+
+
+@pytest.mark.parametrize("count", [1, 16, 200])
+def test_texts_have_the_wanted_number_of_tokens(subject: Subject, count: int) -> None:
+    assert len(subject.model.encode(subject.text(count), "auto")) == count
+
+
+def test_the_report(subject: Subject, tmp_path: Path) -> None:
+    timings = {MECHTUI: summary([1.0, 2.0, 9.0]), FULL: summary([20.0, 20.0, 20.0])}
+    report = Report(machine(subject), "some model", [Result("a case", timings, wanted=3, difference=1e-7)])
+    out = io.StringIO()
+    show(report, str(tmp_path / "bench.json"), Console(file=out, width=160))
+    assert "10.0x (wanted 3x)" in out.getvalue()
+    written = json.loads((tmp_path / "bench.json").read_text())
+    assert written["results"][0]["ms"][MECHTUI] == {"median": 2.0, "low": 1.5, "high": 5.5, "repeats": 3}
+    assert written["results"][0]["times_faster"] == 10
