@@ -92,15 +92,24 @@ def same_layers(one: Actions, two: Actions, n_layers: int) -> int:
     return n_layers
 
 
-def same_positions(one: Actions, two: Actions, limit: int) -> int:
-    """The largest p <= limit such that both do the same at positions before p; 0 where an action looks ahead."""
-    if not all(action.is_local for action in (*one, *two)):
+def same_positions(one: Actions, two: Actions, limit: int, at_least: int = 1) -> int:
+    """The largest p, at_least <= p <= limit, such that both do the same at positions before p; 0 where there is
+    none or an action looks ahead."""
+    if limit < at_least or not all(action.is_local for action in (*one, *two)):
         return 0
-    low, high = 0, limit
+    if one == two:
+        return limit
+
+    def same_before(end: int) -> bool:
+        first, second = ([a for action in actions if (a := action.before(end))] for actions in (one, two))
+        return first == second
+
+    if not same_before(at_least):  # most traces of other edits end here
+        return 0
+    low, high = at_least, limit
     while low < high:  # agreement up to p is agreement up to everything below p
         middle = (low + high + 1) // 2
-        kept = [[a for action in actions if (a := action.before(middle))] for actions in (one, two)]
-        if kept[0] == kept[1]:
+        if same_before(middle):
             low = middle
         else:
             high = middle - 1

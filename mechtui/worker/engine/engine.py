@@ -176,7 +176,9 @@ class Engine:
             if trace.kept is not None:
                 # The last position always runs: its logits are what is looked at.
                 common = min(_common(trace.ids, ids), len(ids) - 1)
-                position = same_positions(trace.actions, actions, common) if common else 0
+                # Only what leaves less to run than the best so far is of use.
+                enough = int(len(ids) * (1 - best[0])) + 1
+                position = same_positions(trace.actions, actions, common, enough)
                 if position and 1 - position / len(ids) < best[0]:
                     best = (1 - position / len(ids), trace, 0, position)
         return best[1:]
