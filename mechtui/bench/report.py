@@ -84,3 +84,28 @@ def as_json(report: Report) -> dict[str, Any]:
             for result in results
         ],
     }
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    """The table of docs/performance.md from what `--json` wrote."""
+    lines = [
+        f"| case (ms) | {MECHTUI} | {FULL} | faster | wanted | {FLOOR} | over them | largest difference |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for result in figures["results"]:
+        cells = [result["case"]]
+        for name in (MECHTUI, FULL):
+            timing = result["ms"][name]
+            cells.append(f"{timing['median']:,.1f} ({timing['low']:,.1f}-{timing['high']:,.1f})")
+        cells += [f"{result['times_faster']:.1f}x", f"{result['wanted']:g}x" if result["wanted"] else ""]
+        floor = result["ms"].get(FLOOR)
+        cells += [f"{floor['median']:,.1f}", f"{result['over_floor']:.2f}x"] if floor else ["", ""]
+        cells.append(f"{result['largest_difference']:.0e}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(markdown(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from mechtui.bench.cases import FULL, MECHTUI, Report, Result, cases, machine
-from mechtui.bench.report import show
+from mechtui.bench.report import markdown, show
 from mechtui.bench.subject import Subject, random_subject
 from mechtui.bench.timing import summary
 
@@ -53,3 +53,4 @@ def test_the_report(subject: Subject, tmp_path: Path) -> None:
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written["results"][0]["ms"][MECHTUI] == {"median": 2.0, "low": 1.5, "high": 5.5, "repeats": 3}
     assert written["results"][0]["times_faster"] == 10
+    assert "| a case | 2.0 (1.5-5.5) | 20.0 (20.0-20.0) | 10.0x | 3x |" in markdown(written)
