@@ -95,6 +95,7 @@ class Mechtui(App[int]):
         self._grace_timer: Timer | None = None
         self._leaving = False
         self._due = False
+        self._older = False
         for pane in self.board.panes.values():
             pane.on_look = self.look
 
@@ -377,7 +378,7 @@ class Mechtui(App[int]):
         self._show()
 
     def _show(self) -> None:
-        older = self.board.show(self.talk, self._picture())
+        self._older = older = self.board.show(self.talk, self._picture())
         self._arrange()
         self._paint_status()
         if self._grace_timer is not None:
@@ -490,7 +491,8 @@ class Mechtui(App[int]):
         if talk.ready is None or talk.loading is not None:
             text.append("◌ loading " if talk.loading is not None else "✗ no model ", "dim")
         elif talk.running:
-            text.append("◌ older " if talk.overdue else "● ", "yellow" if talk.overdue else "green")
+            older = self._older and talk.overdue
+            text.append("◌ older " if older else "● running ", "yellow" if older else "green")
         elif talk.trouble:
             text.append("✗ failed ", "bold red")
         else:
