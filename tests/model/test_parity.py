@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 import torch
+from reference import run
+from safetensors.torch import save_file
 from twin import CLOSE, LONGER, PROMPT, SOURCE, Twin, make_twin, session_of
 
 from mechtui.session.lines import LineError, parse_edit
@@ -198,18 +201,18 @@ def test_a_principal_direction(twin: Twin) -> None:
 
 
 def test_a_vector_from_a_file(twin: Twin, tmp_path: Any) -> None:
-    from reference import run
-    from safetensors.torch import save_file
-
     vector = torch.linspace(-1, 1, twin.plain.config.hidden_size)
-    save_file({"it": vector}, tmp_path / "vectors.safetensors")
     session = session_of("add L1.pre f x2", vectors=[f"f = file {tmp_path}/vectors.safetensors#it"])
-    opened = twin.engine.open(session)
-    assert not opened.problems
-    assert opened.edited is not None
-    ids = twin.tokens(session).ids
-    expected = run(twin.plain, ids, session.edits, vectors={"f": vector})[0]
-    torch.testing.assert_close(opened.edited.logits(), expected, atol=CLOSE, rtol=0)
+    ids = twin.tokens(session_of()).ids
+    # The second time the file holds something else: neither a kept vector nor a kept run may answer.
+    for time, held in enumerate((vector, -vector)):
+        save_file({"it": held}, tmp_path / "vectors.safetensors")
+        os.utime(tmp_path / "vectors.safetensors", (time, time))
+        opened = twin.engine.open(session)
+        assert not opened.problems
+        assert opened.edited is not None
+        expected = run(twin.plain, ids, session.edits, vectors={"f": held})[0]
+        torch.testing.assert_close(opened.edited.logits(), expected, atol=CLOSE, rtol=0)
 
 
 # Unequal lengths
@@ -260,8 +263,6 @@ def test_activations(twin: Twin) -> None:
     session = session_of("scale L0.mlp x2")
     opened = twin.engine.open(session)
     answer = twin.tokens(session)
-    from reference import run
-
     ids = answer.ids
     names = {"hook_resid_pre": "pre", "hook_resid_post": "post", "hook_attn_out": "attn", "hook_mlp_out": "mlp"}
     names |= {"attn.hook_z": "z", "attn.hook_pattern": "pattern", "attn.hook_k": "k", "mlp.hook_post": "neuron"}

@@ -6,7 +6,7 @@ they do the same thing, so comparing them tells exactly which part of an earlier
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mechtui.session.document import Op, Vector
 
@@ -25,6 +25,7 @@ class Action:
     hook: TransformerLens's name. layer: the block it lies in, -1 for the embeddings. index: heads, key-value
     groups or neurons it touches; None: the whole width. places: ((position, parameter), ...) in rising order.
     width: numbers per position (of one head). source_ids: whose run `patch` and `resample` take from.
+    version: when the file of a vector changed, so that a rewritten file makes another action.
     keys: for patch at pattern and scores, the source position of every position (-1: none).
     """
 
@@ -38,6 +39,7 @@ class Action:
     seed: int = 0
     raw: bool = False
     vector: Vector | None = None
+    version: int = 0
     source_ids: Ids = ()
     references: tuple[Ids, ...] = ()
     keys: tuple[int, ...] = ()
@@ -63,21 +65,7 @@ class Action:
         places = tuple(place for place in self.places if place[0] < end)
         if not places:
             return None
-        return Action(
-            self.op,
-            self.hook,
-            self.layer,
-            self.index,
-            places,
-            self.factor,
-            self.sd,
-            self.seed,
-            self.raw,
-            self.vector,
-            self.source_ids,
-            self.references,
-            self.keys[:end],
-        )
+        return replace(self, places=places, keys=self.keys[:end])
 
 
 Actions = tuple[Action, ...]

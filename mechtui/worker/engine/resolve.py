@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from mechtui.session.document import Edit, ModelShape, Positions, Range, Session, Site, Span, TokenPlaces
+from mechtui.session.document import Edit, ModelShape, Positions, Range, Session, Site, Span, TokenPlaces, Vector
 from mechtui.session.lines import format_edit, format_positions, format_site
 from mechtui.worker.engine.actions import Action, Actions, Ids, Parameter
 
@@ -109,7 +111,8 @@ def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> Actions:
             if vector is None:
                 names = ", ".join(v.name for v in around.session.vectors) or "none yet"
                 raise EditError(f"there is no steering vector {edit.vector}; the session has: {names}")
-            fields = {"vector": vector, "factor": edit.factor if edit.op == "add" else 1.0}
+            factor = edit.factor if edit.op == "add" else 1.0
+            fields = {"vector": vector, "factor": factor, "version": file_version(vector)}
         case "patch":
             places = _partners(edit, places, prompt, around)
             two_axes = edit.site.part in ("pattern", "scores")
@@ -135,6 +138,12 @@ def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> Actions:
     if not places:
         return ()
     return tuple(Action(edit.op, hook, layer, index, tuple(places), **fields) for hook, layer, index in hooks)  # type: ignore[arg-type]
+
+
+def file_version(vector: Vector) -> int:
+    """When the vector's file was last changed, in nanoseconds; 0 for a vector that comes from no file."""
+    path = Path(vector.path).expanduser()
+    return path.stat().st_mtime_ns if vector.source == "file" and path.exists() else 0
 
 
 def _hooks(site: Site, edit: Edit, shape: ModelShape) -> list[tuple[str, int, tuple[int, ...] | None]]:

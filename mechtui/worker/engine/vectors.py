@@ -16,7 +16,7 @@ from torch import Tensor
 from mechtui.session.document import Vector
 from mechtui.session.lines import format_vector
 from mechtui.worker.engine.needs import Need
-from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError
+from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError, file_version
 from mechtui.worker.engine.weights import unembedding_column, write_vector
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class VectorError(EditError):
 
 def vector_value(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) -> Tensor:
     """[d_model] float32 on the model's device. Raises VectorError."""
-    key = (vector, engine.bos, _changed(vector))
+    key = (vector, engine.bos, file_version(vector))
     if key not in engine.vectors:
         value = _made(engine, vector, cancelled)
         if value.shape != (engine.model.shape.d_model,):
@@ -40,11 +40,6 @@ def vector_value(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) 
             raise VectorError(f"{format_vector(vector)} is zero everywhere, so it points nowhere")
         engine.vectors[key] = value / length if vector.unit else value
     return engine.vectors[key]
-
-
-def _changed(vector: Vector) -> int:
-    path = Path(vector.path).expanduser()
-    return path.stat().st_mtime_ns if vector.source == "file" and path.exists() else 0
 
 
 def _made(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) -> Tensor:
