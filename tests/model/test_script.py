@@ -1,0 +1,122 @@
+"""The exported program, run, gives the logits that the engine gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mechtui.session.document import Session, Token
+from mechtui.session.lines import format_edit, parse_edit, parse_vector
+from mechtui.session.script import ScriptError, script
+from mechtui.worker.engine import Engine
+from mechtui.worker.model import Model
+
+PROMPT = "When Mary and John went to the store, John gave a drink to"
+SOURCE = "When Mary and John went to the store, Mary gave a drink to"
+VECTORS = (
+    'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',
+    "n = neuron L0N5",
+    't = token " Mary"',
+    'p = pca L1.mid " Mary" | " John" | " store" | " drink"',
+)
+EDITS = [
+    "zero L1H2 @-1",
+    "zero L*H0-1.v",
+    "mean L0.mlp @3,5",
+    "mean L1H1.pattern",
+    "resample L1H2.q seed7",
+    "patch L1.pre @10",
+    "patch L1H3.pattern @-1",
+    "scale L0N5 x3",
+    "noise embed @3 sd2 seed5",
+    "noise L1H1.scores sd0.5",
+    "add L1.pre d x5",
+    "add L1.mid n",
+    "add L1.post t x2",
+    "project L1.mid p",
+    "cut L1H0-1 -1>0-3",
+    "cut L0H0 *>0",
+    "cut L1H2 5>2 raw",
+]
+
+
+def exported(model: Model, folder: Path, session: Session) -> tuple[str, torch.Tensor]:
+    """The program, and the logits [pos, d_vocab] of the engine's edited run."""
+    opened = Engine(model).open(session)
+    assert opened.problems == ()
+    source = tuple(Token(id, "") for id in opened.source_ids)
+    bos = session.bos == "yes"
+    text = script(
+        session, model.shape, opened.tokens, place=str(folder), bos=bos, source=source, alignment=opened.alignment
+    )
+    assert opened.edited is not None
+    return text, opened.edited.logits()
+
+
+def edited_logits(program: str) -> torch.Tensor:
+    names: dict[str, torch.Tensor] = {}
+    grad = torch.is_grad_enabled()
+    try:
+        exec(compile(program, "exported", "exec"), names)
+    finally:
+        torch.set_grad_enabled(grad)
+    assert not torch.equal(names["edited_logits"], names["clean_logits"])
+    return names["edited_logits"][0]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("bos", ["yes", "no"])
+@pytest.mark.parametrize("line", EDITS)
+def test_every_edit_comes_out_the_same(line: str, bos: str, family: str, request: pytest.FixtureRequest) -> None:
+    model, folder = request.getfixturevalue(f"{family}_model"), request.getfixturevalue(f"{family}_folder")
+    session = Session(
+        prompt=PROMPT,
+        source=SOURCE,
+        bos=bos,  # type: ignore[arg-type]
+        vectors=tuple(parse_vector(vector) for vector in VECTORS),
+        edits=(parse_edit(line),),
+    )
+    program, logits = exported(model, folder, session)
+    assert f"# {format_edit(session.edits[0])}\ndef edit_1" in program
+    torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
+
+
+def test_several_edits_act_in_order(gpt2_model: Model, gpt2_folder: Path) -> None:
+    lines = (
+        "scale L1.pre x2",
+        "add L1.pre d x5",
+        "# zero L0H0",
+        "scale L1.pre x0.5",
+        "mean L0H1",
+        'freeze L1H1 @" John"#2',
+    )
+    lines += ("freeze L1H2.pattern", "add L1.mid d", "scale L1.post x2", "project L1.mid @3 d")
+    session = Session(
+        prompt=PROMPT,
+        bos="yes",
+        vectors=(parse_vector(VECTORS[0]),),
+        edits=tuple(parse_edit(line) for line in lines),
+        references=(SOURCE, "Mary gave a drink"),
+    )
+    program, logits = exported(gpt2_model, gpt2_folder, session)
+    assert "zero L0H0" not in program
+    torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("zero L9H0", "there is no layer 9"),
+        ("zero L0H9", "there is no head 9"),
+        ("zero L0H0 @99", "no such position"),
+        ("patch L0H0", "the session has none"),
+        ("add L0.pre love", "there is no steering vector love"),
+    ],
+)
+def test_what_cannot_be_applied_is_refused(line: str, sentence: str, gpt2_model: Model) -> None:
+    session = Session(prompt=PROMPT, edits=(parse_edit(line),))
+    tokens = [Token(0, "a")] * 5
+    with pytest.raises(ScriptError, match=sentence):
+        script(session, gpt2_model.shape, tokens, place="m", bos=False)
