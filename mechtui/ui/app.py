@@ -119,9 +119,17 @@ class Mechtui(App[int]):
         for number in (signal.SIGHUP, signal.SIGTERM):
             loop.add_signal_handler(number, self._hang_up, number)
         self.talk.link.on_reply = self.hear
-        await self.talk.link.start()
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        """After the first frame, which must not wait for a process to be started."""
+        self.repaint()
+        try:
+            await self.talk.link.start()
+        except OSError as error:
+            self.say(f"The model process cannot be started: {error}.", bad=True)
+            return
         self._load(self.session.model)
-        self.call_after_refresh(self.repaint)
 
     def _load(self, model: str) -> None:
         set_ = self.settings
