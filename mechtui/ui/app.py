@@ -77,6 +77,9 @@ class Mechtui(App[int]):
 
     def __init__(self, session: Session, settings: Settings, link: Link, registry: Registry | None = None) -> None:
         super().__init__()
+        # Before the first frame: a theme that is set later styles everything a second time.
+        self.register_theme(MECHTUI)
+        self.theme = settings.theme if settings.theme in self.available_themes else THEMES[0]
         self.settings = settings
         self.registry = registry or Registry(settings.keys)
         self.history = History(session)
@@ -111,8 +114,6 @@ class Mechtui(App[int]):
         yield self.footer_line
 
     async def on_mount(self) -> None:
-        self.register_theme(MECHTUI)
-        self.theme = self.settings.theme if self.settings.theme in self.available_themes else THEMES[0]
         self._tick = self.set_interval(TICK, self._paint_status)
         self.screen.set_focus(self.pane())
         loop = asyncio.get_running_loop()
