@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from reference import run
-from twin import CLOSE, Twin, make_twin, session_of
+from twin import CLOSE, PROMPT, Twin, make_twin, session_of
 
 from mechtui.session.lines import parse_edit
+from mechtui.views import parse_question
+from mechtui.worker.engine import Engine
 
 EDITS = ("zero L0H1", "scale L1.mlp @-1 x2")
 
@@ -99,6 +101,23 @@ def test_attention(twin: Twin) -> None:
         np.testing.assert_allclose(pattern[~unseen], kept["pattern", 1][1][~unseen], atol=CLOSE)
         np.testing.assert_allclose(scores[~unseen], kept["scores", 1][1][~unseen], atol=CLOSE)
         np.testing.assert_allclose(value[~unseen], weighted[~unseen], atol=CLOSE)
+
+
+def test_attention_of_a_text_that_grows(twin: Twin) -> None:
+    """The table is put together from rows of the earlier run and rows of the new tokens."""
+    engine = Engine(twin.engine.model)
+    lines = [parse_question(line) for line in ("attention L1H2", "attention L0H1 scores", "attention L1H1 value")]
+    fresh = Engine(twin.engine.model)
+    for count in (4, 6, 9, 7):
+        session = session_of(*EDITS[:1], prompt=" ".join(PROMPT.split()[:count]))
+        opened = engine.open(session, questions=lines)
+        fresh.forget()
+        for line in lines:
+            ((*resumed, _),) = opened.answer(line)
+            ((*afresh, _),) = fresh.open(session).answer(line)
+            for one, other in zip(resumed, afresh, strict=True):
+                np.testing.assert_allclose(one.table, other.table, atol=CLOSE)
+    assert opened.ran != "blocks 0..1"
 
 
 def head_writes(twin: Twin, z: np.ndarray, layer: int) -> np.ndarray:

@@ -9,8 +9,20 @@ from mechtui.worker.engine import Answers, Need, Opened, Run, SessionError, each
 
 
 def needs(question: Attention, opened: Opened) -> list[Need]:
-    # A table is one layer's; running that block once more costs less than keeping all heads of it.
-    return []
+    shape = opened.model.shape
+    if question.layer >= shape.n_layers or question.head >= shape.n_heads:
+        return []
+    return [_table(question), _lengths(question)] if question.what == "value" else [_table(question)]
+
+
+def _table(question: Attention) -> Need:
+    # One head's table only: all heads of a long prompt are fifty megabytes and more.
+    hook = "hook_attn_scores" if question.what == "scores" else "hook_pattern"
+    return Need(f"blocks.{question.layer}.attn.{hook}", "head", question.head)
+
+
+def _lengths(question: Attention) -> Need:
+    return Need(f"blocks.{question.layer}.attn.hook_v", "norm")
 
 
 def answers(question: Attention, opened: Opened) -> Answers:
@@ -22,12 +34,10 @@ def answers(question: Attention, opened: Opened) -> Answers:
         )
 
     def answer(run: Run) -> AttentionAnswer:
-        attn = f"blocks.{question.layer}.attn"
-        hook = "hook_attn_scores" if question.what == "scores" else "hook_pattern"
-        table = run.activation(f"{attn}.{hook}")[question.head].float()
+        table = run.take(_table(question)).float()
         if question.what == "value":
             group = question.head * shape.n_kv_heads // shape.n_heads
-            table = table * run.take(Need(f"{attn}.hook_v", "norm"))[None, :, group]
+            table = table * run.take(_lengths(question))[None, :, group]
             total = table.sum(-1, keepdim=True)
             table = torch.where(total > 0, table / torch.where(total > 0, total, 1), table)
         seen = torch.ones_like(table, dtype=torch.bool).tril()

@@ -17,14 +17,15 @@ from mechtui.worker.engine.actions import PATTERN_PARTS
 
 @dataclass(frozen=True)
 class Need:
-    """hook: TransformerLens's name. take: "all" of it, "norm" (L2 over the last axis), "at" one position.
+    """hook: TransformerLens's name. take: "all" of it, "norm" (L2 over the last axis), "at" one position,
+    "head" one head (`position` is its number then).
 
     Shapes, with no batch axis: [pos, ...] for most hooks; patterns and scores are [head, query, key], of which
-    "at" takes [head, key] of the query at `position`.
+    "at" takes [head, key] of the query at `position` and "head" [query, key].
     """
 
     hook: str
-    take: Literal["all", "norm", "at"] = "all"
+    take: Literal["all", "norm", "at", "head"] = "all"
     position: int = -1
 
     @property
@@ -48,6 +49,8 @@ class Need:
             if self.is_pattern:
                 return activation[:, self.position - offset].clone()
             return activation[self.position - offset].clone()
+        if self.take == "head":
+            return activation[self.position].clone() if self.is_pattern else activation[:, self.position].clone()
         return activation
 
     def join(self, before: Tensor, after: Tensor | None, offset: int, total: int) -> Tensor:
@@ -60,6 +63,8 @@ class Need:
         assert after is not None
         if self.is_pattern and self.take == "all":
             return torch.cat([_widen(before[:, :offset], offset, total, self.hook), after], dim=1)
+        if self.is_pattern and self.take == "head":
+            return torch.cat([_widen(before[:offset], offset, total, self.hook), after])
         axis = 1 if self.is_pattern else 0
         return torch.cat([before[:, :offset] if axis else before[:offset], after], dim=axis)
 
