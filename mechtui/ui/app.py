@@ -28,7 +28,7 @@ from mechtui.ui.clipboard import TooLongError, fitting
 from mechtui.ui.conversation import GRACE, Conversation, News
 from mechtui.ui.edits_line import Known
 from mechtui.ui.layout import PANES, TABS, compact
-from mechtui.ui.line import CommandLine, Field, Kind
+from mechtui.ui.line import CommandLine, Field
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.ui.prompt import Prompt
 from mechtui.ui.state import View
@@ -135,7 +135,6 @@ class Mechtui(App[int]):
     def _load(self, model: str) -> None:
         set_ = self.settings
         self.talk.load(Load(model, set_.device, set_.dtype, set_.device_map, set_.fold_ln, set_.trust_remote_code))
-        self._tick.resume()
         self._paint_status()
 
     def _hang_up(self, number: int) -> None:
@@ -267,32 +266,9 @@ class Mechtui(App[int]):
         self.screen.set_focus(editor)
 
     def open_line(self, kind: str, text: str = "", index: int = -1) -> None:
-        self.line.open(self._kind(kind, index), *self._start(kind, text))
+        made = kinds.of(kind, self, self._known, self.registry, self.do, index)
+        self.line.open(made, *kinds.start_text(kind, self, text))
         self._paint_status()
-
-    def _start(self, kind: str, text: str) -> tuple[str, str]:
-        if kind == "target":
-            return self.session.answer, self.session.foil
-        return (keeping.kept() if kind == "open" else text), ""
-
-    def _kind(self, kind: str, index: int) -> Kind:
-        match kind:
-            case "edit":
-                return kinds.edit(self, self._known, index)
-            case "vector":
-                return kinds.vector(self, self._known)
-            case "target":
-                return kinds.target(self)
-            case "search":
-                return kinds.search(self)
-            case "save":
-                return kinds.save(self)
-            case "open":
-                return kinds.load(self)
-            case "save_vectors":
-                return kinds.vectors_file(self)
-            case _:
-                return kinds.command(self, self._known, self.registry, self.do)
 
     def _known(self) -> Known:
         picture = self._picture()
@@ -478,38 +454,14 @@ class Mechtui(App[int]):
     # Status and footer
 
     def _paint_status(self) -> None:
-        talk = self.talk
-        loading = talk.loading
         accent = self.theme_variables.get("accent", "yellow")
-        left = Text(" ")
-        if talk.ready is not None:
-            left.append_text(status.about(talk.ready, self.count(), self.session.bos, accent, self.size.width < 100))
-        if loading is not None:
-            left.append("  " if talk.ready else "")
-            name = Path(talk.load_name).name if talk.load_name else ""
-            left.append_text(status.loading(talk.stage, name, loading, accent))
-        elif talk.ready is None:
-            left.append("no model  M chooses one", "bold red")
-        elif self._tick is not None:
+        short = self.size.width < 100
+        left = status.left(self.talk, self.count(), self.session.bos, accent, short)
+        self.status_line.put(left, status.right(self.talk, self._older, self.typing))
+        if self.talk.loading is None:
             self._tick.pause()
-        self.status_line.put(left, self._state())
-
-    def _state(self) -> Text:
-        talk = self.talk
-        text = Text()
-        if talk.ready is None or talk.loading is not None:
-            text.append("◌ loading " if talk.loading is not None else "✗ no model ", "dim")
-        elif talk.running:
-            older = self._older and talk.overdue
-            text.append("◌ older " if older else "● running ", "yellow" if older else "green")
-        elif talk.trouble:
-            text.append("✗ failed ", "bold red")
         else:
-            text.append("● live ", "green")
-        if talk.ms is not None and not talk.running and talk.ready is not None and talk.loading is None:
-            text.append(f"{talk.ms:.0f} ms ", "dim")
-        text.append(" INSERT " if self.typing else " NORMAL ", "reverse bold" if self.typing else "bold")
-        return text
+            self._tick.resume()
 
     def _paint_footer(self) -> None:
         sentence, bad = self._said

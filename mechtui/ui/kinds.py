@@ -11,7 +11,7 @@ from mechtui.link.messages import SaveVectors
 from mechtui.paint.tokens import visible_text
 from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.lines import LineError, parse_edit, parse_vector
-from mechtui.ui import changes, palette
+from mechtui.ui import changes, keeping, palette
 from mechtui.ui.actions import Registry, shown
 from mechtui.ui.changes import CannotError
 from mechtui.ui.desk import Desk
@@ -223,6 +223,35 @@ def vectors_file(desk: Desk) -> Kind:
     return Kind("save vectors as", hint, lambda text: [], take)
 
 
-def start_text(kind: str, desk: Desk) -> tuple[str, str]:
-    """What stands in the line when it opens."""
-    return (desk.session.answer, desk.session.foil) if kind == "target" else ("", "")
+def start_text(kind: str, desk: Desk, text: str) -> tuple[str, str]:
+    """What stands in the line's two fields when it opens."""
+    match kind:
+        case "target":
+            return desk.session.answer, desk.session.foil
+        case "open":
+            return keeping.kept(), ""
+        case _:
+            return text, ""
+
+
+def of(
+    kind: str, desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None], index: int
+) -> Kind:
+    """The use of the line by its name in `Desk.open_line`; index: the edit that is being changed, or -1."""
+    match kind:
+        case "edit":
+            return edit(desk, known, index)
+        case "vector":
+            return vector(desk, known)
+        case "target":
+            return target(desk)
+        case "search":
+            return search(desk)
+        case "save":
+            return save(desk)
+        case "open":
+            return load(desk)
+        case "save_vectors":
+            return vectors_file(desk)
+        case _:
+            return command(desk, known, registry, do)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -11,6 +12,7 @@ from textual.widget import Widget
 
 from mechtui.link.messages import Ready, Stage
 from mechtui.ui.actions import Action, shown
+from mechtui.ui.conversation import Conversation
 
 BAR = 16
 PARTS = " ▏▎▍▌▋▊▉█"
@@ -83,6 +85,39 @@ def about(ready: Ready, tokens: int, bos: str, colour: str, short: bool = False)
     word = f"BOS {ready.bos_token}" if on and has else "no BOS"
     text.append(f"  {word}{'' if bos == 'auto' else ' (set)'}", "" if on and has else "dim")
     text.append(f"  {tokens}{'t' if short else ' tokens'}", "bold red" if tokens > shape.n_ctx else "")
+    return text
+
+
+def left(talk: Conversation, tokens: int, bos: str, colour: str, short: bool) -> Text:
+    """What runs, or how far loading is."""
+    text = Text(" ")
+    if talk.ready is not None:
+        text.append_text(about(talk.ready, tokens, bos, colour, short))
+    if talk.loading is not None:
+        text.append("  " if talk.ready else "")
+        text.append_text(loading(talk.stage, Path(talk.load_name).name, talk.loading, colour))
+    elif talk.ready is None:
+        text.append("no model  M chooses one", "bold red")
+    return text
+
+
+def right(talk: Conversation, older: bool, typing: bool) -> Text:
+    """Live, running, older or failed; milliseconds of the last run; the mode."""
+    text = Text()
+    if talk.loading is not None:
+        text.append("◌ loading ", "dim")
+    elif talk.ready is None:
+        text.append("✗ no model ", "dim")
+    elif talk.running:
+        old = older and talk.overdue
+        text.append("◌ older " if old else "● running ", "yellow" if old else "green")
+    elif talk.trouble:
+        text.append("✗ failed ", "bold red")
+    else:
+        text.append("● live ", "green")
+        if talk.ms is not None:
+            text.append(f"{talk.ms:.0f} ms ", "dim")
+    text.append(" INSERT " if typing else " NORMAL ", "reverse bold" if typing else "bold")
     return text
 
 
