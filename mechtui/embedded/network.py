@@ -7,6 +7,7 @@ model (attention only).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ class Block(nn.Module):
         q, k, _ = self._heads(x)
         scores = q @ k.mT / q.shape[-1] ** 0.5
         future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
-        return scores.masked_fill(future, -torch.inf).softmax(-1)
+        return scores.masked_fill(future, -torch.inf).softmax(-1)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, pos, d_model] -> the same."""
@@ -151,7 +152,7 @@ class Network(nn.Module):
 
 def gpt2_state(network: Network) -> dict[str, Tensor]:
     """State dict of transformers' GPT2LMHeadModel, float16."""
-    state = {"transformer.wte.weight": network.wte, "transformer.wpe.weight": network.wpe}
+    state: dict[str, Tensor] = {"transformer.wte.weight": network.wte, "transformer.wpe.weight": network.wpe}
     for layer, block in enumerate(network.h):
         assert isinstance(block, Block)
         at = f"transformer.h.{layer}"
@@ -200,12 +201,17 @@ def native_state(network: Network) -> dict[str, Tensor]:
     """State dict of TransformerLens's NativeModel (weights [out, in]), float16."""
     assert network.unembed is not None
     d = network.shape.d_model
-    state = {"tok_embed.weight": network.wte, "pos.weight": network.wpe, "head.weight": network.unembed}
+    state: dict[str, Tensor] = {
+        "tok_embed.weight": network.wte,
+        "pos.weight": network.wpe,
+        "head.weight": network.unembed,
+    }
     for layer, block in enumerate(network.h):
         assert isinstance(block, Block)
         at = f"layers.{layer}"
         state |= {f"{at}.ln1.weight": block.ln_1.weight, f"{at}.ln1.bias": block.ln_1.bias}
-        for name, weight, bias in zip("qkv", block.c_attn.split(d, dim=1), block.c_attn_bias.split(d), strict=True):
+        weights, biases = torch.split(block.c_attn, d, dim=1), torch.split(block.c_attn_bias, d)
+        for name, weight, bias in zip("qkv", weights, biases, strict=True):
             state |= {f"{at}.attn.{name}.weight": weight.T, f"{at}.attn.{name}.bias": bias}
         state |= {f"{at}.attn.o.weight": block.c_proj.T, f"{at}.attn.o.bias": block.c_proj_bias}
     state |= {"ln_out.weight": network.ln_f.weight, "ln_out.bias": network.ln_f.bias}
@@ -235,5 +241,5 @@ def native_config(shape: Shape, eot: int) -> dict[str, Any]:
     }
 
 
-def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().to(torch.float16).contiguous().clone() for name, t in state.items()}

@@ -21,7 +21,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x
+    return x  # type: ignore[no-any-return]
 
 
 class MuonAdam:
@@ -45,7 +45,7 @@ class MuonAdam:
             # Queries, keys and values lie side by side in one matrix but are three.
             rows, columns = parameter.shape
             width = rows if columns == 3 * rows else columns
-            for piece, target in zip(update.split(width, 1), parameter.split(width, 1), strict=True):
+            for piece, target in zip(update.split(width, 1), parameter.split(width, 1), strict=True):  # type: ignore[no-untyped-call]
                 if rows > width:
                     piece, target = piece.T, target.T  # noqa: PLW2901
                 groups[(piece.shape[0], piece.shape[1])].append((piece, target))

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from mechtui.embedded.network import Network
 from mechtui.embedded.text import ioi
-from mechtui.embedded.text.corpus import END_OF_TEXT
+from mechtui.embedded.text.corpus import end_of_text_id
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def figures(network: Network, tokenizer: Tokenizer, *, prompts: int = 100) -> Fi
     """Measure on 8 random repeats (length 2 x 48) and on held-out IOI prompts."""
     n = 48
     generator = torch.Generator().manual_seed(1)
-    eot = tokenizer.token_to_id(END_OF_TEXT)
+    eot = end_of_text_id(tokenizer)
     half = torch.randint(1, network.shape.n_vocab, (8, n), generator=generator)
     tokens = torch.cat([torch.full((8, 1), eot), half, half], 1)
     losses = cross_entropy(network(tokens[:, :-1]).mT, tokens[:, 1:], reduction="none").mean(0)
@@ -67,7 +67,7 @@ def figures(network: Network, tokenizer: Tokenizer, *, prompts: int = 100) -> Fi
 def _ioi(network: Network, tokenizer: Tokenizer, count: int, *, templates: bool) -> tuple[float, float, float]:
     """Share right, mean logit difference, and the best head's mean attention from the end to the IO."""
     rng = random.Random(5)
-    eot = tokenizer.token_to_id(END_OF_TEXT)
+    eot = end_of_text_id(tokenizer)
     made = [ioi.held_out(rng, templates=templates) for _ in range(count)]
     prompts = [[eot, *tokenizer.encode(text).ids] for text, _, _ in made]
     longest = max(map(len, prompts))

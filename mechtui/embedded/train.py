@@ -27,7 +27,7 @@ from mechtui.embedded import MODELS, network, tokenizer
 from mechtui.embedded.network import Network, Shape
 from mechtui.embedded.optimiser import MuonAdam
 from mechtui.embedded.progress import Figures, figures
-from mechtui.embedded.text.corpus import END_OF_TEXT, Corpus
+from mechtui.embedded.text.corpus import Corpus, end_of_text_id
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Training:
     def save_weights(self, folder: Path) -> None:
         """The model as it is now, ready to be loaded: config.json, model.safetensors, tokenizer, log.json."""
         tokenizer.save(self.words, folder, self.plan.shape.n_ctx)
-        eot = self.words.token_to_id(END_OF_TEXT)
+        eot = end_of_text_id(self.words)
         shape = self.plan.shape
         config = network.gpt2_config(shape, eot) if shape.d_mlp else network.native_config(shape, eot)
         state: dict[str, Tensor]

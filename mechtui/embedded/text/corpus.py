@@ -37,6 +37,13 @@ TEXT_MIX: dict[str, float] = {
 END_OF_TEXT = "<|endoftext|>"
 
 
+def end_of_text_id(tokenizer: Tokenizer) -> int:
+    """The id of the token that stands between texts."""
+    id = tokenizer.token_to_id(END_OF_TEXT)
+    assert id is not None, "every tokenizer of ours has it"
+    return id
+
+
 def documents(rng: random.Random, mix: Mapping[str, float] = TEXT_MIX) -> Iterator[Document]:
     """Documents without end; the same `rng` state gives the same ones."""
     kinds = tuple(mix)
@@ -80,7 +87,7 @@ class Corpus:
         self.n_ctx = n_ctx
         self.mark_weight = mark_weight
         self.strange_names = strange_names
-        self.eot: int = tokenizer.token_to_id(END_OF_TEXT)
+        self.eot: int = end_of_text_id(tokenizer)
         self.n_vocab: int = tokenizer.get_vocab_size()
 
     def rows(self, step: int, count: int, repeat_share: float) -> Rows:
