@@ -89,7 +89,8 @@ class Stage(Message, frozen=True, tag="stage"):
 class Ready(Message, frozen=True, tag="ready"):
     """A model is loaded. name: as asked for. source: folder, file or hub id with revision. weights: "raw" or
     "folded" (LayerNorm). bos_token: text of the token that `bos` prepends, empty where the tokenizer has none.
-    bos_auto: what `bos = "auto"` does for this model."""
+    bos_auto: what `bos = "auto"` does for this model. place: what transformers loads it from by itself (a hub id
+    or a folder), empty where it cannot."""
 
     name: str
     source: str
@@ -102,6 +103,7 @@ class Ready(Message, frozen=True, tag="ready"):
     architecture: str
     seconds: float
     note: str = ""
+    place: str = ""
 
 
 class Failed(Message, frozen=True, tag="failed"):

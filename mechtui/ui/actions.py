@@ -45,7 +45,7 @@ def source(desk: Desk) -> str:
 
 
 def in_attention(desk: Desk) -> str:
-    return model(desk) or ("" if desk.here == "attention" else "Cut acts on the attention table: press 3 first.")
+    return model(desk) or ("" if desk.here == "attention" else "This acts on the attention table: press 3 first.")
 
 
 def generating(desk: Desk) -> str:
@@ -142,10 +142,13 @@ ACTIONS: tuple[Action, ...] = (
     # The rest
     Action("help", ("question_mark", "f1"), "help", "Explain the pane you are in, its keys and its words.", "Program", EVERYWHERE),
     Action("models", ("M",), "model", "Choose another model; the session stays.", "Program"),
+    Action("zoom_in", ("right_curly_bracket",), "wide cells", "Make the attention table's cells wider.", "Look", (), in_attention),
+    Action("zoom_out", ("left_curly_bracket",), "narrow cells", "Make the attention table's cells narrower, so that more of them fit.", "Look", (), in_attention),
     Action("copy", ("y",), "copy", "Copy the value under the cursor.", "Program"),
     Action("copy_row", ("Y",), "copy row", "Copy the row under the cursor.", "Program"),
     Action("save", ("S",), "save", "Save the session to a file.", "Program"),
     Action("open", ("ctrl+o",), "open", "Open a session file.", "Program"),
+    Action("program", ("W",), "program", "Write the session as a Python program for TransformerLens.", "Program", (), model),
     Action("theme", ("T",), "theme", "Take the next theme.", "Program"),
     Action("suspend", ("ctrl+z",), "suspend", "Go back to the shell; fg brings mechtui back.", "Program"),
     Action("quit", ("q", "ctrl+q"), "quit", "Quit; the session is kept.", "Program"),
@@ -162,6 +165,8 @@ SHOWN = {
     "full_stop": ".",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
     "greater_than_sign": ">",
     "less_than_sign": "<",
     "question_mark": "?",

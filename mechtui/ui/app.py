@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mechtui.link.client import Client, Life, Link
 from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request
 from mechtui.session.document import Session
 from mechtui.session.history import History
+from mechtui.session.script import ScriptError, script
 from mechtui.ui import keeping, kinds, status
 from mechtui.ui.actions import Action, KeyClashError, Registry
 from mechtui.ui.board import Board
@@ -277,6 +279,25 @@ class Mechtui(App[int]):
         shape = self.ready.shape if self.ready else None
         return Known(self.session, shape, tokens, layer, head, picture.position() if tokens else -1)
 
+    def program(self) -> str:
+        tokens = self._picture().tokens
+        if self.ready is None or tokens is None:
+            raise CannotError("The tokens of this prompt are not known yet.")
+        if not self.ready.place:
+            raise CannotError(f"transformers has no architecture for {self.ready.name}, so a program cannot load it.")
+        try:
+            return script(
+                self.session,
+                self.ready.shape,
+                tokens.tokens,
+                place=self.ready.place,
+                bos=bool(tokens.bos),
+                source=tokens.source,
+                alignment=tokens.alignment,
+            )
+        except ScriptError as error:
+            raise CannotError(f"{error}.") from error
+
     def send(self, request: Request) -> None:
         self.talk.send(request)
 
@@ -491,7 +512,7 @@ def run(session: Session, settings: Settings) -> int:
     try:
         registry = Registry(settings.keys)
     except KeyClashError as error:
-        print(f"mechtui: {error}")
+        print(f"mechtui: {error}", file=sys.stderr)
         return 2
     app = Mechtui(begin(session), settings, Client(log=log), registry)
     return app.run(mouse=settings.mouse) or 0

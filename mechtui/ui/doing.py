@@ -209,6 +209,8 @@ def maximise(desk: Desk) -> None:
 
 
 DO["wider"] = lambda desk: _widen(desk, 4)
+DO["zoom_in"] = lambda desk: desk.pane().zoom(1)
+DO["zoom_out"] = lambda desk: desk.pane().zoom(-1)
 DO["narrower"] = lambda desk: _widen(desk, -4)
 
 
@@ -271,6 +273,7 @@ def copy_row(desk: Desk) -> None:
 
 
 DO["save"] = lambda desk: desk.open_line("save", "session.toml")
+DO["program"] = lambda desk: desk.open_line("program", "session.py")
 DO["open"] = lambda desk: desk.open_line("open", "session.toml")
 DO["theme"] = lambda desk: desk.next_theme()
 DO["suspend"] = lambda desk: desk.suspend_to_shell()

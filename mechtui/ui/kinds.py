@@ -180,6 +180,23 @@ def save(desk: Desk) -> Kind:
     return Kind("save as", "a TOML file; mechtui --session FILE opens it, mechtui run FILE runs it", _files, take)
 
 
+def program(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        name = text.strip()
+        if not name.endswith(".py"):
+            return Mistake(f"{name or 'nothing'} should end in .py")
+        try:
+            Path(name).expanduser().write_text(desk.program(), encoding="utf-8")
+        except CannotError as error:
+            return Mistake(str(error))
+        except OSError as error:
+            return Mistake(f"{name} cannot be written: {error.strerror or error}")
+        desk.say(f"Wrote {name}; python runs it where transformer-lens is installed.")
+        return None
+
+    return Kind("program", "a .py file: the same edits in TransformerLens, without mechtui", lambda text: [], take)
+
+
 def load(desk: Desk) -> Kind:
     def take(text: str, _: str) -> Mistake | None:
         from mechtui.session.storage import StorageError
@@ -249,6 +266,8 @@ def of(
             return search(desk)
         case "save":
             return save(desk)
+        case "program":
+            return program(desk)
         case "open":
             return load(desk)
         case "save_vectors":

@@ -180,6 +180,9 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
     def cycle(self) -> None:
         """Show the next of this pane's summaries or modes."""
 
+    def zoom(self, steps: int) -> None:
+        """Wider cells (1) or narrower ones (-1)."""
+
     def swap_run(self) -> None:
         """Show the clean run instead of the edited one, or back."""
 

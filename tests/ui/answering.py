@@ -45,7 +45,9 @@ def shape(layers: int = 12, heads: int = 12) -> ModelShape:
 
 
 def ready(name: str = "gpt2", layers: int = 12, heads: int = 12) -> Ready:
-    return Ready(name, name, shape(layers, heads), "cpu", "float32", "raw", "<|endoftext|>", False, "GPT2", 2.0)
+    return Ready(
+        name, name, shape(layers, heads), "cpu", "float32", "raw", "<|endoftext|>", False, "GPT2", 2.0, place=name
+    )
 
 
 def split(text: str) -> tuple[Token, ...]:

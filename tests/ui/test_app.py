@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from textual import events
 
 from mechtui.link.client import Life
@@ -405,6 +406,38 @@ async def test_sessions_are_saved_and_opened(tmp_path):
         await pilot.press("enter")
         await idle(pilot)
         assert edits(it) == ["zero L1H1"]
+
+
+async def test_the_session_is_written_as_a_program(tmp_path):
+    it, _, _ = app(session("zero L1H1"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        path = tmp_path / "a.py"
+        await pilot.press("W")
+        it.line.field.value = str(tmp_path / "a.txt")
+        await pilot.press("enter")
+        await idle(pilot)
+        assert "should end in .py" in screen(it)
+        it.line.field.value = str(path)
+        await pilot.press("enter")
+        await idle(pilot)
+        program = path.read_text()
+        compile(program, str(path), "exec")
+        assert "# zero L1H1" in program
+        assert repr(it.session.prompt) in program
+
+
+async def test_a_model_that_transformers_cannot_load_gives_no_program(tmp_path):
+    it, _, _ = app(session("zero L1H1"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        it.talk.ready = replace(it.talk.ready, place="")
+        await pilot.press("W")
+        it.line.field.value = str(tmp_path / "a.py")
+        await pilot.press("enter")
+        await idle(pilot)
+        assert "has no architecture for" in screen(it)
+        assert not (tmp_path / "a.py").exists()
 
 
 async def test_the_prompt_can_be_typed_while_the_model_loads():

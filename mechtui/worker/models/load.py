@@ -19,7 +19,7 @@ from mechtui.worker.engine.memory import free
 from mechtui.worker.model import Model
 from mechtui.worker.models.errors import ModelError, Progress, megabytes
 from mechtui.worker.models.gguf import dequantised
-from mechtui.worker.models.names import default_model, place
+from mechtui.worker.models.names import Place, default_model, place
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt", "tokenizer_config.json")
@@ -68,8 +68,18 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Mo
         architecture=architecture,
         seconds=time.monotonic() - began,
         note=note,
+        place=_place(name, where, folder),
     )
     return Model(bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready)
+
+
+def _place(name: str, where: Place, folder: Path) -> str:
+    """What `from_pretrained` takes for this model; empty for one of TransformerLens's own architecture."""
+    from mechtui.embedded import native
+
+    if native.is_native(folder):
+        return ""
+    return name if where.source.startswith(f"{name}@") else str(folder)
 
 
 def _device(name: str) -> torch.device:
