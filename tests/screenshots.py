@@ -116,8 +116,8 @@ PROMPT = "When Mary and John went to the store, John gave a drink to"
 SWAPPED = "When Mary and John went to the store, Mary gave a drink to"
 TARGETS = ("--answer", " Mary", "--foil", " John")
 SMOLLM2 = ("--model", "smollm2", "--prompt", PROMPT, *TARGETS)
-LIVE = ("until", r"logit diff \S+\d")
-EDITED = ("until", r"logit diff \S+ → \S+\d[\s\S]*● live|● live[\s\S]*logit diff \S+ → \S+\d")
+LIVE = ("until", r"logit diff .*\d")
+EDITED = ("until", r"● live[\s\S]*logit diff .* → \S+\d")
 
 PICTURES = {
     "main": Picture(

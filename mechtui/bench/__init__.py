@@ -5,6 +5,7 @@ subject.py  the model that is measured, and texts of a wanted number of tokens
 rivals.py   the same answers by full runs of the bridge, and the floor: bare blocks
 cases.py    what is measured
 child.py    a fresh process: first result after start, memory
+screen.py   from a key to new numbers on the screen, in the app
 report.py   the table and the JSON file
 """
 

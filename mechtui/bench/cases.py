@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mechtui.bench import rivals
 from mechtui.bench.child import fresh_process
+from mechtui.bench.screen import key_to_screen
 from mechtui.bench.subject import Subject
 from mechtui.bench.timing import Contender, Timing, bandwidth, interleaved
 from mechtui.session.document import Session
@@ -67,7 +68,9 @@ def measure_all(subject: Subject, repeats: int, only: str = "") -> Report:
             report.results.append(measure())
             subject.engine.forget()
     if only in "process":
-        report.process = fresh_process(subject)
+        report.process |= fresh_process(subject)
+    if only in "key to screen":
+        report.process |= key_to_screen(subject)
     return report
 
 

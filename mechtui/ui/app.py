@@ -73,7 +73,7 @@ class Main(Screen[None]):
 class Mechtui(App[int]):
     """`Desk` for the actions. link: the wire to the model process, or a stand-in."""
 
-    CSS_PATH = "mechtui.tcss"
+    CSS_PATH = Path(__file__).with_name("mechtui.tcss")
     ENABLE_COMMAND_PALETTE = False
     TITLE = "mechtui"
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mechtui.bench.cases import FULL, MECHTUI, Report, Result, cases, machine
 from mechtui.bench.report import markdown, show
+from mechtui.bench.screen import key_to_screen
 from mechtui.bench.subject import Subject, random_subject
 from mechtui.bench.timing import summary
 
@@ -37,6 +38,11 @@ def test_both_ways_give_the_same_numbers(subject: Subject, name: str) -> None:
     assert all(timing.median > 0 for timing in result.timings.values())
     assert result.difference is not None
     assert result.difference < 1e-3 if "patch" in name else result.difference < 1e-4
+
+
+def test_a_key_changes_the_screen(subject: Subject) -> None:
+    figures = key_to_screen(subject, presses=4)
+    assert 0 < figures["key_to_screen_median_ms"] <= figures["key_to_screen_95th_ms"]
 
 
 @pytest.mark.parametrize("count", [1, 16, 200])
