@@ -7,22 +7,17 @@ screen as a PNG. Needs a monospaced font (Debian: fonts-dejavu-core), pillow and
 from __future__ import annotations
 
 import os
-import pty
 import re
-import select
 import shutil
-import signal
-import struct
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
-from fcntl import ioctl
 from pathlib import Path
-from termios import TIOCSWINSZ
 
 import pyte
 from PIL import Image, ImageDraw, ImageFont
+
+from tests.terminal import Terminal
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono{}.ttf"
@@ -32,7 +27,6 @@ NAMED = {
     "black": (0, 0, 0), "red": (205, 49, 49), "green": (13, 188, 121), "brown": (229, 229, 16),
     "blue": (36, 114, 200), "magenta": (188, 63, 188), "cyan": (17, 168, 205), "white": (229, 229, 229),
 }  # fmt: skip
-PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -44,64 +38,21 @@ class Picture:
     size: tuple[int, int] = (120, 40)
 
 
-class Terminal:
-    """The program in a terminal of its own."""
-
-    def __init__(self, arguments: tuple[str, ...], size: tuple[int, int]) -> None:
-        self.screen = pyte.Screen(*size)
-        self._stream = pyte.ByteStream(self.screen)
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LC_ALL="C.UTF-8")
-            os.execvp(sys.executable, [sys.executable, "-m", "mechtui", *arguments])
-        ioctl(self._fd, TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
-        os.kill(self.pid, signal.SIGWINCH)
-
-    def read(self, seconds: float) -> bool:
-        """Take what the program writes; False when it wrote nothing for that long."""
-        ready, _, _ = select.select([self._fd], [], [], seconds)
-        if ready:
-            self._stream.feed(os.read(self._fd, 1 << 16))
-        return bool(ready)
-
-    def settle(self) -> None:
-        while self.read(0.5):
-            pass
-
-    def until(self, wanted: str) -> None:
-        end = time.monotonic() + PATIENCE
-        while not re.search(wanted, "\n".join(self.screen.display)):
-            if time.monotonic() > end:
-                raise TimeoutError(f"{wanted!r} never came:\n" + "\n".join(self.screen.display))
-            self.read(0.2)
-        self.settle()
-
-    def keys(self, text: str) -> None:
-        for key in re.findall(r"<\w+>|.", text):
-            os.write(self._fd, {"<enter>": "\r", "<esc>": "\x1b", "<tab>": "\t"}.get(key, key).encode())
-            self.read(0.05)
-        self.settle()
-
-    def close(self) -> None:
-        os.kill(self.pid, signal.SIGTERM)
-        os.waitpid(self.pid, 0)
-        os.close(self._fd)
-
-    def paint(self, path: Path) -> None:
-        columns, rows = self.screen.columns, self.screen.lines
-        image = Image.new("RGB", (columns * CELL[0], rows * CELL[1]), PAPER)
-        draw = ImageDraw.Draw(image)
-        fonts = {bold: ImageFont.truetype(FONT.format("-Bold" if bold else ""), 16) for bold in (False, True)}
-        for y in range(rows):
-            for x in range(columns):
-                char = self.screen.buffer[y][x]
-                ink, paper = _colour(char.fg, INK), _colour(char.bg, PAPER)
-                if char.reverse:
-                    ink, paper = paper, ink
-                place = (x * CELL[0], y * CELL[1])
-                draw.rectangle((*place, place[0] + CELL[0] - 1, place[1] + CELL[1] - 1), fill=paper)
-                draw.text(place, char.data, font=fonts[char.bold], fill=ink)
-        image.quantize(128).save(path, optimize=True)
+def paint(screen: pyte.Screen, path: Path) -> None:
+    columns, rows = screen.columns, screen.lines
+    image = Image.new("RGB", (columns * CELL[0], rows * CELL[1]), PAPER)
+    draw = ImageDraw.Draw(image)
+    fonts = {bold: ImageFont.truetype(FONT.format("-Bold" if bold else ""), 16) for bold in (False, True)}
+    for y in range(rows):
+        for x in range(columns):
+            char = screen.buffer[y][x]
+            ink, paper = _colour(char.fg, INK), _colour(char.bg, PAPER)
+            if char.reverse:
+                ink, paper = paper, ink
+            place = (x * CELL[0], y * CELL[1])
+            draw.rectangle((*place, place[0] + CELL[0] - 1, place[1] + CELL[1] - 1), fill=paper)
+            draw.text(place, char.data, font=fonts[char.bold], fill=ink)
+    image.quantize(128).save(path, optimize=True)
 
 
 def _colour(name: str, default: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -151,7 +102,7 @@ def main(names: list[str]) -> None:
             try:
                 for step, value in picture.steps:
                     terminal.until(value) if step == "until" else terminal.keys(value)
-                terminal.paint(FOLDER / f"{name}.png")
+                paint(terminal.screen, FOLDER / f"{name}.png")
                 print(FOLDER / f"{name}.png")
             finally:
                 terminal.close()

@@ -114,10 +114,14 @@ class Board(Container):
         here, focus = picture.position(), picture.focus.position
         return tuple(moved(question, here, focus) for question in self.panes[name].questions(picture))
 
+    def _asks(self, name: str) -> bool:
+        """A generation costs many runs: it is asked for while it is in front, and only shown while it is beside."""
+        return name != "generate" or self._wish.view.tab == name
+
     def questions(self, picture: Picture, here: str) -> tuple[Question, ...]:
         """Of the visible panes, what the user looks at first: tokens, the pane in focus, the next token, the
         rest, and last what costs more runs."""
-        seen = self.seen()
+        seen = [name for name in self.seen() if self._asks(name)]
         rest = [name for name in seen if name not in LATE]
         order = ["tokens", *(name for name in (here, "next_tokens") if name in rest), *rest]
         order += [name for name in LATE if name in seen]
@@ -129,6 +133,8 @@ class Board(Container):
         older = False
         for name in self.seen():
             answered, stale = talk.answers.of(name, self.asked(name, picture))
+            if stale and not self._asks(name):
+                answered, stale = (), False  # nobody is about to renew it
             older |= stale
             # Effects are matched with edits by their place in the list: they may never be taken for newer.
             marked = stale and bool(answered) and (name == "effects" or talk.overdue)

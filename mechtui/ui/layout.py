@@ -1,7 +1,8 @@
 """Where each pane stands: a pure plan from the window's size, and the textual layout that follows it.
 
 Left to right: where (heads), what (the attention table), so what (next token, edits). A narrow or low window
-shows one chosen pane beside the next tokens; a maximised pane has all the room.
+shows one chosen pane beside the next tokens; a maximised pane has all the room. Of the panes that share a place
+(residual, generate) the one in front is the wider.
 """
 
 from __future__ import annotations
@@ -88,6 +89,20 @@ def _compact(regions: dict[str, Region], room: Region, view: View) -> None:
         regions["next_tokens"] = Region(room.x, room.bottom - below, room.width, below)
 
 
+def _below(regions: dict[str, Region], room: Region, front: str) -> None:
+    """The panes below the attention table, side by side: the one in front is wide enough to be worked in, the
+    other has what is left, or no place."""
+    other = max(room.width * 2 // 5, 28)
+    if room.width - other < 40:
+        regions[front] = room
+        return
+    widths = {name: room.width - other if name == front else other for name in TABS}
+    x = room.x
+    for name in TABS:
+        regions[name] = Region(x, room.y, widths[name], room.height)
+        x += widths[name]
+
+
 def heads_width(shape: ModelShape | None, width: int) -> int:
     """Columns for a grid of n_heads cells of three, with layer numbers, frame and legend."""
     wanted = 8 + 3 * (shape.n_heads if shape else 12)
@@ -102,7 +117,7 @@ def _full(regions: dict[str, Region], room: Region, wish: Wish) -> None:
     grid = heads_width(wish.shape, left)
     regions["heads"] = Region(room.x, room.y, grid, high)
     regions["attention"] = Region(room.x + grid, room.y, left - grid, high)
-    regions[wish.view.tab] = Region(room.x, room.y + high, left, low)
+    _below(regions, Region(room.x, room.y + high, left, low), wish.view.tab)
     # On the right the three share the height by what they hold.
     next_height = max(min(room.height // 2 + 1, 18), 9)
     rest = room.height - next_height

@@ -387,7 +387,7 @@ async def test_maximise_and_back():
         assert it.board.seen() == ["tokens", "attention"]
         await pilot.press("escape")
         await idle(pilot)
-        assert len(it.board.seen()) == 7
+        assert len(it.board.seen()) == 8
 
 
 async def test_sessions_are_saved_and_opened(tmp_path):

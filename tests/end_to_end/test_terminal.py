@@ -1,0 +1,137 @@
+"""The program in a real terminal, with a real model process: keys in, a screen out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.folders import gpt2
+from tests.terminal import Terminal
+
+Start = Callable[..., Terminal]
+
+PROMPT = "When Mary and John went to the store"
+LIVE = r"● live"
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose tokens are words."""
+    return gpt2(tmp_path_factory.mktemp("words"))
+
+
+@pytest.fixture
+def start(home: dict[str, str], words: Path) -> Iterator[Start]:
+    """Run the app on that model and wait until its numbers are there."""
+    begun: list[Terminal] = []
+
+    def start(*arguments: str, size: tuple[int, int] = (120, 40)) -> Terminal:
+        terminal = Terminal(("--model", str(words), "--prompt", PROMPT, *arguments), size, home)
+        begun.append(terminal)
+        terminal.until(LIVE)
+        return terminal
+
+    yield start
+    for terminal in begun:
+        terminal.close()
+
+
+def gone(pid: int) -> bool:
+    """Whether this process has ended; one that nobody has waited for yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+def below_the_status(terminal: Terminal) -> list[list[tuple[str, str, str, bool]]]:
+    """All but the first line, which says how long the last run took."""
+    return terminal.picture()[1:]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["zero L1H2", "patch L0.post @1", "cut L1H1 -1>0-3", "add L1.pre v x4", "mean L0.mlp"],
+)
+def test_an_edit_changes_the_picture_and_turning_it_off_brings_the_first_one_back(start: Start, line: str) -> None:
+    terminal = start(
+        *("--source", "When John and Mary went to the store", "--answer", " Mary", "--foil", " John"),
+        *("--vector", 'v = diff L1.pre "Love" "Hate"', "--edit", line),
+    )
+    terminal.keys("6 ")
+    terminal.until(r"● live")
+    off = below_the_status(terminal)
+    terminal.keys(" ")
+    terminal.until(r"● live[\s\S]*logit diff .*→")
+    on = below_the_status(terminal)
+    assert on != off
+    terminal.keys(" ")
+    terminal.until(lambda: below_the_status(terminal) == off)
+
+
+def test_all_eight_panes_are_on_one_screen(start: Start) -> None:
+    terminal = start()
+    for title in ("Prompt", "Heads", "Attention", "Next token", "Residual", "Edits", "Vectors", "Generate"):
+        assert title.lower() in terminal.text.lower(), f"{title} is not in\n{terminal.text}"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60), (60, 15)])
+def test_other_sizes(start: Start, size: tuple[int, int]) -> None:
+    terminal = start(size=size)
+    terminal.keys("2z")
+    terminal.until(r"zero L\dH\d|→")
+
+
+def test_a_killed_model_process_is_replaced_and_no_keystroke_is_lost(start: Start) -> None:
+    terminal = start()
+    (first,) = terminal.children()
+    os.kill(first, signal.SIGKILL)
+    terminal.keys("i and gave")
+    terminal.keys("<esc>")
+    terminal.until(lambda: terminal.children() not in ([], [first]))
+    terminal.until(r"● live")
+    assert f"{PROMPT} and gave" in terminal.text
+
+
+def test_the_last_key_of_a_held_key_is_what_is_shown(start: Start) -> None:
+    terminal = start()
+    terminal.keys("i ")
+    terminal.hold("x", 30)
+    terminal.until(r"● live")
+    terminal.until(PROMPT + " " + "x" * 30)
+    # BOS, eight words, a space and thirty letters, each a token of its own.
+    terminal.until(r" 40t ")
+
+
+def test_quitting_leaves_no_process(start: Start) -> None:
+    terminal = start()
+    children = terminal.children()
+    assert children
+    terminal.keys("q")
+    assert terminal.wait() == 0
+    wait_for(lambda: all(gone(pid) for pid in children))
+
+
+@pytest.mark.parametrize("how", ["the terminal is closed", "killed"])
+def test_however_it_ends_no_process_is_left(start: Start, how: str) -> None:
+    terminal = start()
+    children = terminal.children()
+    assert children
+    if how == "killed":
+        os.kill(terminal.pid, signal.SIGKILL)
+    else:
+        terminal.hang_up()
+    terminal.wait()
+    wait_for(lambda: all(gone(pid) for pid in children))
