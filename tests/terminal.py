@@ -17,7 +17,7 @@ from termios import TIOCSWINSZ
 
 import pyte
 
-PATIENCE = 120.0
+PATIENCE = 60.0
 KEYS = {"<enter>": "\r", "<esc>": "\x1b", "<tab>": "\t"}
 
 
@@ -31,13 +31,11 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            for name in ("COLUMNS", "LINES"):  # they would overrule the size of this terminal
-                os.environ.pop(name, None)
-            os.environ.update({"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"})
-            os.environ.update({name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")})
+            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+            # A runner's own COLUMNS would overrule the size of this terminal.
+            told = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
+            os.environ.update({**environment, **told, "COLUMNS": str(size[0]), "LINES": str(size[1])})
             os.execvp(sys.executable, [sys.executable, "-m", "mechtui", *arguments])
-        ioctl(self._fd, TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
-        os.kill(self.pid, signal.SIGWINCH)
 
     def read(self, seconds: float) -> bool:
         """Take what the program writes; False when it wrote nothing for that long, or has ended."""
