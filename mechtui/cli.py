@@ -121,7 +121,7 @@ def info() -> None:
 @cli.command()
 @click.argument("model", metavar="ID")
 def fetch(model: str) -> NoReturn:
-    """Download a model from the Hugging Face hub. An interrupted download resumes."""
+    """Download a model from the Hugging Face hub. What is here already is not downloaded again."""
     sys.exit(importlib.import_module("mechtui.info").fetch(model))
 
 

@@ -71,7 +71,7 @@ def fetch(model: str) -> int:
         print(f"mechtui: {error}", file=sys.stderr)
         return NO_MODEL
     except KeyboardInterrupt:
-        print("\nmechtui: interrupted; the download resumes where it stopped", file=sys.stderr)
+        print("\nmechtui: interrupted; files that had come whole are kept", file=sys.stderr)
         return INTERRUPTED
     finally:
         if terminal:

@@ -17,17 +17,20 @@ WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "merges.txt", "vocab.js
 
 def cached(id: str, revision: str | None = None) -> Path:
     """The snapshot folder of a hub id in the local cache. Raises ModelError."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
+    # One file is looked for and not the whole snapshot: what else a repository holds (other formats, other
+    # frameworks) need not be here.
     try:
-        return Path(snapshot_download(id, revision=revision, local_files_only=True))
+        config = try_to_load_from_cache(id, "config.json", revision=revision)
     except HFValidationError as error:
         raise ModelError(f"{id} is no model: name a folder, a .gguf file or a hub id such as gpt2") from error
-    except LocalEntryNotFoundError as error:
-        at = f"@{revision}" if revision else ""
-        problem = f"{id}{at} is not on this machine: fetch it with F in the app or with mechtui fetch {id}{at}"
-        raise ModelError(problem) from error
+    if isinstance(config, str):
+        return Path(config).parent
+    at = f"@{revision}" if revision else ""
+    how = f"fetch it with ctrl+f in the model picker (M) or with mechtui fetch {id}{at}"
+    raise ModelError(f"{id}{at} is not on this machine: {how}")
 
 
 def is_cached(id: str) -> bool:
@@ -56,7 +59,8 @@ def cached_models() -> list[tuple[str, int]]:
 
 
 def fetch(name: str, progress: Progress, cancelled: Callable[[], bool]) -> None:
-    """Download a model into the local cache, or go on with a download that was cut off.
+    """Download a model into the local cache. Files that are there already are not asked for again, and a
+    connection that breaks is taken up where it broke.
 
     Raises ModelError, and Cancelled between two looks at `cancelled`.
     """
