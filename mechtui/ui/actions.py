@@ -144,6 +144,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("models", ("M",), "model", "Choose another model; the session stays.", "Program"),
     Action("zoom_in", ("right_curly_bracket",), "wide cells", "Make the attention table's cells wider.", "Look", (), in_attention),
     Action("zoom_out", ("left_curly_bracket",), "narrow cells", "Make the attention table's cells narrower, so that more of them fit.", "Look", (), in_attention),
+    Action("fetch", ("F",), "fetch gpt2", "Download GPT-2 small (548 MB) from the Hugging Face hub; esc stops it.", "Program"),
     Action("copy", ("y",), "copy", "Copy the value under the cursor.", "Program"),
     Action("copy_row", ("Y",), "copy row", "Copy the row under the cursor.", "Program"),
     Action("save", ("S",), "save", "Save the session to a file.", "Program"),

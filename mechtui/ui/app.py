@@ -314,7 +314,7 @@ class Mechtui(App[int]):
         pane = self.pane()
         self.push_screen(Help(self.here, pane.NAME, pane.HELP, self.registry))
 
-    def open_models(self) -> None:
+    def open_models(self, fetch: str = "") -> None:
         from mechtui.ui import recent
         from mechtui.ui.models import Models as Picker
 
@@ -325,7 +325,7 @@ class Mechtui(App[int]):
             if model:
                 self.change(replace(self.session, model=model))
 
-        picker = Picker(self.ready.name if self.ready else "", recent.read(), want)
+        picker = Picker(self.ready.name if self.ready else "", recent.read(), want, fetch)
         self.push_screen(picker, chosen)
         if self.talk.models is not None:
             self.call_after_refresh(picker.found, self.talk.models)

@@ -260,6 +260,7 @@ def set_generation(desk: Desk, asked: Generate) -> None:
 
 DO["help"] = lambda desk: desk.open_help()
 DO["models"] = lambda desk: desk.open_models()
+DO["fetch"] = lambda desk: desk.open_models(fetch="gpt2")
 
 
 @does("copy")

@@ -57,8 +57,10 @@ class Models(ModalScreen[str | None]):
             self.what = what
             self.model = model
 
-    def __init__(self, now: str, recent: tuple[str, ...], want: Callable[[str, str], None]) -> None:
+    def __init__(self, now: str, recent: tuple[str, ...], want: Callable[[str, str], None], fetch: str = "") -> None:
+        """now: the model that runs. want("fetch" or "cancel", model) is called. fetch: what to download at once."""
         super().__init__()
+        self._fetch_first = fetch
         self._now = now
         self._recent = recent
         self._want = want
@@ -79,6 +81,8 @@ class Models(ModalScreen[str | None]):
         field = self.query_one(Field)
         field.cursor_blink = False
         field.focus()
+        if self._fetch_first:
+            self.fetch(self._fetch_first)
         self._show()
 
     def found(self, models: tuple[ModelFound, ...]) -> None:
@@ -115,10 +119,15 @@ class Models(ModalScreen[str | None]):
         if getattr(event, "key", "") == "ctrl+f":
             name = self.query_one(Field).value.strip() or self._under_cursor()
             if name:
-                self._fetching = name
-                self._said = f"asking the hub for {name} …"
-                self._want("fetch", name)
-                self._show()
+                self.fetch(name)
+
+    def fetch(self, name: str) -> None:
+        """Begin to download a model."""
+        self.query_one(Field).value = name
+        self._fetching = name
+        self._said = f"asking the hub for {name} …"
+        self._want("fetch", name)
+        self._show()
 
     def _under_cursor(self) -> str:
         rows = self.query_one(Rows).rows
@@ -130,7 +139,7 @@ class Models(ModalScreen[str | None]):
         match event.key:
             case "escape" if self._fetching:
                 self._want("cancel", self._fetching)
-                self.said("stopped; what was fetched is kept and resumed")
+                self.said("stopped; files that had come whole are kept")
             case "escape":
                 self.dismiss(None)
             case "enter":

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from textual import events
 
 from mechtui.link.client import Life
-from mechtui.link.messages import Ask, Cancel, Failed, Finished, Load
+from mechtui.link.messages import Ask, Cancel, Failed, Fetch, Finished, Load
 from mechtui.session.lines import format_edit, format_vector
 from mechtui.ui.app import Mechtui
 from mechtui.ui.line import Rows
@@ -406,6 +406,20 @@ async def test_sessions_are_saved_and_opened(tmp_path):
         await pilot.press("enter")
         await idle(pilot)
         assert edits(it) == ["zero L1H1"]
+
+
+async def test_one_key_fetches_gpt2_and_esc_stops_it():
+    it, link, _ = app(session())
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("F")
+        await idle(pilot)
+        assert Fetch("gpt2") in link.sent
+        assert "asking the hub for gpt2" in screen(it)
+        await pilot.press("escape")
+        await idle(pilot)
+        assert Cancel("fetch") in link.sent
+        assert "files that had come whole are kept" in screen(it)
 
 
 async def test_the_session_is_written_as_a_program(tmp_path):
