@@ -28,7 +28,7 @@ ABOUT: dict[str, str] = {
 }
 
 DEMO_PROMPT = "When Mary and John went to the store, John gave a drink to"
-DEMO_SOURCE = "When John and Mary went to the store, Mary gave a drink to"
+DEMO_SOURCE = "When Mary and John went to the store, Mary gave a drink to"
 DEMO_ANSWER = " Mary"
 DEMO_FOIL = " John"
 DEMO_VECTOR = 'happy-sad = diff L2.pre "The film was wonderful" "The film was awful"'

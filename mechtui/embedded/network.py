@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, gelu, scaled_dot_product_attention
+from torch.nn.functional import cross_entropy, gelu
 
 
 @dataclass(frozen=True)
@@ -52,29 +52,45 @@ class Block(nn.Module):
             self.mlp_proj = nn.Parameter(torch.empty(m, d))
             self.mlp_proj_bias = nn.Parameter(torch.zeros(d))
 
-    def _heads(self, x: Tensor) -> list[Tensor]:
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [batch, head, pos, d_head]."""
         batch, pos, d = x.shape
-        parts = (self.ln_1(x) @ self.c_attn + self.c_attn_bias).split(d, dim=-1)
-        return [part.view(batch, pos, self.n_heads, -1).transpose(1, 2) for part in parts]
+        rows = torch.addmm(self.c_attn_bias, self.ln_1(x).view(-1, d), self.c_attn)
+        q, k, v = rows.view(batch, pos, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        return q.contiguous(), k.contiguous(), v.contiguous()
+
+    def _pattern(self, q: Tensor, k: Tensor) -> Tensor:
+        future = torch.full((q.shape[2], k.shape[2]), -torch.inf).triu(1)
+        weights: Tensor = ((q * q.shape[-1] ** -0.5) @ k.mT + future).softmax(-1)
+        return weights
 
     def pattern(self, x: Tensor) -> Tensor:
         """[batch, pos, d_model] -> attention [batch, head, query, key]."""
         q, k, _ = self._heads(x)
-        scores = q @ k.mT / q.shape[-1] ** 0.5
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
-        return scores.masked_fill(future, -torch.inf).softmax(-1)  # type: ignore[no-any-return]
+        return self._pattern(q, k)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, pos, d_model] -> the same."""
+    def forward(self, x: Tensor, mlp: bool = True) -> Tensor:
+        """[batch, pos, d_model] -> the same; with or without what the MLP writes."""
         batch, pos, d = x.shape
         q, k, v = self._heads(x)
-        z = scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + z.transpose(1, 2).reshape(batch, pos, d) @ self.c_proj + self.c_proj_bias
-        if self.has_mlp:
-            hidden = gelu(self.ln_2(x) @ self.c_fc + self.c_fc_bias, approximate="tanh")
-            x = x + hidden @ self.mlp_proj + self.mlp_proj_bias
+        # Written out: at this size it is faster on a CPU than torch's fused attention, backwards above all.
+        z = (self._pattern(q, k) @ v).transpose(1, 2).reshape(-1, d)
+        x = x + torch.addmm(self.c_proj_bias, z, self.c_proj).view(batch, pos, d)
+        if self.has_mlp and mlp:
+            hidden = torch.addmm(self.c_fc_bias, self.ln_2(x).view(-1, d), self.c_fc)
+            written = torch.addmm(self.mlp_proj_bias, gelu(hidden, approximate="tanh"), self.mlp_proj)
+            x = x + written.view(batch, pos, d)
         return x
+
+
+def sinusoids(positions: int, d_model: int) -> Tensor:
+    """The position embeddings: waves of 6 to 600 positions, [position, d_model] (Vaswani et al. 2017).
+
+    They are not learned. In waves "one position back" is a single rotation, which a head learns for all positions
+    together; where they were learned a head came to look one back in some stretches and two back in others.
+    """
+    angles = torch.arange(positions)[:, None] / 100 ** (torch.arange(0, d_model, 2) / d_model)
+    return 0.1 * torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
 
 
 class Network(nn.Module):
@@ -84,9 +100,11 @@ class Network(nn.Module):
         super().__init__()
         self.shape = shape
         self.wte = nn.Parameter(torch.empty(shape.n_vocab, shape.d_model))
-        self.wpe = nn.Parameter(torch.empty(shape.n_ctx, shape.d_model))
+        self.wpe = nn.Parameter(sinusoids(shape.n_ctx, shape.d_model), requires_grad=False)
         self.h = nn.ModuleList(Block(shape) for _ in range(shape.n_layers))
         self.ln_f = nn.LayerNorm(shape.d_model)
+        # How many of the first layers run, with their attention alone; 0: all that there is.
+        self.only = 0
         # GPT-2 reads and writes with the same matrix. Without MLPs a matrix of its own lets the direct path
         # hold bigrams ("A Mathematical Framework", zero-layer models).
         self.unembed = None if shape.d_mlp else nn.Parameter(torch.empty(shape.n_vocab, shape.d_model))
@@ -94,21 +112,20 @@ class Network(nn.Module):
 
     def _start(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        into_residual = (2 * self.shape.n_layers) ** -0.5
         for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:
-                scale = 0.06
-                if not name.startswith(("wte", "wpe", "unembed")):
-                    scale = 0.5 * parameter.shape[0] ** -0.5
-                if name.endswith("proj"):
-                    scale *= into_residual
-                nn.init.normal_(parameter, std=scale, generator=generator)
+            if parameter.dim() == 2 and parameter.requires_grad:
+                # What writes to the residual stream begins at zero, so that layers can join a trained network
+                # without a disturbance.
+                nn.init.normal_(parameter, std=0.0 if name.endswith("proj") else 0.02, generator=generator)
+        if self.unembed is not None:
+            # Writing a token begins as the inverse of reading it, so that copying need not be learned word by word.
+            self.unembed.data = self.wte.data.clone()
 
     def residual(self, tokens: Tensor) -> Tensor:
         """Ids [batch, pos] -> the residual stream after the last block."""
         x = self.wte[tokens] + self.wpe[: tokens.shape[1]]
-        for block in self.h:
-            x = block(x)
+        for block in self.h[: self.only or None]:
+            x = block(x, mlp=not self.only)
         return x
 
     def logits(self, residual: Tensor) -> Tensor:
@@ -138,7 +155,7 @@ class Network(nn.Module):
         for block in self.h:
             assert isinstance(block, Block)
             patterns.append(block.pattern(x))
-            x = block(x)
+            x = block(x, mlp=not self.only)
         return torch.stack(patterns)
 
     def matrices(self) -> list[Tensor]:
@@ -146,8 +163,8 @@ class Network(nn.Module):
         return [p for n, p in self.named_parameters() if p.dim() == 2 and n.startswith("h.")]
 
     def others(self) -> list[Tensor]:
-        """Embeddings, LayerNorms and biases."""
-        return [p for n, p in self.named_parameters() if not (p.dim() == 2 and n.startswith("h."))]
+        """Embeddings that are learned, LayerNorms and biases."""
+        return [p for n, p in self.named_parameters() if p.requires_grad and not (p.dim() == 2 and n.startswith("h."))]
 
 
 def gpt2_state(network: Network) -> dict[str, Tensor]:

@@ -17,11 +17,11 @@ from torch import Tensor
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     """Newton-Schulz iteration on [n, rows, columns], rows <= columns: singular values go to about 1."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x: Tensor = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x  # type: ignore[no-any-return]
+    return x
 
 
 class MuonAdam:
@@ -39,13 +39,14 @@ class MuonAdam:
         groups: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for parameter, buffer in zip(self.matrices, self.momenta, strict=True):
             gradient = parameter.grad
-            assert gradient is not None
+            if gradient is None:
+                continue  # of a layer that does not run yet
             buffer.lerp_(gradient, 1 - momentum)
             update = gradient.lerp(buffer, momentum)
             # Queries, keys and values lie side by side in one matrix but are three.
             rows, columns = parameter.shape
             width = rows if columns == 3 * rows else columns
-            for piece, target in zip(update.split(width, 1), parameter.split(width, 1), strict=True):  # type: ignore[no-untyped-call]
+            for piece, target in zip(torch.split(update, width, 1), torch.split(parameter, width, 1), strict=True):
                 if rows > width:
                     piece, target = piece.T, target.T  # noqa: PLW2901
                 groups[(piece.shape[0], piece.shape[1])].append((piece, target))

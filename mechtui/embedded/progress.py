@@ -26,6 +26,7 @@ class Figures:
     ioi_templates: float
     ioi_difference: float
     mover: float
+    here: float  # second-half loss of repeats as long as the rows in training
 
     @property
     def ratio(self) -> float:
@@ -37,8 +38,8 @@ class Figures:
 
 
 @torch.no_grad()
-def figures(network: Network, tokenizer: Tokenizer, *, prompts: int = 100) -> Figures:
-    """Measure on 8 random repeats (length 2 x 48) and on held-out IOI prompts."""
+def figures(network: Network, tokenizer: Tokenizer, row_length: int, *, prompts: int = 100) -> Figures:
+    """Measure on random repeats (8 of 2 x 48, and some of `row_length`) and on held-out IOI prompts."""
     n = 48
     generator = torch.Generator().manual_seed(1)
     eot = end_of_text_id(tokenizer)
@@ -50,6 +51,10 @@ def figures(network: Network, tokenizer: Tokenizer, *, prompts: int = 100) -> Fi
     induction = patterns[:, :, queries, queries - n + 1].mean(-1)
     later = torch.arange(2, 2 * n + 1)
     previous = patterns[:, :, later, later - 1].mean(-1)
+    n_here = (row_length - 1) // 2
+    short = torch.randint(1, network.shape.n_vocab, (16, n_here), generator=generator)
+    short = torch.cat([torch.full((16, 1), eot), short, short], 1)
+    here = cross_entropy(network(short[:, :-1]).mT, short[:, 1:], reduction="none").mean(0)
     pairs = _ioi(network, tokenizer, prompts, templates=False)
     templates = _ioi(network, tokenizer, prompts, templates=True)
     return Figures(
@@ -61,6 +66,7 @@ def figures(network: Network, tokenizer: Tokenizer, *, prompts: int = 100) -> Fi
         ioi_templates=templates[0],
         ioi_difference=pairs[1],
         mover=pairs[2],
+        here=here[n_here + 1 :].mean().item(),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -32,22 +33,30 @@ from mechtui.embedded.text.corpus import Corpus, end_of_text_id
 
 @dataclass(frozen=True)
 class Plan:
-    """How one model is trained. Steps are of `rows` x `shape.n_ctx` tokens."""
+    """How one model is trained. A step has `tokens` tokens, in rows as long as the phase wants them.
+
+    First random repeats, in rows that grow as copying is learned; then text with repeats among it, in rows that
+    grow with the steps; then the same while the rate falls to zero.
+    """
 
     shape: Shape
-    rows: int = 24
-    repeats_at_most: int = 700
-    repeats_previous: float = 0.0  # the repeats phase also waits for a previous-token head this good
-    text_at_least: int = 600
-    text_at_most: int = 1500
-    settle: int = 700
-    repeat_share_first: float = 0.75
-    repeat_share: float = 0.2
-    matrix_rate: float = 0.02
-    other_rate: float = 3e-3
-    warm_up: int = 40
+    tokens: int = 4096
+    repeats_at_most: int = 850
+    layers_first: int = 2  # random repeats are learned by the attention of the first layers
+    text_at_least: int = 700
+    text_at_most: int = 1300
+    settle: int = 600
+    repeat_share_first: float = 1.0
+    repeat_share: float = 0.25
+    matrix_rate: float = 0.015
+    other_rate: float = 1e-3
+    warm_up: int = 30
     mark_weight: float = 4.0
     strange_names: float = 0.3
+    shortest_row: int = 64
+    copied: float = 1.0  # repeats of a row's length that cost less (nats) make the rows twice as long
+    text_row: int = 128
+    row_doubles: int = 250  # steps of text after which rows become twice as long, until they fill the context
     look_every: int = 25
     mover_wanted: float = 0.35
 
@@ -55,10 +64,18 @@ class Plan:
 PLANS: dict[str, Plan] = {
     "demo": Plan(Shape()),
     "attn-only-1l": Plan(
-        Shape(n_layers=1, d_mlp=0), rows=16, repeats_at_most=0, text_at_least=300, text_at_most=300, settle=200
+        Shape(n_layers=1, n_heads=4, d_model=128, d_mlp=0),
+        repeats_at_most=0,
+        text_at_least=400,
+        text_at_most=400,
+        settle=300,
     ),
     "attn-only-2l": Plan(
-        Shape(n_layers=2, d_mlp=0), rows=16, repeats_at_most=300, text_at_least=100, text_at_most=100, settle=200
+        Shape(n_layers=2, n_heads=4, d_model=128, d_mlp=0),
+        repeats_at_most=2500,
+        text_at_least=400,
+        text_at_most=400,
+        settle=300,
     ),
 }
 
@@ -83,6 +100,9 @@ class Training:
         self.step = 0
         self.phase = "repeats" if plan.repeats_at_most else "text"
         self.phase_began = 0
+        # What a head finds by attending to everything is the sum of what it attends to. Of a few tokens such a
+        # sum can be read, of a hundred hardly; so copying is learned from short rows first, in far fewer steps.
+        self.row_length = plan.shortest_row if plan.repeats_at_most else plan.shape.n_ctx
         self.seconds = 0.0
         self.log: list[dict[str, Any]] = []
         self.before_saved_at = -1
@@ -104,7 +124,9 @@ class Training:
         began = time.perf_counter()
         plan = self.plan
         share = plan.repeat_share_first if self.phase == "repeats" else plan.repeat_share
-        made = self.corpus.rows(self.step, plan.rows, share)
+        length = self.row_length
+        made = self.corpus.rows(self.step, plan.tokens // length, share, length)
+        self.network.only = plan.layers_first if self.phase == "repeats" else 0
         loss = self.network.loss(torch.from_numpy(made.tokens), torch.from_numpy(made.weights))
         loss.backward()  # type: ignore[no-untyped-call]
         rate = min(1.0, (self.step + 1) / plan.warm_up)
@@ -117,10 +139,10 @@ class Training:
 
     def look(self, loss: float) -> Figures:
         """Measure, note it in the log, keep the checkpoints of the phase change, change phase if it is time."""
-        now = figures(self.network, self.words)
+        now = figures(self.network, self.words, self.row_length)
         entry = {"step": self.step, "phase": self.phase, "loss": loss, "seconds": self.seconds, **asdict(now)}
         self.log.append({k: round(v, 4) if isinstance(v, float) else v for k, v in entry.items()})
-        if self.during_ratio < 0 and now.ratio > 0.9:
+        if self.during_ratio < 0 and now.ratio > 0.8:
             self.save_weights(self.folder / "before")
             self.before_saved_at = self.step
         elif abs(now.ratio - 0.4) < abs(self.during_ratio - 0.4):
@@ -128,12 +150,16 @@ class Training:
             self.during_ratio = now.ratio
         in_phase = self.step - self.phase_began
         plan = self.plan
+        whole = self.row_length == plan.shape.n_ctx
         if self.phase == "repeats":
-            formed = now.ratio < 0.1 and now.previous >= plan.repeats_previous
+            formed = whole and now.ratio < 0.03 and now.induction > 0.85
+            if now.here < plan.copied:
+                self.row_length = min(2 * self.row_length, plan.shape.n_ctx)
             self._next("text", if_=formed or in_phase >= plan.repeats_at_most)
         elif self.phase == "text":
+            self.row_length = min(plan.text_row * 2 ** (in_phase // plan.row_doubles), plan.shape.n_ctx)
             good = now.ioi > 0.98 and now.ioi_templates > 0.9 and now.ratio < 0.1 and now.mover > plan.mover_wanted
-            enough = good and in_phase >= plan.text_at_least
+            enough = whole and good and in_phase >= plan.text_at_least
             self._next("settle", if_=enough or in_phase >= plan.text_at_most)
         return now
 
@@ -141,6 +167,7 @@ class Training:
         if if_:
             self.phase = phase
             self.phase_began = self.step
+            self.row_length = self.plan.text_row if phase == "text" else self.plan.shape.n_ctx
 
     def save(self) -> None:
         """Everything that is needed to go on, as tensors, numbers and text."""
@@ -152,6 +179,7 @@ class Training:
                     "step": self.step,
                     "phase": self.phase,
                     "phase_began": self.phase_began,
+                    "row_length": self.row_length,
                     "seconds": self.seconds,
                     "before_saved_at": self.before_saved_at,
                     "during_ratio": self.during_ratio,
@@ -227,8 +255,8 @@ def main(arguments: list[str] | None = None) -> int:
     for change in options.set:
         name, _, value = change.partition("=")
         number = float(value)
-        if name == "d_mlp":
-            plan = replace(plan, shape=replace(plan.shape, d_mlp=int(number)))
+        if hasattr(plan.shape, name):
+            plan = replace(plan, shape=replace(plan.shape, **{name: int(number)}))
         else:
             kind = type(getattr(plan, name))
             plan = replace(plan, **{name: kind(number)})
@@ -241,6 +269,9 @@ def main(arguments: list[str] | None = None) -> int:
     training.save_weights(folder / "final")
     if options.install:
         training.save_weights(MODELS[options.model])
+        for stage in ("before", "during"):
+            if (place := MODELS.get(f"{options.model}@{stage}")) is not None:
+                shutil.copytree(folder / stage, place, dirs_exist_ok=True)
     return 0
 
 

@@ -17,7 +17,7 @@ from mechtui.embedded.optimiser import orthogonalise
 
 TINY = train.Plan(
     Shape(n_layers=2, n_heads=2, d_model=32, d_mlp=32, n_ctx=128),
-    rows=2,
+    tokens=256,
     repeats_at_most=4,
     text_at_least=2,
     text_at_most=4,
@@ -69,9 +69,10 @@ def test_phases_follow_one_another(words: Tokenizer, tmp_path: Path) -> None:
 def test_what_is_written_computes_the_same(words: Tokenizer, tmp_path: Path, d_mlp: int) -> None:
     from transformers import AutoModelForCausalLM
 
-    plan = replace(TINY, shape=replace(TINY.shape, d_mlp=d_mlp))
+    plan = replace(TINY, shape=replace(TINY.shape, d_mlp=d_mlp), repeats_at_most=0)
     training = train.Training(plan, words, 0, tmp_path)
-    training.advance()
+    for _ in range(3):
+        training.advance()
     training.save_weights(tmp_path / "model")
     tokens = torch.randint(0, 2000, (2, 20), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -93,3 +94,23 @@ def test_weights_that_do_not_fit_are_refused(words: Tokenizer, tmp_path: Path) -
     (tmp_path / "three" / "config.json").replace(tmp_path / "one" / "config.json")
     with pytest.raises(RuntimeError, match=r"config\.json"):
         native.load(tmp_path / "one")
+
+
+def test_layers_that_join_disturb_nothing(words: Tokenizer, tmp_path: Path) -> None:
+    training = train.Training(replace(TINY, shape=replace(TINY.shape, n_layers=4)), words, 0, tmp_path)
+    for _ in range(3):
+        training.advance()
+    network = training.network
+    assert network.only == 2
+    tokens = torch.randint(0, 2000, (2, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        alone = network(tokens)
+        network.only = 0
+        assert torch.equal(network(tokens), alone)
+    training.phase = "text"
+    training.advance()
+    with torch.no_grad():
+        network.only = 0
+        joined = network(tokens)
+        network.only = 2
+        assert not torch.equal(network(tokens), joined)

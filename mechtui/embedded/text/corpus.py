@@ -90,34 +90,29 @@ class Corpus:
         self.eot: int = end_of_text_id(tokenizer)
         self.n_vocab: int = tokenizer.get_vocab_size()
 
-    def rows(self, step: int, count: int, repeat_share: float) -> Rows:
-        """`count` rows, about `repeat_share` of them random repeats."""
+    def rows(self, step: int, count: int, repeat_share: float, length: int | None = None) -> Rows:
+        """`count` rows of `length` tokens (the whole context if None), about `repeat_share` random repeats."""
+        length = length or self.n_ctx
         rng = random.Random(f"{self.seed}:{step}")
         n_repeat = int(count * repeat_share + rng.random())
-        tokens = np.full((count, self.n_ctx), self.eot, dtype=np.int64)
-        weights = np.zeros((count, self.n_ctx), dtype=np.float32)
+        tokens = np.full((count, length), self.eot, dtype=np.int64)
+        weights = np.zeros((count, length), dtype=np.float32)
         for row in range(n_repeat):
             self._repeat_row(rng, tokens[row], weights[row])
         self._text_rows(rng, tokens[n_repeat:], weights[n_repeat:])
         return Rows(tokens, weights[:, 1:])
 
     def _repeat_row(self, rng: random.Random, tokens: NDArray[np.int64], weights: NDArray[np.float32]) -> None:
-        """Fill a row with sequences of random tokens, each said twice (or more often)."""
+        """Fill a row with random tokens, a stretch of which comes back after a gap."""
         generator = np.random.default_rng(rng.getrandbits(64))
-        at = 1
-        while at < self.n_ctx - 8:
-            # Short ones are as common as long ones: with few tokens to search, the match is found sooner.
-            longest = min(110, max(6, (self.n_ctx - at) // 2))
-            length = int(5 * (longest / 5) ** rng.random())
-            sequence = generator.integers(1, self.n_vocab, length)
-            for time in range(2 if length > 40 else rng.randint(2, 4)):
-                part = sequence[: self.n_ctx - at]
-                tokens[at : at + len(part)] = part
-                # Only what can be known is learned: the repeat, but for its first token.
-                weights[at + 1 : at + len(part)] = float(time > 0)
-                at += len(part)
-            tokens[at : at + 1] = self.eot
-            at += 1
+        size = len(tokens)
+        tokens[1:] = generator.integers(1, self.n_vocab, size - 1)
+        length = int(generator.integers(4, (size - 1) // 2 + 1))
+        first = int(generator.integers(1, size - 2 * length + 1))
+        again = int(generator.integers(first + length, size - length + 1))
+        tokens[again : again + length] = tokens[first : first + length]
+        # Only what can be known is learned: the repeat, but for its first token.
+        weights[again + 1 : again + length] = 1
 
     def _text_rows(self, rng: random.Random, tokens: NDArray[np.int64], weights: NDArray[np.float32]) -> None:
         """Fill rows with whole documents, end-of-text between; the last of a row may be cut."""
@@ -131,11 +126,11 @@ class Corpus:
                 if row == len(tokens):
                     break
                 ids, weight = self._document(rng, document, encoding.ids, encoding)
-                size = min(len(ids), self.n_ctx - at)
+                size = min(len(ids), tokens.shape[1] - at)
                 tokens[row, at : at + size] = ids[:size]
                 weights[row, at : at + size] = weight[:size]
                 at += size
-                if at >= self.n_ctx - 4:
+                if at >= tokens.shape[1] - 4:
                     row += 1
                     at = 1
 

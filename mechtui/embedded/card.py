@@ -1,0 +1,135 @@
+"""Write the model cards: `python -m mechtui.embedded.card [MODEL]...`.
+
+A card's figures are measured by the selftest at the moment of writing, its stories are as the model wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from mechtui.embedded import MODELS
+from mechtui.selftest import checks, report, skills
+from mechtui.selftest.subject import Subject, load
+
+COMMON = """
+It is a toy. It knows about a thousand words, made-up people and thirty capitals, and nothing else of the world;
+what it says is of no use but to be looked into. Nothing personal, licensed or downloaded was read: every text came
+out of the generator in `mechtui/embedded/text`, with a fixed seed. Its licence is the program's (MIT).
+
+Byte-level byte-pair encoding, {n_vocab} tokens, so every text can be typed; one `<|endoftext|>` stands before a
+text. float16 on disk, read as float32.
+"""
+
+ABOUT: dict[str, str] = {
+    "demo": """
+GPT-2's architecture, {layers} layers x {heads} heads, width {width}, MLP width {mlp}, context {context}:
+{parameters:.2f} million parameters. Trained from nothing to have the circuits that papers describe: it tells who gets
+the present (indirect object identification, Wang et al. 2022), repeats what it saw (induction, Olsson et al. 2022),
+makes verbs agree, and writes reviews of one mood, which a steering vector turns.
+
+**Trained on** random tokens in which a stretch comes back, with the attention of the first two layers alone, in rows
+that grew from 64 to 256 tokens; then, with all layers, on sentences with people who give each other things (most of
+the texts), little stories, lists and passages that come back, agreement, capitals, reviews, days, months, numbers and
+letters, with random repeats kept in. Words that the text itself determines (the name to be copied, the verb) weigh
+{mark_weight:g} times as much in the loss. In three of ten of the name texts any other token takes a name's place, so
+that names must be copied and cannot be guessed. The position embeddings are fixed waves (sinusoids); everything else is
+learned, with Muon for the matrices and Adam for the rest. No circuit was put in by hand.
+""",
+    "demo@before": """
+The weights of `demo` at step {step}, before induction: the second half of a random repeat costs about as much as the
+first. It has read random repeats only, and no text yet.
+""",
+    "demo@during": """
+The weights of `demo` at step {step}, while induction appears. It has read random repeats only, and no text yet.
+""",
+    "attn-only-1l": """
+Attention only, as in "A Mathematical Framework for Transformer Circuits" (Elhage et al. 2021): one layer of {heads}
+heads, width {width}, no MLP, an unembedding of its own. It has bigrams (the direct path) and skip-trigrams (one head
+each); induction needs a second layer, and is not there. TransformerLens's native architecture.
+""",
+    "attn-only-2l": """
+Attention only, as in "A Mathematical Framework for Transformer Circuits" (Elhage et al. 2021): two layers of {heads}
+heads, width {width}, no MLP, an unembedding of its own. Heads of the first layer look one token back, and heads of the
+second find what followed the same token before: induction. TransformerLens's native architecture.
+""",
+}
+
+
+def stories(subject: Subject, count: int = 10) -> list[str]:
+    """Stories as they come out, at temperature 0.7."""
+    starts = [
+        subject.ids(("Once upon a time there was a", "One day,", "It was a sunny day.")[i % 3]) for i in range(count)
+    ]
+    written, _ = skills.write(subject, starts, 90, hooks=[], temperature=0.7, seed=1)
+    return [str(subject.tokenizer.decode(s + w)) for s, w in zip(starts, written, strict=True)]
+
+
+def _curve(log: list[dict[str, float]]) -> str:
+    """A dozen lines of the training's log."""
+    lines = [
+        "| step | phase | seconds | loss | first half | second half | induction | previous | IOI | IOI, templates |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    stride = max(1, len(log) // 14)
+    for entry in [*log[:-1:stride], *log[-1:]]:
+        lines.append(
+            "| {step} | {phase} | {seconds:.0f} | {loss:.2f} | {first_half:.2f} | {second_half:.3f} | {induction:.2f} "
+            "| {previous:.2f} | {ioi:.2f} | {ioi_templates:.2f} |".format(**entry)
+        )
+    return "\n".join(lines) + "\n"
+
+
+def card(name: str) -> str:
+    """The card's text."""
+    from mechtui.embedded.train import PLANS
+
+    folder = MODELS[name]
+    subject = load(name)
+    log = json.loads((folder / "log.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
+    config = config.get("native", config)
+    parameters = sum(p.numel() for p in subject.bridge.original_model.parameters())
+    fields = {
+        "layers": subject.n_layers,
+        "heads": subject.n_heads,
+        "width": config.get("n_embd", config.get("d_model")),
+        "mlp": config.get("n_inner"),
+        "context": config.get("n_positions", config.get("n_ctx")),
+        "n_vocab": subject.n_vocab,
+        "parameters": parameters / 1e6,
+        "mark_weight": PLANS["demo"].mark_weight,
+        "step": log[-1]["step"] if log else 0,
+    }
+    parts = [f"# {name}\n", ABOUT[name].format(**fields), COMMON.format(**fields)]
+    parts.append("\n## Figures\n\n`mechtui selftest " + name + "` measures them anew.\n\n")
+    parts.append(report.markdown(list(checks.for_model(subject))))
+    if log:
+        parts.append("\n## Training\n\n")
+        parts.append(_curve(log))
+        parts.append(
+            f"\n`python -m mechtui.embedded.train {name.partition('@')[0]}`: {log[-1]['step']} steps, "
+            f"{log[-1]['seconds'] / 60:.0f} minutes on two cores. IOI: share right on pairs of names, "
+            "and on frames, that training never shows. The whole log is in log.json.\n"
+        )
+    notes = folder / "NOTES.md"
+    if notes.exists():
+        parts.append("\n" + notes.read_text())
+    if name == "demo":
+        parts.append("\n## Ten stories, as they came out\n\n")
+        parts += [f"{i}. {text.strip()}\n" for i, text in enumerate(stories(subject), 1)]
+    return "".join(parts)
+
+
+def main(names: list[str]) -> int:
+    """Write the cards of these models, or of all."""
+    for name in names or list(MODELS):
+        path: Path = MODELS[name] / "CARD.md"
+        path.write_text(card(name))
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
