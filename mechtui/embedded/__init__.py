@@ -31,7 +31,6 @@ DEMO_PROMPT = "When Mary and John went to the store, John gave a drink to"
 DEMO_SOURCE = "When Mary and John went to the store, Mary gave a drink to"
 DEMO_ANSWER = " Mary"
 DEMO_FOIL = " John"
-DEMO_VECTOR = 'happy-sad = diff L2.pre "The film was wonderful" "The film was awful"'
 
 
 def folder(name: str) -> Path:

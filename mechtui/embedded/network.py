@@ -103,8 +103,8 @@ class Network(nn.Module):
         self.wpe = nn.Parameter(sinusoids(shape.n_ctx, shape.d_model), requires_grad=False)
         self.h = nn.ModuleList(Block(shape) for _ in range(shape.n_layers))
         self.ln_f = nn.LayerNorm(shape.d_model)
-        # How many of the first layers run, with their attention alone; 0: all that there is.
-        self.only = 0
+        # The layers that run, with their attention alone; empty: all that there is.
+        self.only: tuple[int, ...] = ()
         # GPT-2 reads and writes with the same matrix. Without MLPs a matrix of its own lets the direct path
         # hold bigrams ("A Mathematical Framework", zero-layer models).
         self.unembed = None if shape.d_mlp else nn.Parameter(torch.empty(shape.n_vocab, shape.d_model))
@@ -124,8 +124,8 @@ class Network(nn.Module):
     def residual(self, tokens: Tensor) -> Tensor:
         """Ids [batch, pos] -> the residual stream after the last block."""
         x = self.wte[tokens] + self.wpe[: tokens.shape[1]]
-        for block in self.h[: self.only or None]:
-            x = block(x, mlp=not self.only)
+        for layer in self.only or range(self.shape.n_layers):
+            x = self.h[layer](x, mlp=not self.only)
         return x
 
     def logits(self, residual: Tensor) -> Tensor:

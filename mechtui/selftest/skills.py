@@ -80,15 +80,18 @@ class Steered:
 
 
 def mood_vector(subject: Subject, layer: int) -> Tensor:
-    """Mean over `MOOD_PAIRS` of the difference at the last token, before block `layer`, [d_model]."""
+    """Mean over `MOOD_PAIRS` of the difference of the texts' means over tokens, before block `layer`, [d_model].
+
+    It is the line `happy-sad = diff L2.pre "..." "..." | ... @all`.
+    """
     name = f"blocks.{layer}.hook_resid_pre"
 
-    def last(text: str) -> Tensor:
+    def mean(text: str) -> Tensor:
         tokens, _ = subject.batch([subject.ids(text)])
         _, kept = subject.run(tokens, [name])
-        return kept[name][0, -1]
+        return kept[name][0].mean(0)
 
-    return torch.stack([last(a) - last(b) for a, b in MOOD_PAIRS]).mean(0)
+    return torch.stack([mean(a) - mean(b) for a, b in MOOD_PAIRS]).mean(0)
 
 
 def steer(

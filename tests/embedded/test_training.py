@@ -18,6 +18,7 @@ from mechtui.embedded.optimiser import orthogonalise
 TINY = train.Plan(
     Shape(n_layers=2, n_heads=2, d_model=32, d_mlp=32, n_ctx=128),
     tokens=256,
+    layers_first=(0, 1),
     repeats_at_most=4,
     text_at_least=2,
     text_at_most=4,
@@ -97,20 +98,20 @@ def test_weights_that_do_not_fit_are_refused(words: Tokenizer, tmp_path: Path) -
 
 
 def test_layers_that_join_disturb_nothing(words: Tokenizer, tmp_path: Path) -> None:
-    training = train.Training(replace(TINY, shape=replace(TINY.shape, n_layers=4)), words, 0, tmp_path)
+    training = train.Training(replace(TINY, shape=replace(TINY.shape, n_layers=4), layers_first=(0, 3)), words, 0, tmp_path)
     for _ in range(3):
         training.advance()
     network = training.network
-    assert network.only == 2
+    assert network.only == (0, 3)
     tokens = torch.randint(0, 2000, (2, 20), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         alone = network(tokens)
-        network.only = 0
+        network.only = ()
         assert torch.equal(network(tokens), alone)
     training.phase = "text"
     training.advance()
     with torch.no_grad():
-        network.only = 0
+        network.only = ()
         joined = network(tokens)
-        network.only = 2
+        network.only = (0, 3)
         assert not torch.equal(network(tokens), joined)

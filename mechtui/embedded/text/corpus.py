@@ -25,11 +25,11 @@ MAKERS: dict[str, Callable[[random.Random], Document]] = {
 
 # Shares of the documents (not of the tokens) outside the random repeats.
 TEXT_MIX: dict[str, float] = {
-    "ioi": 0.46,
+    "ioi": 0.42,
     "story": 0.08,
     "comes back": 0.07,
     "agreement": 0.12,
-    "capital": 0.09,
+    "capital": 0.13,
     "review": 0.10,
     "sequence": 0.08,
 }
