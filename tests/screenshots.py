@@ -70,22 +70,21 @@ SMOLLM2 = ("--model", "smollm2", "--prompt", PROMPT, *TARGETS)
 LIVE = ("until", r"logit diff .*\d")
 EDITED = ("until", r"● live[\s\S]*logit diff .* → \S+\d")
 
+DEMO = ("--model", "demo", "--prompt", PROMPT, *TARGETS)
+
 PICTURES = {
-    "main": Picture(
-        (*SMOLLM2, "--source", SWAPPED, "--edit", "zero L23H3", "--edit", "patch L22.pre @9"),
-        (EDITED,),
-    ),
+    "main": Picture((*DEMO, "--source", SWAPPED, "--edit", "zero L2H3 @-1"), (EDITED,)),
     "ablated-head": Picture((*SMOLLM2, "--edit", "zero L23H3"), (EDITED,)),
     "patched": Picture((*SMOLLM2, "--source", SWAPPED, "--edit", "patch L0.post @9"), (EDITED,)),
     "attention": Picture(SMOLLM2, (LIVE, ("keys", "3"), ("keys", "f"), ("until", "Attention"))),
     "small": Picture(SMOLLM2, (LIVE,), (80, 24)),
     "steering": Picture(
         (
-            "--model", "smollm2", "--prompt", "I think that this film is",
-            "--vector", 'love-hate = diff L14.pre "I love it" "I hate it"',
-            "--edit", "add L14.pre love-hate x4",
+            "--model", "demo", "--prompt", "I think that the film was",
+            "--vector", 'happy-sad = diff L2.pre "The film was wonderful" "The film was awful" @all',
+            "--edit", "add L2.pre happy-sad x-2",
         ),
-        (EDITED, ("keys", "."), ("until", r"(?i)generate"), ("until", "● live")),
+        (EDITED, ("keys", "."), ("until", "count is reached"), ("until", "● live")),
     ),
 }  # fmt: skip
 

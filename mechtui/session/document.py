@@ -99,7 +99,8 @@ class Vector(Struct, frozen=True):
     """A named steering vector [d_model] and how it is made.
 
     source: "diff" (pairs, layer, part), "neuron" (layer, index), "token" (text), "pca" (texts, layer, part),
-    "file" (path, key). `position` says which token of a prompt is read (default the last).
+    "file" (path, key). `position` says which token of a text is read (default the last; None: the mean
+    over all of them).
     """
 
     name: str
@@ -112,7 +113,7 @@ class Vector(Struct, frozen=True):
     path: str = ""
     key: str = ""
     unit: bool = False
-    position: int = -1
+    position: int | None = -1
 
 
 class Session(Struct, frozen=True):

@@ -433,8 +433,11 @@ def parse_vector(line: str) -> Vector:
             fields["unit"] = True
         elif re.fullmatch(r"@-?\d+", word) and source in ("diff", "pca"):
             fields["position"] = int(word[1:])
+        elif word == "@all" and source in ("diff", "pca"):
+            fields["position"] = None
         else:
-            raise words.error(f"{word} is not an option; options are unit and, for diff and pca, @POS (one position)")
+            problem = f"{word} is not an option; options are unit and, for diff and pca, @POS (one position) or @all"
+            raise words.error(problem)
         words.at += 1
     return replace(Vector(name, _as_source(source)), **fields)
 
@@ -493,5 +496,6 @@ def format_vector(vector: Vector) -> str:
         case "file":
             place = f"{vector.path}#{vector.key}"
             body = "file " + (quote(place) if re.search(r'[\s"\\]', place) else place)
-    options = (" unit" if vector.unit else "") + (f" @{vector.position}" if vector.position != -1 else "")
+    where = "all" if vector.position is None else vector.position
+    options = (" unit" if vector.unit else "") + (f" @{where}" if where != -1 else "")
     return f"{vector.name} = {body}{options}"

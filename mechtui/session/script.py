@@ -116,7 +116,8 @@ def _vector(number: int, vector: Vector) -> str:
     hook = f"blocks.{vector.layer}.{HOOKS[vector.part]}"
 
     def read(text: str) -> str:
-        return f"bridge.run_with_cache(encode({text!r}))[1][{hook!r}][0, {vector.position}]"
+        which = f"[0, {vector.position}]" if vector.position is not None else "[0].mean(0)"
+        return f"bridge.run_with_cache(encode({text!r}))[1][{hook!r}]{which}"
 
     match vector.source:
         case "diff":

@@ -185,6 +185,7 @@ def test_positions_by_token(twin: Twin) -> None:
         'v = diff L1.pre "Love" "Hate"',
         'v = diff L0.mlp "Love" "Hate" | " Mary went" " John said" unit',
         'v = diff L1.attn "I am here" "You are there" @1',
+        'v = diff L1.pre "I am here" "You are not there" @all',
         "v = neuron L1N11",
         "v = neuron L0N2 unit",
         'v = token " Mary"',

@@ -17,6 +17,7 @@ PROMPT = "When Mary and John went to the store, John gave a drink to"
 SOURCE = "When Mary and John went to the store, Mary gave a drink to"
 VECTORS = (
     'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',
+    'm = diff L1.pre "Love it" "Hate it" @all',
     "n = neuron L0N5",
     't = token " Mary"',
     'p = pca L1.mid " Mary" | " John" | " store" | " drink"',
@@ -35,6 +36,7 @@ EDITS = [
     "add L1.pre d x5",
     "add L1.mid n",
     "add L1.post t x2",
+    "add L0.post @1 m",
     "project L1.mid p",
     "cut L1H0-1 -1>0-3",
     "cut L0H0 *>0",

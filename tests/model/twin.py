@@ -90,7 +90,8 @@ class Twin:
 
         def read(text: str) -> np.ndarray:
             kept = self.clean(self.text_ids(text, bos))[1]
-            return kept[vector.part, vector.layer][vector.position].numpy().astype(np.float64)
+            rows = kept[vector.part, vector.layer].numpy().astype(np.float64)
+            return rows.mean(axis=0) if vector.position is None else rows[vector.position]
 
         match vector.source:
             case "diff":

@@ -78,8 +78,12 @@ def _made(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) -> Tens
 
 def _activation(engine: Engine, vector: Vector, text: str, cancelled: Callable[[], bool]) -> Tensor:
     ids = tuple(engine.model.encode(text, engine.bos))
-    position = vector.position + len(ids) if vector.position < 0 else vector.position
-    if not 0 <= position < len(ids):
+    if not ids:
+        raise VectorError(f'{vector.name}: "{text}" has no tokens')
+    position = vector.position
+    if position is not None and position < 0:
+        position += len(ids)
+    if position is not None and not 0 <= position < len(ids):
         raise VectorError(f'{vector.name}: "{text}" has {len(ids)} tokens, so there is no position {vector.position}')
     if len(ids) > engine.model.shape.n_ctx:
         raise VectorError(f"{vector.name}: a text of {len(ids)} tokens is longer than the model's context")
@@ -87,8 +91,10 @@ def _activation(engine: Engine, vector: Vector, text: str, cancelled: Callable[[
         raise VectorError(f"{vector.name}: this model has no MLP, so there is no L{vector.layer}.mlp")
     if vector.part == "mid" and not engine.model.shape.has_mid:
         raise VectorError(f"{vector.name}: this model has no mid residual; use L{vector.layer}.pre or .post")
-    need = Need(f"blocks.{vector.layer}.{LAYER_HOOKS[vector.part]}", "at", position)
-    return engine.take(engine.run(ids, (), [need], cancelled), need).float()
+    hook = f"blocks.{vector.layer}.{LAYER_HOOKS[vector.part]}"
+    need = Need(hook) if position is None else Need(hook, "at", position)
+    activation = engine.take(engine.run(ids, (), [need], cancelled), need).float()
+    return activation.mean(0) if position is None else activation
 
 
 def _read(vector: Vector) -> Tensor:
