@@ -98,7 +98,9 @@ def test_weights_that_do_not_fit_are_refused(words: Tokenizer, tmp_path: Path) -
 
 
 def test_layers_that_join_disturb_nothing(words: Tokenizer, tmp_path: Path) -> None:
-    training = train.Training(replace(TINY, shape=replace(TINY.shape, n_layers=4), layers_first=(0, 3)), words, 0, tmp_path)
+    training = train.Training(
+        replace(TINY, shape=replace(TINY.shape, n_layers=4), layers_first=(0, 3)), words, 0, tmp_path
+    )
     for _ in range(3):
         training.advance()
     network = training.network
