@@ -31,8 +31,8 @@ makes verbs agree, and writes reviews of one mood, which a steering vector turns
 
 **Trained on** random tokens in which a stretch comes back, with the attention of the first and the last layer alone,
 in rows that grew from 64 to 256 tokens; then, with all layers, on sentences with people who give each other things
-(most of the texts), little stories, lists and passages that come back, agreement, capitals, reviews, days, months, numbers and
-letters, with random repeats kept in. Words that the text itself determines (the name to be copied, the verb) weigh
+(most of the texts), little stories, lists and passages that come back, agreement, capitals, reviews, days, months,
+numbers and letters, with random repeats kept in. Words that the text itself determines (the name to be copied, the verb) weigh
 {mark_weight:g} times as much in the loss. In three of ten of the name texts any other token takes a name's place, so
 that names must be copied and cannot be guessed. The position embeddings are fixed waves (sinusoids); everything else is
 learned, with Muon for the matrices and Adam for the rest. No circuit was put in by hand.
@@ -111,7 +111,8 @@ def card(name: str) -> str:
         parts.append(
             f"\n`python -m mechtui.embedded.train {name.partition('@')[0]}`: {log[-1]['step']} steps, "
             f"{log[-1]['seconds'] / 60:.0f} minutes on two cores that had other work beside. "
-            "IOI: share right on pairs of names, and on frames, that training never shows. The whole log is in log.json.\n"
+            "IOI: share right on pairs of names, and on frames, that training never shows. "
+            "The whole log is in log.json.\n"
         )
     notes = folder / "NOTES.md"
     if notes.exists():
