@@ -73,7 +73,10 @@ EDITED = ("until", r"● live[\s\S]*logit diff .* → \S+\d")
 DEMO = ("--model", "demo", "--prompt", PROMPT, *TARGETS)
 
 PICTURES = {
-    "main": Picture((*DEMO, "--source", SWAPPED, "--edit", "zero L2H3 @-1"), (EDITED,)),
+    "main": Picture(
+        (*DEMO, "--source", SWAPPED, "--edit", "zero L3H6-7"),
+        (EDITED, ("keys", "2jjjl"), ("until", r"Attention L3H1[\s\S]*edited L3H1"), ("until", "● live")),
+    ),
     "ablated-head": Picture((*SMOLLM2, "--edit", "zero L23H3"), (EDITED,)),
     "patched": Picture((*SMOLLM2, "--source", SWAPPED, "--edit", "patch L0.post @9"), (EDITED,)),
     "attention": Picture(SMOLLM2, (LIVE, ("keys", "3"), ("keys", "f"), ("until", "Attention"))),
@@ -84,7 +87,7 @@ PICTURES = {
             "--vector", 'happy-sad = diff L2.pre "The film was wonderful" "The film was awful" @all',
             "--edit", "add L2.pre happy-sad x-2",
         ),
-        (EDITED, ("keys", "."), ("until", "count is reached"), ("until", "● live")),
+        (("until", r"● live"), ("keys", "."), ("until", r"edited: \d+ tokens, (done|end of text)")),
     ),
 }  # fmt: skip
 

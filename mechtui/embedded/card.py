@@ -29,13 +29,14 @@ GPT-2's architecture, {layers} layers x {heads} heads, width {width}, MLP width 
 the present (indirect object identification, Wang et al. 2022), repeats what it saw (induction, Olsson et al. 2022),
 makes verbs agree, and writes reviews of one mood, which a steering vector turns.
 
-**Trained on** random tokens in which a stretch comes back, with the attention of the first and the last layer alone,
-in rows that grew from 64 to 256 tokens; then, with all layers, on sentences with people who give each other things
-(most of the texts), little stories, lists and passages that come back, agreement, capitals, reviews, days, months,
-numbers and letters, with random repeats kept in. Words that the text itself determines (the name to be copied, the verb) weigh
-{mark_weight:g} times as much in the loss. In three of ten of the name texts any other token takes a name's place, so
-that names must be copied and cannot be guessed. The position embeddings are fixed waves (sinusoids); everything else is
-learned, with Muon for the matrices and Adam for the rest. No circuit was put in by hand.
+**Trained on** random tokens in which a stretch comes back, with the attention of the first and the last layer
+alone, in rows that grew from 64 to 256 tokens; then, with all layers, on sentences with people who give each other
+things (most of the texts), little stories, lists and passages that come back, agreement, capitals, reviews, days,
+months, numbers and letters, with random repeats kept in. Words that the text itself determines (the name to be
+copied, the verb) weigh {mark_weight:g} times as much in the loss. In three of ten of the name texts any other token
+takes a name's place, so that names must be copied and cannot be guessed. The position embeddings are fixed waves
+(sinusoids); everything else is learned, with Muon for the matrices and Adam for the rest. No circuit was put in by
+hand.
 """,
     "demo@before": """
 The weights of `demo` at step {step}, before induction: the second half of a random repeat costs about as much as the
