@@ -35,7 +35,10 @@ class Terminal:
             # A runner's own COLUMNS would overrule the size of this terminal.
             told = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
             os.environ.update({**environment, **told, "COLUMNS": str(size[0]), "LINES": str(size[1])})
-            os.execvp(sys.executable, [sys.executable, "-m", "mechtui", *arguments])
+            try:
+                os.execvp(sys.executable, [sys.executable, "-m", "mechtui", *arguments])
+            finally:
+                os._exit(127)  # else this copy of the test run would go on beside it
 
     def read(self, seconds: float) -> bool:
         """Take what the program writes; False when it wrote nothing for that long, or has ended."""

@@ -75,7 +75,8 @@ async def measure(model: str, prompt: str, layer: int, device: str, presses: int
 
         def _show(self) -> None:
             super()._show()
-            if self.ready is not None and not self.talk.running and not self._older:
+            # The word that a run has finished may come after its last numbers: they are what is waited for.
+            if self.ready is not None and not self._older:
                 self.call_after_refresh(self.complete.set)
 
     edit = parse_edit(f"scale L{layer}H0 x0.5")
@@ -83,7 +84,9 @@ async def measure(model: str, prompt: str, layer: int, device: str, presses: int
     app.complete = asyncio.Event()
     taken = []
     async with app.run_test(size=SIZE) as pilot:
-        await asyncio.wait_for(app.complete.wait(), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            while app.talk.ms is None or app.talk.running:
+                await asyncio.sleep(0.05)
         app.go("effects")
         await pilot.pause()
         for _ in range(presses + 5):

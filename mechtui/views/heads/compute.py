@@ -28,7 +28,7 @@ def answers(question: Heads, opened: Opened) -> Answers:
         ]
         return HeadsAnswer(question.summary, opened.position(question.position), torch.stack(rows).float().numpy())
 
-    return each(opened, answer)
+    return each(opened, answer, question)
 
 
 @torch.inference_mode()

@@ -35,14 +35,21 @@ def _answer(
     others: list[int],
     targets: tuple[int | None, int | None],
 ) -> NextTokensAnswer:
-    log_probs = torch.log_softmax(logits, dim=-1)
+    # A vocabulary is long: it is gone through as few times as can be.
+    below = logits - logits[best[0]]
+    weights = below.exp()
+    total = weights.sum()
+    entropy = (total.log() - weights.dot(below) / total).clamp_min(0)
     seen = [*best, *(id for id in others if id not in best)]
     wanted = [*seen, *(id for id in targets if id is not None)]
     values = logits[wanted]
-    ranks = (logits[None, :] > values[:, None]).sum(-1)
-    entropy = torch.special.entr(log_probs.exp()).sum()
+    # What is larger than one of the best is itself one of the best.
+    among = (values[None, : len(best)] > values[:, None]).sum(-1)
+    outside = [at for at, id in enumerate(wanted) if id not in best]
+    if outside:
+        among[outside] = (logits[None, :] > values[outside, None]).sum(-1)
     # One transfer for all of it: a number fetched from a GPU costs as much as a thousand.
-    packed = torch.cat([values, log_probs[wanted].exp(), ranks.to(values.dtype), entropy[None]]).tolist()
+    packed = torch.cat([values, weights[wanted] / total, among.to(values.dtype), entropy[None]]).tolist()
     count = len(wanted)
 
     def candidate(at: int) -> Candidate:

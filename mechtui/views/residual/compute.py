@@ -30,7 +30,7 @@ def answers(question: Residual, opened: Opened) -> Answers:
         norm = _array(torch.stack([norm.cpu() for norm in run.residual_norms()]))
         return ResidualAnswer(sites, norm, attn, mlp)
 
-    return each(opened, answer)
+    return each(opened, answer, question)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -6,7 +6,9 @@ they do the same thing, so comparing them tells exactly which part of an earlier
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
 
 from mechtui.session.document import Op, Vector
 
@@ -60,12 +62,26 @@ class Action:
     def positions(self) -> list[int]:
         return [position for position, _ in self.places]
 
-    def before(self, end: int) -> Action | None:
-        """What it does at positions 0..end-1; None when that is nothing."""
-        places = tuple(place for place in self.places if place[0] < end)
-        if not places:
-            return None
-        return replace(self, places=places, keys=self.keys[:end])
+    @cached_property
+    def what(self) -> tuple[object, ...]:
+        """All of it but where: two actions that agree in this do the same at the places that both have."""
+        return (
+            self.factor, self.hook, self.index, self.op, self.sd, self.seed, self.raw,
+            self.vector, self.version, self.source_ids, self.references,
+        )  # fmt: skip
+
+    def same_before(self, other: Action, end: int) -> bool:
+        """Whether both do the same at positions 0..end-1."""
+        if self is other:
+            return True
+        return (
+            self.what == other.what
+            and self.keys[:end] == other.keys[:end]
+            and self._places_before(end) == other._places_before(end)
+        )
+
+    def _places_before(self, end: int) -> tuple[tuple[int, Parameter], ...]:
+        return self.places[: bisect_left(self.places, end, key=lambda place: place[0])]
 
 
 Actions = tuple[Action, ...]
@@ -89,8 +105,9 @@ def same_positions(one: Actions, two: Actions, limit: int, at_least: int = 1) ->
         return limit
 
     def same_before(end: int) -> bool:
-        first, second = ([a for action in actions if (a := action.before(end))] for actions in (one, two))
-        return first == second
+        # An action that begins later does nothing here yet.
+        first, second = ([a for a in actions if a.places and a.places[0][0] < end] for actions in (one, two))
+        return len(first) == len(second) and all(a.same_before(b, end) for a, b in zip(first, second, strict=True))
 
     if not same_before(at_least):  # most traces of other edits end here
         return 0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mechtui.session.document import Bos, Session
 from mechtui.session.lines import format_vector
-from mechtui.views import Question
+from mechtui.views import Answer, Question
 from mechtui.worker.engine.actions import Action, Actions, Ids, same_layers, same_positions
 from mechtui.worker.engine.apply import EVERY_ROW, Rows
 from mechtui.worker.engine.memory import budget
@@ -45,8 +45,8 @@ class Trace:
     resid: n_layers + 1 tensors [1, pos, d_model]: entering each block, leaving the last (no edit of the block
     that it enters has acted yet). kept: keys and values per layer, None where the model cannot be resumed by
     position. taken: what views needed. surprise [n]: of the first n tokens, in nats.
-    last: logits [d_vocab] of the few positions that were asked for one by one. start: (first block that ran,
-    first position that ran).
+    last: logits [d_vocab] of the few positions that were asked for one by one. answers: the last (question,
+    answer) of some views. start: (first block that ran, first position that ran).
     """
 
     ids: Ids
@@ -56,6 +56,7 @@ class Trace:
     taken: dict[Need, Tensor] = field(default_factory=dict)
     surprise: Tensor | None = None
     last: dict[int, Tensor] = field(default_factory=dict)
+    answers: dict[type[Question], tuple[Question, Answer]] = field(default_factory=dict)
     start: tuple[int, int] = (0, 0)
 
     def tensors(self) -> list[Tensor]:

@@ -220,7 +220,20 @@ class Opened:
         return importlib.import_module(f"mechtui.views.{question.__struct_config__.tag}.compute")
 
 
-def each(opened: Opened, answer: Callable[[Run], Answer]) -> Answers:
-    """The same computation on the clean and, with edits, on the edited run."""
-    clean = answer(opened.clean)
-    yield clean, answer(opened.edited) if opened.edited is not None else None, False
+def each(opened: Opened, answer: Callable[[Run], Answer], question: Question | None = None) -> Answers:
+    """The same computation on the clean and, with edits, on the edited run.
+
+    question: given where nothing but it and the run decides the answer. It is then kept with the run: while edits
+    change, the clean one stays.
+    """
+
+    def known(run: Run) -> Answer:
+        if question is None:
+            return answer(run)
+        answers = run.trace.answers
+        if (last := answers.get(type(question))) is None or last[0] != question:
+            answers[type(question)] = last = (question, answer(run))
+        return last[1]
+
+    clean = known(opened.clean)
+    yield clean, known(opened.edited) if opened.edited is not None else None, False
