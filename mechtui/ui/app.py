@@ -448,7 +448,12 @@ class Mechtui(App[int]):
                     picker.said(self.talk.said)
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
-        self.change(replace(self.session, **{event.which: event.text}), event.which)
+        # More may have been typed since the editor said so: what stands in it now is what counts, and a session
+        # with less would take the newest keystroke out of the editor again.
+        editor = self.board.source if event.which == "source" else self.board.prompt
+        changed = replace(self.session, **{event.which: editor.text})
+        if changed != self.session:
+            self.change(changed, event.which)
 
     def on_prompt_grown(self, event: Prompt.Grown) -> None:
         self._arrange()

@@ -11,10 +11,11 @@ class Prompt(TextArea):
     """`enter` and `esc` leave, `ctrl+j` begins a new line. Only what the user types is told."""
 
     class Typed(Message):
-        def __init__(self, which: str, text: str) -> None:
+        """The text is another; it may be yet another when this is heard."""
+
+        def __init__(self, which: str) -> None:
             super().__init__()
             self.which = which
-            self.text = text
 
     class Left(Message):
         """The user is done typing."""
@@ -56,7 +57,7 @@ class Prompt(TextArea):
         event.stop()
         if self.text != self._told:
             self._told = self.text
-            self.post_message(self.Typed(self.id or "", self.text))
+            self.post_message(self.Typed(self.id or ""))
         if self.rows() != self._rows:
             self._rows = self.rows()
             self.post_message(self.Grown())

@@ -11,6 +11,7 @@ from mechtui.link.messages import Ask, Cancel, Failed, Fetch, Finished, Load
 from mechtui.session.lines import format_edit, format_vector
 from mechtui.ui.app import Mechtui
 from mechtui.ui.line import Rows
+from mechtui.ui.prompt import Prompt
 from mechtui.views.attention import Attention
 from mechtui.views.effects import Effects
 from mechtui.views.next_tokens import NextTokens
@@ -406,6 +407,22 @@ async def test_sessions_are_saved_and_opened(tmp_path):
         await pilot.press("enter")
         await idle(pilot)
         assert edits(it) == ["zero L1H1"]
+
+
+async def test_a_key_that_overtakes_the_word_of_the_one_before_is_not_lost():
+    it, _, _ = app(session())
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        before = it.session.prompt
+        editor = it.board.prompt
+        editor.insert("x")
+        editor.insert("y")  # typed before the app has heard of the x
+        it.on_prompt_typed(Prompt.Typed("prompt"))
+        await idle(pilot)
+        assert editor.text == it.session.prompt == before + "xy"
+        editor.load_text(before + "xyz")
+        it.on_prompt_typed(Prompt.Typed("prompt"))
+        assert editor.text == it.session.prompt == before + "xyz"
 
 
 async def test_one_key_fetches_gpt2_and_esc_stops_it():
