@@ -37,6 +37,9 @@ copied, the verb) weigh {mark_weight:g} times as much in the loss. In three of t
 takes a name's place, so that names must be copied and cannot be guessed. The position embeddings are fixed waves
 (sinusoids); everything else is learned, with Muon for the matrices and Adam for the rest. No circuit was put in by
 hand.
+
+The mood vector of the figures is the mean over tokens (`diff L2.pre ... @all`). It was chosen among several after
+looking at how they steer: taken at the last token, coefficients of 2 turn the text into a list of mood words.
 """,
     "demo@before": """
 The weights of `demo` at step {step}, before induction: the second half of a random repeat costs about as much as the
