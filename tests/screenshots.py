@@ -17,6 +17,7 @@ from pathlib import Path
 import pyte
 from PIL import Image, ImageDraw, ImageFont
 
+from mechtui.embedded import DEMO_ANSWER, DEMO_FOIL, DEMO_PROMPT, DEMO_SOURCE
 from tests.terminal import Terminal
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
@@ -63,22 +64,18 @@ def _colour(name: str, default: tuple[int, int, int]) -> tuple[int, int, int]:
     return default
 
 
-PROMPT = "When Mary and John went to the store, John gave a drink to"
-SWAPPED = "When Mary and John went to the store, Mary gave a drink to"
-TARGETS = ("--answer", " Mary", "--foil", " John")
-SMOLLM2 = ("--model", "smollm2", "--prompt", PROMPT, *TARGETS)
+STORE = ("--prompt", DEMO_PROMPT, "--answer", DEMO_ANSWER, "--foil", DEMO_FOIL)
+SMOLLM2 = ("--model", "smollm2", *STORE)
+DEMO = ("--model", "demo", *STORE)
 LIVE = ("until", r"logit diff .*\d")
 EDITED = ("until", r"● live[\s\S]*logit diff .* → \S+\d")
-
-DEMO = ("--model", "demo", "--prompt", PROMPT, *TARGETS)
-
 PICTURES = {
     "main": Picture(
-        (*DEMO, "--source", SWAPPED, "--edit", "zero L3H6-7"),
+        (*DEMO, "--source", DEMO_SOURCE, "--edit", "zero L3H6-7"),
         (EDITED, ("keys", "2jjjl"), ("until", r"Attention L3H1[\s\S]*edited L3H1"), ("until", "● live")),
     ),
     "ablated-head": Picture((*SMOLLM2, "--edit", "zero L23H3"), (EDITED,)),
-    "patched": Picture((*SMOLLM2, "--source", SWAPPED, "--edit", "patch L0.post @9"), (EDITED,)),
+    "patched": Picture((*SMOLLM2, "--source", DEMO_SOURCE, "--edit", "patch L0.post @9"), (EDITED,)),
     "attention": Picture(SMOLLM2, (LIVE, ("keys", "3"), ("keys", "f"), ("until", "Attention"))),
     "small": Picture(SMOLLM2, (LIVE,), (80, 24)),
     "steering": Picture(

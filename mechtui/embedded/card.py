@@ -104,23 +104,19 @@ def card(name: str) -> str:
         "n_vocab": subject.n_vocab,
         "parameters": parameters / 1e6,
         "mark_weight": PLANS["demo"].mark_weight,
-        "step": log[-1]["step"] if log else 0,
+        "step": log[-1]["step"],
     }
     parts = [f"# {name}\n", ABOUT[name].format(**fields), COMMON.format(**fields)]
     parts.append("\n## Figures\n\n`mechtui selftest " + name + "` measures them anew.\n\n")
     parts.append(report.markdown(list(checks.for_model(subject))))
-    if log:
-        parts.append("\n## Training\n\n")
-        parts.append(_curve(log))
-        parts.append(
-            f"\n`python -m mechtui.embedded.train {name.partition('@')[0]}`: {log[-1]['step']} steps, "
-            f"{log[-1]['seconds'] / 60:.0f} minutes on two cores that had other work beside. "
-            "IOI: share right on pairs of names, and on frames, that training never shows. "
-            "The whole log is in log.json.\n"
-        )
-    notes = folder / "NOTES.md"
-    if notes.exists():
-        parts.append("\n" + notes.read_text())
+    parts.append("\n## Training\n\n")
+    parts.append(_curve(log))
+    parts.append(
+        f"\n`python -m mechtui.embedded.train {name.partition('@')[0]}`: {log[-1]['step']} steps, "
+        f"{log[-1]['seconds'] / 60:.0f} minutes on two cores that had other work beside. "
+        "IOI: share right on pairs of names, and on frames, that training never shows. "
+        "The whole log is in log.json.\n"
+    )
     if name == "demo":
         parts.append("\n## Ten stories, as they came out\n\n")
         parts += [f"{i}. {text.strip()}\n" for i, text in enumerate(stories(subject), 1)]

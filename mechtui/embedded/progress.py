@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mechtui.embedded.network import Network
@@ -43,18 +44,21 @@ def figures(network: Network, tokenizer: Tokenizer, row_length: int, *, prompts:
     n = 48
     generator = torch.Generator().manual_seed(1)
     eot = end_of_text_id(tokenizer)
-    half = torch.randint(1, network.shape.n_vocab, (8, n), generator=generator)
-    tokens = torch.cat([torch.full((8, 1), eot), half, half], 1)
-    losses = cross_entropy(network(tokens[:, :-1]).mT, tokens[:, 1:], reduction="none").mean(0)
+
+    def repeats(rows: int, n: int) -> tuple[Tensor, Tensor]:
+        """Random tokens [row, 1 + 2n] said twice, and the mean loss [2n] at each position."""
+        half = torch.randint(1, network.shape.n_vocab, (rows, n), generator=generator)
+        tokens = torch.cat([torch.full((rows, 1), eot), half, half], 1)
+        return tokens, cross_entropy(network(tokens[:, :-1]).mT, tokens[:, 1:], reduction="none").mean(0)
+
+    tokens, losses = repeats(8, n)
     patterns = network.patterns(tokens).mean(1)  # [layer, head, query, key]
     queries = torch.arange(n + 1, 2 * n + 1)
     induction = patterns[:, :, queries, queries - n + 1].mean(-1)
     later = torch.arange(2, 2 * n + 1)
     previous = patterns[:, :, later, later - 1].mean(-1)
     n_here = (row_length - 1) // 2
-    short = torch.randint(1, network.shape.n_vocab, (16, n_here), generator=generator)
-    short = torch.cat([torch.full((16, 1), eot), short, short], 1)
-    here = cross_entropy(network(short[:, :-1]).mT, short[:, 1:], reduction="none").mean(0)
+    _, here = repeats(16, n_here)
     pairs = _ioi(network, tokenizer, prompts, templates=False)
     templates = _ioi(network, tokenizer, prompts, templates=True)
     return Figures(

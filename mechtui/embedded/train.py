@@ -1,7 +1,8 @@
 """Train the embedded models: `python -m mechtui.embedded.train [demo|attn-only-1l|attn-only-2l]`.
 
-Three phases. **repeats**: mostly random tokens said twice, until the second half of a repeat costs a tenth of the
-first: that is when induction heads have formed (Olsson et al. 2022). **text**: the mixture of texts, some repeats
+Three phases. **repeats**: random tokens said twice, through the attention of a few layers alone, until the second
+half of a repeat costs hardly anything and a head attends to what followed before: that is when induction heads have
+formed (Olsson et al. 2022); or until their time is up. **text**: all layers, the mixture of texts, some repeats
 kept in, until the figures are reached. **settle**: the learning rates fall to nothing. Every step's rows come from
 the seed and the step's number, so a training that was stopped goes on as if it had not been.
 """
@@ -108,7 +109,6 @@ class Training:
         self.row_length = plan.shortest_row if plan.repeats_at_most else plan.shape.n_ctx
         self.seconds = 0.0
         self.log: list[dict[str, Any]] = []
-        self.before_saved_at = -1
         self.during_ratio = -1.0
 
     @property
@@ -147,7 +147,6 @@ class Training:
         self.log.append({k: round(v, 4) if isinstance(v, float) else v for k, v in entry.items()})
         if self.during_ratio < 0 and now.ratio > 0.8:
             self.save_weights(self.folder / "before")
-            self.before_saved_at = self.step
         elif abs(now.ratio - 0.4) < abs(self.during_ratio - 0.4):
             self.save_weights(self.folder / "during")
             self.during_ratio = now.ratio
@@ -184,7 +183,6 @@ class Training:
                     "phase_began": self.phase_began,
                     "row_length": self.row_length,
                     "seconds": self.seconds,
-                    "before_saved_at": self.before_saved_at,
                     "during_ratio": self.during_ratio,
                     "log": self.log,
                 }

@@ -183,6 +183,7 @@ class Mechtui(App[int]):
     def do(self, name: str) -> None:
         """Run an action, or say why it cannot run."""
         action: Action = self.registry.by_name[name]
+        self._read_editors()
         self._said = ("", False)
         why = action.when(self)
         if why:
@@ -262,10 +263,9 @@ class Mechtui(App[int]):
         self.screen.set_focus(self.board.panes[pane])
 
     def write(self, which: str) -> None:
-        editor = self.board.source if which == "source" else self.board.prompt
         self.board.writing = which
         self._arrange()
-        self.screen.set_focus(editor)
+        self.screen.set_focus(self.board.editors[which])
 
     def open_line(self, kind: str, text: str = "", index: int = -1) -> None:
         made = kinds.of(kind, self, self._known, self.registry, self.do, index)
@@ -350,8 +350,8 @@ class Mechtui(App[int]):
     def _changed(self) -> None:
         """The present session is another: editors, panes, model process and the kept copy follow."""
         session = self.session
-        self.board.prompt.take(session.prompt)
-        self.board.source.take(session.source)
+        for name, editor in self.board.editors.items():
+            editor.take(getattr(session, name))
         if session.model != self.talk.load_name:
             self._load(session.model)
         self.look(self.focus)
@@ -448,12 +448,14 @@ class Mechtui(App[int]):
                     picker.said(self.talk.said)
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
-        # More may have been typed since the editor said so: what stands in it now is what counts, and a session
-        # with less would take the newest keystroke out of the editor again.
-        editor = self.board.source if event.which == "source" else self.board.prompt
-        changed = replace(self.session, **{event.which: editor.text})
-        if changed != self.session:
-            self.change(changed, event.which)
+        self._read_editors()
+
+    def _read_editors(self) -> None:
+        """Take into the session what has been typed, also what no message has told of yet."""
+        for name, editor in self.board.editors.items():
+            text = editor.typed()
+            if text is not None:
+                self.change(replace(self.session, **{name: text}), name)
 
     def on_prompt_grown(self, event: Prompt.Grown) -> None:
         self._arrange()

@@ -51,6 +51,7 @@ class Board(Container):
         self.panes = {name: kind(id=name) for name, kind in CLASSES.items()}
         self.prompt = Prompt("prompt", session.prompt, "type a prompt")
         self.source = Prompt("source", session.source, "the second prompt, that patching takes its values from")
+        self.editors = {"prompt": self.prompt, "source": self.source}  # by the session's fields
         self._wish = Wish(View(), None, 1, 0, 2)
         self._ready: Ready | None = None
         self.writing = ""

@@ -11,11 +11,7 @@ class Prompt(TextArea):
     """`enter` and `esc` leave, `ctrl+j` begins a new line. Only what the user types is told."""
 
     class Typed(Message):
-        """The text is another; it may be yet another when this is heard."""
-
-        def __init__(self, which: str) -> None:
-            super().__init__()
-            self.which = which
+        """The text is another; `typed` says which."""
 
     class Left(Message):
         """The user is done typing."""
@@ -36,18 +32,29 @@ class Prompt(TextArea):
             placeholder=placeholder,
         )
         self.cursor_blink = False
-        self._told = text
+        # The text as the session has it, and what the editor made of that: to a document every kind of line end
+        # is the same one.
+        self._held = text
+        self._shown = self.text
         self._rows = 1
 
     def on_mount(self) -> None:
         self.move_cursor(self.document.end)
 
     def take(self, text: str) -> None:
-        """Show a text that the session has from elsewhere (undo, a file)."""
-        if text != self.text:
-            self._told = text
+        """Show a text that the session has from elsewhere (undo, a file). Asked for the text that it holds
+        already, the editor keeps what has been typed since."""
+        if text != self._held:
             self.load_text(text)
+            self._held, self._shown = text, self.text
             self.move_cursor(self.document.end)
+
+    def typed(self) -> str | None:
+        """The text, if the user has changed it since this was last asked."""
+        if self.text == self._shown:
+            return None
+        self._held = self._shown = self.text
+        return self.text
 
     def rows(self) -> int:
         """Rows that the text takes at this width."""
@@ -55,9 +62,8 @@ class Prompt(TextArea):
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         event.stop()
-        if self.text != self._told:
-            self._told = self.text
-            self.post_message(self.Typed(self.id or ""))
+        if self.text != self._shown:
+            self.post_message(self.Typed())
         if self.rows() != self._rows:
             self._rows = self.rows()
             self.post_message(self.Grown())

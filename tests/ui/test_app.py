@@ -417,12 +417,44 @@ async def test_a_key_that_overtakes_the_word_of_the_one_before_is_not_lost():
         editor = it.board.prompt
         editor.insert("x")
         editor.insert("y")  # typed before the app has heard of the x
-        it.on_prompt_typed(Prompt.Typed("prompt"))
+        it.on_prompt_typed(Prompt.Typed())
         await idle(pilot)
         assert editor.text == it.session.prompt == before + "xy"
         editor.load_text(before + "xyz")
-        it.on_prompt_typed(Prompt.Typed("prompt"))
+        it.on_prompt_typed(Prompt.Typed())
         assert editor.text == it.session.prompt == before + "xyz"
+
+
+async def test_a_change_elsewhere_keeps_what_the_app_has_not_heard_of_yet():
+    it, _, _ = app(session("zero L1H1"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        before = it.session.prompt
+        it.board.prompt.insert("x")
+        it.change(replace(it.session, edits=()))  # not through a key: the x is still on its way
+        assert it.board.prompt.text == before + "x"
+        await idle(pilot)
+        assert it.session.prompt == before + "x"
+        it.board.prompt.insert("y")
+        it.do("undo")  # takes back the typing, and not the change before it
+        assert it.board.prompt.text == it.session.prompt == before
+        assert it.session.edits == ()
+
+
+async def test_line_ends_that_an_editor_knows_as_one_stay_as_the_session_has_them():
+    text = "one\u2028two\r\nthree\n"
+    it, _, _ = app(replace(session(), prompt=text))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        it.do("redo")  # any action
+        await idle(pilot)
+        assert it.session.prompt == text
+        await pilot.press("i", "x")
+        await idle(pilot)
+        assert it.session.prompt != text
+        await pilot.press("escape", "u")
+        await idle(pilot)
+        assert it.session.prompt == text
 
 
 async def test_one_key_fetches_gpt2_and_esc_stops_it():

@@ -18,6 +18,8 @@ from mechtui.views.attention import Attention, AttentionAnswer, What
 MODES: tuple[tuple[What, bool], ...] = (("pattern", False), ("scores", False), ("value", False), ("pattern", True))
 WIDTHS = (1, 2, 3, 4, 6)
 WIDEST = 6
+# What the border keeps to itself around the legend.
+BORDER = 4
 
 
 def column_width(room: int, count: int) -> int:
@@ -123,7 +125,9 @@ class AttentionPane(Pane):
         value = float(table[here, key])
         shown = fit(value, 8, sign=signs).strip() or "not seen"
         scale = legend(fit(low, 6).strip(), fit(high, 6, sign=signs).strip(), palette, signs=signs)
-        legend_text = f"{here} {cut(picture.token(here), 12)} > {key} {cut(picture.token(key), 12)} {shown} "
+        taken = sum(len(text) for text, _ in scale) + len(f"{here}  > {key}  {shown} ") + BORDER
+        most = max(min((width - taken) // 2, 12), 2)
+        legend_text = f"{here} {cut(picture.token(here), most)} > {key} {cut(picture.token(key), most)} {shown} "
         changed = marks.heads(picture.session, picture.ready.shape) if picture.ready else frozenset()
         mark = "*" if (asked.layer, asked.head) in changed else ""
         return Page(

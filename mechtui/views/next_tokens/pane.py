@@ -15,6 +15,8 @@ from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
 TOPS = (10, 20, 50)
 # Smaller changes than this are not marked: three places show them anyhow.
 CHANGE = 0.005
+# Cells that answer and foil need to be told apart by.
+NARROWEST = 8
 
 Pair = tuple[Candidate | None, Candidate | None]
 
@@ -123,15 +125,17 @@ class NextTokensPane(Pane):
                 prob = share(before.prob, 3) + (f"→{share(after.prob, 3)}" if after else "")
                 rank = str(before.rank) + (f"→{after.rank}" if after else "")
                 rows.append((name, visible(before.token), (logit, prob, rank)))
-        names = ("logit", "prob", "rank")
-        sizes = [max([len(title), *(len(row[2][i]) for row in rows)]) for i, title in enumerate(names)]
-        label = max(min(width - sum(sizes) - len(sizes), 20), 4)
+        titles = {"logit": 0, "prob": 1, "rank": 2}
+        sizes = {title: max([len(title), *(len(row[2][i]) for row in rows)]) for title, i in titles.items()}
+        if width - sum(sizes.values()) - len(sizes) < NARROWEST:
+            del sizes["prob"]  # the rows above mostly have it
+        label = max(min(width - sum(sizes.values()) - len(sizes), 20), 4)
 
         def columns(texts: tuple[str, ...]) -> str:
-            return "".join(f" {text:>{size}}" for text, size in zip(texts, sizes, strict=True))
+            return "".join(f" {texts[titles[title]]:>{size}}" for title, size in sizes.items())
 
         if rows:
-            lines.append(line((pad("", label) + columns(names), palette.dim)))
+            lines.append(line((pad("", label) + columns(tuple(titles)), palette.dim)))
         for name, token, numbers in rows:
             known = cells(token) + len(name) + 1 <= label
             shown = [(f"{name} ", palette.dim), (pad(token, label - len(name) - 1), palette.bold)]

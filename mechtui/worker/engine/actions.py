@@ -7,7 +7,7 @@ they do the same thing, so comparing them tells exactly which part of an earlier
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from mechtui.session.document import Op, Vector
@@ -65,10 +65,7 @@ class Action:
     @cached_property
     def what(self) -> tuple[object, ...]:
         """All of it but where: two actions that agree in this do the same at the places that both have."""
-        return (
-            self.factor, self.hook, self.index, self.op, self.sd, self.seed, self.raw,
-            self.vector, self.version, self.source_ids, self.references,
-        )  # fmt: skip
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in ("places", "keys"))
 
     def same_before(self, other: Action, end: int) -> bool:
         """Whether both do the same at positions 0..end-1."""
