@@ -112,7 +112,7 @@ class ResidualPane(Pane):
         log = bool(every.size) and float(every.max()) > MASSIVE * float(np.median(every))
         low, high = scale(every, log=log)
         name = 7 + max(len(run) for run, _, _ in runs)
-        note = f"writes @{here}{', log scale' if log else ''}: L{layer} of the greatest"
+        note = f"writes @{here}{', log scale' if log else ''}: L{layer} of max"
         lines = [line((note, palette.dim))]
         for label, values, style in rows:
             count = len(values)
