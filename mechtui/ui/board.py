@@ -56,6 +56,8 @@ class Board(Container):
         self._ready: Ready | None = None
         self.writing = ""
         self._plan = DeskLayout(self.where)
+        self._tokens: TokensAnswer | None = None
+        self._shown: dict[str, Picture] = {}
 
     def compose(self) -> ComposeResult:
         yield Static(" prompt", id="prompt-label")
@@ -108,7 +110,9 @@ class Board(Container):
         answered, _ = talk.answers.of("tokens", (Tokens(),))
         tokens = answered[0].clean if answered else None
         known = tokens if isinstance(tokens, TokensAnswer) else None
-        return Picture(session, focus, talk.ready, known, (), talk.answers.problems)
+        if known is None or self._tokens is None or not known.same(self._tokens):
+            self._tokens = known
+        return Picture(session, focus, talk.ready, self._tokens, (), talk.answers.problems)
 
     def asked(self, name: str, picture: Picture) -> tuple[Question, ...]:
         """A pane's questions; those about the last token hold for it while text is added."""
@@ -130,7 +134,7 @@ class Board(Container):
         return tuple(dict.fromkeys((Tokens(), *questions)))
 
     def show(self, talk: Conversation, picture: Picture) -> bool:
-        """Give every visible pane its picture; whether one of them shows what is older."""
+        """Give every visible pane its picture, if it is another; whether one of them shows what is older."""
         older = False
         for name in self.seen():
             answered, stale = talk.answers.of(name, self.asked(name, picture))
@@ -148,5 +152,7 @@ class Board(Container):
                 picture.problems,
                 marked,
             )
-            self.panes[name].show(given)
+            if name not in self._shown or not given.same(self._shown[name]):
+                self._shown[name] = given
+                self.panes[name].show(given)
         return older

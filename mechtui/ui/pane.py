@@ -135,6 +135,8 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         self.palette: Palette = of_terminal()
         self._page: Page | None = None
         self._anchor: tuple[object, ...] = ()
+        # What is on the screen, row by row: as it was painted, and as the screen takes it.
+        self._lines: dict[int, Line] = {}
         self._strips: dict[int, Strip] = {}
         self._place: tuple[int, int, int, int] = (0, 0, 0, 0)
         self._labels: tuple[object, ...] = ()
@@ -259,13 +261,12 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         place = self._now()
         if place != self._place:
             self._place = place
-            self._strips.clear()
+            self._lines.clear()
             self.refresh()
             return
-        for y, painted in list(self._strips.items()):
-            strip = self._strip(y)
-            if strip != painted:
-                self._strips[y] = strip
+        for y, painted in list(self._lines.items()):
+            if self._line_at(y) != painted:
+                del self._lines[y]
                 self.refresh(Region(0, y, room.width, 1))
 
     def _now(self) -> tuple[int, int, int, int]:
@@ -305,30 +306,28 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         if (x, y) != tuple(self.scroll_offset):
             self.scroll_to(x, y, animate=False, force=True)
 
-    def _strip(self, y: int) -> Strip:
+    def _line_at(self, y: int) -> Line:
+        """What stands in row y of the room, at the place that was painted last."""
         page = self._page
-        room, offset = self._room(), self.scroll_offset
         if page is None:
-            return Strip.blank(room.width)
-        segments: Line
+            return []
+        _, height, left, top = self._place
         if y < page.head_rows:
-            segments = page.head(offset.x)[y]
-        elif y >= room.height - len(page.foot):
-            segments = page.foot[y - room.height + len(page.foot)]
-        else:
-            index = y - page.head_rows + offset.y
-            segments = page.row(index, offset.x) if index < page.rows else []
-        return Strip(segments).adjust_cell_length(room.width).simplify()
+            return page.head(left)[y]
+        if y >= height - len(page.foot):
+            return page.foot[y - height + len(page.foot)]
+        index = y - page.head_rows + top
+        return page.row(index, left) if index < page.rows else []
 
     def render_line(self, y: int) -> Strip:
         place = self._now()
         if place != self._place:
             self._place = place
-            self._strips.clear()
-        strip = self._strips.get(y)
-        if strip is None:
-            strip = self._strips[y] = self._strip(y)
-        return strip.apply_style(self.rich_style)
+            self._lines.clear()
+        if y not in self._lines:
+            self._lines[y] = painted = self._line_at(y)
+            self._strips[y] = Strip(painted).adjust_cell_length(place[0]).simplify()
+        return self._strips[y].apply_style(self.rich_style)
 
     def on_resize(self, event: events.Resize) -> None:
         self.renew()

@@ -37,6 +37,17 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     problems: tuple[EditProblem, ...] = ()
     stale: bool = False
 
+    def same(self, other: Picture) -> bool:
+        """Whether it is made of the very same things: then it looks the same, too."""
+        return (
+            self.session is other.session
+            and self.ready is other.ready
+            and self.tokens is other.tokens
+            and len(self.answered) == len(other.answered)
+            and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
+            and (self.focus, self.problems, self.stale) == (other.focus, other.problems, other.stale)
+        )
+
     def position(self) -> int:
         """The focused position as an index from 0; 0 without tokens."""
         count = len(self.tokens.tokens) if self.tokens else 1

@@ -25,6 +25,11 @@ class TokensAnswer(Answer, frozen=True, tag="tokens", eq=False):
     source: tuple[Token, ...] = ()
     alignment: tuple[int, ...] = ()
 
+    def same(self, other: TokensAnswer) -> bool:
+        """Whether the two say the same."""
+        said = ((each.tokens, each.bos, each.source, each.alignment) for each in (self, other))
+        return next(said) == next(said) and np.array_equal(self.surprise, other.surprise, equal_nan=True)
+
 
 QUESTION = Tokens
 ANSWER = TokensAnswer

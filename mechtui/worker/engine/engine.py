@@ -16,6 +16,7 @@ from mechtui.session.lines import format_vector
 from mechtui.views import Answer, Question
 from mechtui.worker.engine.actions import Action, Actions, Ids, same_layers, same_positions
 from mechtui.worker.engine.apply import EVERY_ROW, Rows
+from mechtui.worker.engine.inside import is_late
 from mechtui.worker.engine.memory import budget
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.passes import Call, Cancelled, KeysValues, Passes, new_cache
@@ -32,6 +33,8 @@ MOST_TRACES = 32
 BATCH_TOKENS = 1024
 # Positions unembedded at once: 64 rows of a 50,000-token vocabulary are 13 MB.
 SURPRISE_POSITIONS = 64
+# What a block has done, of all that it does, when its heads have given their outputs.
+Z_SHARE = 0.4
 
 
 def never() -> bool:
@@ -43,15 +46,17 @@ class Trace:
     """One run, as far as it is kept.
 
     resid: n_layers + 1 tensors [1, pos, d_model]: entering each block, leaving the last (no edit of the block
-    that it enters has acted yet). kept: keys and values per layer, None where the model cannot be resumed by
-    position. taken: what views needed. surprise [n]: of the first n tokens, in nats.
-    last: logits [d_vocab] of the few positions that were asked for one by one. answers: the last (question,
-    answer) of some views. start: (first block that ran, first position that ran).
+    that it enters has acted yet). z: what the heads of each block gave, before any edit [1, pos, head * d_head].
+    kept: keys and values per layer, None where the model cannot be resumed by position. taken: what views needed.
+    surprise [n]: of the first n tokens, in nats. last: logits [d_vocab] of the few positions that were asked for
+    one by one. answers: the last (question, answer) of some views. start: (first block that ran, first position
+    that ran).
     """
 
     ids: Ids
     actions: Actions
     resid: list[Tensor]
+    z: list[Tensor]
     kept: list[KeysValues] | None
     taken: dict[Need, Tensor] = field(default_factory=dict)
     surprise: Tensor | None = None
@@ -61,7 +66,18 @@ class Trace:
 
     def tensors(self) -> list[Tensor]:
         pairs = [t for pair in self.kept or () for t in pair]
-        return [*self.resid, *pairs, *self.taken.values(), *self.last.values()]
+        return [*self.resid, *self.z, *pairs, *self.taken.values(), *self.last.values()]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins: with no parent at the beginning; in a block of the parent (behind its heads: at_z); or, with
+    layer -1, at a position, on the parent's keys and values."""
+
+    parent: Trace | None = None
+    layer: int = -1
+    at_z: bool = False
+    position: int = 0
 
 
 class Engine:
@@ -126,6 +142,9 @@ class Engine:
                 del self._traces[0]
             self._at_most = self.trace_bytes
 
+    def _known(self, ids: Ids, actions: Actions) -> Trace | None:
+        return next((trace for trace in self._traces if trace.ids == ids and trace.actions == actions), None)
+
     def _touch(self, trace: Trace) -> None:
         self._traces.remove(trace)
         self._traces.append(trace)
@@ -146,83 +165,107 @@ class Engine:
         after: a trace outside the store to resume from (a generation's last step); then the new one is not
         stored either. Raises Cancelled.
         """
-        for trace in self._traces:
-            if trace.ids == ids and trace.actions == actions:
-                self._touch(trace)
-                trace.start = (self.n_layers, len(ids))
-                self._take(trace, needs, cancelled)
-                return trace
-        parent, layer, position = self._nearest(ids, actions, (*self._traces, after) if after else self._traces)
+        known = self._known(ids, actions)
+        if known is not None:
+            self._touch(known)
+            known.start = (self.n_layers, len(ids))
+            self._take(known, needs, cancelled)
+            return known
+        start = self._nearest(ids, actions, needs, (*self._traces, after) if after else self._traces)
         givens = self._givens(actions, cancelled)
-        if parent is not None and layer > 0:
-            trace = self._resume_layer(parent, layer, actions, givens, needs, cancelled)
+        if start.layer >= 0:
+            trace = self._resume_layer(start, actions, givens, needs, cancelled)
         else:
-            trace = self._resume_position(parent, position, ids, actions, givens, needs, cancelled)
+            trace = self._resume_position(start, ids, actions, givens, needs, cancelled)
         if after is None:
             self._keep(trace)
         self._take(trace, needs, cancelled)
         return trace
 
-    def _nearest(self, ids: Ids, actions: Actions, traces: Sequence[Trace]) -> tuple[Trace | None, int, int]:
-        """The trace that leaves least to run, and the layer or the position to begin at."""
-        best: tuple[float, Trace | None, int, int] = (1.0, None, 0, 0)
+    def _nearest(self, ids: Ids, actions: Actions, needs: Sequence[Need], traces: Sequence[Trace]) -> Start:
+        """Where least is left to run."""
+        best, least = Start(), 1.0
         for trace in traces:
             if trace.ids == ids:
                 layer = same_layers(trace.actions, actions, self.n_layers)
-                # At least the last block runs: an action there is never free.
-                cost = 1 - max(0, layer) / self.n_layers
-                # When two leave as much to run, the later is the one just looked at.
-                if layer > 0 and cost <= best[0]:
-                    best = (cost, trace, layer, 0)
+                # At least the last block runs: an action there is never free. When two leave as much to run, the
+                # later is the one just looked at.
+                if layer >= 0 and 1 - (layer + Z_SHARE) / self.n_layers <= least:
+                    at_z = self._begins_at_z(trace, layer, actions, needs)
+                    left = 1 - (layer + at_z * Z_SHARE) / self.n_layers
+                    if left <= least:
+                        best, least = Start(trace, layer, at_z), left
             if trace.kept is not None:
                 # The last position always runs: its logits are what is looked at.
                 common = min(_common(trace.ids, ids), len(ids) - 1)
                 # Only what leaves less to run than the best so far is of use.
-                enough = int(len(ids) * (1 - best[0])) + 1
+                enough = int(len(ids) * (1 - least)) + 1
                 position = same_positions(trace.actions, actions, common, enough)
-                if position and 1 - position / len(ids) < best[0]:
-                    best = (1 - position / len(ids), trace, 0, position)
-        return best[1:]
+                if position and 1 - position / len(ids) < least:
+                    best, least = Start(trace, position=position), 1 - position / len(ids)
+        return best
 
     def _resume_layer(
         self,
-        parent: Trace,
-        layer: int,
+        start: Start,
         actions: Actions,
         givens: dict[Action, Tensor],
         needs: Sequence[Need],
         cancelled: Callable[[], bool],
     ) -> Trace:
+        parent, layer = start.parent, start.layer
+        assert parent is not None
         calls = self._calls_for(parent.ids)
         cache = new_cache([None] * self.n_layers) if parent.kept is not None else None
-        stream, taken = self.passes.through(
+        z = parent.z[layer] if start.at_z else None
+        # Of the block that it begins in, what lies before z is the parent's.
+        own = layer if z is None else layer + 1
+        passed = self.passes.through(
             parent.resid[layer],
             calls,
             range(layer, self.n_layers),
             cache,
             [(action, EVERY_ROW) for action in actions if action.layer >= layer],
             givens,
-            [need for need in needs if need.layer >= layer],
+            [need for need in needs if need.layer >= own or (need.layer == layer and is_late(need.hook))],
             0,
             cancelled,
+            z,
         )
         kept = None
         if cache is not None and parent.kept is not None:
-            kept = parent.kept[:layer] + _keys_values(cache)[layer:]
-        earlier = {need: tensor for need, tensor in parent.taken.items() if need.layer < layer}
-        resid = parent.resid[:layer] + stream
-        return Trace(parent.ids, actions, resid, kept, earlier | taken, start=(layer, 0))
+            kept = parent.kept[:own] + _keys_values(cache)[own:]
+        earlier = {
+            need: tensor
+            for need, tensor in parent.taken.items()
+            if need.layer < layer or (need.layer < own and not is_late(need.hook))
+        }
+        resid = parent.resid[:layer] + passed.stream
+        heads = parent.z[:own] + passed.z[own - layer :]
+        return Trace(parent.ids, actions, resid, heads, kept, earlier | passed.taken, start=(layer, 0))
+
+    def _begins_at_z(self, base: Trace, layer: int, actions: Actions, needs: Sequence[Need] = ()) -> bool:
+        """Whether a run that leaves the base in this block leaves it at z or behind, and z and what is needed of
+        before it are there."""
+        if not base.z:
+            return False
+        before = [[a for a in each if a.layer == layer and not is_late(a.hook)] for each in (base.actions, actions)]
+        if before[0] != before[1]:
+            return False
+        if any(need.layer == layer and need not in base.taken and not is_late(need.hook) for need in needs):
+            return False
+        return self.passes.begins_at_z(base.resid[0], self._calls_for(base.ids))
 
     def _resume_position(
         self,
-        parent: Trace | None,
-        position: int,
+        start: Start,
         ids: Ids,
         actions: Actions,
         givens: dict[Action, Tensor],
         needs: Sequence[Need],
         cancelled: Callable[[], bool],
     ) -> Trace:
+        parent, position = start.parent, start.position
         before: list[KeysValues | None] = [None] * self.n_layers
         if parent is not None and position:
             assert parent.kept is not None
@@ -234,7 +277,7 @@ class Engine:
         )
         if not position:
             self._remember_calls(len(ids), calls)
-        stream, inside = self.passes.through(
+        passed = self.passes.through(
             first,
             calls,
             range(self.n_layers),
@@ -245,12 +288,14 @@ class Engine:
             position,
             cancelled,
         )
-        taken |= inside
+        taken |= passed.taken
+        stream, z = passed.stream, passed.z
         kept = _keys_values(cache) if cache is not None else None
         if parent is not None and position:
-            stream = [torch.cat([old[:, :position], new], dim=1) for old, new in zip(parent.resid, stream, strict=True)]
+            stream = _continued(parent.resid, stream, position)
+            z = _continued(parent.z, z, position)
             taken = _joined(parent.taken, taken, position, len(ids))
-        trace = Trace(ids, actions, stream, kept, taken, start=(0, position))
+        trace = Trace(ids, actions, stream, z, kept, taken, start=(0, position))
         if parent is not None and position and parent.surprise is not None:
             trace.surprise = parent.surprise[:position]
         return trace
@@ -289,7 +334,7 @@ class Engine:
             actions = [a for a in trace.actions if a.layer < 0]
             trace.taken |= self.passes.prelude(trace.ids, actions, givens, outside, cache, 0)[2]
         for layer in sorted({need.layer for need in missing if need.layer >= 0}):
-            _, taken = self.passes.through(
+            trace.taken |= self.passes.through(
                 trace.resid[layer],
                 self._calls_for(trace.ids),
                 range(layer, layer + 1),
@@ -299,8 +344,7 @@ class Engine:
                 [need for need in missing if need.layer == layer],
                 0,
                 cancelled,
-            )
-            trace.taken |= taken
+            ).taken
 
     @torch.inference_mode()
     def logits(self, trace: Trace, positions: slice | list[int] = slice(None)) -> Tensor:
@@ -346,6 +390,8 @@ class Engine:
             layer = same_layers(base.actions, actions, self.n_layers)
             if layer == self.n_layers:
                 results[number] = self.logits(base, [position])[0]
+            elif (known := self._known(base.ids, actions)) is not None:
+                results[number] = self.logits(known, [position])[0]
             elif layer < 0:  # the embeddings differ: nothing is shared
                 results[number] = self.logits(self.run(base.ids, actions, (), cancelled), [position])[0]
             else:
@@ -377,18 +423,32 @@ class Engine:
                 rows.setdefault(action, []).append(row)
         givens = self._givens(tuple(rows), cancelled)
         calls = self._calls_for(base.ids)
+
+        def through(batch: Tensor, first_row: int, layers: range, z: Tensor | None = None) -> Tensor:
+            """Rows `first_row` and on of the whole batch through these layers."""
+            rows_here = range(first_row, first_row + len(batch))
+            here: list[tuple[Action, Rows]] = [
+                (action, own)
+                for action, which in rows.items()
+                if action.layer in layers and (own := [row - first_row for row in which if row in rows_here])
+            ]
+            passed = self.passes.through(batch, calls, layers, None, here, givens, (), 0, cancelled, z)
+            return passed.stream[-1]
+
         residual = base.resid[0][:0]
         joins = sorted({layer for layer, _ in starts})
         for layer, until in zip(joins, (*joins[1:], self.n_layers), strict=True):
-            new = sum(1 for start, _ in starts if start == layer)
-            residual = torch.cat([residual, base.resid[layer].expand(new, -1, -1)])
-            here: list[tuple[Action, Rows]] = [
-                (action, [row for row in which if row < len(residual)])
-                for action, which in rows.items()
-                if layer <= action.layer < until
-            ]
-            stream, _ = self.passes.through(residual, calls, range(layer, until), None, here, givens, (), 0, cancelled)
-            residual = stream[-1]
+            joining = [actions for start, actions in starts if start == layer]
+            count = len(residual)
+            new = base.resid[layer].expand(len(joining), -1, -1)
+            if all(self._begins_at_z(base, layer, actions) for actions in joining):
+                z = base.z[layer].expand(len(joining), *base.z[layer].shape[1:])
+                new = through(new, count, range(layer, layer + 1), z)
+                old = through(residual, 0, range(layer, layer + 1)) if count else residual
+                left = range(layer + 1, until)
+            else:
+                old, left = residual, range(layer, until)
+            residual = through(torch.cat([old, new]), 0, left) if left else torch.cat([old, new])
         return self.passes.logits(residual[:, position : position + 1])[:, 0].float()
 
     # What actions take from elsewhere
@@ -423,6 +483,10 @@ def _heads(value: Tensor, action: Action) -> Tensor:
     if value.dim() == 2:
         return value[:, list(action.index), None]
     return value[:, list(action.index)]
+
+
+def _continued(before: list[Tensor], after: list[Tensor], position: int) -> list[Tensor]:
+    return [torch.cat([old[:, :position], new], dim=1) for old, new in zip(before, after, strict=True)]
 
 
 def _keys_values(cache: object) -> list[KeysValues]:

@@ -7,6 +7,7 @@ activation, its norms, one position of it, or one query's row.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -32,7 +33,7 @@ class Need:
     def is_pattern(self) -> bool:
         return self.hook.endswith(PATTERN_PARTS)
 
-    @property
+    @cached_property
     def layer(self) -> int:
         """The block it lies in; -1 for embeddings."""
         return int(self.hook.split(".")[1]) if self.hook.startswith("blocks.") else -1

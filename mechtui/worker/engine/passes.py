@@ -8,7 +8,7 @@ bridge's own forward.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from mechtui.worker.engine.actions import Action
 from mechtui.worker.engine.apply import EVERY_ROW, Givens, Rows, hook_function
+from mechtui.worker.engine.inside import Inside, recorded, replaced
 from mechtui.worker.engine.needs import Need
 
 KeysValues = tuple[Tensor, Tensor]
@@ -75,6 +76,16 @@ class Call:
         return result
 
 
+@dataclass(frozen=True)
+class Passed:
+    """What a pass through blocks leaves. stream: the residual entering each of them and leaving the last. z: what
+    the heads of each gave, before any action [batch, pos, head * d_head]; empty where the model has no such point."""
+
+    stream: list[Tensor]
+    taken: dict[Need, Tensor]
+    z: list[Tensor]
+
+
 _RESIDUAL, _CACHE = object(), object()
 
 
@@ -98,6 +109,7 @@ class Passes:
         self.blocks: list[nn.Module] = list(bridge.blocks)
         self.model = bridge.original_model
         self._points: dict[str, Any] = {}
+        self.inside = Inside(self.blocks, self._z_point)
         config = getattr(self.model, "config", None)
         windows = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
         # A window forgets keys, so what it keeps of a longer run is not what a shorter one needs.
@@ -113,6 +125,17 @@ class Passes:
                 raise KeyError(name)
             self._points[name] = found
         return self._points[name]
+
+    def _z_point(self, layer: int) -> nn.Module | None:
+        try:
+            found: nn.Module = self.point(f"blocks.{layer}.attn.hook_z")
+        except KeyError:
+            return None
+        return found
+
+    def begins_at_z(self, residual: Tensor, calls: Sequence[Call]) -> bool:
+        """Whether blocks of this model may begin at z. residual: what enters block 0 in some run."""
+        return self.inside.exact(lambda layer: calls[layer](self.blocks[layer], residual, None))
 
     @contextmanager
     def _hooked(self, name: str, function: Callable[[Tensor], Tensor | None], first: bool = False) -> Iterator[None]:
@@ -210,7 +233,7 @@ class Passes:
         with ExitStack() as stack:
             stack.enter_context(self._watched(pairs, givens, needs, offset, taken))
             for number, block in enumerate(self.blocks):
-                stack.enter_context(_forward_replaced(block, skip(number)))
+                stack.enter_context(replaced(block, skip(number)))
             with suppress(_Reached):
                 self.model(tokens, **arguments)
         return first[0], calls, taken
@@ -226,20 +249,25 @@ class Passes:
         needs: Sequence[Need],
         offset: int,
         cancelled: Callable[[], bool],
-    ) -> tuple[list[Tensor], dict[Need, Tensor]]:
+        z: Tensor | None = None,
+    ) -> Passed:
         """Blocks `layers`, from the residual [batch, pos, d_model] that enters the first of them.
 
-        Returns the residual entering each of the layers and leaving the last, and what was needed.
-        Raises Cancelled between two blocks.
+        z: what the heads of the first of them gave; then that block begins behind them. Raises Cancelled between
+        two blocks.
         """
         stream = [residual]
         taken: dict[Need, Tensor] = {}
-        with self._watched(actions, givens, needs, offset, taken):
+        heads: list[Tensor] = []
+        points = self.inside.points[layers.start : layers.stop]
+        with recorded(points, heads), self._watched(actions, givens, needs, offset, taken):
             for layer in layers:
                 if cancelled():
                     raise Cancelled
-                stream.append(calls[layer](self.blocks[layer], stream[-1], cache))
-        return stream, taken
+                begin = self.inside.given(layer, z) if z is not None and layer == layers.start else nullcontext()
+                with begin:
+                    stream.append(calls[layer](self.blocks[layer], stream[-1], cache))
+        return Passed(stream, taken, heads)
 
     def logits(self, residual: Tensor) -> Tensor:
         """The final norm and the unembedding: [..., pos, d_model] -> [..., pos, d_vocab]."""
@@ -255,12 +283,3 @@ def _taker(need: Need, offset: int, taken: dict[Need, Tensor]) -> Callable[[Tens
             taken[need] = part
 
     return take
-
-
-@contextmanager
-def _forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    object.__setattr__(module, "forward", forward)
-    try:
-        yield
-    finally:
-        object.__delattr__(module, "forward")

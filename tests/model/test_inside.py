@@ -1,0 +1,115 @@
+"""Blocks that begin behind their heads: that they do where they may, and do not where they may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from conftest import load_now
+from twin import session_of
+
+from mechtui.worker.engine import Engine
+from mechtui.worker.engine.inside import replaced
+from mechtui.worker.model import Model
+
+
+@contextmanager
+def counted(model: Model, layer: int) -> Iterator[list[int]]:
+    """Rows of each batch whose queries this layer computes, within."""
+    rows: list[int] = []
+    handle = model.bridge.blocks[layer].attn.q.register_forward_hook(
+        lambda _module, _inputs, output: rows.append(len(output))
+    )
+    try:
+        yield rows
+    finally:
+        handle.remove()
+
+
+@pytest.fixture(params=["gpt2", "llama", "attn-only-2l"])
+def model(request: pytest.FixtureRequest) -> Model:
+    if request.param == "attn-only-2l":
+        return load_now(request.param)
+    found: Model = request.getfixturevalue(f"{request.param}_model")
+    return found
+
+
+def logits(engine: Engine, *edits: str) -> torch.Tensor:
+    opened = engine.open(session_of(*edits))
+    return (opened.edited or opened.clean).logits()
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("edit", ["zero L{}H1", "scale L{}.attn x0.5", "patch L{}H0", "scale L{}.post x2"])
+def test_an_edit_at_the_heads_outputs_or_behind_leaves_out_what_lies_before(
+    model: Model, layer: int, edit: str
+) -> None:
+    engine = Engine(model)
+    logits(engine)
+    logits(engine, "patch L0H1", "patch L1H1")  # the source has run, too
+    line = edit.format(layer)
+    with counted(model, layer) as rows:
+        resumed = logits(engine, line)
+    assert not rows
+    assert torch.equal(resumed, logits(Engine(model), line))
+
+
+@pytest.mark.parametrize("edit", ["zero L1H1.q", "zero L1H0.pattern", "scale L1.pre x0.5"])
+def test_an_edit_before_the_heads_outputs_runs_the_whole_block(model: Model, edit: str) -> None:
+    engine = Engine(model)
+    logits(engine)
+    with counted(model, 1) as rows:
+        resumed = logits(engine, edit)
+    assert rows == [1]
+    assert torch.equal(resumed, logits(Engine(model), edit))
+
+
+def test_edits_before_and_behind_the_heads_outputs_of_one_block(model: Model) -> None:
+    engine = Engine(model)
+    logits(engine, "zero L1H1.v")
+    with counted(model, 1) as rows:
+        resumed = logits(engine, "zero L1H1.v", "zero L1H0")
+        again = logits(engine, "zero L1H1.v", "zero L1H0", "scale L1.post x2")
+    assert not rows
+    with counted(model, 1) as rows:
+        other = logits(engine, "zero L1H0.v", "zero L1H0")
+    assert rows == [1]
+    for got, edits in (
+        (resumed, ("zero L1H1.v", "zero L1H0")),
+        (again, ("zero L1H1.v", "zero L1H0", "scale L1.post x2")),
+        (other, ("zero L1H0.v", "zero L1H0")),
+    ):
+        assert torch.equal(got, logits(Engine(model), *edits))
+
+
+def test_variants_join_the_batch_behind_their_heads(model: Model) -> None:
+    engine = Engine(model)
+    logits(engine, "scale L1H0 x2")  # by then it is known that blocks of this model may begin behind their heads
+    opened = engine.open(session_of("zero L0H0", "zero L0H1", "zero L1H0"))
+    variants = [opened.actions(number) or () for number in range(3)]
+    base = opened.clean.trace
+    with counted(model, 0) as first, counted(model, 1) as second:
+        got = engine.variants(base, variants, len(opened.ids) - 1)
+    assert not first
+    assert second == [2]  # the variants of layer 0 only
+    for number, edit in enumerate(("zero L0H0", "zero L0H1", "zero L1H0")):
+        torch.testing.assert_close(got[number], logits(Engine(model), edit)[-1], atol=1e-4, rtol=0)
+
+
+def test_a_model_whose_attention_ends_otherwise_runs_whole_blocks(gpt2_model: Model) -> None:
+    attn: Any = gpt2_model.bridge.blocks[0].attn
+    was = attn.forward
+
+    def doubled(*args: Any, **kwargs: Any) -> Any:
+        output, weights = was(*args, **kwargs)
+        return output * 2, weights
+
+    engine = Engine(gpt2_model)
+    with replaced(attn, doubled):
+        logits(engine)
+        with counted(gpt2_model, 1) as rows:
+            logits(engine, "zero L1H1")
+    assert rows == [1]
