@@ -38,6 +38,8 @@ from mechtui.ui.theme import MECHTUI, THEMES, after
 
 TICK = 0.25
 HANGUP_SECONDS = 1.0
+# Answers to one change follow each other closely: painting them one by one would take the model's time.
+TOGETHER = 0.012
 
 
 # Keys that editors handle themselves, besides those that are characters.
@@ -396,16 +398,21 @@ class Mechtui(App[int]):
     def _arrange(self) -> None:
         self.board.arrange_for(self.view, self.session, self.ready)
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that was heard and done is shown."""
+        return not self._due and self._news == News.NOTHING
+
     # Messages
 
     def hear(self, reply: Reply | Life) -> None:
-        """Take a reply in; several that came together are shown together."""
+        """Take a reply in; those that come together are shown together."""
         if self._leaving:
             return
         first = self._news == News.NOTHING
         self._news |= self.talk.hear(reply)
         if first and self._news:
-            self.call_later(self._hear_out)
+            self.set_timer(TOGETHER, self._hear_out)
 
     def _hear_out(self) -> None:
         news, self._news = self._news, News.NOTHING

@@ -41,6 +41,8 @@ CLASSES: dict[str, type[Pane]] = {
 }
 # What costs runs of its own is asked for after everything that one run answers.
 LATE = ("effects", "vectors", "generate")
+# What shows the session itself, whatever the model says of it.
+OF_SESSION = ("tokens", "effects", "vectors", "generate")
 
 
 class Board(Container):
@@ -143,8 +145,11 @@ class Board(Container):
             older |= stale
             # Effects are matched with edits by their place in the list: they may never be taken for newer.
             marked = stale and bool(answered) and (name == "effects" or talk.overdue)
+            shown = self._shown.get(name)
+            # Older numbers stay with the session that they are of, until they are called old.
+            waits = stale and not talk.overdue and name not in OF_SESSION
             given = Picture(
-                picture.session,
+                shown.session if waits and shown is not None else picture.session,
                 picture.focus,
                 picture.ready,
                 picture.tokens,
@@ -152,7 +157,7 @@ class Board(Container):
                 picture.problems,
                 marked,
             )
-            if name not in self._shown or not given.same(self._shown[name]):
+            if shown is None or not given.same(shown):
                 self._shown[name] = given
                 self.panes[name].show(given)
         return older

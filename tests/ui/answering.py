@@ -169,9 +169,14 @@ def app(
 
 async def idle(pilot: Pilot[int], until: Callable[[], bool] = lambda: True) -> None:
     """Wait until every message is handled, and what they led to."""
+    app = pilot.app
+
+    def settled() -> bool:
+        return app.settled if isinstance(app, Mechtui) else True
+
     for turn in range(20):
         await pilot.pause()
         # A message may post another, which a refresh may follow: some turns pass before all is quiet.
-        if turn >= 3 and until():
+        if turn >= 3 and settled() and until():
             return
     raise AssertionError("the app never came to the state that was waited for")
