@@ -411,11 +411,15 @@ class Mechtui(App[int]):
             return
         first = self._news == News.NOTHING
         self._news |= self.talk.hear(reply)
-        if first and self._news:
+        if self._news and not self.talk.running:
+            self.call_later(self._hear_out)  # nothing more is to come
+        elif first and self._news:
             self.set_timer(TOGETHER, self._hear_out)
 
     def _hear_out(self) -> None:
         news, self._news = self._news, News.NOTHING
+        if news == News.NOTHING:
+            return
         if News.SAID in news and self.talk.said:
             self.say(self.talk.said, bad=self.talk.said_bad)
         if News.MODEL in news:
