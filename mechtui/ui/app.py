@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -129,6 +130,8 @@ class Mechtui(App[int]):
     async def _begin(self) -> None:
         """After the first frame, which must not wait for a process to be started."""
         self.repaint()
+        # What is there by now stays: looking it over for garbage again and again takes 50 ms of a key's time.
+        gc.freeze()
         try:
             await self.talk.link.start()
         except OSError as error:
