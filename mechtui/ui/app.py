@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from rich.text import Text
@@ -22,20 +23,21 @@ from mechtui.link.client import Client, Life, Link
 from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request
 from mechtui.session.document import Session
 from mechtui.session.history import History
-from mechtui.session.script import ScriptError, script
-from mechtui.ui import keeping, kinds, status
+from mechtui.ui import keeping, status
 from mechtui.ui.actions import Action, KeyClashError, Registry
 from mechtui.ui.board import Board
 from mechtui.ui.changes import CannotError
 from mechtui.ui.clipboard import TooLongError, fitting
 from mechtui.ui.conversation import GRACE, Conversation, News
-from mechtui.ui.edits_line import Known
 from mechtui.ui.layout import PANES, TABS, compact
 from mechtui.ui.line import CommandLine, Field
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.ui.prompt import Prompt
 from mechtui.ui.state import View
 from mechtui.ui.theme import MECHTUI, THEMES, after
+
+if TYPE_CHECKING:
+    from mechtui.ui.edits_line import Known
 
 TICK = 0.25
 HANGUP_SECONDS = 1.0
@@ -273,11 +275,15 @@ class Mechtui(App[int]):
         self.screen.set_focus(self.board.editors[which])
 
     def open_line(self, kind: str, text: str = "", index: int = -1) -> None:
+        from mechtui.ui import kinds  # whatever the first frame does not need is imported when it is needed
+
         made = kinds.of(kind, self, self._known, self.registry, self.do, index)
         self.line.open(made, *kinds.start_text(kind, self, text))
         self._paint_status()
 
     def _known(self) -> Known:
+        from mechtui.ui.edits_line import Known
+
         picture = self._picture()
         layer, head = picture.head()
         tokens = picture.tokens.tokens if picture.tokens else ()
@@ -285,6 +291,8 @@ class Mechtui(App[int]):
         return Known(self.session, shape, tokens, layer, head, picture.position() if tokens else -1)
 
     def program(self) -> str:
+        from mechtui.session.script import ScriptError, script
+
         tokens = self._picture().tokens
         if self.ready is None or tokens is None:
             raise CannotError("The tokens of this prompt are not known yet.")
