@@ -1,7 +1,8 @@
 """From a key to new numbers on the screen: the app itself, its model process beside it, on a screen in memory.
 
-A process of its own, without torch, as the app is: `python -m mechtui.bench.screen MODEL PROMPT LAYER DEVICE PRESSES`.
-What a terminal then takes to draw is not in the figure.
+A process of its own, without torch, as the app is:
+`python -m mechtui.bench.screen MODEL PROMPT LAYER DEVICE PRESSES SECONDS`.
+What a terminal then takes to draw is not in the figures.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mechtui.bench.subject import Subject
+    from mechtui.ui.app import Mechtui
 
 PRESSES = 60
+# A held key, as keyboards repeat it.
+HELD_SECONDS, REPEATS_PER_SECOND = 10, 30
+LOOK_SECONDS = 0.002
 PATIENCE = 300.0
 SIZE = (120, 40)
 
 
-def key_to_screen(subject: Subject, presses: int = PRESSES) -> dict[str, float]:
+def key_to_screen(subject: Subject, presses: int = PRESSES, held: float = HELD_SECONDS) -> dict[str, float]:
     """Press + on an edit in the last third of the layers again and again, all panes open, 32 tokens ->
-    median and 95th percentile in milliseconds. Raises RuntimeError."""
+    median and 95th percentile in milliseconds; then hold a letter in the prompt for `held` seconds -> the longest time
+    for which the window did nothing else. Raises RuntimeError."""
     layer = subject.model.shape.n_layers * 3 // 4
     with ExitStack() as stack:
         model = subject.name
@@ -36,7 +42,7 @@ def key_to_screen(subject: Subject, presses: int = PRESSES) -> dict[str, float]:
             _write(subject, model)
         state = stack.enter_context(tempfile.TemporaryDirectory())
         command = [sys.executable, "-m", "mechtui.bench.screen"]
-        command += [model, subject.text(32), str(layer), str(subject.device), str(presses)]
+        command += [model, subject.text(32), str(layer), str(subject.device), str(presses), str(held)]
         # The user's kept session, settings and recent models stay as they are.
         private = dict.fromkeys(("XDG_STATE_HOME", "XDG_CONFIG_HOME"), state)
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | private)
@@ -58,8 +64,11 @@ def _write(subject: Subject, folder: str) -> None:
     subject.model.tokenizer.save_pretrained(folder)
 
 
-async def measure(model: str, prompt: str, layer: int, device: str, presses: int) -> list[float]:
-    """Milliseconds of each press but the first few, which warm up. Raises TimeoutError."""
+async def measure(
+    model: str, prompt: str, layer: int, device: str, presses: int, held: float
+) -> tuple[list[float], float]:
+    """Milliseconds of each press but the first few, which warm up; longest wait in milliseconds while a key is held.
+    Raises TimeoutError."""
     from textual import events
 
     from mechtui.config import settings
@@ -96,15 +105,46 @@ async def measure(model: str, prompt: str, layer: int, device: str, presses: int
             app.post_message(events.Key("plus", "+"))
             await asyncio.wait_for(app.complete.wait(), PATIENCE)
             taken.append((time.perf_counter() - began) * 1000)
+        app.go("tokens")
+        app.write("prompt")
+        await pilot.pause()
+        longest = await _hold(app, round(held * REPEATS_PER_SECOND))
+        await pilot.pause()
+        if app.session.prompt != prompt + "a" * round(held * REPEATS_PER_SECOND):
+            raise RuntimeError("not every key that was held is in the prompt")
         await app.talk.link.close()
-    return taken[5:]
+    return taken[5:], longest
+
+
+async def _hold(app: Mechtui, times: int) -> float:
+    """Type a letter so many times -> the longest time in milliseconds for which the event loop was busy at a
+    stretch: so long neither key nor answer could have been seen."""
+    from textual import events
+
+    longest = 0.0
+
+    async def look() -> None:
+        nonlocal longest
+        while True:
+            slept = time.perf_counter()
+            await asyncio.sleep(LOOK_SECONDS)
+            longest = max(longest, time.perf_counter() - slept - LOOK_SECONDS)
+
+    looking = asyncio.create_task(look())
+    began = time.perf_counter()
+    for number in range(times):
+        app.post_message(events.Key("a", "a"))
+        await asyncio.sleep(max(0.0, began + (number + 1) / REPEATS_PER_SECOND - time.perf_counter()))
+    looking.cancel()
+    return longest * 1000
 
 
 def main() -> None:
-    model, prompt, layer, device, presses = sys.argv[1:]
-    taken = asyncio.run(measure(model, prompt, int(layer), device, int(presses)))
+    model, prompt, layer, device, presses, held = sys.argv[1:]
+    taken, longest = asyncio.run(measure(model, prompt, int(layer), device, int(presses), float(held)))
     cuts = statistics.quantiles(taken, n=20, method="inclusive")
-    print(json.dumps({"key_to_screen_median_ms": statistics.median(taken), "key_to_screen_95th_ms": cuts[-1]}))
+    figures = {"key_to_screen_median_ms": statistics.median(taken), "key_to_screen_95th_ms": cuts[-1]}
+    print(json.dumps(figures | {"held_key_longest_wait_ms": longest}))
 
 
 if __name__ == "__main__":

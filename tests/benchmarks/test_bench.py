@@ -41,8 +41,9 @@ def test_both_ways_give_the_same_numbers(subject: Subject, name: str) -> None:
 
 
 def test_a_key_changes_the_screen(subject: Subject) -> None:
-    figures = key_to_screen(subject, presses=4)
+    figures = key_to_screen(subject, presses=4, held=0.5)
     assert 0 < figures["key_to_screen_median_ms"] <= figures["key_to_screen_95th_ms"]
+    assert figures["held_key_longest_wait_ms"] > 0
 
 
 @pytest.mark.parametrize("count", [1, 16, 200])
