@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -68,6 +69,16 @@ def test_no_hook_is_left_by_a_run_that_is_cancelled(twin: Twin, after: int) -> N
     with pytest.raises(Cancelled):
         [list(opened.answer(parse_question(line))) for line in lines]
     assert count_hooks(twin.bridge) == before
+
+
+def test_no_pattern_outlives_its_run(twin: Twin) -> None:
+    text = "A prompt of its own, once more, so that nothing is resumed"
+    opened = Engine(twin.engine.model).open(session_of("zero L0H1.pattern", prompt=text, source=text))
+    assert opened.edited is not None
+    count = len(opened.ids)
+    opened.edited.logits()
+    whole = (1, twin.engine.model.shape.n_heads, count, count)
+    assert not [one for one in gc.get_objects() if isinstance(one, torch.Tensor) and one.shape == whole]
 
 
 def test_removing_edits_brings_the_first_run_back(twin: Twin) -> None:

@@ -267,6 +267,7 @@ class Passes:
                 begin = self.inside.given(layer, z) if z is not None and layer == layers.start else nullcontext()
                 with begin:
                     stream.append(calls[layer](self.blocks[layer], stream[-1], cache))
+                _let_go_of_pattern(self.blocks[layer])
         return Passed(stream, taken, heads)
 
     def logits(self, residual: Tensor) -> Tensor:
@@ -274,6 +275,14 @@ class Passes:
         logits: Tensor = self.bridge.unembed(self.bridge.ln_final(residual))
         cap = float(getattr(self.bridge.cfg, "output_logits_soft_cap", -1) or -1)
         return torch.tanh(logits / cap) * cap if cap > 0 else logits
+
+
+def _let_go_of_pattern(block: nn.Module) -> None:
+    """The bridge's attention holds on to the pattern of its last run, which nobody asks it for: 600 MB in GPT-2 small
+    at 1,024 tokens."""
+    attn: Any = getattr(block, "attn", None)
+    if getattr(attn, "_pattern", None) is not None:
+        attn._pattern = None
 
 
 def _taker(need: Need, offset: int, taken: dict[Need, Tensor]) -> Callable[[Tensor], None]:
