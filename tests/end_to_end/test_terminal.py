@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Program
 
 from tests.folders import gpt2
 from tests.terminal import Terminal
@@ -79,6 +82,45 @@ def test_an_edit_changes_the_picture_and_turning_it_off_brings_the_first_one_bac
     assert on != off
     terminal.keys(" ")
     terminal.until(lambda: below_the_status(terminal) == off)
+
+
+def test_the_panes_show_what_the_headless_run_prints(start: Start, mechtui: Program, words: Path) -> None:
+    session = (
+        *("--answer", " Mary", "--foil", " John", "--vector", 'v = diff L1.pre "When" "store"'),
+        *("--edit", "zero L1H1", "--edit", "add L1.pre v x2"),
+    )
+    asked = ("next_tokens", "residual", "attention L0H0")
+    views = [word for view in asked for word in ("--view", view)]
+    done = mechtui("run", "--model", str(words), "--prompt", PROMPT, *session, *views)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    clean, edited = ([said[run][view] for view in asked] for run in ("clean", "edited"))
+    terminal = start(*session)
+    terminal.until(r"logit diff .* → \S*\d")
+    shown = terminal.text
+
+    def says(pattern: str) -> None:
+        assert re.search(pattern, shown), f"{pattern} is not in\n{shown}"
+
+    says(re.escape(f"logit diff {clean[0]['logit_diff']:+.2f} → {edited[0]['logit_diff']:+.2f}"))
+    says(re.escape(f"entropy {clean[0]['entropy']:.2f} → {edited[0]['entropy']:.2f} nats"))
+    for target in ("answer", "foil"):
+        before, after = clean[0][target], edited[0][target]
+        logits, ranks = f"{before['logit']:.2f}→{after['logit']:.2f}", f"{before['rank']}→{after['rank']}"
+        says(rf"{target} ·\w+ +{re.escape(logits)} +{ranks}")
+    rows = {row[1]: row.groups()[1:] for row in re.finditer(r"│([^\s│]+) +(\.\d{3}) \S* +(\.\d{3}) ", shown)}
+    checked = 0
+    for number, run in enumerate((clean, edited)):
+        for each in run[0]["top"]:
+            name = each["token"].replace(" ", "·")
+            if name in rows:
+                assert rows[name][number] == f"{each['prob']:.3f}"[1:], name
+                checked += 1
+    assert checked >= 4, shown
+    last = edited[2]["pattern"][-1]
+    says(r"8 ·store +" + r"\s?".join(f"[ ▸]{re.escape(f'{value:.2f}'[1:])}" for value in last))
+    norms = [edited[1]["norm"][site][-1] for site in range(3)]
+    says(rf"8 ·store +\S+ \* {min(norms):.1f}…{max(norms):.0f} ")
 
 
 def test_all_eight_panes_are_on_one_screen(start: Start) -> None:
