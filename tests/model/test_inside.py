@@ -99,6 +99,19 @@ def test_variants_join_the_batch_behind_their_heads(model: Model) -> None:
         torch.testing.assert_close(got[number], logits(Engine(model), edit)[-1], atol=1e-4, rtol=0)
 
 
+def test_of_several_variants_only_the_one_that_changed_runs(gpt2_model: Model) -> None:
+    engine = Engine(gpt2_model)
+    opened = engine.open(session_of("zero L0H0.q", "scale L0H1.q x2", "scale L0H1.q x3"))
+    first, second, third = (opened.actions(number) or () for number in range(3))
+    base, last = opened.clean.trace, len(opened.ids) - 1
+    before = engine.variants(base, [first, second], last)
+    with counted(gpt2_model, 0) as rows:
+        after = engine.variants(base, [first, third], last)
+    assert rows == [1]
+    assert torch.equal(before[0], after[0])
+    torch.testing.assert_close(after[1], logits(Engine(gpt2_model), "scale L0H1.q x3")[-1], atol=1e-4, rtol=0)
+
+
 def test_a_model_whose_attention_ends_otherwise_runs_whole_blocks(gpt2_model: Model) -> None:
     attn: Any = gpt2_model.bridge.blocks[0].attn
     was = attn.forward

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # Traces are compared one by one before a run; more of them than this are never worth the comparison.
 MOST_TRACES = 32
+# Variants of a run whose logits are kept; a sweep has more and is not asked for twice.
+MOST_VARIANTS = 32
 # Tokens that one batch of variants holds on a CPU; larger batches leave the cache and gain nothing.
 BATCH_TOKENS = 1024
 # Positions unembedded at once: 64 rows of a 50,000-token vocabulary are 13 MB.
@@ -49,7 +51,8 @@ class Trace:
     that it enters has acted yet). z: what the heads of each block gave, before any edit [1, pos, head * d_head].
     kept: keys and values per layer, None where the model cannot be resumed by position. taken: what views needed.
     surprise [n]: of the first n tokens, in nats. last: logits [d_vocab] of the few positions that were asked for
-    one by one. answers: the last (question, answer) of some views. start: (first block that ran, first position
+    one by one. variants: logits of small variants of this run, by actions and position. answers: the last (question,
+    answer) of some views. start: (first block that ran, first position
     that ran).
     """
 
@@ -61,12 +64,13 @@ class Trace:
     taken: dict[Need, Tensor] = field(default_factory=dict)
     surprise: Tensor | None = None
     last: dict[int, Tensor] = field(default_factory=dict)
+    variants: dict[tuple[Actions, int], Tensor] = field(default_factory=dict)
     answers: dict[type[Question], tuple[Question, Answer]] = field(default_factory=dict)
     start: tuple[int, int] = (0, 0)
 
     def tensors(self) -> list[Tensor]:
         pairs = [t for pair in self.kept or () for t in pair]
-        return [*self.resid, *self.z, *pairs, *self.taken.values(), *self.last.values()]
+        return [*self.resid, *self.z, *pairs, *self.taken.values(), *self.last.values(), *self.variants.values()]
 
 
 @dataclass(frozen=True)
@@ -390,6 +394,8 @@ class Engine:
             layer = same_layers(base.actions, actions, self.n_layers)
             if layer == self.n_layers:
                 results[number] = self.logits(base, [position])[0]
+            elif (actions, position) in base.variants:
+                results[number] = base.variants[actions, position]
             elif (known := self._known(base.ids, actions)) is not None:
                 results[number] = self.logits(known, [position])[0]
             elif layer < 0:  # the embeddings differ: nothing is shared
@@ -410,6 +416,9 @@ class Engine:
                 continue
             results |= dict(zip((number for _, number in part), logits, strict=True))
             at += len(part)
+        if len(variants) <= MOST_VARIANTS:
+            # Of a list of edits one changes, and the others are asked for again.
+            base.variants = {(actions, position): results[number] for number, actions in enumerate(variants)}
         return [results[number] for number in range(len(variants))]
 
     def _batch(
