@@ -1,6 +1,7 @@
 """Runs of a model, resumed instead of repeated; edits as hooks; answers to questions.
 
-engine.py   Engine: traces, resuming by layer and by position, batches of variants
+engine.py   Engine: traces, resuming by layer (inside.py: in the middle of a block) and by position
+batches.py  many variants of one run at once
 passes.py   the pieces of a forward pass that it is made of
 actions.py  edits resolved for a model and a prompt; resolve.py makes them, apply.py performs them
 opened.py   a session on a model: what the views ask

@@ -116,3 +116,11 @@ def same_positions(one: Actions, two: Actions, limit: int, at_least: int = 1) ->
         else:
             high = middle - 1
     return low
+
+
+def common(one: Ids, two: Ids) -> int:
+    """How many tokens two texts begin with together."""
+    for at, (a, b) in enumerate(zip(one, two, strict=False)):
+        if a != b:
+            return at
+    return min(len(one), len(two))

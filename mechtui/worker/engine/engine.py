@@ -14,8 +14,9 @@ from torch import Tensor
 from mechtui.session.document import Bos, Session
 from mechtui.session.lines import format_vector
 from mechtui.views import Answer, Question
-from mechtui.worker.engine.actions import Action, Actions, Ids, same_layers, same_positions
-from mechtui.worker.engine.apply import EVERY_ROW, Rows
+from mechtui.worker.engine.actions import Action, Actions, Ids, common, same_layers, same_positions
+from mechtui.worker.engine.apply import EVERY_ROW
+from mechtui.worker.engine.batches import logits_of
 from mechtui.worker.engine.inside import is_late
 from mechtui.worker.engine.memory import budget
 from mechtui.worker.engine.needs import Need
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 MOST_TRACES = 32
 # Variants of a run whose logits are kept; a sweep has more and is not asked for twice.
 MOST_VARIANTS = 32
-# Tokens that one batch of variants holds on a CPU; larger batches leave the cache and gain nothing.
-BATCH_TOKENS = 1024
 # Positions unembedded at once: 64 rows of a 50,000-token vocabulary are 13 MB.
 SURPRISE_POSITIONS = 64
 # What a block has done, of all that it does, when its heads have given their outputs.
@@ -146,7 +145,7 @@ class Engine:
                 del self._traces[0]
             self._at_most = self.trace_bytes
 
-    def _known(self, ids: Ids, actions: Actions) -> Trace | None:
+    def known(self, ids: Ids, actions: Actions) -> Trace | None:
         return next((trace for trace in self._traces if trace.ids == ids and trace.actions == actions), None)
 
     def _touch(self, trace: Trace) -> None:
@@ -169,14 +168,14 @@ class Engine:
         after: a trace outside the store to resume from (a generation's last step); then the new one is not
         stored either. Raises Cancelled.
         """
-        known = self._known(ids, actions)
+        known = self.known(ids, actions)
         if known is not None:
             self._touch(known)
             known.start = (self.n_layers, len(ids))
             self._take(known, needs, cancelled)
             return known
         start = self._nearest(ids, actions, needs, (*self._traces, after) if after else self._traces)
-        givens = self._givens(actions, cancelled)
+        givens = self.givens(actions, cancelled)
         if start.layer >= 0:
             trace = self._resume_layer(start, actions, givens, needs, cancelled)
         else:
@@ -195,16 +194,16 @@ class Engine:
                 # At least the last block runs: an action there is never free. When two leave as much to run, the
                 # later is the one just looked at.
                 if layer >= 0 and 1 - (layer + Z_SHARE) / self.n_layers <= least:
-                    at_z = self._begins_at_z(trace, layer, actions, needs)
+                    at_z = self.begins_at_z(trace, layer, actions, needs)
                     left = 1 - (layer + at_z * Z_SHARE) / self.n_layers
                     if left <= least:
                         best, least = Start(trace, layer, at_z), left
             if trace.kept is not None:
                 # The last position always runs: its logits are what is looked at.
-                common = min(_common(trace.ids, ids), len(ids) - 1)
+                most = min(common(trace.ids, ids), len(ids) - 1)
                 # Only what leaves less to run than the best so far is of use.
                 enough = int(len(ids) * (1 - least)) + 1
-                position = same_positions(trace.actions, actions, common, enough)
+                position = same_positions(trace.actions, actions, most, enough)
                 if position and 1 - position / len(ids) < least:
                     best, least = Start(trace, position=position), 1 - position / len(ids)
         return best
@@ -219,7 +218,7 @@ class Engine:
     ) -> Trace:
         parent, layer = start.parent, start.layer
         assert parent is not None
-        calls = self._calls_for(parent.ids)
+        calls = self.calls_for(parent.ids)
         cache = new_cache([None] * self.n_layers) if parent.kept is not None else None
         z = parent.z[layer] if start.at_z else None
         # Of the block that it begins in, what lies before z is the parent's.
@@ -248,7 +247,7 @@ class Engine:
         heads = parent.z[:own] + passed.z[own - layer :]
         return Trace(parent.ids, actions, resid, heads, kept, earlier | passed.taken, start=(layer, 0))
 
-    def _begins_at_z(self, base: Trace, layer: int, actions: Actions, needs: Sequence[Need] = ()) -> bool:
+    def begins_at_z(self, base: Trace, layer: int, actions: Actions, needs: Sequence[Need] = ()) -> bool:
         """Whether a run that leaves the base in this block leaves it at z or behind, and z and what is needed of
         before it are there."""
         if not base.z:
@@ -258,7 +257,7 @@ class Engine:
             return False
         if any(need.layer == layer and need not in base.taken and not is_late(need.hook) for need in needs):
             return False
-        return self.passes.begins_at_z(base.resid[0], self._calls_for(base.ids))
+        return self.passes.begins_at_z(base.resid[0], self.calls_for(base.ids))
 
     def _resume_position(
         self,
@@ -304,7 +303,7 @@ class Engine:
             trace.surprise = parent.surprise[:position]
         return trace
 
-    def _calls_for(self, ids: Ids) -> list[Call]:
+    def calls_for(self, ids: Ids) -> list[Call]:
         """The blocks' arguments (masks, rotations) for a whole run of that length; tokens do not matter."""
         if len(ids) not in self._calls:
             cache = new_cache([None] * self.n_layers) if self.passes.caches else None
@@ -331,7 +330,7 @@ class Engine:
         missing = [need for need in needs if need not in trace.taken]
         if not missing:
             return
-        givens = self._givens(trace.actions, cancelled)
+        givens = self.givens(trace.actions, cancelled)
         outside = [need for need in missing if need.layer < 0]
         if outside:
             cache = new_cache([None] * self.n_layers) if self.passes.caches else None
@@ -340,7 +339,7 @@ class Engine:
         for layer in sorted({need.layer for need in missing if need.layer >= 0}):
             trace.taken |= self.passes.through(
                 trace.resid[layer],
-                self._calls_for(trace.ids),
+                self.calls_for(trace.ids),
                 range(layer, layer + 1),
                 None,
                 [(action, EVERY_ROW) for action in trace.actions if action.layer == layer],
@@ -386,83 +385,17 @@ class Engine:
     ) -> list[Tensor]:
         """Logits [d_vocab] at `position`, for the base's tokens with each variant's actions instead of the base's.
 
-        A batch shares the base up to where each variant leaves it. On out of memory the batch halves.
+        They run in batches that share the base up to where each variant leaves it. On out of memory the batch halves.
         """
-        results: dict[int, Tensor] = {}
-        starts: list[tuple[int, int]] = []  # (layer where the variant leaves the base, its number)
-        for number, actions in enumerate(variants):
-            layer = same_layers(base.actions, actions, self.n_layers)
-            if layer == self.n_layers:
-                results[number] = self.logits(base, [position])[0]
-            elif (actions, position) in base.variants:
-                results[number] = base.variants[actions, position]
-            elif (known := self._known(base.ids, actions)) is not None:
-                results[number] = self.logits(known, [position])[0]
-            elif layer < 0:  # the embeddings differ: nothing is shared
-                results[number] = self.logits(self.run(base.ids, actions, (), cancelled), [position])[0]
-            else:
-                starts.append((layer, number))
-        starts.sort()
-        size = max(1, BATCH_TOKENS // len(base.ids))
-        at = 0
-        while at < len(starts):
-            part = starts[at : at + size]
-            try:
-                logits = self._batch(base, [(layer, variants[n]) for layer, n in part], position, cancelled)
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise
-                size = max(1, size // 2)
-                continue
-            results |= dict(zip((number for _, number in part), logits, strict=True))
-            at += len(part)
+        results = logits_of(self, base, variants, position, cancelled)
         if len(variants) <= MOST_VARIANTS:
             # Of a list of edits one changes, and the others are asked for again.
-            base.variants = {(actions, position): results[number] for number, actions in enumerate(variants)}
-        return [results[number] for number in range(len(variants))]
-
-    def _batch(
-        self, base: Trace, starts: Sequence[tuple[int, Actions]], position: int, cancelled: Callable[[], bool]
-    ) -> Tensor:
-        """Logits [row, d_vocab] of variants in rising order of the layer at which each leaves the base. A row
-        joins the batch at that layer, so that the later blocks run once for all."""
-        rows: dict[Action, list[int]] = {}
-        for row, (_, actions) in enumerate(starts):
-            for action in actions:
-                rows.setdefault(action, []).append(row)
-        givens = self._givens(tuple(rows), cancelled)
-        calls = self._calls_for(base.ids)
-
-        def through(batch: Tensor, first_row: int, layers: range, z: Tensor | None = None) -> Tensor:
-            """Rows `first_row` and on of the whole batch through these layers."""
-            rows_here = range(first_row, first_row + len(batch))
-            here: list[tuple[Action, Rows]] = [
-                (action, own)
-                for action, which in rows.items()
-                if action.layer in layers and (own := [row - first_row for row in which if row in rows_here])
-            ]
-            passed = self.passes.through(batch, calls, layers, None, here, givens, (), 0, cancelled, z)
-            return passed.stream[-1]
-
-        residual = base.resid[0][:0]
-        joins = sorted({layer for layer, _ in starts})
-        for layer, until in zip(joins, (*joins[1:], self.n_layers), strict=True):
-            joining = [actions for start, actions in starts if start == layer]
-            count = len(residual)
-            new = base.resid[layer].expand(len(joining), -1, -1)
-            if all(self._begins_at_z(base, layer, actions) for actions in joining):
-                z = base.z[layer].expand(len(joining), *base.z[layer].shape[1:])
-                new = through(new, count, range(layer, layer + 1), z)
-                old = through(residual, 0, range(layer, layer + 1)) if count else residual
-                left = range(layer + 1, until)
-            else:
-                old, left = residual, range(layer, until)
-            residual = through(torch.cat([old, new]), 0, left) if left else torch.cat([old, new])
-        return self.passes.logits(residual[:, position : position + 1])[:, 0].float()
+            base.variants = {(actions, position): logits for actions, logits in zip(variants, results, strict=True)}
+        return results
 
     # What actions take from elsewhere
 
-    def _givens(self, actions: Actions, cancelled: Callable[[], bool]) -> dict[Action, Tensor]:
+    def givens(self, actions: Actions, cancelled: Callable[[], bool]) -> dict[Action, Tensor]:
         return {action: given for action in actions if (given := self._given(action, cancelled)) is not None}
 
     def _given(self, action: Action, cancelled: Callable[[], bool]) -> Tensor | None:
@@ -500,13 +433,6 @@ def _continued(before: list[Tensor], after: list[Tensor], position: int) -> list
 
 def _keys_values(cache: object) -> list[KeysValues]:
     return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[attr-defined]
-
-
-def _common(one: Ids, two: Ids) -> int:
-    for at, (a, b) in enumerate(zip(one, two, strict=False)):
-        if a != b:
-            return at
-    return min(len(one), len(two))
 
 
 def _joined(before: dict[Need, Tensor], after: dict[Need, Tensor], offset: int, total: int) -> dict[Need, Tensor]:

@@ -1,0 +1,99 @@
+"""Variants in batches give what each gives alone, and leave out what they share with their base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from twin import CLOSE, LONGER, PROMPT, SOURCE, session_of
+
+from mechtui.worker.engine import Engine
+from mechtui.worker.model import Model
+
+VECTORS = ('v = diff L1.pre " Mary" " John"',)
+LINES = (
+    *("zero L0H1 @-1", "zero L1H0 @-1", "scale L1.mlp @-3 x2", "add L1.pre @-2 v x2", "project L0.post @-1 v"),
+    *("patch L0H0", "patch L1H1", "patch L0.post", "patch L1.pre @-5", "patch L0H1.q", "cut L1H0 -1>2"),
+    *("cut L0H1 -2>0-3", "zero L0H0", "mean L0.mlp", "noise L1.pre @-1 sd1 seed1", "patch embed @-5"),
+    *("freeze L1H0 @-4", "zero L1H1.v @-3"),
+)
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def model(request: pytest.FixtureRequest) -> Model:
+    found: Model = request.getfixturevalue(f"{request.param}_model")
+    return found
+
+
+def alone(model: Model, *edits: str, prompt: str = PROMPT, source: str = SOURCE) -> torch.Tensor:
+    opened = Engine(model).open(session_of(*edits, prompt=prompt, source=source, vectors=VECTORS))
+    assert not opened.problems
+    return (opened.edited or opened.clean).logits()
+
+
+@pytest.mark.parametrize("before", [(), ("scale L0H0 x0.5",), ("zero L1.mlp @2", "patch L0H0 @-3")])
+def test_variants_are_what_each_is_alone(model: Model, before: tuple[str, ...]) -> None:
+    """On the clean run, and on an edited one."""
+    engine = Engine(model)
+    opened = engine.open(session_of(*before, *LINES, vectors=VECTORS))
+    assert not opened.problems
+    first = tuple(action for number in range(len(before)) for action in opened.actions(number) or ())
+    base = engine.run(opened.ids, first)
+    variants = [(*first, *(opened.actions(len(before) + number) or ())) for number in range(len(LINES))]
+    for got, line in zip(engine.variants(base, variants, len(opened.ids) - 1), LINES, strict=True):
+        torch.testing.assert_close(
+            got, alone(model, *before, line)[-1], atol=CLOSE, rtol=0, msg=lambda m, n=line: n + m
+        )
+
+
+@contextmanager
+def computed(model: Model, layer: int) -> Iterator[list[tuple[int, int]]]:
+    """(rows, positions) of each batch that passes this layer's MLP, within."""
+    seen: list[tuple[int, int]] = []
+    handle = model.bridge.blocks[layer].mlp.register_forward_hook(
+        lambda _module, _inputs, output: seen.append((output.shape[0], output.shape[1]))
+    )
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize(
+    ("edits", "positions"),
+    [
+        (("zero L0H0 @-1", "zero L0H1 @-1"), 1),
+        (("zero L0H0 @-1", "zero L0H1 @-3"), 3),
+        (("patch L0H0", "patch L0H1"), 5),  # the prompts part at the second name, five tokens from the end
+        (("patch L0H0 @-1", "zero L0H1 @-2"), 2),
+        (("zero L0H0", "zero L0H1"), 0),  # all of them
+    ],
+)
+def test_only_positions_from_the_first_that_differs_run(model: Model, edits: tuple[str, ...], positions: int) -> None:
+    engine = Engine(model)
+    opened = engine.open(session_of(*edits))
+    variants = [opened.actions(number) or () for number in range(2)]
+    base = opened.clean.trace
+    opened.edited  # noqa: B018 - by then the source has run, too
+    count = len(opened.ids)
+    differ = [a != b for a, b in zip(opened.ids, opened.source_ids, strict=True)]
+    assert count - differ.index(True) == 5
+    with computed(model, 1) as seen:
+        got = engine.variants(base, variants, count - 1)
+    assert sum(rows * length for rows, length in seen) <= 2 * (positions or count)
+    assert max(length for _, length in seen) == (positions or count)
+    for logits, edit in zip(got, edits, strict=True):
+        torch.testing.assert_close(logits, alone(model, edit)[-1], atol=CLOSE, rtol=0)
+
+
+def test_a_source_of_another_length_is_patched_as_it_is_aligned(model: Model) -> None:
+    engine = Engine(model)
+    opened = engine.open(session_of("patch L0H0", "patch L1.pre", prompt=PROMPT, source=LONGER))
+    assert not opened.problems
+    variants = [opened.actions(number) or () for number in range(2)]
+    for got, edit in zip(
+        engine.variants(opened.clean.trace, variants, len(opened.ids) - 1), ("patch L0H0", "patch L1.pre"), strict=True
+    ):
+        torch.testing.assert_close(got, alone(model, edit, source=LONGER)[-1], atol=CLOSE, rtol=0)
