@@ -85,6 +85,24 @@ def test_edits_before_and_behind_the_heads_outputs_of_one_block(model: Model) ->
         assert torch.equal(got, logits(Engine(model), *edits))
 
 
+def test_text_that_was_typed_bit_by_bit(gpt2_model: Model) -> None:
+    """More keystrokes than pieces are kept apart, a change in the middle among them."""
+    engine = Engine(gpt2_model)
+    text = "When Mary and John"
+    for letter in " went to the big old store,":
+        text += letter
+        engine.open(session_of(prompt=text)).clean.logits()
+    text = text.replace("big", "bag")
+    engine.open(session_of(prompt=text)).clean.logits()
+    engine.open(session_of("zero L0H0", prompt=text)).clean.logits()
+    for line in ("zero L0H1", "scale L1H1 x2", "patch L1H0"):
+        session = session_of(line, prompt=text, source=text.replace("Mary", "John"))
+        opened, afresh = engine.open(session).edited, Engine(gpt2_model).open(session).edited
+        assert opened is not None
+        assert afresh is not None
+        torch.testing.assert_close(opened.logits(), afresh.logits(), atol=1e-4, rtol=0)
+
+
 def test_variants_join_the_batch_behind_their_heads(model: Model) -> None:
     engine = Engine(model)
     logits(engine, "scale L1H0 x2")  # by then it is known that blocks of this model may begin behind their heads

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mechtui.worker.engine.actions import Action, Actions, common, same_layers, same_positions
 from mechtui.worker.engine.apply import Rows
+from mechtui.worker.engine.inside import whole
 from mechtui.worker.engine.passes import KeysValues, new_cache
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class _Batch:
             joining = [variant.actions for variant in self.variants if variant.layer == layer]
             new = base.resid[layer][:, begin:].expand(len(joining), -1, -1)
             if all(self.engine.begins_at_z(base, layer, actions) for actions in joining):
-                z = base.z[layer][:, begin:]
+                z = whole(base.z[layer])[:, begin:]
                 own = range(layer, layer + 1)
                 new = self._through(new, len(residual), own, z.expand(len(joining), *z.shape[1:]))
                 old = self._through(residual, 0, own) if len(residual) else residual

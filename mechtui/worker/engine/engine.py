@@ -17,7 +17,7 @@ from mechtui.views import Answer, Question
 from mechtui.worker.engine.actions import Action, Actions, Ids, common, same_layers, same_positions
 from mechtui.worker.engine.apply import EVERY_ROW
 from mechtui.worker.engine.batches import logits_of
-from mechtui.worker.engine.inside import is_late
+from mechtui.worker.engine.inside import Pieces, continued, is_late, whole
 from mechtui.worker.engine.memory import budget
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.passes import Call, Cancelled, KeysValues, Passes, new_cache
@@ -47,7 +47,7 @@ class Trace:
     """One run, as far as it is kept.
 
     resid: n_layers + 1 tensors [1, pos, d_model]: entering each block, leaving the last (no edit of the block
-    that it enters has acted yet). z: what the heads of each block gave, before any edit [1, pos, head * d_head].
+    that it enters has acted yet). z: what the heads of each block gave, before any edit, in pieces.
     kept: keys and values per layer, None where the model cannot be resumed by position. taken: what views needed.
     surprise [n]: of the first n tokens, in nats. last: logits [d_vocab] of the few positions that were asked for
     one by one. variants: logits of small variants of this run, by actions and position. answers: the last (question,
@@ -58,7 +58,7 @@ class Trace:
     ids: Ids
     actions: Actions
     resid: list[Tensor]
-    z: list[Tensor]
+    z: list[Pieces]
     kept: list[KeysValues] | None
     taken: dict[Need, Tensor] = field(default_factory=dict)
     surprise: Tensor | None = None
@@ -69,7 +69,8 @@ class Trace:
 
     def tensors(self) -> list[Tensor]:
         pairs = [t for pair in self.kept or () for t in pair]
-        return [*self.resid, *self.z, *pairs, *self.taken.values(), *self.last.values(), *self.variants.values()]
+        heads = [piece for pieces in self.z for piece in pieces]
+        return [*self.resid, *heads, *pairs, *self.taken.values(), *self.last.values(), *self.variants.values()]
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class Engine:
         assert parent is not None
         calls = self.calls_for(parent.ids)
         cache = new_cache([None] * self.n_layers) if parent.kept is not None else None
-        z = parent.z[layer] if start.at_z else None
+        z = whole(parent.z[layer]) if start.at_z else None
         # Of the block that it begins in, what lies before z is the parent's.
         own = layer if z is None else layer + 1
         passed = self.passes.through(
@@ -244,7 +245,7 @@ class Engine:
             if need.layer < layer or (need.layer < own and not is_late(need.hook))
         }
         resid = parent.resid[:layer] + passed.stream
-        heads = parent.z[:own] + passed.z[own - layer :]
+        heads = parent.z[:own] + [(z,) for z in passed.z[own - layer :]]
         return Trace(parent.ids, actions, resid, heads, kept, earlier | passed.taken, start=(layer, 0))
 
     def begins_at_z(self, base: Trace, layer: int, actions: Actions, needs: Sequence[Need] = ()) -> bool:
@@ -292,13 +293,14 @@ class Engine:
             cancelled,
         )
         taken |= passed.taken
-        stream, z = passed.stream, passed.z
+        stream = passed.stream
+        heads: list[Pieces] = [(z,) for z in passed.z]
         kept = _keys_values(cache) if cache is not None else None
         if parent is not None and position:
-            stream = _continued(parent.resid, stream, position)
-            z = _continued(parent.z, z, position)
+            stream = [torch.cat([old[:, :position], new], dim=1) for old, new in zip(parent.resid, stream, strict=True)]
+            heads = [continued(old, position, new) for old, new in zip(parent.z, passed.z, strict=True)]
             taken = _joined(parent.taken, taken, position, len(ids))
-        trace = Trace(ids, actions, stream, z, kept, taken, start=(0, position))
+        trace = Trace(ids, actions, stream, heads, kept, taken, start=(0, position))
         if parent is not None and position and parent.surprise is not None:
             trace.surprise = parent.surprise[:position]
         return trace
@@ -425,10 +427,6 @@ def _heads(value: Tensor, action: Action) -> Tensor:
     if value.dim() == 2:
         return value[:, list(action.index), None]
     return value[:, list(action.index)]
-
-
-def _continued(before: list[Tensor], after: list[Tensor], position: int) -> list[Tensor]:
-    return [torch.cat([old[:, :position], new], dim=1) for old, new in zip(before, after, strict=True)]
 
 
 def _keys_values(cache: object) -> list[KeysValues]:
