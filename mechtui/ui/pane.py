@@ -136,8 +136,7 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         self._page: Page | None = None
         self._anchor: tuple[object, ...] = ()
         # What is on the screen, row by row: as it was painted, and as the screen takes it.
-        self._lines: dict[int, Line] = {}
-        self._strips: dict[int, Strip] = {}
+        self._painted: dict[int, tuple[Line, Strip]] = {}
         self._place: tuple[int, int, int, int] = (0, 0, 0, 0)
         self._labels: tuple[object, ...] = ()
 
@@ -261,12 +260,12 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         place = self._now()
         if place != self._place:
             self._place = place
-            self._lines.clear()
+            self._painted.clear()
             self.refresh()
             return
-        for y, painted in list(self._lines.items()):
+        for y, (painted, _) in list(self._painted.items()):
             if self._line_at(y) != painted:
-                del self._lines[y]
+                del self._painted[y]
                 self.refresh(Region(0, y, room.width, 1))
 
     def _now(self) -> tuple[int, int, int, int]:
@@ -323,11 +322,11 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         place = self._now()
         if place != self._place:
             self._place = place
-            self._lines.clear()
-        if y not in self._lines:
-            self._lines[y] = painted = self._line_at(y)
-            self._strips[y] = Strip(painted).adjust_cell_length(place[0]).simplify()
-        return self._strips[y].apply_style(self.rich_style)
+            self._painted.clear()
+        if y not in self._painted:
+            painted = self._line_at(y)
+            self._painted[y] = painted, Strip(painted).adjust_cell_length(place[0]).simplify()
+        return self._painted[y][1].apply_style(self.rich_style)
 
     def on_resize(self, event: events.Resize) -> None:
         self.renew()

@@ -27,8 +27,8 @@ class TokensAnswer(Answer, frozen=True, tag="tokens", eq=False):
 
     def same(self, other: TokensAnswer) -> bool:
         """Whether the two say the same."""
-        said = ((each.tokens, each.bos, each.source, each.alignment) for each in (self, other))
-        return next(said) == next(said) and np.array_equal(self.surprise, other.surprise, equal_nan=True)
+        mine, its = ((a.tokens, a.bos, a.source, a.alignment) for a in (self, other))
+        return mine == its and np.array_equal(self.surprise, other.surprise, equal_nan=True)
 
 
 QUESTION = Tokens

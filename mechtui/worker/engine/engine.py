@@ -51,8 +51,7 @@ class Trace:
     kept: keys and values per layer, None where the model cannot be resumed by position. taken: what views needed.
     surprise [n]: of the first n tokens, in nats. last: logits [d_vocab] of the few positions that were asked for
     one by one. variants: logits of small variants of this run, by actions and position. answers: the last (question,
-    answer) of some views. start: (first block that ran, first position
-    that ran).
+    answer) of some views. start: (first block that ran, first position that ran).
     """
 
     ids: Ids

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 # Hook points behind z or at it; every other one counts as before it.
 LATE = ("attn.hook_z", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
 
-
 # What the heads of one block gave, in the pieces in which it was computed, [batch, pos, head * d_head] each: a token
 # that is typed adds a piece, and they are only joined when a run begins there.
 Pieces = tuple[Tensor, ...]
@@ -96,29 +95,26 @@ class Inside:
         with replaced(attn, attend), replaced(self.blocks[layer].ln1, lambda residual: residual):  # type: ignore[arg-type]
             yield
 
-    def exact(self, run: Callable[[int], Tensor]) -> bool:
-        """Whether a block that begins at z gives the same to the last bit. run: a whole block's output by its layer,
-        without actions; it is called twice, once for a model."""
+    def exact(self, run: Callable[[Tensor | None], tuple[Tensor, list[Tensor]]]) -> bool:
+        """Whether a block that begins at z gives the same to the last bit. run: block 0 without actions, whole or
+        from a z -> its output, and the z that passed; it is called twice, once for a model."""
         if self._exact is None:
             self._exact = bool(self.points) and self._same(run)
         return self._exact
 
-    def _same(self, run: Callable[[int], Tensor]) -> bool:
+    def _same(self, run: Callable[[Tensor | None], tuple[Tensor, list[Tensor]]]) -> bool:
         block: Any = self.blocks[0]
         if not all(hasattr(block, name) for name in ("attn", "ln1")):
             return False
         gave: list[Any] = []
-        left: list[list[Tensor]] = [[], []]
+        left: list[Tensor] = []
         handle = block.attn.register_forward_hook(lambda _module, _inputs, output: gave.append(output))
-        z: list[Tensor] = []
         try:
-            with recorded([self.points[0]], z), recorded([block.attn.hook_out], left[0]):
-                whole = run(0)
+            with recorded([block.attn.hook_out], left):
+                output, z = run(None)
+                if not (len(z) == len(left) == 1 and isinstance(gave[0], tuple) and len(gave[0]) == 2):
+                    return False
+                again, late = run(z[0])
         finally:
             handle.remove()
-        if len(z) != 1 or len(left[0]) != 1 or not isinstance(gave[0], tuple) or len(gave[0]) != 2:
-            return False
-        again: list[Tensor] = []
-        with recorded([self.points[0]], again), recorded([block.attn.hook_out], left[1]), self.given(0, z[0]):
-            late = run(0)
-        return len(again) == len(left[1]) == 1 and torch.equal(whole, late)
+        return len(late) == 1 and len(left) == 2 and torch.equal(output, again)

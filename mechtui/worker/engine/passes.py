@@ -135,7 +135,12 @@ class Passes:
 
     def begins_at_z(self, residual: Tensor, calls: Sequence[Call]) -> bool:
         """Whether blocks of this model may begin at z. residual: what enters block 0 in some run."""
-        return self.inside.exact(lambda layer: calls[layer](self.blocks[layer], residual, None))
+
+        def run(z: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+            passed = self.through(residual, calls, range(1), None, (), {}, (), 0, lambda: False, z)
+            return passed.stream[-1], passed.z
+
+        return self.inside.exact(run)
 
     @contextmanager
     def _hooked(self, name: str, function: Callable[[Tensor], Tensor | None], first: bool = False) -> Iterator[None]:
