@@ -6,6 +6,7 @@ Everything here may be stopped at any moment: the process ends when its stdin do
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import re
 import sys
@@ -91,13 +92,19 @@ class Worker:
 
     def _import(self) -> None:
         """The heavy imports, once, before other threads may use what they bring."""
+        # What modules bring stays for good: to look through it for garbage, now or later, is time lost.
+        gc.disable()
         self.wire.send(Stage("load", "importing torch"))
         import torch  # noqa: F401
 
         self.wire.send(Stage("load", "importing transformer-lens"))
+        import transformer_lens  # noqa: F401
+
         import mechtui.worker.engine
         import mechtui.worker.models  # noqa: F401
 
+        gc.freeze()
+        gc.enable()
         self._imported.set()
 
     def load(self, request: Load) -> None:
