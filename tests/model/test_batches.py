@@ -48,6 +48,15 @@ def test_variants_are_what_each_is_alone(model: Model, before: tuple[str, ...]) 
         )
 
 
+@pytest.mark.parametrize("lines", [LINES[1:3], ("zero L1H0.k", "zero L1H1"), ("zero L1H0.v", "cut L1H1 -1>2")])
+def test_variants_of_the_last_block_alone(model: Model, lines: tuple[str, ...]) -> None:
+    engine = Engine(model)
+    opened = engine.open(session_of(*lines))
+    variants = [opened.actions(number) or () for number in range(len(lines))]
+    for got, line in zip(engine.variants(opened.clean.trace, variants, len(opened.ids) - 1), lines, strict=True):
+        torch.testing.assert_close(got, alone(model, line)[-1], atol=CLOSE, rtol=0)
+
+
 @contextmanager
 def computed(model: Model, layer: int) -> Iterator[list[tuple[int, int]]]:
     """(rows, positions) of each batch that passes this layer's MLP, within."""
@@ -80,12 +89,25 @@ def test_only_positions_from_the_first_that_differs_run(model: Model, edits: tup
     count = len(opened.ids)
     differ = [a != b for a, b in zip(opened.ids, opened.source_ids, strict=True)]
     assert count - differ.index(True) == 5
-    with computed(model, 1) as seen:
+    with computed(model, 0) as first, computed(model, 1) as last:
         got = engine.variants(base, variants, count - 1)
-    assert sum(rows * length for rows, length in seen) <= 2 * (positions or count)
-    assert max(length for _, length in seen) == (positions or count)
+    assert sum(rows * length for rows, length in first) <= 2 * (positions or count)
+    assert max(length for _, length in first) == (positions or count)
+    assert last == [(2, 1)]  # only this position's logits are asked for
     for logits, edit in zip(got, edits, strict=True):
         torch.testing.assert_close(logits, alone(model, edit)[-1], atol=CLOSE, rtol=0)
+
+
+@pytest.mark.parametrize("edit", ["mean L1H0", "noise L1.mlp sd1 seed1"])
+def test_the_last_block_runs_whole_for_what_looks_at_all_positions(model: Model, edit: str) -> None:
+    engine = Engine(model)
+    opened = engine.open(session_of("zero L0H0", edit))
+    variants = [opened.actions(number) or () for number in range(2)]
+    with computed(model, 1) as last:
+        got = engine.variants(opened.clean.trace, variants, len(opened.ids) - 1)
+    assert {length for _, length in last} == {len(opened.ids)}
+    for logits, line in zip(got, ("zero L0H0", edit), strict=True):
+        torch.testing.assert_close(logits, alone(model, line)[-1], atol=CLOSE, rtol=0)
 
 
 def test_a_source_of_another_length_is_patched_as_it_is_aligned(model: Model) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,8 @@ from mechtui.worker.engine.inside import whole
 from mechtui.worker.engine.passes import KeysValues, new_cache
 
 if TYPE_CHECKING:
+    from transformers.cache_utils import Cache
+
     from mechtui.worker.engine.engine import Engine, Trace
 
 # Tokens that one batch holds on a CPU; larger batches leave the cache and gain nothing.
@@ -112,12 +115,15 @@ class _Batch:
     def logits(self, position: int) -> Tensor:
         """[row, d_vocab] at `position`."""
         base, begin, n_layers = self.base, self.begin, self.engine.n_layers
+        # Of the last block only what this position needs: every position's keys and values, but one position's output.
+        short = self._may_end_short()
+        end = n_layers - 1 if short else n_layers
         residual = base.resid[0][:0, begin:]
-        joins = sorted({variant.layer for variant in self.variants})
-        for layer, until in zip(joins, (*joins[1:], n_layers), strict=True):
+        joins = sorted({variant.layer for variant in self.variants if variant.layer < end})
+        for layer, until in pairwise((*joins, end)):
             joining = [variant.actions for variant in self.variants if variant.layer == layer]
             new = base.resid[layer][:, begin:].expand(len(joining), -1, -1)
-            if all(self.engine.begins_at_z(base, layer, actions) for actions in joining):
+            if self._join_at_z(layer):
                 z = whole(base.z[layer])[:, begin:]
                 own = range(layer, layer + 1)
                 new = self._through(new, len(residual), own, z.expand(len(joining), *z.shape[1:]))
@@ -128,22 +134,61 @@ class _Batch:
             residual = torch.cat([old, new])
             if left:
                 residual = self._through(residual, 0, left)
-        at = position - begin
-        return self.engine.passes.logits(residual[:, at : at + 1])[:, 0].float()
+        at = slice(position - begin, position - begin + 1)
+        residual = self._last_block(residual, at) if short else residual[:, at]
+        return self.engine.passes.logits(residual)[:, 0].float()
 
-    def _through(self, batch: Tensor, first_row: int, layers: range, z: Tensor | None = None) -> Tensor:
-        """Rows `first_row` and on of the whole batch through these layers."""
-        count = len(batch)
+    def _join_at_z(self, layer: int) -> bool:
+        joining = [variant.actions for variant in self.variants if variant.layer == layer]
+        return all(self.engine.begins_at_z(self.base, layer, actions) for actions in joining)
+
+    def _may_end_short(self) -> bool:
+        last = self.engine.n_layers - 1
+        calls = self.engine.calls_for(self.base.ids)
+        return (
+            bool(self.base.z)
+            and all(action.is_local for action in self.rows if action.layer == last)
+            and self.engine.passes.begins_at_z(self.base.resid[0], calls)
+        )
+
+    def _last_block(self, residual: Tensor, at: slice) -> Tensor:
+        """What leaves the last block at one position [row, 1, d_model]. residual: of the rows that joined before."""
+        last, begin = self.engine.n_layers - 1, self.begin
+        joining = len(self.variants) - len(residual)
+        new = self.base.resid[last][:, begin:].expand(joining, -1, -1)
+        z: list[Tensor] = []
+        if not self._join_at_z(last):
+            residual, new = torch.cat([residual, new]), new[:0]
+        if len(residual):
+            here, cache = self._here(0, len(residual), range(last, last + 1))
+            call = self.calls[last]
+            z.append(self.engine.passes.heads(residual, call, last, cache, here, self.givens, begin)[:, at])
+        if len(new):
+            base_z = whole(self.base.z[last])[:, begin:][:, at]
+            z.append(base_z.expand(len(new), *base_z.shape[1:]))
+        batch = torch.cat([residual[:, at], new[:, at]])
+        return self._through(batch, 0, range(last, last + 1), torch.cat(z), begin + at.start)
+
+    def _here(self, first_row: int, count: int, layers: range) -> tuple[list[tuple[Action, Rows]], Cache | None]:
+        """What acts on `count` rows from `first_row` on in these layers, and the keys and values before them."""
         here: list[tuple[Action, Rows]] = [
             (action, own)
             for action, which in self.rows.items()
             if action.layer in layers and (own := [row - first_row for row in which if 0 <= row - first_row < count])
         ]
-        cache = None
-        if self.kept:
-            pairs = [(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1)) for k, v in self.kept]
-            cache = new_cache([pair if layer in layers else None for layer, pair in enumerate(pairs)])
+        if not self.kept:
+            return here, None
+        pairs = [(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1)) for k, v in self.kept]
+        return here, new_cache([pair if layer in layers else None for layer, pair in enumerate(pairs)])
+
+    def _through(
+        self, batch: Tensor, first_row: int, layers: range, z: Tensor | None = None, offset: int | None = None
+    ) -> Tensor:
+        """Rows `first_row` and on of the whole batch through these layers. offset: the first position of `batch`,
+        where it is not where the run begins."""
+        here, cache = self._here(first_row, len(batch), layers)
+        begin = self.begin if offset is None else offset
         passed = self.engine.passes.through(
-            batch, self.calls, layers, cache, here, self.givens, (), self.begin, self.cancelled, z
+            batch, self.calls, layers, cache, here, self.givens, (), begin, self.cancelled, z
         )
         return passed.stream[-1]

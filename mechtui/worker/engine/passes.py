@@ -30,7 +30,7 @@ class Cancelled(Exception):  # noqa: N818 - nothing went wrong
 
 
 class _Reached(Exception):  # noqa: N818 - a jump, not an error
-    """The last block would run now."""
+    """What was wanted is there; the rest need not run."""
 
 
 class _KeepLayer(DynamicLayer):  # type: ignore[misc]
@@ -274,6 +274,32 @@ class Passes:
                     stream.append(calls[layer](self.blocks[layer], stream[-1], cache))
                 _let_go_of_pattern(self.blocks[layer])
         return Passed(stream, taken, heads)
+
+    def heads(
+        self,
+        residual: Tensor,
+        call: Call,
+        layer: int,
+        cache: Cache | None,
+        actions: Sequence[tuple[Action, Rows]],
+        givens: Givens,
+        offset: int,
+    ) -> Tensor:
+        """What the heads of one block give [batch, pos, head * d_head], before any action at z. Nothing behind runs."""
+        gave: list[Tensor] = []
+
+        def stop(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            gave.append(output)
+            raise _Reached
+
+        handle = self.inside.points[layer].register_forward_hook(stop)
+        try:
+            with self._watched(actions, givens, (), offset, {}), suppress(_Reached):
+                call(self.blocks[layer], residual, cache)
+        finally:
+            handle.remove()
+        _let_go_of_pattern(self.blocks[layer])
+        return gave[0]
 
     def logits(self, residual: Tensor) -> Tensor:
         """The final norm and the unembedding: [..., pos, d_model] -> [..., pos, d_vocab]."""
