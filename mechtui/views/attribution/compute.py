@@ -40,7 +40,7 @@ def answers(question: Attribution, opened: Opened) -> Answers:
     @torch.inference_mode()
     def answer(run: Run) -> AttributionAnswer:
         embedding, heads, mlps = _needs(opened)
-        final = run.trace.resid[-1][0, -1].float()
+        final = run.trace.resid[-1].part(len(run.ids) - 1)[0, 0].float()
         reads, fixed = _readout(opened, final, direction)
 
         def part(write: Tensor) -> float:

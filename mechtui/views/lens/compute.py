@@ -19,10 +19,10 @@ def answers(question: Lens, opened: Opened) -> Answers:
     @torch.inference_mode()
     def answer(run: Run) -> LensAnswer:
         top, prob, rank = [], [], []
-        for residual in run.trace.resid[1:]:
+        for grown in run.trace.resid[1:]:
             if opened.cancelled():
                 raise Cancelled
-            logits = opened.engine.passes.logits(residual)[0].float()
+            logits = opened.engine.passes.logits(grown.whole)[0].float()
             best = logits.max(-1)
             top.append(best.indices.cpu().numpy())
             prob.append((best.values - logits.logsumexp(-1)).exp().cpu().numpy())

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mechtui.worker.engine.actions import Action, Actions, common, same_layers, same_positions
 from mechtui.worker.engine.apply import Rows
-from mechtui.worker.engine.inside import whole
 from mechtui.worker.engine.passes import KeysValues, new_cache
 
 if TYPE_CHECKING:
@@ -118,13 +117,13 @@ class _Batch:
         # Of the last block only what this position needs: every position's keys and values, but one position's output.
         short = self._may_end_short()
         end = n_layers - 1 if short else n_layers
-        residual = base.resid[0][:0, begin:]
+        residual = base.resid[0].whole[:0, begin:]
         joins = sorted({variant.layer for variant in self.variants if variant.layer < end})
         for layer, until in pairwise((*joins, end)):
             joining = [variant.actions for variant in self.variants if variant.layer == layer]
-            new = base.resid[layer][:, begin:].expand(len(joining), -1, -1)
+            new = base.resid[layer].part(begin).expand(len(joining), -1, -1)
             if self._join_at_z(layer):
-                z = whole(base.z[layer])[:, begin:]
+                z = base.z[layer].part(begin)
                 own = range(layer, layer + 1)
                 new = self._through(new, len(residual), own, z.expand(len(joining), *z.shape[1:]))
                 old = self._through(residual, 0, own) if len(residual) else residual
@@ -148,14 +147,14 @@ class _Batch:
         return (
             bool(self.base.z)
             and all(action.is_local for action in self.rows if action.layer == last)
-            and self.engine.passes.begins_at_z(self.base.resid[0], calls)
+            and self.engine.passes.begins_at_z(self.base.resid[0].whole, calls)
         )
 
     def _last_block(self, residual: Tensor, at: slice) -> Tensor:
         """What leaves the last block at one position [row, 1, d_model]. residual: of the rows that joined before."""
         last, begin = self.engine.n_layers - 1, self.begin
         joining = len(self.variants) - len(residual)
-        new = self.base.resid[last][:, begin:].expand(joining, -1, -1)
+        new = self.base.resid[last].part(begin).expand(joining, -1, -1)
         z: list[Tensor] = []
         if not self._join_at_z(last):
             residual, new = torch.cat([residual, new]), new[:0]
@@ -164,7 +163,7 @@ class _Batch:
             call = self.calls[last]
             z.append(self.engine.passes.heads(residual, call, last, cache, here, self.givens, begin)[:, at])
         if len(new):
-            base_z = whole(self.base.z[last])[:, begin:][:, at]
+            base_z = self.base.z[last].part(begin + at.start, begin + at.stop)
             z.append(base_z.expand(len(new), *base_z.shape[1:]))
         batch = torch.cat([residual[:, at], new[:, at]])
         return self._through(batch, 0, range(last, last + 1), torch.cat(z), begin + at.start)

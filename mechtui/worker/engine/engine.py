@@ -17,7 +17,8 @@ from mechtui.views import Answer, Question
 from mechtui.worker.engine.actions import Action, Actions, Ids, common, same_layers, same_positions
 from mechtui.worker.engine.apply import EVERY_ROW
 from mechtui.worker.engine.batches import logits_of
-from mechtui.worker.engine.inside import Pieces, continued, is_late, whole
+from mechtui.worker.engine.grown import Grown
+from mechtui.worker.engine.inside import is_late
 from mechtui.worker.engine.memory import budget
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.passes import Call, Cancelled, KeysValues, Passes, new_cache
@@ -46,8 +47,9 @@ def never() -> bool:
 class Trace:
     """One run, as far as it is kept.
 
-    resid: n_layers + 1 tensors [1, pos, d_model]: entering each block, leaving the last (no edit of the block
-    that it enters has acted yet). z: what the heads of each block gave, before any edit, in pieces.
+    resid: n_layers + 1 of [1, pos, d_model]: entering each block, leaving the last (no edit of the block that it
+    enters has acted yet). z: what the heads of each block gave, before any edit. norms: of resid, [the first
+    positions].
     kept: keys and values per layer, None where the model cannot be resumed by position. taken: what views needed.
     surprise [n]: of the first n tokens, in nats. last: logits [d_vocab] of the few positions that were asked for
     one by one. variants: logits of small variants of this run, by actions and position. answers: the last (question,
@@ -56,10 +58,11 @@ class Trace:
 
     ids: Ids
     actions: Actions
-    resid: list[Tensor]
-    z: list[Pieces]
+    resid: list[Grown]
+    z: list[Grown]
     kept: list[KeysValues] | None
     taken: dict[Need, Tensor] = field(default_factory=dict)
+    norms: dict[int, Tensor] = field(default_factory=dict)
     surprise: Tensor | None = None
     last: dict[int, Tensor] = field(default_factory=dict)
     variants: dict[tuple[Actions, int], Tensor] = field(default_factory=dict)
@@ -68,8 +71,8 @@ class Trace:
 
     def tensors(self) -> list[Tensor]:
         pairs = [t for pair in self.kept or () for t in pair]
-        heads = [piece for pieces in self.z for piece in pieces]
-        return [*self.resid, *heads, *pairs, *self.taken.values(), *self.last.values(), *self.variants.values()]
+        grown = [piece for each in (*self.resid, *self.z) for piece in each.pieces]
+        return [*grown, *pairs, *self.taken.values(), *self.last.values(), *self.variants.values()]
 
 
 @dataclass(frozen=True)
@@ -220,11 +223,11 @@ class Engine:
         assert parent is not None
         calls = self.calls_for(parent.ids)
         cache = new_cache([None] * self.n_layers) if parent.kept is not None else None
-        z = whole(parent.z[layer]) if start.at_z else None
+        z = parent.z[layer].whole if start.at_z else None
         # Of the block that it begins in, what lies before z is the parent's.
         own = layer if z is None else layer + 1
         passed = self.passes.through(
-            parent.resid[layer],
+            parent.resid[layer].whole,
             calls,
             range(layer, self.n_layers),
             cache,
@@ -243,9 +246,10 @@ class Engine:
             for need, tensor in parent.taken.items()
             if need.layer < layer or (need.layer < own and not is_late(need.hook))
         }
-        resid = parent.resid[:layer] + passed.stream
-        heads = parent.z[:own] + [(z,) for z in passed.z[own - layer :]]
-        return Trace(parent.ids, actions, resid, heads, kept, earlier | passed.taken, start=(layer, 0))
+        resid = parent.resid[: layer + 1] + [Grown(each) for each in passed.stream[1:]]
+        heads = parent.z[:own] + [Grown(z) for z in passed.z[own - layer :]]
+        norms = {which: norm for which, norm in parent.norms.items() if which <= layer}
+        return Trace(parent.ids, actions, resid, heads, kept, earlier | passed.taken, norms, start=(layer, 0))
 
     def begins_at_z(self, base: Trace, layer: int, actions: Actions, needs: Sequence[Need] = ()) -> bool:
         """Whether a run that leaves the base in this block leaves it at z or behind, and z and what is needed of
@@ -257,7 +261,7 @@ class Engine:
             return False
         if any(need.layer == layer and need not in base.taken and not is_late(need.hook) for need in needs):
             return False
-        return self.passes.begins_at_z(base.resid[0], self.calls_for(base.ids))
+        return self.passes.begins_at_z(base.resid[0].whole, self.calls_for(base.ids))
 
     def _resume_position(
         self,
@@ -292,14 +296,15 @@ class Engine:
             cancelled,
         )
         taken |= passed.taken
-        stream = passed.stream
-        heads: list[Pieces] = [(z,) for z in passed.z]
+        stream, heads = ([Grown(each) for each in part] for part in (passed.stream, passed.z))
+        norms: dict[int, Tensor] = {}
         kept = _keys_values(cache) if cache is not None else None
         if parent is not None and position:
-            stream = [torch.cat([old[:, :position], new], dim=1) for old, new in zip(parent.resid, stream, strict=True)]
-            heads = [continued(old, position, new) for old, new in zip(parent.z, passed.z, strict=True)]
+            stream = [old.continued(position, new) for old, new in zip(parent.resid, passed.stream, strict=True)]
+            heads = [old.continued(position, new) for old, new in zip(parent.z, passed.z, strict=True)]
+            norms = {which: norm[:position] for which, norm in parent.norms.items()}
             taken = _joined(parent.taken, taken, position, len(ids))
-        trace = Trace(ids, actions, stream, heads, kept, taken, start=(0, position))
+        trace = Trace(ids, actions, stream, heads, kept, taken, norms, start=(0, position))
         if parent is not None and position and parent.surprise is not None:
             trace.surprise = parent.surprise[:position]
         return trace
@@ -339,7 +344,7 @@ class Engine:
             trace.taken |= self.passes.prelude(trace.ids, actions, givens, outside, cache, 0)[2]
         for layer in sorted({need.layer for need in missing if need.layer >= 0}):
             trace.taken |= self.passes.through(
-                trace.resid[layer],
+                trace.resid[layer].whole,
                 self.calls_for(trace.ids),
                 range(layer, layer + 1),
                 None,
@@ -357,9 +362,19 @@ class Engine:
             # The unembedding of one position costs as much as a block; several views ask for the same one.
             position = positions[0] % len(trace.ids)
             if position not in trace.last:
-                trace.last[position] = self.passes.logits(trace.resid[-1][:, [position]])[0, 0].float()
+                trace.last[position] = self.passes.logits(trace.resid[-1].part(position, position + 1))[0, 0].float()
             return trace.last[position][None]
-        return self.passes.logits(trace.resid[-1][:, positions])[0].float()
+        return self.passes.logits(trace.resid[-1].whole[:, positions])[0].float()
+
+    @torch.inference_mode()
+    def norm(self, trace: Trace, layer: int) -> Tensor:
+        """[pos]: the L2 norm of what enters a block (layer n_layers: of what leaves the last)."""
+        done = trace.norms.get(layer)
+        left = trace.resid[layer].part(0 if done is None else len(done))[0]
+        if done is None or len(left):
+            norm = left.float().norm(dim=-1)
+            trace.norms[layer] = norm if done is None else torch.cat([done, norm])
+        return trace.norms[layer]
 
     @torch.inference_mode()
     def surprise(self, trace: Trace) -> Tensor:

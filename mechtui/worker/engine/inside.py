@@ -18,27 +18,6 @@ from torch import Tensor, nn
 # Hook points behind z or at it; every other one counts as before it.
 LATE = ("attn.hook_z", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
 
-# What the heads of one block gave, in the pieces in which it was computed, [batch, pos, head * d_head] each: a token
-# that is typed adds a piece, and they are only joined when a run begins there.
-Pieces = tuple[Tensor, ...]
-MOST_PIECES = 16
-
-
-def whole(pieces: Pieces) -> Tensor:
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
-
-
-def continued(before: Pieces, position: int, after: Tensor) -> Pieces:
-    """The first `position` positions of `before`, and what comes after them."""
-    pieces: list[Tensor] = []
-    left = position
-    for piece in before:
-        if left > 0:
-            pieces.append(piece[:, :left])
-            left -= pieces[-1].shape[1]
-    pieces.append(after)
-    return tuple(pieces) if len(pieces) <= MOST_PIECES else (torch.cat(pieces, dim=1),)
-
 
 def is_late(hook: str) -> bool:
     """Whether what happens at this hook point leaves z as it is."""

@@ -55,9 +55,9 @@ class Run:
         """Per site (L0.pre ... L{n-1}.pre, L{n-1}.post) the L2 norms [pos]."""
         edited = {action.hook for action in self.trace.actions}
         norms = []
-        for layer, residual in enumerate(self.trace.resid):
+        for layer in range(self.engine.n_layers + 1):
             hook = f"blocks.{layer}.hook_resid_pre"
-            norms.append(self.take(Need(hook, "norm")) if hook in edited else residual[0].float().norm(dim=-1))
+            norms.append(self.take(Need(hook, "norm")) if hook in edited else self.engine.norm(self.trace, layer))
         return norms
 
 
