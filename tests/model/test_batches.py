@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from conftest import inner
 from twin import CLOSE, LONGER, PROMPT, SOURCE, session_of
 
 from mechtui.worker.engine import Engine
@@ -22,7 +23,7 @@ LINES = (
 
 
 @pytest.fixture(params=["gpt2", "llama"])
-def model(request: pytest.FixtureRequest) -> Model:
+def model(request: pytest.FixtureRequest, blocks: str) -> Model:
     found: Model = request.getfixturevalue(f"{request.param}_model")
     return found
 
@@ -61,7 +62,7 @@ def test_variants_of_the_last_block_alone(model: Model, lines: tuple[str, ...]) 
 def computed(model: Model, layer: int) -> Iterator[list[tuple[int, int]]]:
     """(rows, positions) of each batch that passes this layer's MLP, within."""
     seen: list[tuple[int, int]] = []
-    handle = model.bridge.blocks[layer].mlp.register_forward_hook(
+    handle = inner(model.bridge.blocks[layer].mlp.out).register_forward_hook(
         lambda _module, _inputs, output: seen.append((output.shape[0], output.shape[1]))
     )
     try:

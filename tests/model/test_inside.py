@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import load_now
+from conftest import inner, load_now
 from twin import session_of
 
 from mechtui.worker.engine import Engine
@@ -20,7 +20,7 @@ from mechtui.worker.model import Model
 def counted(model: Model, layer: int) -> Iterator[list[int]]:
     """Rows of each batch whose queries this layer computes, within."""
     rows: list[int] = []
-    handle = model.bridge.blocks[layer].attn.q.register_forward_hook(
+    handle = inner(model.bridge.blocks[layer].attn.q).register_forward_hook(
         lambda _module, _inputs, output: rows.append(len(output))
     )
     try:
@@ -30,7 +30,7 @@ def counted(model: Model, layer: int) -> Iterator[list[int]]:
 
 
 @pytest.fixture(params=["gpt2", "llama", "attn-only-2l"])
-def model(request: pytest.FixtureRequest) -> Model:
+def model(request: pytest.FixtureRequest, blocks: str) -> Model:
     if request.param == "attn-only-2l":
         return load_now(request.param)
     found: Model = request.getfixturevalue(f"{request.param}_model")
@@ -141,6 +141,7 @@ def test_a_model_whose_attention_ends_otherwise_runs_whole_blocks(gpt2_model: Mo
     engine = Engine(gpt2_model)
     with replaced(attn, doubled):
         logits(engine)
-        with counted(gpt2_model, 1) as rows:
-            logits(engine, "zero L1H1")
+        logits(engine, "zero L0H0")  # by then it is known that this block may not begin behind its heads
+        with counted(gpt2_model, 0) as rows:
+            logits(engine, "zero L0H1")
     assert rows == [1]

@@ -95,7 +95,7 @@ STACKS = (
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
-def twin(request: pytest.FixtureRequest) -> Twin:
+def twin(request: pytest.FixtureRequest, blocks: str) -> Twin:
     return make_twin(request)
 
 

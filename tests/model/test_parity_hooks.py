@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import inner
 from twin import LONGER, SOURCE, Twin, count_hooks, make_twin, session_of
 
 from mechtui.views import parse_question
@@ -17,7 +18,7 @@ EDITS = ("zero L1H1 @-1", "cut L0H0 -1>2", "patch L1.mlp", "add L1.pre v x2", "n
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
-def twin(request: pytest.FixtureRequest) -> Twin:
+def twin(request: pytest.FixtureRequest, blocks: str) -> Twin:
     return make_twin(request)
 
 
@@ -47,7 +48,7 @@ def test_no_hook_is_left_by_a_run_that_fails(twin: Twin, at: int) -> None:
         raise RuntimeError("out of something")
 
     text = f"A prompt of its own {at}, so that nothing is resumed"
-    handle = twin.bridge.blocks[at].mlp.register_forward_pre_hook(fail)
+    handle = inner(twin.bridge.blocks[at].mlp.out).register_forward_pre_hook(fail)
     try:
         with pytest.raises(RuntimeError, match="out of something"):
             ask_everything(twin, session_of(*EDITS, vectors=VECTORS, prompt=text, source=text))

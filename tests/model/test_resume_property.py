@@ -94,7 +94,7 @@ def sequences(draw: st.DrawFn) -> list[tuple[tuple[str, ...], tuple[Any, ...]]]:
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
-def twin(request: pytest.FixtureRequest) -> Twin:
+def twin(request: pytest.FixtureRequest, blocks: str) -> Twin:
     return make_twin(request)
 
 

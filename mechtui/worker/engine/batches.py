@@ -147,7 +147,7 @@ class _Batch:
         return (
             bool(self.base.z)
             and all(action.is_local for action in self.rows if action.layer == last)
-            and self.engine.passes.begins_at_z(self.base.resid[0].whole, calls)
+            and self.engine.passes.begins_at_z(last, self.base.resid[0].whole, calls)
         )
 
     def _last_block(self, residual: Tensor, at: slice) -> Tensor:

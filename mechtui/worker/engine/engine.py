@@ -261,7 +261,7 @@ class Engine:
             return False
         if any(need.layer == layer and need not in base.taken and not is_late(need.hook) for need in needs):
             return False
-        return self.passes.begins_at_z(base.resid[0].whole, self.calls_for(base.ids))
+        return self.passes.begins_at_z(layer, base.resid[0].whole, self.calls_for(base.ids))
 
     def _resume_position(
         self,

@@ -7,9 +7,10 @@ bridge's own forward.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,8 +22,11 @@ from mechtui.worker.engine.actions import Action
 from mechtui.worker.engine.apply import EVERY_ROW, Givens, Rows, hook_function
 from mechtui.worker.engine.inside import Inside, recorded, replaced
 from mechtui.worker.engine.needs import Need
+from mechtui.worker.engine.written import Tap, Written, order_of, written_out
 
 KeysValues = tuple[Tensor, Tensor]
+# What acts on the values at a hook point, in order: each gives the new value, or None where it only looks.
+Taps = dict[str, list[Callable[[Tensor], Tensor | None]]]
 
 
 class Cancelled(Exception):  # noqa: N818 - nothing went wrong
@@ -75,6 +79,13 @@ class Call:
         result: Tensor = output[0] if isinstance(output, tuple) else output
         return result
 
+    def argument(self, order: Mapping[str, int], name: str) -> Any:
+        """One of them by its name; None where it is not given. order: the places of the block's arguments."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        place = order.get(name, len(self.args))
+        return self.args[place] if place < len(self.args) else None
+
 
 @dataclass(frozen=True)
 class Passed:
@@ -110,6 +121,9 @@ class Passes:
         self.model = bridge.original_model
         self._points: dict[str, Any] = {}
         self.inside = Inside(self.blocks, self._z_point)
+        self._order = order_of(self.blocks[0])
+        self._candidates = written_out(self.blocks)
+        self._written: dict[int, Written | None] = {}  # by layer, once it was tried out
         config = getattr(self.model, "config", None)
         windows = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
         # A window forgets keys, so what it keeps of a longer run is not what a shorter one needs.
@@ -133,12 +147,13 @@ class Passes:
             return None
         return found
 
-    def begins_at_z(self, residual: Tensor, calls: Sequence[Call]) -> bool:
-        """Whether blocks of this model may begin at z. residual: what enters block 0 in some run."""
+    def begins_at_z(self, layer: int, residual: Tensor, calls: Sequence[Call]) -> bool:
+        """Whether this block may begin at z. residual: what enters block 0 in some run."""
+        if self._written.get(layer) is not None:
+            return True
 
         def run(z: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-            passed = self.through(residual, calls, range(1), None, (), {}, (), 0, lambda: False, z)
-            return passed.stream[-1], passed.z
+            return self._bridged(0, residual, calls[0], None, {}, z)
 
         return self.inside.exact(run)
 
@@ -163,42 +178,31 @@ class Passes:
             handle.remove()
 
     @contextmanager
-    def _watched(
-        self,
-        actions: Sequence[tuple[Action, Rows]],
-        givens: Givens,
-        needs: Sequence[Need],
-        offset: int,
-        taken: dict[Need, Tensor],
-    ) -> Iterator[None]:
-        """Within, the actions act and what is needed lands in `taken`."""
-        by_hook: dict[str, list[tuple[Action, Rows]]] = {}
-        for action, rows in actions:
-            by_hook.setdefault(action.hook, []).append((action, rows))
+    def _watched(self, taps: Taps, layer: int) -> Iterator[None]:
+        """Within, what passes the bridge's hook points of this block (-1: before the blocks) passes the taps."""
+        begin = f"blocks.{layer}." if layer >= 0 else "hook_"
         with ExitStack() as stack:
-            for hook, group in by_hook.items():
-                change = hook_function(group, givens, offset)
-                if hook.endswith("hook_resid_mid"):
-                    self._hook_mid(stack, hook, change)
-                else:
-                    stack.enter_context(self._hooked(hook, change))
-            for need in needs:
-                stack.enter_context(self._hooked(need.hook, _taker(need, offset, taken)))
+            for hook, functions in taps.items():
+                for function in functions if hook.startswith(begin) else ():
+                    if hook.endswith("hook_resid_mid"):
+                        self._hook_mid(stack, hook, function)
+                    else:
+                        stack.enter_context(self._hooked(hook, function))
             yield
 
-    def _hook_mid(self, stack: ExitStack, hook: str, change: Callable[[Tensor], Tensor]) -> None:
+    def _hook_mid(self, stack: ExitStack, hook: str, function: Callable[[Tensor], Tensor | None]) -> None:
         # The bridge's hook_resid_mid is the input of the second norm only: the residual goes around it. What
-        # the change adds is added to that way too, where the block ends.
+        # a change adds is added to that way too, where the block ends.
         added: list[Tensor] = []
 
-        def change_and_note(residual: Tensor) -> Tensor:
-            changed = change(residual)
-            added[:] = [changed - residual]
+        def change_and_note(residual: Tensor) -> Tensor | None:
+            changed = function(residual)
+            added[:] = [] if changed is None else [changed - residual]
             return changed
 
         stack.enter_context(self._hooked(hook, change_and_note))
         leaving = hook.replace("hook_resid_mid", "hook_resid_post")
-        stack.enter_context(self._hooked(leaving, lambda residual: residual + added[0], first=True))
+        stack.enter_context(self._hooked(leaving, lambda residual: residual + added[0] if added else None, first=True))
 
     # Passes
 
@@ -236,7 +240,7 @@ class Passes:
         arguments = {"past_key_values": past, "use_cache": True} if self.caches else {}
         pairs = [(action, EVERY_ROW) for action in actions]
         with ExitStack() as stack:
-            stack.enter_context(self._watched(pairs, givens, needs, offset, taken))
+            stack.enter_context(self._watched(_taps(pairs, givens, needs, offset, taken), -1))
             for number, block in enumerate(self.blocks):
                 stack.enter_context(replaced(block, skip(number)))
             with suppress(_Reached):
@@ -264,16 +268,35 @@ class Passes:
         stream = [residual]
         taken: dict[Need, Tensor] = {}
         heads: list[Tensor] = []
-        points = self.inside.points[layers.start : layers.stop]
-        with recorded(points, heads), self._watched(actions, givens, needs, offset, taken):
-            for layer in layers:
-                if cancelled():
-                    raise Cancelled
-                begin = self.inside.given(layer, z) if z is not None and layer == layers.start else nullcontext()
-                with begin:
-                    stream.append(calls[layer](self.blocks[layer], stream[-1], cache))
-                _let_go_of_pattern(self.blocks[layer])
+        taps = _taps(actions, givens, needs, offset, taken)
+        for layer in layers:
+            if cancelled():
+                raise Cancelled
+            from_z = z if layer == layers.start else None
+            written = self._block(layer, stream[-1], calls[layer], offset)
+            if written is None:
+                output, gave = self._bridged(layer, stream[-1], calls[layer], cache, taps, from_z)
+                stream.append(output)
+                heads += gave
+                continue
+            tap = _tap(layer, taps)
+            entered = tap("hook_resid_pre", stream[-1])
+            if from_z is None:
+                from_z = written.heads(entered, self._given(calls[layer]), cache, tap)
+            heads.append(from_z)
+            stream.append(written.rest(entered, from_z, tap))
         return Passed(stream, taken, heads)
+
+    def _bridged(
+        self, layer: int, residual: Tensor, call: Call, cache: Cache | None, taps: Taps, z: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """One block as the bridge runs it, or from z on: what leaves it; z before the taps, where it has that point."""
+        gave: list[Tensor] = []
+        begin = nullcontext() if z is None else self.inside.given(layer, z)
+        with recorded(self.inside.points[layer : layer + 1], gave), self._watched(taps, layer), begin:
+            output = call(self.blocks[layer], residual, cache)
+        _let_go_of_pattern(self.blocks[layer])
+        return output, gave
 
     def heads(
         self,
@@ -286,6 +309,10 @@ class Passes:
         offset: int,
     ) -> Tensor:
         """What the heads of one block give [batch, pos, head * d_head], before any action at z. Nothing behind runs."""
+        taps = _taps(actions, givens, (), offset, {})
+        if written := self._block(layer, residual, call, offset):
+            tap = _tap(layer, taps)
+            return written.heads(tap("hook_resid_pre", residual), self._given(call), cache, tap)
         gave: list[Tensor] = []
 
         def stop(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
@@ -294,12 +321,28 @@ class Passes:
 
         handle = self.inside.points[layer].register_forward_hook(stop)
         try:
-            with self._watched(actions, givens, (), offset, {}), suppress(_Reached):
+            with self._watched(taps, layer), suppress(_Reached):
                 call(self.blocks[layer], residual, cache)
         finally:
             handle.remove()
         _let_go_of_pattern(self.blocks[layer])
         return gave[0]
+
+    def _given(self, call: Call) -> Callable[[str], Any]:
+        return partial(call.argument, self._order)
+
+    def _block(self, layer: int, residual: Tensor, call: Call, offset: int) -> Written | None:
+        """The block written out, if it gives what the bridge's gives; tried out when it first runs from position 0."""
+        if layer not in self._written and offset == 0:
+            written = self._candidates[layer] if self._candidates else None
+            self._written[layer] = written if written and self._same(written, residual, call) else None
+        return self._written.get(layer)
+
+    def _same(self, written: Written, residual: Tensor, call: Call) -> bool:
+        output, gave = self._bridged(written.layer, residual, call, None, {})
+        tap = _tap(written.layer, {})
+        z = written.heads(residual, self._given(call), None, tap)
+        return len(gave) == 1 and torch.equal(z, gave[0]) and torch.equal(written.rest(residual, z, tap), output)
 
     def logits(self, residual: Tensor) -> Tensor:
         """The final norm and the unembedding: [..., pos, d_model] -> [..., pos, d_vocab]."""
@@ -314,6 +357,38 @@ def _let_go_of_pattern(block: nn.Module) -> None:
     attn: Any = getattr(block, "attn", None)
     if getattr(attn, "_pattern", None) is not None:
         attn._pattern = None
+
+
+def _taps(
+    actions: Sequence[tuple[Action, Rows]],
+    givens: Givens,
+    needs: Sequence[Need],
+    offset: int,
+    taken: dict[Need, Tensor],
+) -> Taps:
+    """The actions act, and then what is needed lands in `taken`."""
+    by_hook: dict[str, list[tuple[Action, Rows]]] = {}
+    for action, rows in actions:
+        by_hook.setdefault(action.hook, []).append((action, rows))
+    taps: Taps = {hook: [hook_function(group, givens, offset)] for hook, group in by_hook.items()}
+    for need in needs:
+        taps.setdefault(need.hook, []).append(_taker(need, offset, taken))
+    return taps
+
+
+def _tap(layer: int, taps: Taps) -> Tap:
+    """The taps of one block, by the hooks' names within it."""
+    if not taps:
+        return lambda _hook, value: value
+
+    def tap(hook: str, value: Tensor) -> Tensor:
+        for function in taps.get(f"blocks.{layer}.{hook}", ()):
+            changed = function(value)
+            if changed is not None:
+                value = changed
+        return value
+
+    return tap
 
 
 def _taker(need: Need, offset: int, taken: dict[Need, Tensor]) -> Callable[[Tensor], None]:
