@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mechtui.views.heads import Heads, HeadsAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Run, each
+from mechtui.worker.engine import Answers, Need, Opened, Run, each, together
 from mechtui.worker.engine.weights import W_O
 
 
@@ -22,23 +22,22 @@ def needs(question: Heads, opened: Opened) -> list[Need]:
 
 def answers(question: Heads, opened: Opened) -> Answers:
     def answer(run: Run) -> HeadsAnswer:
-        rows = [
-            _summary(question, opened, layer, run.take(need)).cpu()
-            for layer, need in enumerate(_needs(question, opened))
-        ]
-        return HeadsAnswer(question.summary, opened.position(question.position), torch.stack(rows).float().numpy())
+        taken = [run.take(need) for need in _needs(question, opened)]
+        if question.summary == "norm":
+            taken = [_norms(opened, layer, z) for layer, z in enumerate(taken)]
+        values = together(taken)
+        if question.summary == "entropy":
+            values = torch.special.entr(values.clamp_min(0)).sum(-1)
+        elif question.summary == "first":
+            values = values[:, :, 0]
+        return HeadsAnswer(question.summary, opened.position(question.position), values.numpy())
 
     return each(opened, answer, question)
 
 
 @torch.inference_mode()
-def _summary(question: Heads, opened: Opened, layer: int, taken: Tensor) -> Tensor:
-    """[head], from the pattern's row [head, key] or z [head, d_head]."""
-    if question.summary == "entropy":
-        entropy: Tensor = torch.special.entr(taken.float().clamp_min(0)).sum(-1)
-        return entropy
-    if question.summary == "first":
-        return taken[:, 0]
-    written = torch.einsum("hd,hdm->hm", taken, W_O(opened.model.bridge, layer).to(taken.device))
+def _norms(opened: Opened, layer: int, z: Tensor) -> Tensor:
+    """[head]: of what each head writes, from z [head, d_head]."""
+    written = torch.einsum("hd,hdm->hm", z, W_O(opened.model.bridge, layer).to(z.device))
     norms: Tensor = torch.linalg.vector_norm(written, dim=-1)
     return norms

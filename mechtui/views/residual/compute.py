@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from mechtui.views.residual import Residual, ResidualAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Run, each
+from mechtui.worker.engine import Answers, Need, Opened, Run, each, together
 
 
 def _writes(opened: Opened, what: str) -> list[Need]:
@@ -22,16 +21,10 @@ def answers(question: Residual, opened: Opened) -> Answers:
     sites = (*(f"L{layer}.pre" for layer in range(n_layers)), f"L{n_layers - 1}.post")
 
     def answer(run: Run) -> ResidualAnswer:
-        def norms(what: str) -> np.ndarray:
-            return _array(torch.stack([run.take(need).cpu() for need in _writes(opened, what)]))
-
-        attn = norms("attn")
-        mlp = norms("mlp") if opened.model.shape.d_mlp else np.full_like(attn, np.nan)
-        norm = _array(torch.stack([norm.cpu() for norm in run.residual_norms()]))
-        return ResidualAnswer(sites, norm, attn, mlp)
+        attn = together([run.take(need) for need in _writes(opened, "attn")]).numpy()
+        mlp = np.full_like(attn, np.nan)
+        if opened.model.shape.d_mlp:
+            mlp = together([run.take(need) for need in _writes(opened, "mlp")]).numpy()
+        return ResidualAnswer(sites, together(run.residual_norms()).numpy(), attn, mlp)
 
     return each(opened, answer, question)
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.float().numpy()

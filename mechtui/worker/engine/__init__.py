@@ -2,7 +2,7 @@
 
 engine.py   Engine: traces, resuming by layer (inside.py: in the middle of a block) and by position
 batches.py  many variants of one run at once
-passes.py   the pieces of a forward pass that it is made of
+passes.py   the pieces of a forward pass that it is made of; written.py: blocks without the bridge's wrappers
 actions.py  edits resolved for a model and a prompt; resolve.py makes them, apply.py performs them
 opened.py   a session on a model: what the views ask
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from mechtui.worker.engine.engine import Engine, Trace
 from mechtui.worker.engine.needs import Need
-from mechtui.worker.engine.opened import Answers, Opened, Run, SessionError, each
+from mechtui.worker.engine.opened import Answers, Opened, Run, SessionError, each, together
 from mechtui.worker.engine.passes import Cancelled
 
-__all__ = ["Answers", "Cancelled", "Engine", "Need", "Opened", "Run", "SessionError", "Trace", "each"]
+__all__ = ["Answers", "Cancelled", "Engine", "Need", "Opened", "Run", "SessionError", "Trace", "each", "together"]

@@ -87,7 +87,7 @@ Actions = tuple[Action, ...]
 def same_layers(one: Actions, two: Actions, n_layers: int) -> int:
     """How many blocks (0..n_layers) see the same: the first layer at which the two differ, -1 when the
     embeddings already do."""
-    for layer in range(-1, n_layers):
+    for layer in sorted({action.layer for action in (*one, *two)}):
         if [a for a in one if a.layer == layer] != [a for a in two if a.layer == layer]:
             return layer
     return n_layers

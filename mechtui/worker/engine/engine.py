@@ -191,16 +191,16 @@ class Engine:
     def _nearest(self, ids: Ids, actions: Actions, needs: Sequence[Need], traces: Sequence[Trace]) -> Start:
         """Where least is left to run."""
         best, least = Start(), 1.0
+        same = [(trace, same_layers(trace.actions, actions, self.n_layers)) for trace in traces if trace.ids == ids]
+        deepest = max((layer for _, layer in same), default=-1)
+        if deepest >= 0:
+            # Of those that leave as much to run, the latest is the one just looked at.
+            parents = [trace for trace, layer in reversed(same) if layer == deepest]
+            at_z = next((trace for trace in parents if self.begins_at_z(trace, deepest, actions, needs)), None)
+            # At least the last block runs: an action there is never free.
+            least = 1 - (deepest + (at_z is not None) * Z_SHARE) / self.n_layers
+            best = Start(at_z or parents[0], deepest, at_z is not None)
         for trace in traces:
-            if trace.ids == ids:
-                layer = same_layers(trace.actions, actions, self.n_layers)
-                # At least the last block runs: an action there is never free. When two leave as much to run, the
-                # later is the one just looked at.
-                if layer >= 0 and 1 - (layer + Z_SHARE) / self.n_layers <= least:
-                    at_z = self.begins_at_z(trace, layer, actions, needs)
-                    left = 1 - (layer + at_z * Z_SHARE) / self.n_layers
-                    if left <= least:
-                        best, least = Start(trace, layer, at_z), left
             if trace.kept is not None:
                 # The last position always runs: its logits are what is looked at.
                 most = min(common(trace.ids, ids), len(ids) - 1)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mechtui.link.messages import EditProblem
@@ -79,6 +80,7 @@ class Opened:
         self.alignment = self._aligned()
         self.tokens: tuple[Token, ...] = tuple(self.model.token(id) for id in self.ids)
         self.targets = self._targets()
+        self._best: dict[int, list[int]] = {}
         self._resolved = [self._resolve(number, edit) for number, edit in enumerate(session.edits)]
         self._needs = [need for question in questions for need in self._compute(question).needs(question, self)]
 
@@ -136,8 +138,10 @@ class Opened:
         """Ids of answer and foil at a position."""
         if not self.auto:
             return self.targets
-        best = self.clean.logits([position])[0].topk(2).indices.tolist()
-        return best[0], best[1]
+        if position not in self._best:
+            self._best[position] = self.clean.logits([position])[0].topk(2).indices.tolist()
+        answer, foil = self._best[position]
+        return answer, foil
 
     def position(self, position: int) -> int:
         """A position from either end as an index from 0. Raises SessionError."""
@@ -218,6 +222,13 @@ class Opened:
     @staticmethod
     def _compute(question: Question) -> Any:
         return importlib.import_module(f"mechtui.views.{question.__struct_config__.tag}.compute")
+
+
+@torch.inference_mode()
+def together(tensors: Sequence[Tensor]) -> Tensor:
+    """One of each layer, stacked, as float32 in this process's memory: in one transfer, however many there are."""
+    first = tensors[0].device
+    return torch.stack([each.to(first) for each in tensors]).float().cpu()
 
 
 def each(opened: Opened, answer: Callable[[Run], Answer], question: Question | None = None) -> Answers:
