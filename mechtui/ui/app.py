@@ -403,7 +403,7 @@ class Mechtui(App[int]):
         if self._grace_timer is not None:
             self._grace_timer.stop()
             self._grace_timer = None
-        if older and not self.talk.overdue:
+        if (older or self.talk.running) and not self.talk.overdue:
             self._grace_timer = self.set_timer(GRACE, self._show)
 
     def _arrange(self) -> None:

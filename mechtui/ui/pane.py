@@ -26,6 +26,7 @@ from textual.strip import Strip
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
 from mechtui.paint.tokens import visible
+from mechtui.ui.kept import Kept
 from mechtui.ui.picture import Focus, Picture
 from mechtui.views import Question
 
@@ -86,7 +87,7 @@ def wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(width, 1)) or [""]
 
 
-class Pane(ScrollView, can_focus=True, inherit_bindings=False):
+class Pane(Kept, ScrollView, can_focus=True, inherit_bindings=False):
     """Base of all panes. `NAME` is its title, `HELP` one sentence on what it shows and in which unit.
 
     No keys are bound here, ScrollView's neither: the app's registry of actions is the one place for them. A pane

@@ -13,12 +13,13 @@ from textual.widget import Widget
 from mechtui.link.messages import Ready, Stage
 from mechtui.ui.actions import Action, shown
 from mechtui.ui.conversation import Conversation
+from mechtui.ui.kept import Kept
 
 BAR = 16
 PARTS = " ▏▎▍▌▋▊▉█"
 
 
-class OneLine(Widget):
+class OneLine(Kept, Widget):
     """A row of text: `put` repaints it only when the text is another."""
 
     DEFAULT_CSS = "OneLine { height: 1; width: 1fr; }"
@@ -108,9 +109,9 @@ def right(talk: Conversation, older: bool, typing: bool) -> Text:
         text.append("◌ loading ", "dim")
     elif talk.ready is None:
         text.append("✗ no model ", "dim")
-    elif talk.running:
-        old = older and talk.overdue
-        text.append("◌ older " if old else "● running ", "yellow" if old else "green")
+    elif talk.running and (talk.overdue or talk.ms is None):
+        # What is done before that goes on as live: two words in turn at every key would only flicker.
+        text.append("◌ older " if older else "● running ", "yellow" if older else "green")
     elif talk.trouble:
         text.append("✗ failed ", "bold red")
     else:
