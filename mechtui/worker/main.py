@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from mechtui.link.frames import BrokenFrameError, Splitter, decode_request
@@ -153,6 +154,8 @@ class Worker:
                 except SessionError as error:
                     self.wire.send(Failed("ask", str(error), ask.generation, question=question))
             self.wire.send(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
+            with suppress(Cancelled):
+                opened.run_ahead()
         except Cancelled:
             if self.inbox.stopped(number):
                 self.wire.send(Finished(ask.generation, (time.perf_counter() - began) * 1000, CANCELLED))

@@ -188,6 +188,13 @@ class Engine:
         self._take(trace, needs, cancelled)
         return trace
 
+    def run_ahead(self, ids: Ids, like: Trace, cancelled: Callable[[], bool]) -> None:
+        """Run what may be asked for next, unless an earlier run had to be let go of for it. like: a run that holds as
+        much for each token. Raises Cancelled."""
+        size = sum(tensor.nbytes for tensor in like.tensors()) * len(ids) // len(like.ids)
+        if self.known(ids, ()) is None and self.trace_bytes + size <= self.budget:
+            self.run(ids, (), (), cancelled)
+
     def _nearest(self, ids: Ids, actions: Actions, needs: Sequence[Need], traces: Sequence[Trace]) -> Start:
         """Where least is left to run."""
         best, least = Start(), 1.0

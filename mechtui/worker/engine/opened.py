@@ -204,6 +204,11 @@ class Opened:
         _ = self.clean  # nearly every edited run resumes from it
         return Run(self.engine, self.engine.run(self.ids, actions, self._needs, self.cancelled), self.cancelled)
 
+    def run_ahead(self) -> None:
+        """What the next edit may take from: the source's run. Raises Cancelled."""
+        if self.source_ids:
+            self.engine.run_ahead(self.source_ids, self.clean.trace, self.cancelled)
+
     @property
     def ran(self) -> str:
         """Which blocks and positions the last run computed, for the status line."""
