@@ -16,7 +16,7 @@ from mechtui.bench import rivals
 from mechtui.bench.child import fresh_process
 from mechtui.bench.screen import key_to_screen
 from mechtui.bench.subject import Subject
-from mechtui.bench.timing import Contender, Timing, bandwidth, interleaved
+from mechtui.bench.timing import Contender, Timing, bandwidth, interleaved, taken_by_others
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 from mechtui.views import parse_question
@@ -62,6 +62,7 @@ class Report:
 
 def measure_all(subject: Subject, repeats: int, only: str = "") -> Report:
     report = Report(machine(subject), subject.name)
+    taken = taken_by_others()
     for name, measure in cases(subject, repeats):
         if only in name:
             print(f"{name} ...", file=sys.stderr, flush=True)
@@ -71,6 +72,8 @@ def measure_all(subject: Subject, repeats: int, only: str = "") -> Report:
         report.process |= fresh_process(subject)
     if only in "key to screen":
         report.process |= key_to_screen(subject)
+    if taken is not None and (now := taken_by_others()) is not None:
+        report.process["processor_time_taken_by_others_s"] = now - taken
     return report
 
 

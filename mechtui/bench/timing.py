@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,3 +74,13 @@ def bandwidth(device: torch.device, megabytes: int = 256) -> float:
     tensor = torch.ones(megabytes * 1024 * 1024 // 4, device=device)
     timing = interleaved({"sum": Contender(lambda _: tensor.sum())}, 7, device, warm=2)["sum"]
     return megabytes * 1024 * 1024 / (timing.low / 1000)
+
+
+def taken_by_others(stat: Path = Path("/proc/stat")) -> float | None:
+    """Seconds of processor time that the machines beside this virtual one have taken from it since it started, over
+    all processors; None where nobody counts them."""
+    try:
+        total = stat.read_text(encoding="ascii").split("\n", 1)[0].split()
+    except OSError:
+        return None
+    return int(total[8]) / os.sysconf("SC_CLK_TCK") if len(total) > 8 else None

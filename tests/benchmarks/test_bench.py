@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from mechtui.bench.cases import FULL, MECHTUI, Report, Result, cases, machine
 from mechtui.bench.report import markdown, show
 from mechtui.bench.screen import key_to_screen
 from mechtui.bench.subject import Subject, random_subject
-from mechtui.bench.timing import summary
+from mechtui.bench.timing import summary, taken_by_others
 
 CASES = (
     "toggle a head, layer 1, 32 tokens",
@@ -49,6 +50,13 @@ def test_a_key_changes_the_screen(subject: Subject) -> None:
 @pytest.mark.parametrize("count", [1, 16, 200])
 def test_texts_have_the_wanted_number_of_tokens(subject: Subject, count: int) -> None:
     assert len(subject.model.encode(subject.text(count), "auto")) == count
+
+
+def test_what_others_take_of_the_processor(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  10 20 30 40 50 60 70 250 0 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n")
+    assert taken_by_others(stat) == 250 / os.sysconf("SC_CLK_TCK")
+    assert taken_by_others(tmp_path / "none") is None
 
 
 def test_the_report(subject: Subject, tmp_path: Path) -> None:
