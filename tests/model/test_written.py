@@ -21,6 +21,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "another activation": ("gpt2", {"activation_function": "gelu"}),
     "scores scaled by the layer": ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
     "llama": ("llama", {}),
+    "heads of another width": ("llama", {"head_dim": 8}),
     "biases": ("llama", {"attention_bias": True, "mlp_bias": True}),
     "rotation stretched": (
         "llama",
@@ -78,6 +79,16 @@ def test_they_give_what_the_bridges_blocks_give(
         # An edit of the residual in the middle of a block goes another way in the bridge's, and adds up otherwise.
         close = {"atol": 1e-5, "rtol": 0} if dtype == "float32" else {"atol": 0.5, "rtol": 0.05}
         torch.testing.assert_close(got, logits(model, edit), **close)
+
+
+def test_weights_with_the_norms_folded_in(
+    gpt2_folder: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [load_now(folder, fold_ln=True) for folder in (gpt2_folder, llama_folder)]
+    ours = [logits(model, edit) for model in models for edit in EDITS]
+    monkeypatch.setattr(written, "KINDS", {})
+    for got, wanted in zip(ours, [logits(model, edit) for model in models for edit in EDITS], strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=0)
 
 
 def test_text_that_grows_token_by_token(gpt2_model: Model, llama_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

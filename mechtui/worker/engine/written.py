@@ -2,8 +2,8 @@
 of what it does around them. Of one token's way through a block of GPT-2 small, that is half.
 
 Every value that an edit may change or a view may ask for passes a tap under TransformerLens's name for it. Whether a
-model's blocks compute what is written here is tried out once for every model (see Passes); where a block's output or
-its heads' are not the same to the last bit, the bridge's blocks run.
+model's block computes what is written here is tried out when it first runs (see Passes); where its output or its
+heads' is not the same to the last bit, the bridge's block runs.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ class Written(ABC):
 
     def __init__(self, bridged: Any, layer: int) -> None:
         self.layer = layer
-        self.attn, self.mlp = bridged.attn, bridged.mlp
-        self.d_head = int(bridged.attn.config.d_head)
-        self.q, self.k, self.v, self.o = (_inner(getattr(self.attn, name)) for name in "qkvo")
+        self.d_head = int(_inner(bridged.attn).head_dim)
+        self.q, self.k, self.v, self.o = (_inner(getattr(bridged.attn, name)) for name in "qkvo")
 
     def heads(self, residual: Tensor, given: Given, cache: Cache | None, tap: Tap) -> Tensor:
         """What the heads give [batch, pos, head * d_head]. residual: what enters the block, any edit of it done."""
@@ -161,7 +160,10 @@ def written_out(blocks: Sequence[nn.Module]) -> list[Written]:
     kinds = [KINDS.get(type(each).__name__) for each in own]
     if None in kinds or any(hasattr(each, "_hf_hook") for each in own):
         return []
-    return [kind(block, layer) for layer, (kind, block) in enumerate(zip(kinds, blocks, strict=True)) if kind]
+    try:
+        return [kind(block, layer) for layer, (kind, block) in enumerate(zip(kinds, blocks, strict=True)) if kind]
+    except AttributeError:  # a version of transformers that names the parts otherwise
+        return []
 
 
 def order_of(block: nn.Module) -> dict[str, int]:
