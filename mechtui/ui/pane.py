@@ -254,7 +254,8 @@ class Pane(Kept, ScrollView, can_focus=True, inherit_bindings=False):
             page = self.draw(self.picture, room.width, room.height)
         self._page = page
         self._label(page)
-        size = Size(page.wide or room.width, page.rows + page.head_rows + len(page.foot))
+        # A page that is as large as its room to the cell would keep a scroll bar that it no longer needs.
+        size = Size(page.wide or 1, page.rows + page.head_rows + len(page.foot))
         if size != self.virtual_size:
             self.virtual_size = size
         self._follow(page, room)

@@ -82,6 +82,29 @@ async def test_every_keystroke_asks_again_and_letters_are_text_while_typing():
         assert "NORMAL" in screen(it)
 
 
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (140, 50)])
+@pytest.mark.parametrize("keys", [("z", "u"), ("z", "m", "u", "u"), ("z", "O", "6", "delete")])
+async def test_without_its_edits_the_screen_is_as_it_was(keys: tuple[str, ...], size: tuple[int, int]):
+    """To the cell, but for the footer: what can be undone is named there."""
+    it, _, _ = app(session())
+    async with it.run_test(size=size) as pilot:
+        await idle(pilot)
+        if "6" in keys:
+            await pilot.press("6")
+            await idle(pilot)
+        first = screen(it)
+        for key in keys:
+            if key in ("z", "m"):
+                it.go("attention")
+            await pilot.press(key)
+            await idle(pilot)
+        if "6" not in keys:
+            it.go("attention")
+            await idle(pilot)
+        assert not it.session.edits
+        assert screen(it).splitlines()[:-1] == first.splitlines()[:-1]
+
+
 async def test_typing_is_undone_by_the_word_and_the_editor_follows():
     it, _, _ = app(session(prompt="one"))
     async with it.run_test(size=SIZE) as pilot:
