@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import inner, load_now
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from twin import SOURCE, session_of
 
 from mechtui.worker.engine import Engine, written
@@ -37,8 +37,6 @@ def model_of(shape: str, folder: Path, **options: object) -> Model:
     kind, changed = SHAPES[shape]
     made = getattr(folders, kind)(folder)
     config = AutoModelForCausalLM.from_pretrained(made).config.to_dict() | changed
-    from transformers import AutoConfig
-
     torch.manual_seed(1)
     network = AutoModelForCausalLM.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
     for parameter in network.parameters():

@@ -120,12 +120,12 @@ class _Batch:
         residual = base.resid[0].whole[:0, begin:]
         joins = sorted({variant.layer for variant in self.variants if variant.layer < end})
         for layer, until in pairwise((*joins, end)):
-            joining = [variant.actions for variant in self.variants if variant.layer == layer]
-            new = base.resid[layer].part(begin).expand(len(joining), -1, -1)
+            joining = sum(variant.layer == layer for variant in self.variants)
+            new = base.resid[layer].part(begin).expand(joining, -1, -1)
             if self._join_at_z(layer):
                 z = base.z[layer].part(begin)
                 own = range(layer, layer + 1)
-                new = self._through(new, len(residual), own, z.expand(len(joining), *z.shape[1:]))
+                new = self._through(new, len(residual), own, z.expand(joining, *z.shape[1:]))
                 old = self._through(residual, 0, own) if len(residual) else residual
                 left = range(layer + 1, until)
             else:
@@ -143,12 +143,8 @@ class _Batch:
 
     def _may_end_short(self) -> bool:
         last = self.engine.n_layers - 1
-        calls = self.engine.calls_for(self.base.ids)
-        return (
-            bool(self.base.z)
-            and all(action.is_local for action in self.rows if action.layer == last)
-            and self.engine.passes.begins_at_z(last, self.base.resid[0].whole, calls)
-        )
+        local = all(action.is_local for action in self.rows if action.layer == last)
+        return local and self.engine.may_begin_at_z(self.base, last)
 
     def _last_block(self, residual: Tensor, at: slice) -> Tensor:
         """What leaves the last block at one position [row, 1, d_model]. residual: of the rows that joined before."""

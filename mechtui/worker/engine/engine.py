@@ -48,8 +48,8 @@ class Trace:
     """One run, as far as it is kept.
 
     resid: n_layers + 1 of [1, pos, d_model]: entering each block, leaving the last (no edit of the block that it
-    enters has acted yet). z: what the heads of each block gave, before any edit. norms: of resid, [the first
-    positions].
+    enters has acted yet). z: what the heads of each block gave, before any edit. norms: those of resid by layer, as
+    far as they were asked for and for the first positions.
     kept: keys and values per layer, None where the model cannot be resumed by position. taken: what views needed.
     surprise [n]: of the first n tokens, in nats. last: logits [d_vocab] of the few positions that were asked for
     one by one. variants: logits of small variants of this run, by actions and position. answers: the last (question,
@@ -261,14 +261,16 @@ class Engine:
     def begins_at_z(self, base: Trace, layer: int, actions: Actions, needs: Sequence[Need] = ()) -> bool:
         """Whether a run that leaves the base in this block leaves it at z or behind, and z and what is needed of
         before it are there."""
-        if not base.z:
-            return False
         before = [[a for a in each if a.layer == layer and not is_late(a.hook)] for each in (base.actions, actions)]
         if before[0] != before[1]:
             return False
         if any(need.layer == layer and need not in base.taken and not is_late(need.hook) for need in needs):
             return False
-        return self.passes.begins_at_z(layer, base.resid[0].whole, self.calls_for(base.ids))
+        return self.may_begin_at_z(base, layer)
+
+    def may_begin_at_z(self, base: Trace, layer: int) -> bool:
+        """Whether this block of such a run can begin at z at all."""
+        return bool(base.z) and self.passes.begins_at_z(layer, lambda: (base.resid[0].whole, self.calls_for(base.ids)))
 
     def _resume_position(
         self,

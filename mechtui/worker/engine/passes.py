@@ -147,12 +147,14 @@ class Passes:
             return None
         return found
 
-    def begins_at_z(self, layer: int, residual: Tensor, calls: Sequence[Call]) -> bool:
-        """Whether this block may begin at z. residual: what enters block 0 in some run."""
+    def begins_at_z(self, layer: int, some_run: Callable[[], tuple[Tensor, Sequence[Call]]]) -> bool:
+        """Whether this block may begin at z. some_run: what enters block 0 in a run, and its blocks' arguments; asked
+        for when that must be tried out."""
         if self._written.get(layer) is not None:
             return True
 
         def run(z: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+            residual, calls = some_run()
             return self._bridged(0, residual, calls[0], None, {}, z)
 
         return self.inside.exact(run)

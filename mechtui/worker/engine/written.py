@@ -38,7 +38,7 @@ class Written(ABC):
 
     def heads(self, residual: Tensor, given: Given, cache: Cache | None, tap: Tap) -> Tensor:
         """What the heads give [batch, pos, head * d_head]. residual: what enters the block, any edit of it done."""
-        normal = self.norm1(residual)
+        normal = self.norm(self.ln1, residual)
         batch, count, _ = normal.shape
         q, k, v = (
             tap(f"attn.hook_{name}", project(normal).view(batch, count, -1, self.d_head)).transpose(1, 2)
@@ -58,17 +58,17 @@ class Written(ABC):
         """What leaves the block, from what entered it and what its heads gave."""
         z = tap("attn.hook_z", z.view(*z.shape[:-1], -1, self.d_head)).reshape(z.shape)
         mid = tap("hook_resid_mid", residual + tap("hook_attn_out", self.o(z)))
-        post = tap("mlp.hook_post", self.neurons(self.norm2(mid)))
+        post = tap("mlp.hook_post", self.neurons(self.norm(self.ln2, mid)))
         return tap("hook_resid_post", mid + tap("hook_mlp_out", self.out(post)))
 
+    # Of each architecture: the norms before attention and MLP, the scores' factor, the MLP's last product.
+    ln1: Any
+    ln2: Any
     scale: float
     out: nn.Module
 
     @abstractmethod
-    def norm1(self, residual: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def norm2(self, residual: Tensor) -> Tensor: ...
+    def norm(self, ln: Any, residual: Tensor) -> Tensor: ...
 
     @abstractmethod
     def rotated(self, q: Tensor, k: Tensor, given: Given) -> tuple[Tensor, Tensor]: ...
@@ -92,11 +92,13 @@ class GPT2Block(Written):
         own = _inner(bridged.mlp)
         self.into, self.out, self.act = _inner(own.c_fc), _inner(own.c_proj), own.act
 
-    def norm1(self, residual: Tensor) -> Tensor:
-        return _layer_norm(residual, self.ln1)
-
-    def norm2(self, residual: Tensor) -> Tensor:
-        return _layer_norm(residual, self.ln2)
+    def norm(self, ln: Any, residual: Tensor) -> Tensor:
+        """As the bridge computes it, which is not to the last bit as torch does."""
+        value = residual if residual.dtype in (torch.float32, torch.float64) else residual.float()
+        value = value - value.mean(-1, keepdim=True)
+        scale = (value.pow(2).mean(-1, keepdim=True) + ln.config.eps).sqrt()
+        own = ln.original_component
+        return value.div_(scale).mul_(own.weight).add_(own.bias).to(residual.dtype)
 
     def rotated(self, q: Tensor, k: Tensor, given: Given) -> tuple[Tensor, Tensor]:
         return q, k
@@ -126,12 +128,8 @@ class LlamaBlock(Written):
         self.gate, self.into, self.out = (_inner(each) for each in (own.gate_proj, own.up_proj, own.down_proj))
         self.act = own.act_fn
 
-    def norm1(self, residual: Tensor) -> Tensor:
-        normal: Tensor = self.ln1(residual)
-        return normal
-
-    def norm2(self, residual: Tensor) -> Tensor:
-        normal: Tensor = self.ln2(residual)
+    def norm(self, ln: Any, residual: Tensor) -> Tensor:
+        normal: Tensor = ln(residual)
         return normal
 
     def rotated(self, q: Tensor, k: Tensor, given: Given) -> tuple[Tensor, Tensor]:
@@ -174,15 +172,6 @@ def order_of(block: nn.Module) -> dict[str, int]:
 def _inner(bridged: Any) -> Any:
     """What a part of the bridge wraps."""
     return bridged.original_component if hasattr(bridged, "_original_component") else bridged
-
-
-def _layer_norm(residual: Tensor, bridged: Any) -> Tensor:
-    """As the bridge computes it, which is not to the last bit as torch does."""
-    own = bridged.original_component
-    value = residual if residual.dtype in (torch.float32, torch.float64) else residual.float()
-    value = value - value.mean(-1, keepdim=True)
-    scale = (value.pow(2).mean(-1, keepdim=True) + bridged.config.eps).sqrt()
-    return value.div_(scale).mul_(own.weight).add_(own.bias).to(residual.dtype)
 
 
 def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
