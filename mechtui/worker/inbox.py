@@ -36,9 +36,9 @@ class Inbox:
         with self._change:
             self._stopped = self._asks
 
-    def take(self, ready: bool) -> tuple[Load | Ask | SaveVectors, int]:
-        """The next thing to do, and the number of the newest Ask. Waits for one. Without a model (`ready`
-        False) only a Load can be done; the rest keeps waiting."""
+    def take(self, ready: bool, seconds: float | None = None) -> tuple[Load | Ask | SaveVectors, int] | None:
+        """The next thing to do, and the number of the newest Ask. Waits for one; where seconds are given and nothing
+        arrives for so long, None. Without a model (`ready` False) only a Load can be done; the rest keeps waiting."""
         with self._change:
             while True:
                 if self._load is not None:
@@ -49,7 +49,8 @@ class Inbox:
                 if ready and self._ask is not None:
                     ask, self._ask = self._ask, None
                     return ask, self._asks
-                self._change.wait()
+                if not self._change.wait(seconds):
+                    return None
 
     def overtaken(self, number: int) -> bool:
         """Whether work begun when `number` Asks had arrived is stale: a newer Ask or a Load waits, or the user

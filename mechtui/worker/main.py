@@ -38,12 +38,16 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.worker.inbox import Inbox
-from mechtui.worker.wire import Wire, die_with_parent, resident_bytes
+from mechtui.worker.process import die_with_parent, hand_back, resident_bytes
+from mechtui.worker.wire import Wire
 
 if TYPE_CHECKING:
     from mechtui.worker.engine import Engine
 
 HEARTBEAT_SECONDS = 1.0
+# After so long without a request, memory that is not in use goes back to the system; sooner, the next run would have to
+# fetch it again.
+REST_SECONDS = 1.0
 CANCELLED = "cancelled"
 
 
@@ -78,11 +82,17 @@ class Worker:
         threading.Thread(target=self.beat, name="heartbeat", daemon=True).start()
         self.busy = True
         self._import()
+        at_rest = False
         while True:
             self.busy = False
             self.traces = self.engine.trace_bytes if self.engine is not None else 0
-            request, number = self.inbox.take(ready=self.engine is not None)
+            found = self.inbox.take(self.engine is not None, None if at_rest else REST_SECONDS)
+            at_rest = found is None
+            if found is None:
+                hand_back()
+                continue
             self.busy = True
+            request, number = found
             match request:
                 case Load():
                     self.load(request)

@@ -1,10 +1,8 @@
-"""The model process's end of the wire, and what ties its life to the UI's."""
+"""The model process's end of the wire."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 import threading
 
@@ -12,7 +10,6 @@ from mechtui.link.frames import encode
 from mechtui.link.messages import Reply
 
 CHUNK = 1 << 16
-PR_SET_PDEATHSIG = 1
 
 
 class Wire:
@@ -45,22 +42,3 @@ class Wire:
                     view = view[os.write(self._out, view) :]
                 except BrokenPipeError:
                     os._exit(0)
-
-
-def die_with_parent() -> None:
-    """Linux: have the kernel kill this process when its parent ends, should the end of stdin go unnoticed
-    (a native call that keeps the interpreter's lock)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def resident_bytes() -> int:
-    """Memory that this process holds. Outside Linux the largest that it ever held."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except FileNotFoundError:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from conftest import inner
+from conftest import watched
 from twin import CLOSE, LONGER, PROMPT, SOURCE, session_of
 
 from mechtui.worker.engine import Engine
@@ -62,13 +62,8 @@ def test_variants_of_the_last_block_alone(model: Model, lines: tuple[str, ...]) 
 def computed(model: Model, layer: int) -> Iterator[list[tuple[int, int]]]:
     """(rows, positions) of each batch that passes this layer's MLP, within."""
     seen: list[tuple[int, int]] = []
-    handle = inner(model.bridge.blocks[layer].mlp.out).register_forward_hook(
-        lambda _module, _inputs, output: seen.append((output.shape[0], output.shape[1]))
-    )
-    try:
+    with watched(model.bridge.blocks[layer].mlp.out, lambda x: seen.append((x.shape[0], x.shape[1]))):
         yield seen
-    finally:
-        handle.remove()
 
 
 @pytest.mark.parametrize(

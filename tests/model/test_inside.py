@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import inner, load_now
+from conftest import load_now, watched
 from twin import session_of
 
 from mechtui.worker.engine import Engine
@@ -20,13 +20,8 @@ from mechtui.worker.model import Model
 def counted(model: Model, layer: int) -> Iterator[list[int]]:
     """Rows of each batch whose queries this layer computes, within."""
     rows: list[int] = []
-    handle = inner(model.bridge.blocks[layer].attn.q).register_forward_hook(
-        lambda _module, _inputs, output: rows.append(len(output))
-    )
-    try:
+    with watched(model.bridge.blocks[layer].attn.q, lambda x: rows.append(len(x))):
         yield rows
-    finally:
-        handle.remove()
 
 
 @pytest.fixture(params=["gpt2", "llama", "attn-only-2l"])

@@ -104,12 +104,16 @@ def skip_unless_it_has(twin: Twin, line: str) -> None:
         pytest.skip("rotary embeddings: nothing is added to the residual stream for positions")
 
 
-def test_the_clean_run_is_the_bridges_own(twin: Twin) -> None:
+def test_the_clean_run_is_the_bridges_own(twin: Twin, blocks: str) -> None:
     session = session_of()
     ids = torch.tensor([twin.tokens(session).ids])
     with torch.no_grad():
         theirs = twin.bridge(ids)[0]
-    assert torch.equal(twin.engine.open(session).clean.logits(), theirs)
+    ours = twin.engine.open(session).clean.logits()
+    if blocks == "packed":  # other kernels add up in another order
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    else:
+        assert torch.equal(ours, theirs)
 
 
 def test_the_clean_run_is_hugging_faces(twin: Twin) -> None:

@@ -1,4 +1,5 @@
-"""Blocks written out give what the bridge's give, to the last bit; where they would not, the bridge's run."""
+"""Blocks written out give what the bridge's give, to the last bit; where they would not, the bridge's run. What packed
+weights change is in test_packed."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import inner, load_now
+from conftest import inner, load_now, unpacked
 from transformers import AutoConfig, AutoModelForCausalLM
 from twin import SOURCE, session_of
 
@@ -31,6 +32,11 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2": ("llama", {"model_type": "qwen2"}),
 }
 EDITS = ("zero L1H1.q @-1", "scale L0H0.pattern x0.5", "patch L1.mlp", "scale L0.mid x2", "zero L0N3", "cut L1H0 -1>2")
+
+
+@pytest.fixture(autouse=True)
+def nothing_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked(monkeypatch)
 
 
 def model_of(shape: str, folder: Path, **options: object) -> Model:

@@ -70,3 +70,11 @@ def test_a_stop_holds_for_the_ask_that_waits_and_not_for_the_next() -> None:
     _, number = inbox.take(ready=True)
     assert not inbox.stopped(number)
     assert not inbox.overtaken(number)
+
+
+def test_a_wait_for_so_long_ends_with_nothing() -> None:
+    inbox = Inbox()
+    assert inbox.take(ready=True, seconds=0.01) is None
+    inbox.put(ask(1))
+    assert inbox.take(ready=False, seconds=0.01) is None
+    assert inbox.take(ready=True, seconds=0.01) == (ask(1), 1)

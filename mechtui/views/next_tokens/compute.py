@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
+from mechtui.views import Answer
 from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
-from mechtui.worker.engine import Answers, Need, Opened
+from mechtui.worker.engine import Answers, Need, Opened, Run
 
 
 def needs(question: NextTokens, opened: Opened) -> list[Need]:
@@ -15,37 +15,42 @@ def needs(question: NextTokens, opened: Opened) -> list[Need]:
 
 def answers(question: NextTokens, opened: Opened) -> Answers:
     position = opened.position(question.position)
-    clean = opened.clean.logits([position])[0]
-    edited = opened.edited.logits([position])[0] if opened.edited is not None else None
-    top = min(question.top, clean.shape[-1])
-    best = [logits.topk(top).indices.tolist() if logits is not None else [] for logits in (clean, edited)]
+    runs = (opened.clean, opened.edited)
+    best = [run.best(position, question.top) if run is not None else [] for run in runs]
     targets = opened.targets_at(position)
+
+    def answer(run: Run, mine: list[int], others: list[int]) -> Answer:
+        seen = [*mine, *(id for id in others if id not in mine)]
+        key = (position, len(mine), seen, targets, opened.auto)
+        return run.remembered(NextTokens, key, lambda: _answer(opened, run, position, seen, len(mine), targets))
+
     pair = [
-        _answer(opened, position, logits, mine, others, targets) if logits is not None else None
-        for logits, mine, others in ((clean, best[0], best[1]), (edited, best[1], best[0]))
+        answer(run, mine, others) if run is not None else None
+        for run, mine, others in zip(runs, best, reversed(best), strict=True)
     ]
     yield pair[0], pair[1], False
 
 
 def _answer(
     opened: Opened,
+    run: Run,
     position: int,
-    logits: Tensor,
-    best: list[int],
-    others: list[int],
+    seen: list[int],
+    top: int,
     targets: tuple[int | None, int | None],
 ) -> NextTokensAnswer:
+    """seen: the run's own `top` best, then what is only among the other run's."""
+    logits = run.logits([position])[0]
     # A vocabulary is long: it is gone through as few times as can be.
-    below = logits - logits[best[0]]
+    below = logits - logits[seen[0]]
     weights = below.exp()
     total = weights.sum()
     entropy = (total.log() - weights.dot(below) / total).clamp_min(0)
-    seen = [*best, *(id for id in others if id not in best)]
     wanted = [*seen, *(id for id in targets if id is not None)]
     values = logits[wanted]
     # What is larger than one of the best is itself one of the best.
-    among = (values[None, : len(best)] > values[:, None]).sum(-1)
-    outside = [at for at, id in enumerate(wanted) if id not in best]
+    among = (values[None, :top] > values[:, None]).sum(-1)
+    outside = [at for at, id in enumerate(wanted) if id not in seen[:top]]
     if outside:
         among[outside] = (logits[None, :] > values[outside, None]).sum(-1)
     # One transfer for all of it: a number fetched from a GPU costs as much as a thousand.
@@ -60,8 +65,8 @@ def _answer(
     answer, foil = (candidate(next(pair)) if id is not None else None for id in targets)
     return NextTokensAnswer(
         position=position,
-        top=tuple(candidate(at) for at in range(len(best))),
-        also=tuple(candidate(at) for at in range(len(best), len(seen))),
+        top=tuple(candidate(at) for at in range(top)),
+        also=tuple(candidate(at) for at in range(top, len(seen))),
         answer=answer,
         foil=foil,
         auto=opened.auto,

@@ -120,6 +120,8 @@ def same_positions(one: Actions, two: Actions, limit: int, at_least: int = 1) ->
 
 def common(one: Ids, two: Ids) -> int:
     """How many tokens two texts begin with together."""
+    if one == two:
+        return len(one)
     for at, (a, b) in enumerate(zip(one, two, strict=False)):
         if a != b:
             return at

@@ -52,8 +52,9 @@ class Trace:
     far as they were asked for and for the first positions.
     kept: keys and values per layer, None where the model cannot be resumed by position. taken: what views needed.
     surprise [n]: of the first n tokens, in nats. last: logits [d_vocab] of the few positions that were asked for
-    one by one. variants: logits of small variants of this run, by actions and position. answers: the last (question,
-    answer) of some views. start: (first block that ran, first position that ran).
+    one by one; best: ids of the largest of them. variants: logits of small variants of this run, by actions and
+    position. answers: of some views the last one, behind what decided it. start: (first block that ran, first
+    position that ran).
     """
 
     ids: Ids
@@ -66,7 +67,8 @@ class Trace:
     surprise: Tensor | None = None
     last: dict[int, Tensor] = field(default_factory=dict)
     variants: dict[tuple[Actions, int], Tensor] = field(default_factory=dict)
-    answers: dict[type[Question], tuple[Question, Answer]] = field(default_factory=dict)
+    best: dict[int, list[int]] = field(default_factory=dict)
+    answers: dict[type[Question], tuple[object, Answer]] = field(default_factory=dict)
     start: tuple[int, int] = (0, 0)
 
     def tensors(self) -> list[Tensor]:
@@ -334,13 +336,13 @@ class Engine:
 
     # What is taken of a run
 
-    @torch.inference_mode()
     def take(self, trace: Trace, need: Need, cancelled: Callable[[], bool] = never) -> Tensor:
         """What a need asks of a run; its block runs once more when that was not kept."""
         if need not in trace.taken:
             self._take(trace, [need], cancelled)
         return trace.taken[need]
 
+    @torch.inference_mode()
     def _take(self, trace: Trace, needs: Sequence[Need], cancelled: Callable[[], bool]) -> None:
         missing = [need for need in needs if need not in trace.taken]
         if not missing:
@@ -375,15 +377,14 @@ class Engine:
             return trace.last[position][None]
         return self.passes.logits(trace.resid[-1].whole[:, positions])[0].float()
 
-    @torch.inference_mode()
     def norm(self, trace: Trace, layer: int) -> Tensor:
         """[pos]: the L2 norm of what enters a block (layer n_layers: of what leaves the last)."""
         done = trace.norms.get(layer)
-        left = trace.resid[layer].part(0 if done is None else len(done))[0]
-        if done is None or len(left):
-            norm = left.float().norm(dim=-1)
-            trace.norms[layer] = norm if done is None else torch.cat([done, norm])
-        return trace.norms[layer]
+        if done is None or len(done) < len(trace.ids):
+            with torch.inference_mode():
+                norm = trace.resid[layer].part(0 if done is None else len(done))[0].float().norm(dim=-1)
+                done = trace.norms[layer] = norm if done is None else torch.cat([done, norm])
+        return done
 
     @torch.inference_mode()
     def surprise(self, trace: Trace) -> Tensor:

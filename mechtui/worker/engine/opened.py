@@ -52,6 +52,22 @@ class Run:
         """[pos, d_vocab] float32."""
         return self.engine.logits(self.trace, positions)
 
+    def best(self, position: int, count: int) -> list[int]:
+        """The ids of the `count` largest logits at a position, the largest first; a small vocabulary has fewer."""
+        known = self.trace.best.get(position, [])
+        if len(known) < count:
+            logits = self.logits([position])[0]
+            known = self.trace.best[position] = logits.topk(min(count, len(logits))).indices.tolist()
+        return known[:count]
+
+    def remembered(self, kind: type[Question], key: object, answer: Callable[[], Answer]) -> Answer:
+        """The run's last answer of a kind, if the key is the same, else a new one. key: all besides the run that
+        decides the answer. While edits change, the clean run's answers stay."""
+        last = self.trace.answers.get(kind)
+        if last is None or last[0] != key:
+            self.trace.answers[kind] = last = (key, answer())
+        return last[1]
+
     def residual_norms(self) -> list[Tensor]:
         """Per site (L0.pre ... L{n-1}.pre, L{n-1}.post) the L2 norms [pos]."""
         edited = {action.hook for action in self.trace.actions}
@@ -139,7 +155,7 @@ class Opened:
         if not self.auto:
             return self.targets
         if position not in self._best:
-            self._best[position] = self.clean.logits([position])[0].topk(2).indices.tolist()
+            self._best[position] = self.clean.best(position, 2)
         answer, foil = self._best[position]
         return answer, foil
 
@@ -239,17 +255,13 @@ def together(tensors: Sequence[Tensor]) -> Tensor:
 def each(opened: Opened, answer: Callable[[Run], Answer], question: Question | None = None) -> Answers:
     """The same computation on the clean and, with edits, on the edited run.
 
-    question: given where nothing but it and the run decides the answer. It is then kept with the run: while edits
-    change, the clean one stays.
+    question: given where nothing but it and the run decides the answer. It is then kept with the run.
     """
 
     def known(run: Run) -> Answer:
         if question is None:
             return answer(run)
-        answers = run.trace.answers
-        if (last := answers.get(type(question))) is None or last[0] != question:
-            answers[type(question)] = last = (question, answer(run))
-        return last[1]
+        return run.remembered(type(question), question, lambda: answer(run))
 
     clean = known(opened.clean)
     yield clean, known(opened.edited) if opened.edited is not None else None, False

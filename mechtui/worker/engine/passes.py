@@ -2,7 +2,7 @@
 
 The model's own code runs, the bridge's hook points fire as usual; only which blocks run, from which residual
 and on which cached keys and values, is decided here. A whole run made of these pieces is bit-equal to the
-bridge's own forward.
+bridge's own forward, but for blocks with packed weights, which are equal to rounding.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mechtui.worker.engine.actions import Action
 from mechtui.worker.engine.apply import EVERY_ROW, Givens, Rows, hook_function
 from mechtui.worker.engine.inside import Inside, recorded, replaced
 from mechtui.worker.engine.needs import Need
+from mechtui.worker.engine.packed import can_be_packed, close
 from mechtui.worker.engine.written import Tap, Written, order_of, written_out
 
 KeysValues = tuple[Tensor, Tensor]
@@ -123,6 +124,7 @@ class Passes:
         self.inside = Inside(self.blocks, self._z_point)
         self._order = order_of(self.blocks[0])
         self._candidates = written_out(self.blocks)
+        self._packs = can_be_packed(each for block in self._candidates for each in block.products.values())
         self._written: dict[int, Written | None] = {}  # by layer, once it was tried out
         config = getattr(self.model, "config", None)
         windows = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
@@ -334,17 +336,30 @@ class Passes:
         return partial(call.argument, self._order)
 
     def _block(self, layer: int, residual: Tensor, call: Call, offset: int) -> Written | None:
-        """The block written out, if it gives what the bridge's gives; tried out when it first runs from position 0."""
+        """The block written out, if it gives what the bridge's gives, packed if it then still does; tried out when it
+        first runs from position 0."""
         if layer not in self._written and offset == 0:
-            written = self._candidates[layer] if self._candidates else None
-            self._written[layer] = written if written and self._same(written, residual, call) else None
+            self._written[layer] = self._tried(self._candidates[layer], residual, call) if self._candidates else None
         return self._written.get(layer)
 
-    def _same(self, written: Written, residual: Tensor, call: Call) -> bool:
+    def _tried(self, written: Written, residual: Tensor, call: Call) -> Written | None:
         output, gave = self._bridged(written.layer, residual, call, None, {})
-        tap = _tap(written.layer, {})
-        z = written.heads(residual, self._given(call), None, tap)
-        return len(gave) == 1 and torch.equal(z, gave[0]) and torch.equal(written.rest(residual, z, tap), output)
+
+        def runs(block: Written, entering: Tensor) -> tuple[Tensor, Tensor]:
+            tap = _tap(block.layer, {})
+            z = block.heads(entering, self._given(call), None, tap)
+            return z, block.rest(entering, z, tap)
+
+        same = [torch.equal(*pair) for pair in zip(runs(written, residual), (*gave, output), strict=False)]
+        if len(gave) != 1 or not all(same):
+            return None
+        if self._packs:
+            packed = written.packed()
+            # Twice the same text, since one token alone does not pass packed weights.
+            twice = runs(packed, residual.expand(2, -1, -1))
+            if all(close(*pair) for pair in zip(twice, (*gave, output), strict=True)):
+                return packed
+        return written
 
     def logits(self, residual: Tensor) -> Tensor:
         """The final norm and the unembedding: [..., pos, d_model] -> [..., pos, d_vocab]."""

@@ -3,16 +3,18 @@ of what it does around them. Of one token's way through a block of GPT-2 small, 
 
 Every value that an edit may change or a view may ask for passes a tap under TransformerLens's name for it. Whether a
 model's block computes what is written here is tried out when it first runs (see Passes); where its output or its
-heads' is not the same to the last bit, the bridge's block runs.
+heads' is not the same to the last bit, the bridge's block runs. A block that passed is then packed, where that can be:
+the same to rounding, and faster.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ from torch.nn import functional
 from transformers.activations import NewGELUActivation
 from transformers.cache_utils import Cache
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, repeat_kv
+
+from mechtui.worker.engine.packed import Packed
 
 # (hook's name within its block, value) -> the value that goes on. Shapes: [batch, pos, d_model], of q, k, v and z
 # [batch, pos, head, d_head], of scores and patterns [batch, head, query, key], of mlp.hook_post [batch, pos, d_mlp].
@@ -35,6 +39,19 @@ class Written(ABC):
         self.layer = layer
         self.d_head = int(_inner(bridged.attn).head_dim)
         self.q, self.k, self.v, self.o = (_inner(getattr(bridged.attn, name)) for name in "qkvo")
+
+    @property
+    def products(self) -> dict[str, Any]:
+        """The block's linear modules, by their names here."""
+        return {name: getattr(self, name) for name in self.linear}
+
+    def packed(self) -> Self:
+        """This block with packed weights: its values are the same to rounding."""
+        block = copy.copy(self)
+        block.exact = False
+        for name, module in self.products.items():
+            setattr(block, name, Packed(module))
+        return block
 
     def heads(self, residual: Tensor, given: Given, cache: Cache | None, tap: Tap) -> Tensor:
         """What the heads give [batch, pos, head * d_head]. residual: what enters the block, any edit of it done."""
@@ -61,11 +78,15 @@ class Written(ABC):
         post = tap("mlp.hook_post", self.neurons(self.norm(self.ln2, mid)))
         return tap("hook_resid_post", mid + tap("hook_mlp_out", self.out(post)))
 
-    # Of each architecture: the norms before attention and MLP, the scores' factor, the MLP's last product.
+    # To the last bit as the bridge's, or to rounding.
+    exact = True
+    # Of each architecture: its linear modules, the norms before attention and MLP, the scores' factor, the MLP's last
+    # product.
+    linear: tuple[str, ...]
     ln1: Any
     ln2: Any
     scale: float
-    out: nn.Module
+    out: Any
 
     @abstractmethod
     def norm(self, ln: Any, residual: Tensor) -> Tensor: ...
@@ -83,6 +104,8 @@ class Written(ABC):
 class GPT2Block(Written):
     """Radford et al. 2019."""
 
+    linear = ("q", "k", "v", "o", "into", "out")
+
     def __init__(self, bridged: Any, layer: int) -> None:
         super().__init__(bridged, layer)
         self.ln1, self.ln2 = bridged.ln1, bridged.ln2
@@ -93,11 +116,13 @@ class GPT2Block(Written):
         self.into, self.out, self.act = _inner(own.c_fc), _inner(own.c_proj), own.act
 
     def norm(self, ln: Any, residual: Tensor) -> Tensor:
-        """As the bridge computes it, which is not to the last bit as torch does."""
+        own = ln.original_component
+        if not self.exact:
+            return functional.layer_norm(residual, own.weight.shape, own.weight, own.bias, ln.config.eps)
+        # As the bridge computes it, which is not to the last bit as torch does.
         value = residual if residual.dtype in (torch.float32, torch.float64) else residual.float()
         value = value - value.mean(-1, keepdim=True)
         scale = (value.pow(2).mean(-1, keepdim=True) + ln.config.eps).sqrt()
-        own = ln.original_component
         return value.div_(scale).mul_(own.weight).add_(own.bias).to(residual.dtype)
 
     def rotated(self, q: Tensor, k: Tensor, given: Given) -> tuple[Tensor, Tensor]:
@@ -111,6 +136,8 @@ class GPT2Block(Written):
         if not isinstance(self.act, NewGELUActivation):
             activated: Tensor = self.act(value)
             return activated
+        if not self.exact:
+            return functional.gelu(value, approximate="tanh")
         # The same as the module's, in place: the neurons of a batch are megabytes.
         inner = torch.pow(value, 3.0).mul_(0.044715).add_(value).mul_(math.sqrt(2.0 / math.pi)).tanh_().add_(1.0)
         half: Tensor = value.mul_(0.5)
@@ -119,6 +146,8 @@ class GPT2Block(Written):
 
 class LlamaBlock(Written):
     """Touvron et al. 2023; Mistral's and Qwen2's are the same."""
+
+    linear = ("q", "k", "v", "o", "gate", "into", "out")
 
     def __init__(self, bridged: Any, layer: int) -> None:
         super().__init__(bridged, layer)
