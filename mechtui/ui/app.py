@@ -397,6 +397,8 @@ class Mechtui(App[int]):
         self._show()
 
     def _show(self) -> None:
+        if not self.screen_stack:
+            return  # the app has ended while this was due
         self._older = older = self.board.show(self.talk, self._picture())
         self._arrange()
         self._paint_status()

@@ -63,6 +63,14 @@ async def test_quitting_closes_the_link():
     assert it.return_value == 0
 
 
+async def test_what_was_still_to_be_shown_when_the_app_ended_is_not():
+    it, _, _ = app(session("zero L9H9"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+    assert not it.screen_stack
+    it._show()
+
+
 async def test_every_keystroke_asks_again_and_letters_are_text_while_typing():
     it, _, model = app(session(prompt="one"))
     async with it.run_test(size=SIZE) as pilot:
