@@ -29,6 +29,7 @@ from mechtui.ui.board import Board
 from mechtui.ui.changes import CannotError
 from mechtui.ui.clipboard import TooLongError, fitting
 from mechtui.ui.conversation import GRACE, Conversation, News
+from mechtui.ui.kept import Kept
 from mechtui.ui.layout import PANES, TABS, compact
 from mechtui.ui.line import CommandLine, Field
 from mechtui.ui.pane import Focus, Pane, Picture
@@ -49,7 +50,7 @@ TOGETHER = 0.012
 EDITOR_KEYS = ("enter", "escape", "tab")
 
 
-class Main(Screen[None]):
+class Main(Kept, Screen[None]):
     """Hears every key that no editor has taken, and what panes post.
 
     Both end here: a message that is posted while the screen handles a key goes no further than the screen.

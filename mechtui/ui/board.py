@@ -14,6 +14,7 @@ from textual.widgets import Static
 from mechtui.link.messages import Ready
 from mechtui.session.document import Session
 from mechtui.ui.conversation import Conversation, moved
+from mechtui.ui.kept import Kept
 from mechtui.ui.layout import PANES, DeskLayout, Wish, plan
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.ui.prompt import Prompt
@@ -45,7 +46,11 @@ LATE = ("effects", "vectors", "generate")
 OF_SESSION = ("tokens", "effects", "vectors", "generate")
 
 
-class Board(Container):
+class Label(Kept, Static):
+    """What an editor is for."""
+
+
+class Board(Kept, Container):
     """`arrange_for` lays out; `questions` says what the visible panes want; `show` gives them pictures."""
 
     def __init__(self, session: Session) -> None:
@@ -62,9 +67,9 @@ class Board(Container):
         self._shown: dict[str, Picture] = {}
 
     def compose(self) -> ComposeResult:
-        yield Static(" prompt", id="prompt-label")
+        yield Label(" prompt", id="prompt-label")
         yield self.prompt
-        yield Static(" source", id="source-label")
+        yield Label(" source", id="source-label")
         yield self.source
         yield from self.panes.values()
 

@@ -27,7 +27,7 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.session.document import Session
-from mechtui.ui.state import Answers, same_run
+from mechtui.ui.state import Answers, same_run, same_texts
 from mechtui.views import Question
 
 # Seconds until numbers of an earlier state are called old: under this, the mark would only flicker.
@@ -87,10 +87,10 @@ class Conversation:
     def ask(self, session: Session, questions: tuple[Question, ...]) -> None:
         """Ask what is not known of this session. Newest wins: what was asked before and is not answered is
         asked again, in the new order."""
-        changed = not same_run(session, self._session)
-        self._session = session
+        before, self._session = self._session, session
+        changed = not same_run(session, before)
         if changed:
-            self._forget()
+            self._forget(texts=not same_texts(session, before))
         if self.ready is None:
             return
         wanted = tuple(q for q in self.answers.wanted(questions) if q not in self._failed)
@@ -104,8 +104,8 @@ class Conversation:
     def _still(self, wanted: tuple[Question, ...]) -> tuple[Question, ...]:
         return tuple(question for question in wanted if question in self._asked)
 
-    def _forget(self) -> None:
-        self.answers.changed(self._generation + 1)
+    def _forget(self, texts: bool = True) -> None:
+        self.answers.changed(self._generation + 1, texts)
         self._failed.clear()
         self._asked, self._running = (), False
         self._asked_at = self._now()

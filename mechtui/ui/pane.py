@@ -136,8 +136,8 @@ class Pane(Kept, ScrollView, can_focus=True, inherit_bindings=False):
         self.palette: Palette = of_terminal()
         self._page: Page | None = None
         self._anchor: tuple[object, ...] = ()
-        # What is on the screen, row by row: as it was painted, and as the screen takes it.
-        self._painted: dict[int, tuple[Line, Strip]] = {}
+        # What is on the screen, row by row: as it was painted, and as the screen takes it, once it has asked.
+        self._painted: dict[int, tuple[Line, Strip | None]] = {}
         self._place: tuple[int, int, int, int] = (0, 0, 0, 0)
         self._labels: tuple[object, ...] = ()
 
@@ -266,8 +266,9 @@ class Pane(Kept, ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh()
             return
         for y, (painted, _) in list(self._painted.items()):
-            if self._line_at(y) != painted:
-                del self._painted[y]
+            now = self._line_at(y)
+            if now != painted:
+                self._painted[y] = now, None
                 self.refresh(Region(0, y, room.width, 1))
 
     def _now(self) -> tuple[int, int, int, int]:
@@ -325,10 +326,11 @@ class Pane(Kept, ScrollView, can_focus=True, inherit_bindings=False):
         if place != self._place:
             self._place = place
             self._painted.clear()
-        if y not in self._painted:
-            painted = self._line_at(y)
-            self._painted[y] = painted, Strip(painted).adjust_cell_length(place[0]).simplify()
-        return self._painted[y][1].apply_style(self.rich_style)
+        painted, strip = self._painted[y] if y in self._painted else (self._line_at(y), None)
+        if strip is None:
+            strip = Strip(painted).adjust_cell_length(place[0]).simplify()
+            self._painted[y] = painted, strip
+        return strip.apply_style(self.look_now)
 
     def on_resize(self, event: events.Resize) -> None:
         self.renew()

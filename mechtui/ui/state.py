@@ -37,10 +37,11 @@ class Answers:
         self._last: dict[str, tuple[Answered, ...]] = {}
         self.problems: tuple[EditProblem, ...] = ()
 
-    def changed(self, generation: int) -> None:
-        """The session is another from this generation on: nothing known is fresh."""
+    def changed(self, generation: int, texts: bool = True) -> None:
+        """The session is another from this generation on: nothing known is fresh, but what depends on the texts
+        alone where these are the same."""
         self.since = generation
-        self._fresh.clear()
+        self._fresh = {q: answered for q, answered in self._fresh.items() if q.OF_TEXTS and not texts}
 
     def take(self, answered: Answered) -> bool:
         """Keep an answer; False when it is about an older session."""
@@ -78,3 +79,9 @@ class Answers:
 def same_run(before: Session, after: Session) -> bool:
     """Whether two sessions have equal answers to every question."""
     return msgspec.structs.replace(before, views=()) == msgspec.structs.replace(after, views=())
+
+
+def same_texts(before: Session, after: Session) -> bool:
+    """Whether two sessions have equal answers to the questions that depend on the texts alone."""
+    others = {"edits": (), "vectors": (), "references": (), "answer": "", "foil": ""}
+    return same_run(*(msgspec.structs.replace(session, **others) for session in (before, after)))

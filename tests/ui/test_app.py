@@ -71,6 +71,27 @@ async def test_what_was_still_to_be_shown_when_the_app_ended_is_not():
     it._show()
 
 
+async def test_tokens_are_asked_again_when_a_text_changes_and_not_when_an_edit_does():
+    it, _, model = app(session())
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        before, tokens = len(model.asks), it._picture().tokens
+        it.go("attention")
+        await pilot.press("z", "u")
+        await idle(pilot, lambda: not it.talk.running)
+        assert [Tokens() in ask.questions for ask in model.asks[before:]] == [False] * 2
+        assert it._picture().tokens is tokens
+        assert it.board.show(it.talk, it._picture()) is False, "no pane waits for an answer"
+        before = len(model.asks)
+        await pilot.press("i", "a", "escape")
+        await idle(pilot, lambda: not it.talk.running)
+        assert [Tokens() in ask.questions for ask in model.asks[before:]] == [True]
+        before = len(model.asks)
+        it.change(replace(it.session, source="When Mary", align="none"), "source")
+        await idle(pilot, lambda: not it.talk.running)
+        assert [Tokens() in ask.questions for ask in model.asks[before:]] == [True]
+
+
 async def test_every_keystroke_asks_again_and_letters_are_text_while_typing():
     it, _, model = app(session(prompt="one"))
     async with it.run_test(size=SIZE) as pilot:

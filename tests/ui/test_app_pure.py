@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mechtui.link.messages import Answered, Stage
 from mechtui.session.document import Token
@@ -18,11 +19,12 @@ from mechtui.ui.conversation import moved
 from mechtui.ui.edits_line import Known, complete, complete_edit, complete_vector
 from mechtui.ui.layout import PANES, TABS, Wish, plan
 from mechtui.ui.models import size, suggestions
-from mechtui.ui.state import Answers, View
+from mechtui.ui.state import Answers, View, same_texts
 from mechtui.ui.status import about, bar, loading
 from mechtui.views.heads import Heads
 from mechtui.views.next_tokens import NextTokens
 from mechtui.views.residual import Residual
+from mechtui.views.tokens import Tokens
 from tests.ui.answering import ready, session, shape
 
 VECTOR = 'love = diff L6.pre "Love" "Hate"'
@@ -184,6 +186,39 @@ def test_answers_of_an_older_session_are_refused_and_the_older_stay_to_be_seen()
     assert not answers.take(first)
     assert answers.of("residual", (question,)) == ((first,), True)
     assert answers.wanted((question, question)) == (question,)
+
+
+def test_what_depends_on_the_texts_alone_stays_while_they_do():
+    answers = Answers()
+    tokens, residual = (Answered(1, question, None, None, 1.0) for question in (Tokens(), Residual()))
+    answers.take(tokens)
+    answers.take(residual)
+    answers.changed(2, texts=False)
+    assert answers.of("tokens", (Tokens(),)) == ((tokens,), False)
+    assert answers.wanted((Tokens(), Residual())) == (Residual(),)
+    answers.changed(3)
+    assert answers.wanted((Tokens(), Residual())) == (Tokens(), Residual())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "same"),
+    [
+        ("edits", (parse_edit("zero L0H0"),), True),
+        ("vectors", (parse_vector("v = neuron L0N5"),), True),
+        ("references", ("a text",), True),
+        ("answer", " a", True),
+        ("foil", " b", True),
+        ("views", ("residual",), True),
+        ("model", "another", False),
+        ("prompt", "another", False),
+        ("source", "another", False),
+        ("bos", "no", False),
+        ("align", "left", False),
+    ],
+)
+def test_which_texts_are_the_same(field: str, value: object, same: bool):
+    before = session()
+    assert same_texts(before, replace(before, **{field: value})) is same
 
 
 def test_what_is_still_being_generated_is_still_wanted():

@@ -11,6 +11,8 @@ from mechtui.views.question import Answer, Question
 class Tokens(Question, frozen=True, tag="tokens"):
     """The tokens of the prompt and of the source, their alignment, the surprise of each."""
 
+    OF_TEXTS = True
+
 
 class TokensAnswer(Answer, frozen=True, tag="tokens", eq=False):
     """tokens: the prompt's, with BOS first when `bos` is 1.
