@@ -15,6 +15,8 @@ from mechtui.session.document import Bos, ModelShape, Token
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + i): byte for i, byte in enumerate(_OTHERS)}
+# Texts whose ids are kept: the prompt, the source, and what vectors are made from stay the same over many questions.
+MOST_READ = 32
 
 
 @dataclass(eq=False)
@@ -32,6 +34,7 @@ class Model:
     dtype: torch.dtype
     ready: Ready
     _tokens: dict[int, Token] = field(default_factory=dict)
+    _read: dict[str, list[int]] = field(default_factory=dict)  # the latest texts' ids
 
     @property
     def bos_id(self) -> int | None:
@@ -43,9 +46,14 @@ class Model:
 
         "auto" prepends BOS where `ready.bos_auto` says so; a tokenizer without one never does.
         """
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False) if text else []
+        ids = self._read.pop(text, None)
+        if ids is None:
+            ids = self.tokenizer.encode(text, add_special_tokens=False) if text else []
+        self._read[text] = ids
+        if len(self._read) > MOST_READ:
+            del self._read[next(iter(self._read))]
         wanted = self.ready.bos_auto if bos == "auto" else bos == "yes"
-        return [self.bos_id, *ids] if wanted and self.bos_id is not None else ids
+        return [self.bos_id, *ids] if wanted and self.bos_id is not None else [*ids]
 
     def token(self, id: int) -> Token:
         """The token's exact text; `hex` is set when its bytes are not whole UTF-8 characters."""
