@@ -99,6 +99,8 @@ class Passed:
 
 
 _RESIDUAL, _CACHE = object(), object()
+# Positions on which a block is tried out: enough to see what it computes, few enough to cost little in a long prompt.
+TRIAL = 8
 
 
 def _recorded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Call]:
@@ -126,6 +128,7 @@ class Passes:
         self._candidates = written_out(self.blocks)
         self._packs = can_be_packed(each for block in self._candidates for each in block.products.values())
         self._written: dict[int, Written | None] = {}  # by layer, once it was tried out
+        self._trial: list[Call] = []
         config = getattr(self.model, "config", None)
         windows = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
         # A window forgets keys, so what it keeps of a longer run is not what a shorter one needs.
@@ -343,6 +346,9 @@ class Passes:
         return self._written.get(layer)
 
     def _tried(self, written: Written, residual: Tensor, call: Call) -> Written | None:
+        if residual.shape[1] > TRIAL:
+            residual, call = residual[:, :TRIAL], self._trial_calls()[written.layer]
+        residual = residual[:1]
         output, gave = self._bridged(written.layer, residual, call, None, {})
 
         def runs(block: Written, entering: Tensor) -> tuple[Tensor, Tensor]:
@@ -360,6 +366,13 @@ class Passes:
             if all(close(*pair) for pair in zip(twice, (*gave, output), strict=True)):
                 return packed
         return written
+
+    def _trial_calls(self) -> list[Call]:
+        """The blocks' arguments for a text of `TRIAL` tokens, whichever they are."""
+        if not self._trial:
+            cache = new_cache([None] * len(self.blocks)) if self.caches else None
+            _, self._trial, _ = self.prelude([0] * TRIAL, (), {}, (), cache, 0)
+        return self._trial
 
     def logits(self, residual: Tensor) -> Tensor:
         """The final norm and the unembedding: [..., pos, d_model] -> [..., pos, d_vocab]."""
