@@ -376,6 +376,26 @@ async def test_next_token_puts_clean_beside_edited() -> None:
         assert "→" not in "".join(shown(app.pane))
 
 
+@pytest.mark.parametrize("width", range(18, 44))
+async def test_next_token_shows_the_whole_logit_difference(width: int) -> None:
+    given_picture = picture()
+    answered = given_picture.answered[3]
+    both = (
+        replace(each, auto=True, logit_diff=diff) for each, diff in ((answered.clean, 17.64), (answered.edited, -6.56))
+    )
+    clean, edited = both
+    app = Holder(NextTokensPane())
+    async with app.run_test(size=(width, 24)) as pilot:
+        await pilot.pause()
+        app.pane.show(replace(given_picture, answered=(replace(answered, clean=clean, edited=edited),)))
+        await pilot.pause()
+        room = app.pane.scrollable_content_region.width
+        page = app.pane.draw(app.pane.picture, room, 9)
+        said = ["".join(segment.text for segment in page.row(index, 0)) for index in range(page.rows)]
+        assert said[-1].endswith("+17.64 → -6.56")
+        assert len(said[-1]) <= max(room, len("+17.64 → -6.56"))
+
+
 async def test_next_token_says_when_it_chose_the_targets_itself() -> None:
     given_picture = picture(edited=False)
     answered = given_picture.answered[3]

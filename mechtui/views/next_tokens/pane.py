@@ -144,7 +144,10 @@ class NextTokensPane(Pane):
         if diff:
             moved = two and edited is not None and edited.logit_diff != clean.logit_diff
             look = palette.edited if moved else palette.bold
-            lines.append(line((f"logit diff{auto} ", palette.dim), (diff, look)))
+            # The number stays whole; what says whose it is gets shorter.
+            names = (f"logit diff{auto} ", "logit diff ", "diff ")
+            name = next((name for name in names if cells(name) + cells(diff) <= width), "")
+            lines.append(line((name, palette.dim), (diff, look)))
         else:
             lines.append(line(("no answer and foil: no logit difference", palette.dim)))
         return lines
