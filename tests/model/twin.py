@@ -131,14 +131,14 @@ class Twin:
             texts=[self.tokenizer.decode([i]) for i in ids],
         )[0]
 
-    def check(self, session: Session, *, matters: bool = True) -> None:
+    def check(self, session: Session, *, matters: bool = True, close: float = CLOSE) -> None:
         """The engine's logits are the reference's. `matters`: the edits change something to speak of."""
         opened = self.engine.open(session)
         assert not opened.problems, opened.problems
         expected = self.expected(session)
         edited = opened.edited
         assert edited is not None
-        torch.testing.assert_close(edited.logits().float(), expected, atol=CLOSE, rtol=0)
+        torch.testing.assert_close(edited.logits().float(), expected, atol=close, rtol=0)
         if matters:
             plain = self.expected(session, edits=())
             assert (expected - plain).abs().max() > 10 * CLOSE, "these edits change nothing, so nothing was tested"
