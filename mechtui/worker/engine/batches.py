@@ -109,7 +109,7 @@ class _Batch:
             self.kept = [(keys[..., :begin, :], values[..., :begin, :]) for keys, values in base.kept]
             _, self.calls, _ = engine.passes.prelude(base.ids[begin:], (), {}, (), new_cache(self.kept), begin)
         else:
-            self.calls = engine.calls_for(base.ids)
+            self.calls = engine.passes.calls_for(base.ids)
 
     def logits(self, position: int) -> Tensor:
         """[row, d_vocab] at `position`."""

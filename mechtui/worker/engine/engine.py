@@ -21,7 +21,7 @@ from mechtui.worker.engine.grown import Grown
 from mechtui.worker.engine.inside import is_late
 from mechtui.worker.engine.memory import budget
 from mechtui.worker.engine.needs import Need
-from mechtui.worker.engine.passes import Call, Cancelled, KeysValues, Passes, new_cache
+from mechtui.worker.engine.passes import Cancelled, KeysValues, Passes, new_cache
 from mechtui.worker.engine.resolve import EditError
 from mechtui.worker.engine.vectors import vector_value
 from mechtui.worker.model import Model
@@ -98,7 +98,6 @@ class Engine:
         self.budget = budget(model.device)
         self._traces: list[Trace] = []  # least recently used first
         self._at_most = 0  # bytes that the traces hold, if they share nothing
-        self._calls: dict[int, list[Call]] = {}
         self.vectors: dict[object, Tensor] = {}
         self.bos: Bos = "auto"
 
@@ -230,7 +229,7 @@ class Engine:
     ) -> Trace:
         parent, layer = start.parent, start.layer
         assert parent is not None
-        calls = self.calls_for(parent.ids)
+        calls = self.passes.calls_for(parent.ids)
         cache = new_cache([None] * self.n_layers) if parent.kept is not None else None
         z = parent.z[layer].whole if start.at_z else None
         # Of the block that it begins in, what lies before z is the parent's.
@@ -272,7 +271,9 @@ class Engine:
 
     def may_begin_at_z(self, base: Trace, layer: int) -> bool:
         """Whether this block of such a run can begin at z at all."""
-        return bool(base.z) and self.passes.begins_at_z(layer, lambda: (base.resid[0].whole, self.calls_for(base.ids)))
+        return bool(base.z) and self.passes.begins_at_z(
+            layer, lambda: (base.resid[0].whole, self.passes.calls_for(base.ids))
+        )
 
     def _resume_position(
         self,
@@ -293,8 +294,6 @@ class Engine:
         first, calls, taken = self.passes.prelude(
             ids[position:], [a for a in actions if a.layer < 0], givens, embedding, cache, position
         )
-        if not position:
-            self._remember_calls(len(ids), calls)
         passed = self.passes.through(
             first,
             calls,
@@ -320,20 +319,6 @@ class Engine:
             trace.surprise = parent.surprise[:position]
         return trace
 
-    def calls_for(self, ids: Ids) -> list[Call]:
-        """The blocks' arguments (masks, rotations) for a whole run of that length; tokens do not matter."""
-        if len(ids) not in self._calls:
-            cache = new_cache([None] * self.n_layers) if self.passes.caches else None
-            _, calls, _ = self.passes.prelude(ids, (), {}, (), cache, 0)
-            self._remember_calls(len(ids), calls)
-        return self._calls[len(ids)]
-
-    def _remember_calls(self, count: int, calls: list[Call]) -> None:
-        self._calls.pop(count, None)
-        self._calls[count] = calls
-        while len(self._calls) > 4:
-            del self._calls[next(iter(self._calls))]
-
     # What is taken of a run
 
     def take(self, trace: Trace, need: Need, cancelled: Callable[[], bool] = never) -> Tensor:
@@ -356,7 +341,7 @@ class Engine:
         for layer in sorted({need.layer for need in missing if need.layer >= 0}):
             trace.taken |= self.passes.through(
                 trace.resid[layer].whole,
-                self.calls_for(trace.ids),
+                self.passes.calls_for(trace.ids),
                 range(layer, layer + 1),
                 None,
                 [(action, EVERY_ROW) for action in trace.actions if action.layer == layer],

@@ -96,7 +96,6 @@ class Opened:
         self.alignment = self._aligned()
         self.tokens: tuple[Token, ...] = tuple(self.model.token(id) for id in self.ids)
         self.targets = self._targets()
-        self._best: dict[int, list[int]] = {}
         self._resolved = [self._resolve(number, edit) for number, edit in enumerate(session.edits)]
         self._needs = [need for question in questions for need in self._compute(question).needs(question, self)]
 
@@ -154,9 +153,7 @@ class Opened:
         """Ids of answer and foil at a position."""
         if not self.auto:
             return self.targets
-        if position not in self._best:
-            self._best[position] = self.clean.best(position, 2)
-        answer, foil = self._best[position]
+        answer, foil = self.clean.best(position, 2)
         return answer, foil
 
     def position(self, position: int) -> int:

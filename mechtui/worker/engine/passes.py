@@ -101,6 +101,8 @@ class Passed:
 _RESIDUAL, _CACHE = object(), object()
 # Positions on which a block is tried out: enough to see what it computes, few enough to cost little in a long prompt.
 TRIAL = 8
+# Lengths of text whose blocks' arguments are kept.
+MOST_CALLS = 4
 
 
 def _recorded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Call]:
@@ -128,7 +130,7 @@ class Passes:
         self._candidates = written_out(self.blocks)
         self._packs = can_be_packed(each for block in self._candidates for each in block.products.values())
         self._written: dict[int, Written | None] = {}  # by layer, once it was tried out
-        self._trial: list[Call] = []
+        self._calls: dict[int, list[Call]] = {}  # by the number of tokens, the latest last
         config = getattr(self.model, "config", None)
         windows = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
         # A window forgets keys, so what it keeps of a longer run is not what a shorter one needs.
@@ -252,7 +254,19 @@ class Passes:
                 stack.enter_context(replaced(block, skip(number)))
             with suppress(_Reached):
                 self.model(tokens, **arguments)
+        if not offset:
+            self._calls.pop(len(ids), None)
+            self._calls[len(ids)] = calls
+            if len(self._calls) > MOST_CALLS:
+                del self._calls[next(iter(self._calls))]
         return first[0], calls, taken
+
+    def calls_for(self, ids: Sequence[int]) -> list[Call]:
+        """The blocks' arguments (masks, rotations) for a whole run of that length; tokens do not matter."""
+        if len(ids) not in self._calls:
+            cache = new_cache([None] * len(self.blocks)) if self.caches else None
+            self.prelude(ids, (), {}, (), cache, 0)
+        return self._calls[len(ids)]
 
     def through(
         self,
@@ -347,32 +361,25 @@ class Passes:
 
     def _tried(self, written: Written, residual: Tensor, call: Call) -> Written | None:
         if residual.shape[1] > TRIAL:
-            residual, call = residual[:, :TRIAL], self._trial_calls()[written.layer]
+            residual, call = residual[:, :TRIAL], self.calls_for([0] * TRIAL)[written.layer]
         residual = residual[:1]
         output, gave = self._bridged(written.layer, residual, call, None, {})
+        if len(gave) != 1:
+            return None
 
-        def runs(block: Written, entering: Tensor) -> tuple[Tensor, Tensor]:
+        def as_the_bridge(block: Written, entering: Tensor, same: Callable[[Tensor, Tensor], bool]) -> bool:
             tap = _tap(block.layer, {})
             z = block.heads(entering, self._given(call), None, tap)
-            return z, block.rest(entering, z, tap)
+            return same(z, gave[0]) and same(block.rest(entering, z, tap), output)
 
-        same = [torch.equal(*pair) for pair in zip(runs(written, residual), (*gave, output), strict=False)]
-        if len(gave) != 1 or not all(same):
+        if not as_the_bridge(written, residual, torch.equal):
             return None
         if self._packs:
             packed = written.packed()
             # Twice the same text, since one token alone does not pass packed weights.
-            twice = runs(packed, residual.expand(2, -1, -1))
-            if all(close(*pair) for pair in zip(twice, (*gave, output), strict=True)):
+            if as_the_bridge(packed, residual.expand(2, -1, -1), close):
                 return packed
         return written
-
-    def _trial_calls(self) -> list[Call]:
-        """The blocks' arguments for a text of `TRIAL` tokens, whichever they are."""
-        if not self._trial:
-            cache = new_cache([None] * len(self.blocks)) if self.caches else None
-            _, self._trial, _ = self.prelude([0] * TRIAL, (), {}, (), cache, 0)
-        return self._trial
 
     def logits(self, residual: Tensor) -> Tensor:
         """The final norm and the unembedding: [..., pos, d_model] -> [..., pos, d_vocab]."""
