@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
+from mechtui.worker.bridge import cache_name
 from mechtui.worker.engine.actions import Action
 from mechtui.worker.engine.apply import EVERY_ROW, Givens, Rows, hook_function
 from mechtui.worker.engine.inside import Inside, recorded, replaced
@@ -124,6 +125,7 @@ class Passes:
         self.device = device
         self.blocks: list[nn.Module] = list(bridge.blocks)
         self.model = bridge.original_model
+        self._cache_name = cache_name(self.model)
         self._points: dict[str, Any] = {}
         self.inside = Inside(self.blocks, self._z_point)
         self._order = order_of(self.blocks[0])
@@ -246,7 +248,7 @@ class Passes:
             return forward
 
         tokens = torch.tensor([list(ids)], device=self.device)
-        arguments = {"past_key_values": past, "use_cache": True} if self.caches else {}
+        arguments = {self._cache_name: past, "use_cache": True} if self.caches else {}
         pairs = [(action, EVERY_ROW) for action in actions]
         with ExitStack() as stack:
             stack.enter_context(self._watched(_taps(pairs, givens, needs, offset, taken), -1))

@@ -183,8 +183,9 @@ def _tokenizer(folder: Path, name: str, request: Load) -> Any:
 
 def _bridge(folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype) -> Any:
     from safetensors import SafetensorError
-    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
     from transformers import AutoModelForCausalLM
+
+    from mechtui.worker.bridge import bridged
 
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager"}
     if request.device_map:
@@ -205,7 +206,7 @@ def _bridge(folder: Path, name: str, request: Load, device: torch.device, dtype:
         model = model.to(device)
     model.eval()
     try:
-        return build_bridge_from_module(model, type(model).__name__, hf_config=model.config, model_name=name)
+        return bridged(model, name)
     except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
         problem = f"TransformerLens does not know the architecture of {name}, {type(model).__name__}"
         raise ModelError(f"{problem}: choose a GPT-2-, Llama- or NeoX-like model") from error
