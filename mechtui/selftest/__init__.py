@@ -20,13 +20,14 @@ def run(model: str = "demo", *, console: Console | None = None) -> int:
     from rich.console import Console as MakeConsole
 
     from mechtui.selftest import checks, report, subject
+    from mechtui.worker.models import ModelError
 
     console = console or MakeConsole(file=sys.stdout)
     try:
         with console.status(f"loading {model}"):
             loaded = subject.load(model)
-    except OSError as error:
-        console.print(f"{model}: {error}", style="red", markup=False)
+    except ModelError as error:
+        print(f"mechtui: {error}", file=sys.stderr)
         return NO_MODEL
     lines = []
     with console.status("measuring") as status:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from mechtui.selftest import heads, indirect_object, skills
-from mechtui.selftest.subject import Subject
+from mechtui.selftest.subject import CannotMeasure, Subject
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,23 @@ def head_name(head: heads.Head) -> str:
     return f"L{head[0]}H{head[1]}"
 
 
-def any_model(subject: Subject, scores: heads.RepeatScores) -> Iterator[Check]:
+def any_model(subject: Subject) -> Iterator[Check]:
     """What can be measured on every model; nothing is expected."""
+    try:
+        yield from _scores(subject, heads.repeat_scores(subject))
+    except CannotMeasure as reason:
+        yield noted("random repeats", f"not measured: {reason}")
+    what = "IOI: accuracy, logit difference"
+    try:
+        held = indirect_object.prompts(subject, indirect_object.held_pairs, 100, seed=0)
+    except CannotMeasure as reason:
+        yield noted(what, f"not measured: {reason}")
+    else:
+        result = indirect_object.accuracy(subject, held)
+        yield noted(what, f"{result.accuracy:.0%}, {result.difference:.2f}")
+
+
+def _scores(subject: Subject, scores: heads.RepeatScores) -> Iterator[Check]:
     for what, table in (
         ("induction", scores.induction),
         ("previous token", scores.previous),
@@ -52,10 +67,9 @@ def any_model(subject: Subject, scores: heads.RepeatScores) -> Iterator[Check]:
         named = [divmod(int(i), subject.n_heads) for i in order]
         listed = ", ".join(f"{head_name(h)} {table[h]:.2f}" for h in named)
         yield noted(f"{what}: highest scores", listed)
-    yield noted("random repeats: loss of first, second half", f"{scores.first_half:.2f}, {scores.second_half:.3f} nats")
-    held = indirect_object.prompts(subject, indirect_object.held_pairs, 100, seed=0)
-    result = indirect_object.accuracy(subject, held)
-    yield noted("IOI: accuracy, logit difference", f"{result.accuracy:.0%}, {result.difference:.2f}")
+    lengths = ", ".join(map(str, scores.lengths))
+    losses = f"{scores.first_half:.2f}, {scores.second_half:.3f} nats"
+    yield noted(f"random repeats of {lengths} tokens: loss of first, second half", losses)
 
 
 def demo(subject: Subject) -> Iterator[Check]:
@@ -214,4 +228,4 @@ def for_model(subject: Subject) -> Iterator[Check]:
     with torch.no_grad():
         if subject.name in checks:
             yield from checks[subject.name](subject)
-        yield from any_model(subject, heads.repeat_scores(subject))
+        yield from any_model(subject)

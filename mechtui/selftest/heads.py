@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from mechtui.selftest.subject import Hook, Subject
+from mechtui.selftest.subject import CannotMeasure, Hook, Subject
 
 Head = tuple[int, int]
+# Tokens of the shortest stretch whose repeat says anything.
+SHORTEST = 4
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class RepeatScores:
     """Of random tokens said twice; scores are [layer, head], losses in nats per token.
 
     The definitions are Olsson et al.'s (2022): induction is attention from t to t-n+1 and duplicate-token to
-    t-n, over the second half; previous-token is attention to t-1 for t >= 2.
+    t-n, over the second half; previous-token is attention to t-1 for t >= 2. lengths: of the stretches that were
+    repeated, in tokens.
     """
 
     induction: Tensor
@@ -28,6 +31,7 @@ class RepeatScores:
     duplicate: Tensor
     first_half: float
     second_half: float
+    lengths: tuple[int, ...]
 
     def best(self, scores: Tensor) -> tuple[Head, float]:
         """The head with the highest score, and the score."""
@@ -53,7 +57,12 @@ def repeat_losses(subject: Subject, tokens: Tensor, hooks: list[Hook] | None = N
 def repeat_scores(
     subject: Subject, lengths: tuple[int, ...] = (32, 64, 96), count: int = 6, seed: int = 0
 ) -> RepeatScores:
-    """Scores and losses, the mean over several lengths of the repeated stretch."""
+    """Scores and losses, the mean over several lengths of the repeated stretch; of those that do not fit the model's
+    context, the longest that does stands in. Raises CannotMeasure."""
+    longest = (subject.n_ctx - 1) // 2
+    if longest < SHORTEST:
+        raise CannotMeasure(f"it reads {subject.n_ctx} tokens, and the shortest repeat takes {2 * SHORTEST + 1}")
+    lengths = tuple(n for n in lengths if n <= longest) or (longest,)
     induction, previous, duplicate, first, second = [], [], [], [], []
     for n in lengths:
         tokens = repeats(subject, n, count, seed)
@@ -72,6 +81,7 @@ def repeat_scores(
         duplicate=torch.stack(duplicate).mean(0),
         first_half=sum(first) / len(first),
         second_half=sum(second) / len(second),
+        lengths=lengths,
     )
 
 
@@ -94,7 +104,7 @@ def zero_heads(heads: list[Head]) -> list[Hook]:
 
 def loss_without(subject: Subject, heads: list[Head], length: int = 64, seed: int = 0) -> tuple[float, float]:
     """Second-half loss as it is, and with these heads zeroed."""
-    tokens = repeats(subject, length, 6, seed)
+    tokens = repeats(subject, min(length, (subject.n_ctx - 1) // 2), 6, seed)
     return repeat_losses(subject, tokens)[1], repeat_losses(subject, tokens, zero_heads(heads))[1]
 
 

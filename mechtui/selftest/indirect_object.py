@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from mechtui.embedded.text import ioi
-from mechtui.selftest.subject import Subject
+from mechtui.selftest.subject import CannotMeasure, Subject
 
+# Of so many made prompts in turn at least one must do, or the tokenizer knows too few names.
+MOST_TRIES = 200
 MakePrompt = Callable[[random.Random], tuple[str, str, str]]
 
 
@@ -34,11 +36,15 @@ class Prompts:
 
 
 def prompts(subject: Subject, make: MakePrompt, count: int, seed: int) -> Prompts:
-    """`count` prompts whose names are one token each for this tokenizer."""
+    """`count` prompts whose names are one token each for this tokenizer. Raises CannotMeasure."""
     rng = random.Random(seed)
     kept: list[list[int]] = []
     ios, subjects, places = [], [], []
+    tries = 0
     while len(kept) < count:
+        if tries == MOST_TRIES:
+            raise CannotMeasure("its tokenizer has no names of one token that fit these prompts")
+        tries += 1
         text, io, other = make(rng)
         pair = subject.token(f" {io}"), subject.token(f" {other}")
         ids = subject.ids(text)
@@ -46,6 +52,9 @@ def prompts(subject: Subject, make: MakePrompt, count: int, seed: int) -> Prompt
         where = [i for i, token in enumerate(ids) if token in forms]
         if None in pair or not where:
             continue
+        if len(ids) + 1 > subject.n_ctx:
+            raise CannotMeasure(f"it reads {subject.n_ctx} tokens, and such a prompt has {len(ids) + 1}")
+        tries = 0
         kept.append(ids)
         ios.append(pair[0])
         subjects.append(pair[1])

@@ -5,30 +5,50 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mechtui.link.messages import Load
+from mechtui.worker.engine import Engine
+from mechtui.worker.model import Model
+from mechtui.worker.models import load as load_model
+
 Hook = tuple[str, Callable[..., Tensor]]
+
+
+class CannotMeasure(ValueError):  # noqa: N818 - the model is no error
+    """Something that cannot be measured on this model: one sentence that says why."""
 
 
 @dataclass
 class Subject:
-    """A model on the processor in float32.
+    """A model on the processor in float32, weights as in the checkpoint (nothing folded).
 
-    Attributes:
-        name: as the user asked for it.
-        bridge: a TransformerBridge, weights as in the checkpoint (nothing folded).
-        tokenizer: a Hugging Face tokenizer.
-        load_seconds: from the first look at the folder to the first next-token prediction, imports not counted.
+    name: as the user asked for it. model: as the model process loads it. load_seconds: from the first look at the
+    folder to the first next-token prediction, imports not counted.
     """
 
     name: str
-    bridge: Any
-    tokenizer: Any
+    model: Model
     load_seconds: float
+
+    @property
+    def bridge(self) -> Any:
+        """A TransformerBridge."""
+        return self.model.bridge
+
+    @property
+    def tokenizer(self) -> Any:
+        """A Hugging Face tokenizer."""
+        return self.model.tokenizer
+
+    @cached_property
+    def engine(self) -> Engine:
+        """mechtui's own, on this model."""
+        return Engine(self.model)
 
     @property
     def n_layers(self) -> int:
@@ -44,13 +64,17 @@ class Subject:
 
     @property
     def bos(self) -> int:
-        """The token put before every prompt."""
-        token = self.tokenizer.bos_token_id
-        return int(token if token is not None else self.tokenizer.eos_token_id)
+        """The token put before every prompt; the first of the vocabulary where the tokenizer names none."""
+        named = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        return int(next((token for token in named if token is not None), 0))
 
     @property
     def n_vocab(self) -> int:
         return int(self.bridge.cfg.d_vocab)
+
+    @property
+    def n_ctx(self) -> int:
+        return self.model.shape.n_ctx
 
     def ids(self, text: str) -> list[int]:
         """Ids of a text, nothing put before it."""
@@ -100,28 +124,11 @@ class Subject:
         return torch.stack([kept[name] for name in names])
 
 
-def load(model: str) -> Subject:
-    """Load an embedded model by name, or any model that transformers can load from a folder or by name.
-
-    Raises:
-        OSError: there is no such model.
-    """
-    from transformer_lens.model_bridge import TransformerBridge
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from mechtui.embedded import MODELS, native
-
+def load(name: str) -> Subject:
+    """Load a model as the app does, by any name that `--model` takes. Never downloads. Raises ModelError."""
     began = time.perf_counter()
-    folder = MODELS.get(model, Path(model))
-    if native.is_native(folder):
-        bridge = native.load(folder)
-        tokenizer = bridge.tokenizer
-    else:
-        place = str(folder) if folder.exists() else model
-        tokenizer = AutoTokenizer.from_pretrained(place)
-        hf_model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, attn_implementation="eager")
-        bridge = TransformerBridge.boot_transformers(model, hf_model=hf_model, tokenizer=tokenizer)
-    subject = Subject(model, bridge.eval(), tokenizer, 0.0)
-    subject.logits(torch.tensor([[subject.bos] * 16]))
+    model = load_model(Load(name, device="cpu"), lambda *_: None, lambda: False)
+    subject = Subject(name, model, 0.0)
+    subject.logits(torch.tensor([[subject.bos] * min(16, subject.n_ctx)]))
     subject.load_seconds = time.perf_counter() - began
     return subject

@@ -113,6 +113,10 @@ def test_scores_are_what_the_definitions_say() -> None:
             return 50
 
         @property
+        def n_ctx(self) -> int:
+            return 65
+
+        @property
         def bos(self) -> int:
             return 0
 
@@ -127,7 +131,7 @@ def test_scores_are_what_the_definitions_say() -> None:
         def logits(self, tokens: torch.Tensor, hooks: list[heads.Hook] | None = None) -> torch.Tensor:
             return torch.zeros(*tokens.shape, 50)
 
-    scores = heads.repeat_scores(OneHead("one", None, None, 0.0), lengths=(32,), count=2)
+    scores = heads.repeat_scores(OneHead("one", None, 0.0), lengths=(32,), count=2)
     assert scores.induction.item() == 1
     assert scores.duplicate.item() == 0
     assert scores.previous.item() == pytest.approx(0.0)
@@ -161,9 +165,9 @@ def test_the_table_and_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| three | <= 0.5 | 1.00 | FAIL |" in report.markdown(made)
 
 
-def test_no_such_model(tmp_path: Path) -> None:
-    out = io.StringIO()
-    assert selftest.run(str(tmp_path / "nothing"), console=Console(file=out)) == selftest.NO_MODEL
+def test_no_such_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert selftest.run(str(tmp_path / "nothing")) == selftest.NO_MODEL
+    assert capsys.readouterr().err.startswith("mechtui: there is no folder ")
 
 
 def test_the_gpt2_facts_run_on_a_model_of_its_shape(tmp_path: Path, demo: Subject) -> None:
