@@ -61,6 +61,11 @@ def nearest(word: str, names: tuple[str, ...], cutoff: float = 0.5) -> str:
     return found[0] if found else ""
 
 
+def log_file(settings: Settings) -> Path | None:
+    """Where the log goes; None: to the state folder."""
+    return Path(settings.log_file).expanduser() if settings.log_file else None
+
+
 def settings(
     flags: Mapping[str, object], variables: Mapping[str, str] | None = None, file: Path | None = None
 ) -> Settings:

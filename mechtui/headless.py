@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from mechtui.config import Settings
+from mechtui.config import Settings, log_file
 from mechtui.link.client import Client, Life
 from mechtui.link.messages import Answered, Ask, EditProblem, Failed, Finished, Load, Ready, Reply, Stage, Started
 from mechtui.session.document import Session
@@ -73,7 +73,7 @@ class _Run:
             settings.fold_ln,
             settings.trust_remote_code,
         )
-        self.client = Client(log=Path(settings.log_file).expanduser() if settings.log_file else None)
+        self.client = Client(log=log_file(settings))
         self.ready: Ready | None = None
         self.answered: dict[Question, tuple[Answer | None, Answer | None]] = {}
         self._replies: asyncio.Queue[Reply | Life] = asyncio.Queue()

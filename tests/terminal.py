@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from fcntl import ioctl
 from pathlib import Path
-from termios import TIOCSWINSZ
+from termios import ECHO, TIOCSWINSZ, tcgetattr
 
 import pyte
 
@@ -22,10 +22,17 @@ KEYS = {"<enter>": "\r", "<esc>": "\x1b", "<tab>": "\t"}
 
 
 class Terminal:
-    """`mechtui ARGUMENTS` in a terminal of `size` columns and rows, its environment changed by `environment`."""
+    """`mechtui ARGUMENTS` in a terminal of `size` columns and rows, its environment changed by `environment`.
+
+    program: what python runs in mechtui's place.
+    """
 
     def __init__(
-        self, arguments: tuple[str, ...], size: tuple[int, int] = (120, 40), environment: Mapping[str, str] = {}
+        self,
+        arguments: tuple[str, ...],
+        size: tuple[int, int] = (120, 40),
+        environment: Mapping[str, str] = {},
+        program: tuple[str, ...] = ("-m", "mechtui"),
     ) -> None:
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
@@ -36,7 +43,7 @@ class Terminal:
             told = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
             os.environ.update({**environment, **told, "COLUMNS": str(size[0]), "LINES": str(size[1])})
             try:
-                os.execvp(sys.executable, [sys.executable, "-m", "mechtui", *arguments])
+                os.execvp(sys.executable, [sys.executable, *program, *arguments])
             finally:
                 os._exit(127)  # else this copy of the test run would go on beside it
 
@@ -80,6 +87,10 @@ class Terminal:
         for _ in range(times):
             os.write(self._fd, key.encode())
             self.read(0)
+
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed by itself, as it does while no program has it."""
+        return bool(tcgetattr(self._fd)[3] & ECHO)
 
     def picture(self) -> list[list[tuple[str, str, str, bool]]]:
         """Character, ink, paper and reversal of every cell."""

@@ -80,12 +80,16 @@ def worker_command() -> list[str]:
     return [sys.executable, *safe, "-m", "mechtui", "worker"]
 
 
+def log_path(path: Path | None = None) -> Path:
+    """`path`, or the log in the state folder. Raises OSError."""
+    return state_dir() / "worker.log" if path is None else path
+
+
 def open_log(path: Path | None = None) -> IO[bytes]:
-    """The file that takes the model process's stderr (mode 0600). Raises OSError."""
-    if path is None:
-        path = state_dir() / "worker.log"
-        if path.exists() and path.stat().st_size > LOG_LIMIT:
-            path.replace(path.with_suffix(".log.1"))
+    """The file that takes the model process's stderr and the tracebacks of the app (mode 0600). Raises OSError."""
+    own, path = path is None, log_path(path)
+    if own and path.exists() and path.stat().st_size > LOG_LIMIT:
+        path.replace(path.with_suffix(".log.1"))
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 

@@ -17,8 +17,9 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.worker import WorkerFailed
 
-from mechtui.config import Settings
+from mechtui.config import Settings, log_file
 from mechtui.link.client import Client, Life, Link
 from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request
 from mechtui.session.document import Session
@@ -26,12 +27,13 @@ from mechtui.session.history import History
 from mechtui.ui import keeping, status
 from mechtui.ui.actions import Action, KeyClashError, Registry
 from mechtui.ui.board import Board
+from mechtui.ui.boundary import Guarded
 from mechtui.ui.changes import CannotError
 from mechtui.ui.clipboard import TooLongError, fitting
 from mechtui.ui.conversation import GRACE, Conversation, News
 from mechtui.ui.kept import Kept
 from mechtui.ui.layout import PANES, TABS, compact
-from mechtui.ui.line import CommandLine, Field
+from mechtui.ui.line import CommandLine, Field, Mistake
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.ui.prompt import Prompt
 from mechtui.ui.state import View
@@ -50,7 +52,7 @@ TOGETHER = 0.012
 EDITOR_KEYS = ("enter", "escape", "tab")
 
 
-class Main(Kept, Screen[None]):
+class Main(Guarded, Kept, Screen[None]):
     """Hears every key that no editor has taken, and what panes post.
 
     Both end here: a message that is posted while the screen handles a key goes no further than the screen.
@@ -76,7 +78,7 @@ class Main(Kept, Screen[None]):
         self.app.repaint()
 
 
-class Mechtui(App[int]):
+class Mechtui(Guarded, App[int]):
     """`Desk` for the actions. link: the wire to the model process, or a stand-in."""
 
     CSS_PATH = Path(__file__).with_name("mechtui.tcss")
@@ -89,6 +91,7 @@ class Mechtui(App[int]):
         self.register_theme(MECHTUI)
         self.theme = settings.theme if settings.theme in self.available_themes else THEMES[0]
         self.settings = settings
+        self._log_file = log_file(settings)
         self.registry = registry or Registry(settings.keys)
         self.history = History(session)
         self.talk = Conversation(link, session)
@@ -101,6 +104,10 @@ class Mechtui(App[int]):
         self.status_line = status.OneLine("status")
         self.footer_line = status.OneLine("footer")
         self._said: tuple[str, bool] = ("", False)
+        # What went wrong last, by a mistake of ours; and, when that ended the program, what is said of it on stderr.
+        self.fault: BaseException | None = None
+        self._trace = ""
+        self.last_words = ""
         self._news = News.NOTHING
         self._keep_timer: Timer | None = None
         self._grace_timer: Timer | None = None
@@ -167,6 +174,31 @@ class Mechtui(App[int]):
 
     def quit(self) -> None:
         self._leave(0)
+
+    def went_wrong(self, error: Exception) -> None:
+        """Tell of what nobody foresaw; the program goes on."""
+        sentence = f"That failed, by a mistake in mechtui; {self._log_fault(error)}"
+        self.say(sentence, bad=True)
+        # An open line lies over the footer.
+        self.line.complain(Mistake(sentence))
+
+    def _log_fault(self, error: BaseException) -> str:
+        from mechtui import fault
+
+        self.fault = error
+        where, self._trace = fault.told(error, self._log_file, self._trace)
+        return where
+
+    def _handle_exception(self, error: Exception) -> None:
+        """What gets as far as Textual ends the program."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        self.last_words = f"mechtui had to end, by a mistake of its own; {self._log_fault(cause)}"
+        keeping.keep(self.session)
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        # Textual would print a traceback with every local, prompts among them.
+        self._close_messages_no_wait()
 
     async def action_quit(self) -> None:
         self.quit()
@@ -424,7 +456,10 @@ class Mechtui(App[int]):
         if self._leaving:
             return
         first = self._news == News.NOTHING
-        self._news |= self.talk.hear(reply)
+        try:
+            self._news |= self.talk.hear(reply)
+        except Exception as error:  # noqa: BLE001 - the link lives on, whatever one reply does
+            self.went_wrong(error)
         if self._news and not self.talk.running:
             self.call_later(self._hear_out)  # nothing more is to come
         elif first and self._news:
@@ -540,11 +575,14 @@ def begin(session: Session) -> Session:
 
 def run(session: Session, settings: Settings) -> int:
     """Show the app until the user quits -> exit status."""
-    log = Path(settings.log_file).expanduser() if settings.log_file else None
     try:
         registry = Registry(settings.keys)
     except KeyClashError as error:
         print(f"mechtui: {error}", file=sys.stderr)
         return 2
-    app = Mechtui(begin(session), settings, Client(log=log), registry)
-    return app.run(mouse=settings.mouse) or 0
+    app = Mechtui(begin(session), settings, Client(log=log_file(settings)), registry)
+    status = app.run(mouse=settings.mouse)
+    if app.last_words:
+        print(f"mechtui: {app.last_words}", file=sys.stderr)
+        return 1
+    return status or 0

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from mechtui.link.messages import Ready
 from mechtui.session.document import Session
+from mechtui.ui.boundary import Guarded
 from mechtui.ui.conversation import Conversation, moved
 from mechtui.ui.kept import Kept
 from mechtui.ui.layout import PANES, DeskLayout, Wish, plan
@@ -50,7 +51,7 @@ class Label(Kept, Static):
     """What an editor is for."""
 
 
-class Board(Kept, Container):
+class Board(Guarded, Kept, Container):
     """`arrange_for` lays out; `questions` says what the visible panes want; `show` gives them pictures."""
 
     def __init__(self, session: Session) -> None:

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mechtui.ui.actions import Action, Registry, shown
+from mechtui.ui.boundary import Guarded
 
 WORDS = {
     "residual stream": "the vector of d_model numbers at every position that each layer reads and adds to",
@@ -78,7 +79,7 @@ def content(pane: str, title: str, sentence: str, registry: Registry) -> Group:
     return Group(*parts)
 
 
-class Help(ModalScreen[None]):
+class Help(Guarded, ModalScreen[None]):
     """Scrolls with arrows and jk; any of esc, q, ? closes it."""
 
     def __init__(self, pane: str, title: str, sentence: str, registry: Registry) -> None:

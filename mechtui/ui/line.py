@@ -17,6 +17,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from mechtui.ui.boundary import Guarded
+
 ROWS = 8
 
 
@@ -54,7 +56,7 @@ class Kind:
     do: Callable[[str], None] | None = None
 
 
-class Rows(Widget):
+class Rows(Guarded, Widget):
     """Suggestions, one per row, the chosen one marked."""
 
     DEFAULT_CSS = "Rows { height: auto; max-height: 8; }"
@@ -90,7 +92,7 @@ class Rows(Widget):
         return Strip(list(text.render(self.app.console))).adjust_cell_length(width).apply_style(self.rich_style)
 
 
-class Field(Input):
+class Field(Guarded, Input):
     """An input whose special keys the line hears first."""
 
     class Special(Message):
@@ -107,7 +109,7 @@ class Field(Input):
             await super()._on_key(event)
 
 
-class CommandLine(Vertical):
+class CommandLine(Guarded, Vertical):
     """Hidden until it is opened; `Closed` says that the keys are free again."""
 
     class Closed(Message):
@@ -245,7 +247,11 @@ class CommandLine(Vertical):
             if self.kind is kind:
                 self.close()
         else:
-            self._mistake = mistake
-            if mistake.column is not None:
-                self.field.cursor_position = min(mistake.column, len(self.field.value))
-            self._show_problem()
+            self.complain(mistake)
+
+    def complain(self, mistake: Mistake) -> None:
+        """Say what is wrong with what stands here; nothing where the line is closed."""
+        self._mistake = mistake
+        if mistake.column is not None:
+            self.field.cursor_position = min(mistake.column, len(self.field.value))
+        self._show_problem()

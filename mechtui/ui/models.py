@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mechtui.link.messages import ModelFound, Stage
+from mechtui.ui.boundary import Guarded
 from mechtui.ui.line import Field, Rows, Suggestion
 from mechtui.ui.status import bar
 
@@ -46,7 +47,7 @@ def suggestions(found: tuple[ModelFound, ...], recent: tuple[str, ...], typed: s
     return rows
 
 
-class Models(ModalScreen[str | None]):
+class Models(Guarded, ModalScreen[str | None]):
     """Dismissed with the model to load, or None."""
 
     class Wants(Message):

@@ -26,6 +26,7 @@ from textual.strip import Strip
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
 from mechtui.paint.tokens import visible
+from mechtui.ui.boundary import Guarded, tell
 from mechtui.ui.kept import Kept
 from mechtui.ui.picture import Focus, Picture
 from mechtui.views import Question
@@ -87,7 +88,7 @@ def wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(width, 1)) or [""]
 
 
-class Pane(Kept, ScrollView, can_focus=True, inherit_bindings=False):
+class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
     """Base of all panes. `NAME` is its title, `HELP` one sentence on what it shows and in which unit.
 
     No keys are bound here, ScrollView's neither: the app's registry of actions is the one place for them. A pane
@@ -98,6 +99,7 @@ class Pane(Kept, ScrollView, can_focus=True, inherit_bindings=False):
     NUMBER: ClassVar[int] = 0
     HELP: ClassVar[str] = ""
     WAITING: ClassVar[str] = "waiting for the model"
+    BROKEN: ClassVar[str] = "this cannot be drawn, by a mistake in mechtui; the log says more"
 
     DEFAULT_CSS = """
     Pane {
@@ -251,7 +253,11 @@ class Pane(Kept, ScrollView, can_focus=True, inherit_bindings=False):
         if self.picture is None:
             page = self.blank(self.WAITING, room.width)
         else:
-            page = self.draw(self.picture, room.width, room.height)
+            try:
+                page = self.draw(self.picture, room.width, room.height)
+            except Exception as error:  # noqa: BLE001 - the other panes can still be drawn
+                tell(self, error)
+                page = self.blank(self.BROKEN, room.width)
         self._page = page
         self._label(page)
         # A page that is as large as its room to the cell would keep a scroll bar that it no longer needs.
@@ -310,6 +316,13 @@ class Pane(Kept, ScrollView, can_focus=True, inherit_bindings=False):
 
     def _line_at(self, y: int) -> Line:
         """What stands in row y of the room, at the place that was painted last."""
+        try:
+            return self._row_at(y)
+        except Exception as error:  # noqa: BLE001 - the other rows can still be painted
+            tell(self, error)
+            return []
+
+    def _row_at(self, y: int) -> Line:
         page = self._page
         if page is None:
             return []

@@ -6,8 +6,10 @@ from textual import events
 from textual.message import Message
 from textual.widgets import TextArea
 
+from mechtui.ui.boundary import Guarded
 
-class Prompt(TextArea):
+
+class Prompt(Guarded, TextArea):
     """`enter` and `esc` leave, `ctrl+j` begins a new line. Only what the user types is told."""
 
     class Typed(Message):

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from mechtui.link.messages import Ready, Stage
 from mechtui.ui.actions import Action, shown
+from mechtui.ui.boundary import Guarded
 from mechtui.ui.conversation import Conversation
 from mechtui.ui.kept import Kept
 
@@ -19,7 +20,7 @@ BAR = 16
 PARTS = " ▏▎▍▌▋▊▉█"
 
 
-class OneLine(Kept, Widget):
+class OneLine(Guarded, Kept, Widget):
     """A row of text: `put` repaints it only when the text is another."""
 
     DEFAULT_CSS = "OneLine { height: 1; width: 1fr; }"

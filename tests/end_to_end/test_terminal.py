@@ -177,3 +177,26 @@ def test_however_it_ends_no_process_is_left(start: Start, how: str) -> None:
         terminal.hang_up()
     terminal.wait()
     wait_for(lambda: all(gone(pid) for pid in children))
+
+
+BROKEN = """
+from mechtui.cli import main
+from mechtui.ui.app import Mechtui
+Mechtui._show = lambda self: self._handle_exception(ZeroDivisionError("a mistake"))
+main()
+"""
+
+
+def test_a_mistake_that_ends_the_program_is_told_of_and_gives_the_terminal_back(home: dict[str, str]) -> None:
+    terminal = Terminal(("--prompt", PROMPT), (160, 40), home, ("-c", BROKEN))
+    try:
+        terminal.until("mechtui had to end")
+        assert terminal.echoes()
+        assert terminal.wait() == 1
+        log = Path(home["XDG_STATE_HOME"]) / "mechtui" / "worker.log"
+        assert str(log) in terminal.text.replace("\n", "")
+        assert "Traceback" not in terminal.text
+        assert "a mistake" in log.read_text()
+        assert PROMPT in (log.parent / "session.toml").read_text()
+    finally:
+        terminal.close()
