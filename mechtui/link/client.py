@@ -36,6 +36,7 @@ from mechtui.link.messages import (
     Request,
     Saved,
     SaveVectors,
+    Sized,
     Started,
 )
 from mechtui.session.paths import state_dir
@@ -316,7 +317,7 @@ class Client:
                 return
             case Heartbeat():
                 self._rss = reply.rss
-            case Fetched() | Failed(task="fetch"):
+            case Fetched() | Sized() | Failed(task="fetch"):
                 self._under_way.pop("fetch", None)
             case Saved() | Failed(task="save_vectors"):
                 self._under_way.pop("save_vectors", None)

@@ -52,9 +52,10 @@ class Models(Message, frozen=True, tag="models"):
 
 
 class Fetch(Message, frozen=True, tag="fetch"):
-    """Download a model from the hub; the running model stays usable meanwhile."""
+    """Download a model from the hub; the running model stays usable meanwhile. ask: only say how large it is."""
 
     model: str
+    ask: bool = False
 
 
 class Cancel(Message, frozen=True, tag="cancel"):
@@ -169,6 +170,13 @@ class Fetched(Message, frozen=True, tag="fetched"):
     model: str
 
 
+class Sized(Message, frozen=True, tag="sized"):
+    """How much the download of a model would be, in bytes; 0 where the hub does not say."""
+
+    model: str
+    bytes: int
+
+
 class Saved(Message, frozen=True, tag="saved"):
     path: str
     names: tuple[str, ...]
@@ -183,5 +191,5 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 
 
 Request = Load | Ask | Models | Fetch | Cancel | SaveVectors | Quit
-Reply = Stage | Ready | Failed | Started | Answered | Finished | ModelsFound | Fetched | Saved | Heartbeat
+Reply = Stage | Ready | Failed | Started | Answered | Finished | ModelsFound | Fetched | Sized | Saved | Heartbeat
 AnyMessage: Any = Request | Reply

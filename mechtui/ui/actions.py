@@ -58,7 +58,8 @@ class Action:
 
     keys: textual's key names, the first is the one that is shown. title: two or three words for footer and
     palette. explanation: one sentence. group: heading in help and docs. panes: where the footer offers it.
-    typing: works while one types.
+    typing: works while one types. weighty: it costs, overwrites, takes away or leaves, so the palette does it
+    only for its own name or key, never for other words that happen to fit.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Action:
     panes: tuple[str, ...] = ()
     when: Why = always
     typing: bool = False
+    weighty: bool = False
 
     def run(self, desk: Desk) -> None:
         """Do it. Raises CannotError with the reason why there is nothing to do."""
@@ -124,11 +126,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("move_up", ("K",), "move up", "Move the edit up; edits apply in the order of the list.", "Change", (), edits),
     Action("move_down", ("J",), "move down", "Move the edit down.", "Change", (), edits),
     Action("duplicate", ("D",), "duplicate", "Put a copy of the edit below it, switched off.", "Change", (), edits),
-    Action("delete", ("d", "delete"), "delete", "Delete the edit or the vector under the cursor.", "Change", LISTS, in_list),
+    Action("delete", ("d", "delete"), "delete", "Delete the edit or the vector under the cursor.", "Change", LISTS, in_list, weighty=True),
     Action("undo", ("u",), "undo", "Take back the last change of prompt, edits, vectors or target.", "Change", ("tokens", *HEAD, *LISTS)),
     Action("redo", ("ctrl+r",), "redo", "Bring back what undo took.", "Change"),
     Action("bos", ("b",), "BOS", "Prepend the beginning-of-sequence token: as the model likes, yes, no.", "Change"),
-    Action("save_vectors", ("V",), "save vectors", "Write the steering vectors to a safetensors file.", "Change", ("vectors",), vectors),
+    Action("save_vectors", ("V",), "save vectors", "Write the steering vectors to a safetensors file.", "Change", ("vectors",), vectors, weighty=True),
     # Looking
     Action("summary", ("s",), "what", "Change what the pane shows: its summary, scores or pattern, its order.", "Look", ("heads", "attention", "residual", "next_tokens", "generate")),
     Action("swap_run", ("c",), "clean/edited", "Show the clean run in place of the edited one, and back.", "Look"),
@@ -136,7 +138,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("maximise", ("f",), "whole window", "Give the pane the whole window, and back.", "Look", ("heads", "attention", "residual", "generate", "tokens")),
     Action("wider", ("greater_than_sign",), "wider", "Give the attention table more columns.", "Look"),
     Action("narrower", ("less_than_sign",), "narrower", "Give the panes on the right more columns.", "Look"),
-    Action("generate", ("full_stop", "ctrl+g"), "generate", "Continue the prompt, clean and edited side by side; once more, from anew.", "Look", ("generate", "residual", "vectors"), model),
+    Action("generate", ("full_stop", "ctrl+g"), "generate", "Continue the prompt, clean and edited side by side; once more, from anew.", "Look", ("generate", "residual", "vectors"), model, weighty=True),
     Action("warmer", ("circumflex_accent",), "warmer", "Raise the generation's temperature by 0.1.", "Look", ("generate",), generating),
     Action("cooler", ("underscore",), "cooler", "Lower the generation's temperature by 0.1; 0 takes the most probable token.", "Look", ("generate",), generating),
     # The rest
@@ -144,15 +146,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("models", ("M",), "model", "Choose another model; the session stays.", "Program"),
     Action("zoom_in", ("right_curly_bracket",), "wide cells", "Make the attention table's cells wider.", "Look", (), in_attention),
     Action("zoom_out", ("left_curly_bracket",), "narrow cells", "Make the attention table's cells narrower, so that more of them fit.", "Look", (), in_attention),
-    Action("fetch", ("F",), "fetch gpt2", "Download GPT-2 small (548 MB) from the Hugging Face hub; esc stops it.", "Program"),
+    Action("fetch", ("F",), "fetch gpt2", "Download GPT-2 small (548 MB) from the Hugging Face hub, after a yes; esc stops it.", "Program", weighty=True),
     Action("copy", ("y",), "copy", "Copy the value under the cursor.", "Program"),
     Action("copy_row", ("Y",), "copy row", "Copy the row under the cursor.", "Program"),
-    Action("save", ("S",), "save", "Save the session to a file.", "Program"),
-    Action("open", ("ctrl+o",), "open", "Open a session file.", "Program"),
-    Action("program", ("W",), "program", "Write the session as a Python program for TransformerLens.", "Program", (), model),
+    Action("save", ("S",), "save", "Save the session to a file.", "Program", weighty=True),
+    Action("open", ("ctrl+o",), "open", "Open a session file.", "Program", weighty=True),
+    Action("program", ("W",), "program", "Write the session as a Python program for TransformerLens.", "Program", (), model, weighty=True),
     Action("theme", ("T",), "theme", "Take the next theme.", "Program"),
-    Action("suspend", ("ctrl+z",), "suspend", "Go back to the shell; fg brings mechtui back.", "Program"),
-    Action("quit", ("q", "ctrl+q"), "quit", "Quit; the session is kept.", "Program"),
+    Action("suspend", ("ctrl+z",), "suspend", "Go back to the shell; fg brings mechtui back.", "Program", weighty=True),
+    Action("quit", ("q", "ctrl+q"), "quit", "Quit; the session is kept.", "Program", weighty=True),
 )  # fmt: skip
 
 # What keyboards print on a key, where textual's name is a word.

@@ -365,7 +365,8 @@ class Mechtui(Guarded, App[int]):
         from mechtui.ui.models import Models as Picker
 
         def want(what: str, model: str) -> None:
-            self.talk.send(Fetch(model) if what == "fetch" else Cancel("fetch"))
+            self.talk.offer = None
+            self.talk.send(Cancel("fetch") if what == "cancel" else Fetch(model, ask=what == "ask"))
 
         def chosen(model: str | None) -> None:
             if model:
@@ -502,7 +503,9 @@ class Mechtui(Guarded, App[int]):
             if News.MODELS in news and self.talk.models is not None:
                 picker.found(self.talk.models)
             if News.FETCH in news:
-                if self.talk.fetch is not None:
+                if self.talk.offer is not None:
+                    picker.sized(self.talk.offer)
+                elif self.talk.fetch is not None:
                     picker.progress(self.talk.fetch)
                 else:
                     picker.said(self.talk.said)

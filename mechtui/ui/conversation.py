@@ -23,6 +23,7 @@ from mechtui.link.messages import (
     Reply,
     Request,
     Saved,
+    Sized,
     Stage,
     Started,
 )
@@ -58,6 +59,7 @@ class Conversation:
         self.ready: Ready | None = None
         self.models: tuple[ModelFound, ...] | None = None
         self.fetch: Stage | None = None
+        self.offer: Sized | None = None
         self.said = ""
         self.said_bad = False
         self.trouble = ""
@@ -146,8 +148,11 @@ class Conversation:
             case ModelsFound():
                 self.models = reply.models
                 return News.MODELS
+            case Sized():
+                self.offer = reply
+                return News.FETCH
             case Fetched():
-                self.fetch = None
+                self.fetch = self.offer = None
                 return self._say(f"{reply.model} is here; enter loads it.") | News.FETCH
             case Saved():
                 return self._say(f"Saved {', '.join(reply.names)} to {reply.path}.")
@@ -184,7 +189,7 @@ class Conversation:
             self._loading_since, self.stage = None, None
             self.trouble = failed.sentence
         if failed.task == "fetch":
-            self.fetch = None
+            self.fetch = self.offer = None
         return self._say(failed.sentence, bad=True) | News.FETCH
 
     def _life(self, life: Life) -> News:

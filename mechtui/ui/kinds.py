@@ -128,6 +128,7 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
                 key=" ".join(shown(key) for key in match.action.keys),
                 run=match.action.name,
                 why_not=match.action.when(desk),
+                sure=not match.action.weighty or palette.named(text, match.action),
             )
             for match in palette.matches(text, registry.actions)
         ]
@@ -135,6 +136,9 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
     def take(text: str, _: str) -> Mistake | None:
         if not text.strip():
             return None
+        if not palette.is_line(text) and (found := palette.matches(text, registry.actions)):
+            title = found[0].action.title
+            return Mistake(f"{text.strip()} names no action: ↓ chooses {title}, and enter then does it.")
         try:
             parsed = palette.read(text)
         except LineError as error:

@@ -25,7 +25,8 @@ ROWS = 8
 @dataclass(frozen=True)
 class Suggestion:
     """A row above the input. line: the whole line with it taken. key: shown at the right. run: the palette's
-    rows are done rather than taken into the line. why_not: it cannot be done now, and why."""
+    rows are done rather than taken into the line. why_not: it cannot be done now, and why. sure: enter may do it
+    when it stands first; else it must be chosen."""
 
     text: str
     note: str
@@ -33,6 +34,7 @@ class Suggestion:
     key: str = ""
     run: str = ""
     why_not: str = ""
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class CommandLine(Guarded, Vertical):
         text = self.field.value if not self.other.has_focus else self.other.value
         rows = kind.suggest(text)
         # The palette does its first row on enter; elsewhere a row is only an offer.
-        self._chosen = 0 if kind.do is not None and rows else -1
+        self._chosen = 0 if kind.do is not None and rows and rows[0].sure else -1
         self.query_one(Rows).put(rows, self._chosen)
         self._show_problem()
 

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from mechtui.link.messages import ModelFound, Stage
+from mechtui.link.messages import ModelFound, Sized, Stage
 from mechtui.ui.boundary import Guarded
 from mechtui.ui.line import Field, Rows, Suggestion
 from mechtui.ui.status import bar
@@ -59,7 +59,8 @@ class Models(Guarded, ModalScreen[str | None]):
             self.model = model
 
     def __init__(self, now: str, recent: tuple[str, ...], want: Callable[[str, str], None], fetch: str = "") -> None:
-        """now: the model that runs. want("fetch" or "cancel", model) is called. fetch: what to download at once."""
+        """now: the model that runs. want("ask", "fetch" or "cancel", model) is called: ask is for the size of a
+        download. fetch: what the user wants to download."""
         super().__init__()
         self._fetch_first = fetch
         self._now = now
@@ -67,6 +68,9 @@ class Models(Guarded, ModalScreen[str | None]):
         self._want = want
         self._found: tuple[ModelFound, ...] | None = None
         self._chosen = 0
+        # A download: its size is asked for, it is offered with that, it is under way.
+        self._asked = ""
+        self._offered = ""
         self._fetching = ""
         self._said = ""
 
@@ -83,7 +87,7 @@ class Models(Guarded, ModalScreen[str | None]):
         field.cursor_blink = False
         field.focus()
         if self._fetch_first:
-            self.fetch(self._fetch_first)
+            self.ask(self._fetch_first)
         self._show()
 
     def found(self, models: tuple[ModelFound, ...]) -> None:
@@ -95,9 +99,18 @@ class Models(Guarded, ModalScreen[str | None]):
         self._said = f"{stage.stage} {bar(stage.fraction, 0.0)} {stage.detail}  (esc cancels)"
         self._show()
 
+    def sized(self, reply: Sized) -> None:
+        """How large the download is that was asked about: now it needs a yes."""
+        if reply.model == self._asked:
+            self._asked, self._offered = "", reply.model
+            large = size(reply.bytes) or "of a size that the hub does not say"
+            self._said = f"{reply.model} is {large}: enter downloads it, esc does not"
+            self._show()
+
     def said(self, sentence: str) -> None:
         """The download's end."""
-        self._fetching, self._said = "", sentence
+        self._asked = self._offered = self._fetching = ""
+        self._said = sentence
         self._show()
 
     def _show(self) -> None:
@@ -114,18 +127,30 @@ class Models(Guarded, ModalScreen[str | None]):
     def on_input_changed(self, event: Field.Changed) -> None:
         event.stop()
         self._chosen = 0
+        if event.value.strip() not in (self._asked, self._offered, self._fetching):
+            # Another name is another question.
+            self._asked = self._offered = ""
+            if not self._fetching:
+                self._said = ""
         self._show()
 
     def on_key(self, event: object) -> None:
         if getattr(event, "key", "") == "ctrl+f":
             name = self.query_one(Field).value.strip() or self._under_cursor()
-            if name:
-                self.fetch(name)
+            if name and not self._fetching:
+                self.ask(name)
+
+    def ask(self, name: str) -> None:
+        """Ask how large a model's download is; nothing is downloaded before the answer is agreed to."""
+        self.query_one(Field).value = name
+        self._asked, self._offered = name, ""
+        self._said = f"asking the hub how large {name} is …"
+        self._want("ask", name)
+        self._show()
 
     def fetch(self, name: str) -> None:
         """Begin to download a model."""
-        self.query_one(Field).value = name
-        self._fetching = name
+        self._fetching, self._offered = name, ""
         self._said = f"asking the hub for {name} …"
         self._want("fetch", name)
         self._show()
@@ -141,8 +166,14 @@ class Models(Guarded, ModalScreen[str | None]):
             case "escape" if self._fetching:
                 self._want("cancel", self._fetching)
                 self.said("stopped; files that had come whole are kept")
+            case "escape" if self._asked or self._offered:
+                self.said("nothing was downloaded")
             case "escape":
                 self.dismiss(None)
+            case "enter" if self._offered:
+                self.fetch(self._offered)
+            case "enter" if self._fetching or self._asked:
+                pass  # the note says what is waited for
             case "enter":
                 self.dismiss(self._under_cursor() or None)
             case "down" | "ctrl+n" | "tab":

@@ -54,6 +54,13 @@ def matches(text: str, actions: tuple[Action, ...]) -> list[Match]:
     return sorted(found, key=lambda match: -match.score) if text else found
 
 
+def named(text: str, action: Action) -> bool:
+    """Whether a text is the beginning of an action's name or title, or its key, rather than letters out of them."""
+    low = text.strip().lower()
+    begins = any(name.startswith(low) for name in (action.name.replace("_", " "), action.name, action.title.lower()))
+    return bool(low) and (begins or any(text.strip() == shown(key) for key in action.keys))
+
+
 def is_line(text: str) -> bool:
     """Whether a text means to be an edit, a vector or a question rather than an action's name."""
     word = text.strip().lstrip("# ").partition(" ")[0]

@@ -34,6 +34,7 @@ from mechtui.link.messages import (
     Request,
     Saved,
     SaveVectors,
+    Sized,
     Stage,
     Started,
 )
@@ -232,13 +233,16 @@ class Worker:
         """Download a model. One at a time; it never touches the model that runs."""
         self._imported.wait()
         from mechtui.worker.engine import Cancelled
-        from mechtui.worker.models import ModelError, fetch
+        from mechtui.worker.models import ModelError, download_size, fetch
 
         if not self._fetching.acquire(blocking=False):
             self.wire.send(Failed("fetch", "Another download is under way; cancel it first.", model=request.model))
             return
         try:
             self._fetch_cancelled.clear()
+            if request.ask:
+                self.wire.send(Sized(request.model, download_size(request.model)))
+                return
             fetch(request.model, self._progress("fetch"), self._fetch_cancelled.is_set)
         except Cancelled:
             self.wire.send(Failed("fetch", "The download was cancelled; it resumes next time.", model=request.model))

@@ -109,7 +109,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 def mechtui(hub: Hub, home: dict[str, str], tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in home.items() if name != "HF_HUB_OFFLINE"}
     environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-m", "mechtui", *arguments]
+    command = [sys.executable, *(arguments if arguments[0] == "-c" else ("-m", "mechtui", *arguments))]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, env=environment)
 
 
@@ -123,6 +123,17 @@ def test_what_is_fetched_runs_without_the_hub(hub: Hub, home: dict[str, str], tm
     ran = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, env=offline)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["model"]["n_layers"] == 2
+
+
+def test_the_size_of_a_download_is_known_before_and_nothing_is_downloaded(
+    hub: Hub, home: dict[str, str], tmp_path: Path
+) -> None:
+    program = f"from mechtui.worker.models import download_size; print(download_size({ID!r}))"
+    done = mechtui(hub, home, tmp_path, "-c", program)
+    assert done.returncode == 0, done.stderr
+    wanted = sum(len(data) for name, data in hub.files.items() if name.endswith((".json", ".safetensors", ".txt")))
+    assert int(done.stdout) == wanted > 0
+    assert all(path.startswith("/api/") for _, path, _ in hub.asked)
 
 
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub: Hub, home: dict[str, str], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from textual import events
 
 from mechtui.link.client import Life
-from mechtui.link.messages import Ask, Cancel, Failed, Fetch, Finished, Load
+from mechtui.link.messages import Ask, Cancel, Failed, Fetch, Finished, Load, Sized
 from mechtui.session.lines import format_edit, format_vector
 from mechtui.ui.app import Mechtui
 from mechtui.ui.line import Rows
@@ -286,6 +286,37 @@ async def test_the_palette_finds_actions_and_takes_lines():
         assert it.session.views == ("generate 5 seed2",)
 
 
+@pytest.mark.parametrize("text", ["gpt2", "download", "gnrt", "elete", "uit", "suspnd"])
+async def test_what_costs_or_leaves_is_not_done_for_words_that_happen_to_fit(text: str):
+    start = session("zero L1H1")
+    it, link, _ = app(start)
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        sent = len(link.sent)
+        await pilot.press("6", "colon", *text, "enter")
+        await idle(pilot)
+        assert len(link.sent) == sent
+        assert it.line.kind is not None
+        assert it.line.kind.label == ":"
+        assert "names no action" in screen(it)
+        assert it.session == start
+        assert len(it.screen_stack) == 1
+
+
+async def test_another_name_takes_the_offer_of_a_download_back():
+    it, link, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("F")
+        link.reply(Sized("gpt2", 548_000_000))
+        await idle(pilot)
+        await pilot.press("-", "x", "l")
+        await idle(pilot)
+        await pilot.press("enter")
+        await idle(pilot)
+        assert not [each for each in link.sent if isinstance(each, Fetch) and not each.ask]
+
+
 async def test_answer_and_foil():
     it, _, model = app()
     async with it.run_test(size=SIZE) as pilot:
@@ -509,13 +540,28 @@ async def test_line_ends_that_an_editor_knows_as_one_stay_as_the_session_has_the
         assert it.session.prompt == text
 
 
-async def test_one_key_fetches_gpt2_and_esc_stops_it():
+async def test_a_download_begins_after_a_yes_to_its_size_and_esc_stops_it():
     it, link, _ = app(session())
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
         await pilot.press("F")
         await idle(pilot)
-        assert Fetch("gpt2") in link.sent
+        assert Fetch("gpt2", ask=True) in link.sent
+        assert "asking the hub how large gpt2 is" in screen(it)
+        await pilot.press("enter")
+        link.reply(Sized("gpt2", 548_000_000))
+        await idle(pilot)
+        assert "gpt2 is 548 MB: enter downloads it, esc does not" in screen(it)
+        assert Fetch("gpt2") not in link.sent
+        await pilot.press("escape")
+        await idle(pilot)
+        assert "nothing was downloaded" in screen(it)
+        await pilot.press("ctrl+f")
+        link.reply(Sized("gpt2", 548_000_000))
+        await idle(pilot)
+        await pilot.press("enter")
+        await idle(pilot)
+        assert link.sent[-1] == Fetch("gpt2")
         assert "asking the hub for gpt2" in screen(it)
         await pilot.press("escape")
         await idle(pilot)

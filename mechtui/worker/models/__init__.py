@@ -9,8 +9,8 @@ hub.py    the local Hugging Face cache, and downloads into it
 from __future__ import annotations
 
 from mechtui.worker.models.errors import ModelError
-from mechtui.worker.models.hub import fetch
+from mechtui.worker.models.hub import download_size, fetch
 from mechtui.worker.models.load import load
 from mechtui.worker.models.names import default_model, find
 
-__all__ = ["ModelError", "default_model", "fetch", "find", "load"]
+__all__ = ["ModelError", "default_model", "download_size", "fetch", "find", "load"]

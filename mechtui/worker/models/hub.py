@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mechtui.worker.models.errors import ModelError, Progress, megabytes
@@ -58,28 +59,26 @@ def cached_models() -> list[tuple[str, int]]:
     )
 
 
+def download_size(name: str) -> int:
+    """Bytes of the files that `fetch` would download, those included that are here already; 0 where the hub does
+    not say. Raises ModelError."""
+    with _hub_errors(name):
+        return _files(name)[1]
+
+
 def fetch(name: str, progress: Progress, cancelled: Callable[[], bool]) -> None:
     """Download a model into the local cache. Files that are there already are not asked for again, and a
     connection that breaks is taken up where it broke.
 
     Raises ModelError, and Cancelled between two looks at `cancelled`.
     """
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
-
-    from mechtui.worker.engine.passes import Cancelled
+    from huggingface_hub import snapshot_download
 
     id, _, revision = name.partition("@")
-    total = 0
     failure: list[BaseException] = []
     bars = _bars(cancelled)
-    try:
-        info = HfApi().model_info(id, revision=revision or None, files_metadata=True)
-        files = [(file.rfilename, file.size or 0) for file in info.siblings or ()]
-        patterns = list(WANTED)
-        if not any(name.endswith(".safetensors") for name, _ in files):
-            patterns.append("pytorch_model*.bin")
-        total = sum(size for name, size in files if any(Path(name).match(pattern) for pattern in patterns))
+    with _hub_errors(name):
+        patterns, total = _files(name)
 
         def download() -> None:
             try:
@@ -95,8 +94,41 @@ def fetch(name: str, progress: Progress, cancelled: Callable[[], bool]) -> None:
             progress("downloading", bars.done / total if total else None, _speed(bars.done, total, began))
         if failure:
             raise failure[0]
+
+
+def _files(name: str) -> tuple[list[str], int]:
+    """Patterns of the files that a model needs, and their bytes, as the hub says."""
+    from huggingface_hub import HfApi
+
+    id, _, revision = name.partition("@")
+    info = HfApi().model_info(id, revision=revision or None, files_metadata=True)
+    files = [(file.rfilename, file.size or 0) for file in info.siblings or ()]
+    patterns = list(WANTED)
+    if not any(name.endswith(".safetensors") for name, _ in files):
+        patterns.append("pytorch_model*.bin")
+    return patterns, sum(size for name, size in files if any(Path(name).match(pattern) for pattern in patterns))
+
+
+@contextmanager
+def _hub_errors(name: str) -> Iterator[None]:
+    """What goes wrong with the hub, as a ModelError."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    from mechtui.worker.engine.passes import Cancelled
+
+    id = name.partition("@")[0]
+    try:
+        yield
     except Cancelled:
         raise
+    except HFValidationError as error:
+        raise ModelError(f"{id} is no model on the hub: name one such as gpt2 or EleutherAI/pythia-70m") from error
     except GatedRepoError as error:
         raise ModelError(f"{id} is gated: accept its terms on the hub and set HF_TOKEN") from error
     except RepositoryNotFoundError as error:
