@@ -52,8 +52,12 @@ class Model:
         self._read[text] = ids
         if len(self._read) > MOST_READ:
             del self._read[next(iter(self._read))]
+        return [self.bos_id, *ids] if self.prepends(bos) and self.bos_id is not None else [*ids]
+
+    def prepends(self, bos: Bos) -> bool:
+        """Whether texts begin with BOS."""
         wanted = self.ready.bos_auto if bos == "auto" else bos == "yes"
-        return [self.bos_id, *ids] if wanted and self.bos_id is not None else [*ids]
+        return wanted and self.bos_id is not None
 
     def token(self, id: int) -> Token:
         """The token's exact text; `hex` is set when its bytes are not whole UTF-8 characters."""

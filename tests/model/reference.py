@@ -149,19 +149,21 @@ def _forward(parts: Parts, ids: Tensor, act: Act) -> Tensor:
 # What edits do
 
 
-def resolve(positions: Positions, n: int, texts: Sequence[str] | None = None) -> list[int]:
-    """Positions -> sorted indices below n. Token places need the text of every token."""
+def resolve(positions: Positions, n: int, texts: Sequence[str] | None = None, end: int | None = None) -> list[int]:
+    """Positions -> sorted indices below n. Token places need the text of every token. The prompt has the first `end`
+    of the n tokens (all, without it), the rest was generated: only "all" means those, too."""
     if not positions.items:
         return list(range(n))
+    end = n if end is None else end
     found: set[int] = set()
     for item in positions.items:
         if isinstance(item, Range):
-            first, last = (p + n if p < 0 else p for p in (item.first, item.last))
-            assert 0 <= first <= last < n, f"{item} does not fit {n} positions"
+            first, last = (p + end if p < 0 else p for p in (item.first, item.last))
+            assert 0 <= first <= last < end, f"{item} does not fit {end} positions"
             found.update(range(first, last + 1))
         else:
             assert texts is not None, "token places need the texts of the tokens"
-            places = [p for p, text in enumerate(texts) if text == item.text]
+            places = [p for p, text in enumerate(texts[:end]) if text == item.text]
             found.update(places if item.nth is None else [places[item.nth - 1]])
     return sorted(found)
 
@@ -175,6 +177,10 @@ class Context:
     alignment: Sequence[int]
     vectors: Mapping[str, Tensor]
     texts: Sequence[str] | None
+    end: int
+
+    def positions(self, positions: Positions, n: int) -> list[int]:
+        return resolve(positions, n, self.texts, self.end)
 
 
 def _name(edit: Edit) -> str:
@@ -211,7 +217,9 @@ def _new_table(
         case "patch":
             assert source is not None
             out = x.clone()
-            for p in resolve(edit.positions, n, context.texts):
+            for p in context.positions(edit.positions, n):
+                if p >= context.end:
+                    continue
                 assert context.alignment[p] >= 0, f"position {p} has no partner"
                 if square:
                     for k in range(p + 1):
@@ -221,7 +229,9 @@ def _new_table(
                     out[p] = source[context.alignment[p]]
             return out
         case "freeze":
-            return clean
+            out = x.clone()
+            out[: context.end, : clean.shape[1]] = clean
+            return out
         case "scale":
             return x * edit.factor
         case "noise":
@@ -236,8 +246,8 @@ def _new_table(
         case "cut":
             edge = edit.edge or Edge()
             out = x.clone()
-            keys = resolve(edge.keys, n, context.texts)
-            for q in resolve(edge.queries, n, context.texts):
+            keys = context.positions(edge.keys, n)
+            for q in context.positions(edge.queries, n):
                 seen = [k for k in keys if k <= q]
                 out[q, seen] = 0
                 if seen and not edge.raw and out[q].sum() != 0:
@@ -259,7 +269,7 @@ def _apply(edit: Edit, place: Place, x: Tensor, context: Context) -> Tensor:
         count, cell = 1, lambda t, i: t
     members = edit.site.index.within(count) if edit.site.kind in ("head", "neuron") else range(1)
     n = x.shape[1] if square else len(x)
-    rows = resolve((edit.edge or Edge()).queries if edit.op == "cut" else edit.positions, n, context.texts)
+    rows = context.positions((edit.edge or Edge()).queries if edit.op == "cut" else edit.positions, n)
     for i in members:
         source = context.source.get(place)
         new = _new_table(
@@ -296,11 +306,12 @@ def run(
     alignment: Sequence[int] | None = None,
     vectors: Mapping[str, Any] | None = None,
     texts: Sequence[str] | None = None,
+    end: int | None = None,
 ) -> tuple[Tensor, Activations]:
     """Logits [pos, vocab] and all activations of one run with those of `edits` that are on.
 
     `alignment` [pos]: position in the source, -1 without partner; by default position p meets position p.
-    `texts` [pos]: what token places are compared with.
+    `texts` [pos]: what token places are compared with. `end`: where the prompt ends, if more was generated.
     """
     parts = parts_of(model)
     active = [edit for edit in edits if edit.on]
@@ -321,6 +332,8 @@ def run(
     logits, clean = walk(tokens, unchanged)
     if not active:
         return logits, clean
+    if end is not None:
+        clean = walk(tokens[:end], unchanged)[1]
     source = walk(torch.tensor(list(source_ids)), unchanged)[1] if source_ids is not None else {}
     context = Context(
         clean=clean,
@@ -328,6 +341,7 @@ def run(
         alignment=range(len(tokens)) if alignment is None else alignment,
         vectors={name: torch.as_tensor(np.asarray(vector)) for name, vector in (vectors or {}).items()},
         texts=texts,
+        end=len(tokens) if end is None else end,
     )
 
     def edited(place: Place, x: Tensor) -> Tensor:

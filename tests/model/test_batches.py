@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from conftest import watched
+from conftest import load_now, watched
 from twin import CLOSE, LONGER, PROMPT, SOURCE, session_of
 
+from mechtui.views import parse_question
 from mechtui.worker.engine import Engine
 from mechtui.worker.model import Model
 
@@ -116,3 +117,29 @@ def test_a_source_of_another_length_is_patched_as_it_is_aligned(model: Model) ->
         engine.variants(opened.clean.trace, variants, len(opened.ids) - 1), ("patch L0H0", "patch L1.pre"), strict=True
     ):
         torch.testing.assert_close(got, alone(model, edit, source=LONGER)[-1], atol=CLOSE, rtol=0)
+
+
+# Half precision rounds by a share of each number; a run of these models has logits of a few units.
+ROUNDING = {"float32": 1e-4, "float16": 0.02, "bfloat16": 0.15}
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("shape", ["gpt2", "llama"])
+def test_sweeps_and_effects_in_every_precision(
+    dtype: str, shape: str, blocks: str, request: pytest.FixtureRequest
+) -> None:
+    """Of every kind of block; several variants join behind the same heads' outputs."""
+    model = load_now(request.getfixturevalue(f"{shape}_folder"), dtype=dtype)
+    engine = Engine(model)
+    opened = engine.open(session_of(*LINES, vectors=VECTORS))
+    assert not opened.problems
+    variants = [opened.actions(number) or () for number in range(len(LINES))]
+    several = ("mean L*.mlp", "zero L*H*", "scale L*.post x0.5")
+    for got, line in zip(engine.variants(opened.clean.trace, variants, len(opened.ids) - 1), LINES, strict=True):
+        torch.testing.assert_close(
+            got, alone(model, line)[-1], atol=ROUNDING[dtype], rtol=0, msg=lambda m, n=line: n + m
+        )
+    for sweep in several:
+        *_, (answer, _, partial) = opened.answer(parse_question(f"sweep {sweep}"))
+        assert not partial
+        assert torch.isfinite(torch.from_numpy(answer.values)).all()

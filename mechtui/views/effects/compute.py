@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mechtui.views.effects import Effects, EffectsAnswer
 from mechtui.worker.engine import Answers, Need, Opened
-from mechtui.worker.engine.vectors import vector_value
+from mechtui.worker.engine.vectors import length, vector_value
 
 
 def needs(question: Effects, opened: Opened) -> list[Need]:
@@ -38,5 +38,5 @@ def _share(opened: Opened, number: int) -> float | None:
     action = actions[0]
     assert action.vector is not None
     norms = opened.clean.take(Need(action.hook, "norm"))[action.positions]
-    added = abs(action.factor) * float(vector_value(opened.engine, action.vector, opened.cancelled).norm())
+    added = abs(action.factor) * length(vector_value(opened.engine, action.vector, opened.cancelled))
     return added / float(norms.mean())

@@ -8,8 +8,8 @@ from torch import Tensor
 from mechtui.session.document import Token, Vector
 from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
 from mechtui.worker.engine import Answers, Need, Opened
-from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError
-from mechtui.worker.engine.vectors import vector_value
+from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError, steering
+from mechtui.worker.engine.vectors import direction, length, vector_value
 from mechtui.worker.engine.weights import W_U, final_weight
 
 MOST_TOKENS = 8
@@ -26,14 +26,14 @@ def answers(question: Vectors, opened: Opened) -> Answers:
 @torch.inference_mode()
 def _meaning(opened: Opened, vector: Vector) -> VectorMeaning:
     try:
-        value = vector_value(opened.engine, vector, opened.cancelled)
+        value = vector_value(opened.engine, steering(vector, opened.bos), opened.cancelled)
     except EditError as error:
         return VectorMeaning(vector.name, problem=str(error))
-    change = _logit_change(opened, value / value.norm())
+    change = _logit_change(opened, direction(value))
     most = min(MOST_TOKENS, change.shape[0])
     return VectorMeaning(
         vector.name,
-        float(value.norm()),
+        length(value),
         float(_read_from(opened, vector).mean()),
         _tokens(opened, change, change.topk(most).indices),
         _tokens(opened, change, (-change).topk(most).indices),

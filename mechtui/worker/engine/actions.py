@@ -7,6 +7,7 @@ they do the same thing, so comparing them tells exactly which part of an earlier
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -21,13 +22,22 @@ PATTERN_PARTS = ("hook_pattern", "hook_attn_scores")
 
 
 @dataclass(frozen=True)
+class Steering:
+    """A steering vector and all that decides its numbers. bos: whether its texts begin with BOS; False where it has
+    none. file: what tells that its file was written again (see `file_state`), empty without one."""
+
+    vector: Vector
+    bos: bool = False
+    file: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Action:
     """One edit at one hook point.
 
     hook: TransformerLens's name. layer: the block it lies in, -1 for the embeddings. index: heads, key-value
     groups or neurons it touches; None: the whole width. places: ((position, parameter), ...) in rising order.
     width: numbers per position (of one head). source_ids: whose run `patch` and `resample` take from.
-    version: when the file of a vector changed, so that a rewritten file makes another action.
     keys: for patch at pattern and scores, the source position of every position (-1: none).
     """
 
@@ -40,8 +50,7 @@ class Action:
     sd: float = 0.0
     seed: int = 0
     raw: bool = False
-    vector: Vector | None = None
-    version: int = 0
+    vector: Steering | None = None
     source_ids: Ids = ()
     references: tuple[Ids, ...] = ()
     keys: tuple[int, ...] = ()
@@ -81,7 +90,14 @@ class Action:
         return self.places[: bisect_left(self.places, end, key=lambda place: place[0])]
 
 
+# In the order of `in_order`, so that lists which do the same are equal.
 Actions = tuple[Action, ...]
+
+
+def in_order(actions: Iterable[Action]) -> Actions:
+    """By layer and hook point; those at one hook point as they come. Only their order matters: which hook point is
+    passed first, the model decides."""
+    return tuple(sorted(actions, key=lambda action: (action.layer, action.hook)))
 
 
 def same_layers(one: Actions, two: Actions, n_layers: int) -> int:

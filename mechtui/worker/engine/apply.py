@@ -100,7 +100,10 @@ def _value(
         case "patch" | "freeze" | "resample":
             assert taken is not None
             if action.is_pattern:
-                return taken[..., : old.shape[-1]].to(old.dtype).expand_as(old)
+                # A text that was continued has more keys than the run it takes from; no query here sees those.
+                new = old.clone()
+                new[..., : taken.shape[-1]] = taken[..., : old.shape[-1]].to(old.dtype)
+                return new
             return taken.to(old.dtype).expand_as(old)
         case "noise":
             return old + _noise(action, view, positions)
@@ -109,7 +112,7 @@ def _value(
             return old + action.factor * taken.to(old.dtype)
         case "project":
             assert taken is not None
-            unit: Tensor = (taken / torch.linalg.vector_norm(taken)).to(old.dtype)
+            unit = taken.to(old.dtype)
             return old - (old @ unit)[..., None] * unit
         case "cut":
             return _cut(old, places, action.raw)

@@ -11,10 +11,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mechtui.session.document import Bos, Session
+from mechtui.session.document import Session
 from mechtui.session.lines import format_vector
 from mechtui.views import Answer, Question
-from mechtui.worker.engine.actions import Action, Actions, Ids, common, same_layers, same_positions
+from mechtui.worker.engine.actions import (
+    Action,
+    Actions,
+    Ids,
+    Steering,
+    common,
+    in_order,
+    same_layers,
+    same_positions,
+)
 from mechtui.worker.engine.apply import EVERY_ROW
 from mechtui.worker.engine.batches import logits_of
 from mechtui.worker.engine.grown import Grown
@@ -22,8 +31,8 @@ from mechtui.worker.engine.inside import is_late
 from mechtui.worker.engine.memory import budget
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.passes import Cancelled, KeysValues, Passes, new_cache
-from mechtui.worker.engine.resolve import EditError
-from mechtui.worker.engine.vectors import vector_value
+from mechtui.worker.engine.resolve import EditError, steering
+from mechtui.worker.engine.vectors import direction, vector_value
 from mechtui.worker.model import Model
 
 if TYPE_CHECKING:
@@ -98,8 +107,7 @@ class Engine:
         self.budget = budget(model.device)
         self._traces: list[Trace] = []  # least recently used first
         self._at_most = 0  # bytes that the traces hold, if they share nothing
-        self.vectors: dict[object, Tensor] = {}
-        self.bos: Bos = "auto"
+        self.vectors: dict[Steering, Tensor] = {}
 
     def open(
         self, session: Session, cancelled: Callable[[], bool] = never, questions: Sequence[Question] = ()
@@ -115,9 +123,9 @@ class Engine:
 
         if not session.vectors:
             raise SessionError("the session has no steering vector to save: make one first")
-        self.bos = session.bos
+        bos = self.model.prepends(session.bos)
         try:
-            values = {vector.name: vector_value(self, vector, never).cpu() for vector in session.vectors}
+            values = {vector.name: vector_value(self, steering(vector, bos), never).cpu() for vector in session.vectors}
         except EditError as error:
             raise SessionError(str(error)) from error
         lines = {vector.name: format_vector(vector) for vector in session.vectors}
@@ -172,6 +180,7 @@ class Engine:
         after: a trace outside the store to resume from (a generation's last step); then the new one is not
         stored either. Raises Cancelled.
         """
+        actions = in_order(actions)
         known = self.known(ids, actions)
         if known is not None:
             self._touch(known)
@@ -398,6 +407,7 @@ class Engine:
 
         They run in batches that share the base up to where each variant leaves it. On out of memory the batch halves.
         """
+        variants = [in_order(actions) for actions in variants]
         results = logits_of(self, base, variants, position, cancelled)
         if len(variants) <= MOST_VARIANTS:
             # Of a list of edits one changes, and the others are asked for again.
@@ -412,7 +422,8 @@ class Engine:
     def _given(self, action: Action, cancelled: Callable[[], bool]) -> Tensor | None:
         """[place, head, width] for values from another run, [d_model] for vectors."""
         if action.vector is not None:
-            return vector_value(self, action.vector, cancelled)
+            value = vector_value(self, action.vector, cancelled)
+            return direction(value) if action.op == "project" else value
         if action.op == "mean" and action.references and not action.is_pattern:
             runs = [self.run(ids, (), [Need(action.hook)], cancelled) for ids in action.references]
             every = torch.cat([_heads(self.take(run, Need(action.hook)), action) for run in runs])

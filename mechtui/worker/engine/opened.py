@@ -89,7 +89,7 @@ class Opened:
         self.session = session
         self.cancelled = cancelled
         self._problems: list[EditProblem] = []
-        engine.bos = session.bos
+        self.bos = self.model.prepends(session.bos)
         self.ids = self._encoded(session.prompt, "the prompt")
         self.source_ids = self._optional(session.source, "source")
         self.references = tuple(ids for text in session.references if (ids := self._optional(text, "references")))
@@ -180,7 +180,9 @@ class Opened:
         """An edit's actions on the prompt, or on a longer text that begins with it. Raises EditError."""
         texts = tuple(self.model.token(id).text for id in ids)
         prompt = Prompt(ids, texts, len(self.ids), everywhere)
-        around = Surroundings(self.session, self.model.shape, self.source_ids, self.alignment, self.references)
+        around = Surroundings(
+            self.session, self.model.shape, self.bos, self.source_ids, self.alignment, self.references
+        )
         return resolve(edit, prompt, around)
 
     def actions(self, number: int) -> Actions | None:

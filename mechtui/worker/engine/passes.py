@@ -295,7 +295,8 @@ class Passes:
         for layer in layers:
             if cancelled():
                 raise Cancelled
-            from_z = z if layer == layers.start else None
+            # One z that stands for many variants is laid out for each: linear modules may view what they get.
+            from_z = z.contiguous() if z is not None and layer == layers.start else None
             written = self._block(layer, stream[-1], calls[layer], offset)
             if written is None:
                 output, gave = self._bridged(layer, stream[-1], calls[layer], cache, taps, from_z)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mechtui.session.document import Edit, ModelShape, Positions, Range, Session, Site, Span, TokenPlaces, Vector
 from mechtui.session.lines import format_edit, format_positions, format_site
-from mechtui.worker.engine.actions import Action, Actions, Ids, Parameter
+from mechtui.worker.engine.actions import Action, Actions, Ids, Parameter, Steering
 
 LAYER_HOOKS = {
     "attn": "hook_attn_out",
@@ -79,13 +79,20 @@ class Prompt:
 
 
 class Surroundings:
-    """What an edit may refer to besides the prompt."""
+    """What an edit may refer to besides the prompt. bos: whether texts begin with BOS."""
 
     def __init__(
-        self, session: Session, shape: ModelShape, source: Ids, alignment: tuple[int, ...], references: tuple[Ids, ...]
+        self,
+        session: Session,
+        shape: ModelShape,
+        bos: bool,
+        source: Ids,
+        alignment: tuple[int, ...],
+        references: tuple[Ids, ...],
     ) -> None:
         self.session = session
         self.shape = shape
+        self.bos = bos
         self.source = source
         self.alignment = alignment
         self.references = references
@@ -112,7 +119,7 @@ def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> Actions:
                 names = ", ".join(v.name for v in around.session.vectors) or "none yet"
                 raise EditError(f"there is no steering vector {edit.vector}; the session has: {names}")
             factor = edit.factor if edit.op == "add" else 1.0
-            fields = {"vector": vector, "factor": factor, "version": file_version(vector)}
+            fields = {"vector": steering(vector, around.bos), "factor": factor}
         case "patch":
             places = _partners(edit, places, prompt, around)
             two_axes = edit.site.part in ("pattern", "scores")
@@ -140,10 +147,23 @@ def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> Actions:
     return tuple(Action(edit.op, hook, layer, index, tuple(places), **fields) for hook, layer, index in hooks)  # type: ignore[arg-type]
 
 
-def file_version(vector: Vector) -> int:
-    """When the vector's file was last changed, in nanoseconds; 0 for a vector that comes from no file."""
-    path = Path(vector.path).expanduser()
-    return path.stat().st_mtime_ns if vector.source == "file" and path.exists() else 0
+def steering(vector: Vector, bos: bool) -> Steering:
+    """The vector as it stands now. bos: whether the session's texts begin with BOS."""
+    return Steering(
+        vector,
+        bos and vector.source in ("diff", "pca"),
+        file_state(vector.path) if vector.source == "file" else (),
+    )
+
+
+def file_state(path: str) -> tuple[int, ...]:
+    """What is different after a file was written again: its time of change in nanoseconds, its size, its place on the
+    disk. Empty where there is none."""
+    try:
+        state = Path(path).expanduser().stat()
+    except (OSError, RuntimeError):  # whoever reads it says why it cannot be read
+        return ()
+    return (state.st_mtime_ns, state.st_size, state.st_ino)
 
 
 def _hooks(site: Site, edit: Edit, shape: ModelShape) -> list[tuple[str, int, tuple[int, ...] | None]]:

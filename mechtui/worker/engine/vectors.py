@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mechtui.session.document import Vector
 from mechtui.session.lines import format_vector
+from mechtui.worker.engine.actions import Steering
 from mechtui.worker.engine.needs import Need
-from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError, file_version
+from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError
 from mechtui.worker.engine.weights import unembedding_column, write_vector
 
 if TYPE_CHECKING:
@@ -27,35 +28,51 @@ class VectorError(EditError):
     """A steering vector that cannot be made: one sentence that says why."""
 
 
-def vector_value(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) -> Tensor:
-    """[d_model] float32 on the model's device. Raises VectorError."""
-    key = (vector, engine.bos, file_version(vector))
-    if key not in engine.vectors:
-        value = _made(engine, vector, cancelled)
+def vector_value(engine: Engine, steering: Steering, cancelled: Callable[[], bool]) -> Tensor:
+    """[d_model] float32 on the model's device: finite, and longer than 0. Raises VectorError."""
+    if steering not in engine.vectors:
+        vector, value = steering.vector, _made(engine, steering, cancelled)
         if value.shape != (engine.model.shape.d_model,):
             shape = "x".join(str(n) for n in value.shape)
             raise VectorError(f"{vector.name} has shape {shape}; this model wants {engine.model.shape.d_model} numbers")
-        length = float(value.norm())
-        if not length > 0:
+        if not bool(value.isfinite().all()):
+            raise VectorError(f"{format_vector(vector)} holds numbers that are not finite (NaN or infinite)")
+        if not length(value) > 0:
             raise VectorError(f"{format_vector(vector)} is zero everywhere, so it points nowhere")
-        engine.vectors[key] = value / length if vector.unit else value
-    return engine.vectors[key]
+        engine.vectors[steering] = direction(value) if vector.unit else value
+    return engine.vectors[steering]
 
 
-def _made(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) -> Tensor:
-    shape = engine.model.shape
+def _made(engine: Engine, steering: Steering, cancelled: Callable[[], bool]) -> Tensor:
+    vector, shape = steering.vector, engine.model.shape
     if vector.layer >= shape.n_layers:
         raise VectorError(f"{vector.name}: there is no layer {vector.layer}; this model has {shape.n_layers}")
+
+    def read(text: str) -> Tensor:
+        return _activation(engine, steering, text, cancelled)
+
     match vector.source:
         case "diff":
-            differences = [
-                _activation(engine, vector, one, cancelled) - _activation(engine, vector, two, cancelled)
-                for one, two in vector.pairs
-            ]
-            return torch.stack(differences).mean(0)
+            pairs = torch.stack([read(text) for pair in vector.pairs for text in pair]).view(len(vector.pairs), 2, -1)
+            difference = (pairs[:, 0] - pairs[:, 1]).mean(0)
+            if length(difference) <= rounding(engine) * length(pairs) / len(vector.pairs):
+                raise VectorError(
+                    f"{format_vector(vector)}: both sides have the same activation, so there is no difference"
+                )
+            return difference
         case "pca":
-            rows = torch.stack([_activation(engine, vector, text, cancelled) for text in vector.texts])
-            _, _, directions = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+            rows = torch.stack([read(text) for text in vector.texts])
+            _, spread, directions = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+            least = rounding(engine) * length(rows)
+            if spread[0] <= least:
+                raise VectorError(
+                    f"{format_vector(vector)}: its texts have the same activation, so there is no direction in which "
+                    "they differ"
+                )
+            if spread[0] - spread[1] <= least:
+                raise VectorError(
+                    f"{format_vector(vector)}: its texts differ as much in two directions, so none is the first"
+                )
             first = directions[0]
             # A principal direction has no sign of its own: its largest component is made positive.
             signed: Tensor = first * torch.sign(first[first.abs().argmax()])
@@ -76,8 +93,28 @@ def _made(engine: Engine, vector: Vector, cancelled: Callable[[], bool]) -> Tens
             return _read(vector).to(engine.model.device)
 
 
-def _activation(engine: Engine, vector: Vector, text: str, cancelled: Callable[[], bool]) -> Tensor:
-    ids = tuple(engine.model.encode(text, engine.bos))
+def rounding(engine: Engine) -> float:
+    """What two activations that are the same may differ by, as a share of their length: runs of the same text in
+    other batches, or resumed elsewhere, round differently."""
+    return max(1e-5, 4 * torch.finfo(engine.model.dtype).eps)
+
+
+def length(value: Tensor) -> float:
+    """The L2 norm, of numbers however small or large: their squares alone could be 0 or infinite."""
+    most = float(value.abs().max())
+    return most * float((value / most).norm()) if most else 0.0
+
+
+def direction(value: Tensor) -> Tensor:
+    """The vector at length 1."""
+    scaled = value / value.abs().max()
+    unit: Tensor = scaled / scaled.norm()
+    return unit
+
+
+def _activation(engine: Engine, steering: Steering, text: str, cancelled: Callable[[], bool]) -> Tensor:
+    vector = steering.vector
+    ids = tuple(engine.model.encode(text, "yes" if steering.bos else "no"))
     if not ids:
         raise VectorError(f'{vector.name}: "{text}" has no tokens')
     position = vector.position
