@@ -1,0 +1,35 @@
+# What one does here all day. `just` lists it; without just (`pip install rust-just`), the lines below are the commands.
+
+default:
+    @just --list
+
+# Everything that must hold, from nothing, as a continuous integration server runs it.
+check:
+    .ci/run
+
+# All tests.
+test *ARGS:
+    python -m pytest -n auto {{ARGS}}
+
+# The session, the wire and the panes: what most changes need, in under a minute.
+fast *ARGS:
+    python -m pytest -n auto tests/unit tests/link tests/ui {{ARGS}}
+
+# One test, or one file of them, with its output: just one tests/ui/test_panes.py -k attention
+one *ARGS:
+    python -m pytest -x -s {{ARGS}}
+
+# Formatting, lint, types, and who may import whom.
+lint:
+    ruff format .
+    ruff check --fix .
+    mypy
+    lint-imports
+
+# How fast it is on this machine.
+bench *ARGS:
+    python -m mechtui bench {{ARGS}}
+
+# The pictures of the real program in screenshots/.
+pictures *ARGS:
+    python -m tests.screenshots {{ARGS}}
