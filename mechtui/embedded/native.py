@@ -38,8 +38,10 @@ def load(folder: Path) -> TransformerBridge:
         for name, parameter in bridge.original_model.named_parameters()
     }
     # The bridge gives the unembedding a bias of zeros, which no checkpoint has.
-    if weights.keys() != parameters.keys() - {"head.bias"}:
-        raise RuntimeError(f"{folder}: its weights are not those that its config.json asks for")
+    asked = {key: tuple(each.shape) for key, each in parameters.items() if key != "head.bias"}
+    held = {key: tuple(each.shape) for key, each in weights.items()}
+    if other := sorted(key for key in asked.keys() | held.keys() if asked.get(key) != held.get(key)):
+        raise RuntimeError(f"its weights are not those that its config.json asks for, beginning with {other[0]}")
     with torch.no_grad():
         for name, weight in weights.items():
             parameters[name].copy_(weight)

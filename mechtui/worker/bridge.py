@@ -18,8 +18,28 @@ def cache_name(model: nn.Module) -> str:
     return "cache" if "cache" in inspect.signature(model.forward).parameters else BRIDGES_CACHE
 
 
+def unknown(model: Any) -> str:
+    """Why TransformerLens's bridge cannot take this model apart, though it knows others of its kind; else nothing."""
+    config = model.config
+    match config.model_type:
+        case "falcon" if config.new_decoder_architecture:
+            return "TransformerLens splits queries, keys and values as in falcon-7b, and here they lie as in falcon-40b"
+        case "gpt_bigcode" if not config.multi_query:
+            return "TransformerLens knows GPT-BigCode with one key and value head only (multi_query)"
+        case "phi" if config.qk_layernorm:
+            return "TransformerLens leaves out the norms of queries and keys that this Phi has (qk_layernorm)"
+        case "opt" if not config.do_layer_norm_before or config._remove_final_layer_norm:
+            return "TransformerLens knows OPT with norms before its parts and at the end only, unlike opt-350m's"
+    return ""
+
+
 def bridged(model: Any, name: str) -> Any:
     """The bridge around a model; name: the user's. Raises what TransformerLens raises where it cannot build one."""
+    for module in model.modules():
+        # The bridge of GPT-NeoX expects a bias there. One of zeros changes nothing.
+        joint = getattr(module, "query_key_value", None) if model.config.model_type == "gpt_neox" else None
+        if joint is not None and joint.bias is None:
+            joint.bias = nn.Parameter(joint.weight.new_zeros(joint.out_features), requires_grad=False)
     bridge = build_bridge_from_module(model, type(model).__name__, hf_config=model.config, model_name=name)
     for block in bridge.blocks:
         attn = getattr(block, "attn", None)

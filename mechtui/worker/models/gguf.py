@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+import torch
 
-from mechtui.worker.models.errors import ModelError, Progress
+from mechtui.worker.models.errors import Progress, told
+from mechtui.worker.models.weights import check_finite, check_loaded
 
 
 def folder_for(file: Path) -> Path:
@@ -33,11 +35,17 @@ def dequantised(file: Path, progress: Progress) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     progress("dequantising, once", None, file.name)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype="float32")
+    with told(f"{file} cannot be read as a GGUF language model", "it may be cut off: fetch it again"):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            str(file.parent),
+            gguf_file=file.name,
+            dtype="float32",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+        )
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
-    except (OSError, ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
-        raise ModelError(f"{file} cannot be read as a GGUF language model: {_first_line(error)}") from error
+    check_loaded(model, info, file.name)
+    check_finite(model, torch.float32, file.name)
     kept.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed, so that a process that dies leaves nothing half-written behind.
     fresh = Path(tempfile.mkdtemp(dir=kept.parent))
@@ -61,7 +69,3 @@ def _as_plain(model: Any) -> None:
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -17,9 +17,18 @@ from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
 from mechtui.worker.engine.memory import free
 from mechtui.worker.model import Model
-from mechtui.worker.models.errors import ModelError, Progress, megabytes
+from mechtui.worker.models.errors import ModelError, Progress, megabytes, told
 from mechtui.worker.models.gguf import dequantised
 from mechtui.worker.models.names import Place, default_model, place
+from mechtui.worker.models.weights import (
+    check_files,
+    check_finite,
+    check_layers,
+    check_loaded,
+    check_memory,
+    check_pickles,
+    weight_files,
+)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt", "tokenizer_config.json")
@@ -39,7 +48,7 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Mo
         raise Cancelled
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     progress("reading weights", None, megabytes(size) if size else "")
-    tokenizer, bridge = _read(folder, name, request, device, dtype)
+    tokenizer, bridge = _read(folder, name, request, device, dtype, cancelled)
     if cancelled():
         raise Cancelled
     progress("building hooks", None, "")
@@ -117,17 +126,29 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
 
 
-def _read(folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    """(tokenizer, bridge). Raises ModelError."""
-    config = _config(folder, name)
+def _read(
+    folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype, cancelled: Callable[[], bool]
+) -> tuple[Any, Any]:
+    """(tokenizer, bridge). Raises ModelError and Cancelled."""
     from mechtui.embedded import native
+    from mechtui.worker.engine.passes import Cancelled
 
+    check_files(folder, name)
+    config = _config(folder, name)
+    files = weight_files(folder, name)
+    check_layers(config, files, name)
     if native.is_native(folder):
-        bridge = native.load(folder).to(device)
+        with told(f"{name} cannot be read"):
+            bridge = native.load(folder).to(device, dtype)
+        check_finite(bridge.original_model, dtype, name)
         return bridge.tokenizer, bridge
-    _check_weights(folder, name)
-    _check_memory(folder, name, config, device, dtype)
+    check_pickles(files, name)
+    if cancelled():
+        raise Cancelled
     tokenizer = _tokenizer(folder, name, request)
+    _check_memory(folder, name, request, device, dtype)
+    if cancelled():
+        raise Cancelled
     return tokenizer, _bridge(folder, name, request, device, dtype)
 
 
@@ -135,39 +156,29 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(f"{name} has no config.json, so it is no Hugging Face model folder: check the path")
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise ModelError(f"the config.json of {name} is broken ({error}): fetch the model again") from error
+    with told(f"the config.json of {name} is broken", "fetch the model again"):
+        config = json.loads(path.read_bytes())
     if not isinstance(config, dict):
         raise ModelError(f"the config.json of {name} is broken: fetch the model again")
     if config.get("is_encoder_decoder"):
         raise ModelError(f"{name} is an encoder-decoder, not a causal language model: choose one such as gpt2")
     named = config.get("architectures") or []
+    if not isinstance(named, list) or not all(isinstance(each, str) for each in named):
+        raise ModelError(f'the config.json of {name} is broken: "architectures" is no list of names')
     if named and not any("CausalLM" in a or "LMHead" in a or a.startswith("Mechtui") for a in named):
         raise ModelError(f"{name} is a {named[0]}, not a causal language model: choose one such as gpt2")
     return config
 
 
-def _check_weights(folder: Path, name: str) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    if any(folder.glob("pytorch_model*.bin")):
-        return  # read with torch's weights_only, which executes nothing
-    if any(folder.glob("*.pt")) or any(folder.glob("*.pkl")) or any(folder.glob("*.pth")):
-        raise ModelError(f"the weights of {name} are pickles, which can run code: convert them to safetensors")
-    raise ModelError(f"{name} holds no weights (no .safetensors file): fetch the model again")
+def _check_memory(folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype) -> None:
+    """A model that its config.json makes too large is refused before it is built."""
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-
-def _check_memory(folder: Path, name: str, config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> None:
-    kept = str(config.get("dtype") or config.get("torch_dtype") or "float32")
-    stored = torch.tensor([], dtype=DTYPES.get(kept, torch.float32)).element_size()
-    size = sum(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in folder.glob(pattern))
-    needed = size * torch.tensor([], dtype=dtype).element_size() // stored
-    if device.type != "mps" and needed > free(device):
-        have = megabytes(free(device))
-        hint = "use --dtype bfloat16, --device-map auto or a smaller model"
-        raise ModelError(f"{name} needs {megabytes(needed)} of memory on {device} and {have} are free: {hint}")
+    with told(f"{name} cannot be read"), torch.device("meta"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=request.trust_remote_code)
+        empty = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=request.trust_remote_code)
+        empty.tie_weights()
+    check_memory(sum(each.nbytes for each in (*empty.parameters(), *empty.buffers())), name, device, free(device))
 
 
 def _tokenizer(folder: Path, name: str, request: Load) -> Any:
@@ -175,41 +186,42 @@ def _tokenizer(folder: Path, name: str, request: Load) -> Any:
 
     if not any((folder / file).exists() for file in TOKENIZER_FILES):
         raise ModelError(f"{name} has no tokenizer (no tokenizer.json): save one into the folder")
-    try:
+    with told(f"the tokenizer of {name} cannot be read", "fetch the model again"):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=request.trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"the tokenizer of {name} cannot be read: {_first_line(error)}") from error
 
 
 def _bridge(folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype) -> Any:
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from mechtui.worker.bridge import bridged
+    from mechtui.worker.bridge import bridged, unknown
 
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager"}
     if request.device_map:
         options["device_map"] = request.device_map
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=request.trust_remote_code, **options
-        )
-    except torch.OutOfMemoryError as error:
-        raise ModelError(f"{name} does not fit into the memory of {device}: use a smaller model") from error
-    except SafetensorError as error:
-        raise ModelError(
-            f"the weights of {name} are broken or cut off ({_first_line(error)}): fetch it again"
-        ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise ModelError(f"{name} cannot be read: {_first_line(error)}") from error
-    if not request.device_map:
-        model = model.to(device)
+        with told(f"{name} cannot be read"):
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=request.trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                **options,
+            )
+            if not request.device_map:
+                model = model.to(device)
+    except ModelError as error:
+        if isinstance(error.__cause__, torch.OutOfMemoryError):
+            raise ModelError(f"{name} does not fit into the memory of {device}: use a smaller model") from error
+        raise
+    check_loaded(model, info, name)
+    check_finite(model, dtype, name)
     model.eval()
-    try:
+    if reason := unknown(model):
+        raise ModelError(f"{name} cannot be taken apart: {reason}; choose another model")
+    problem = f"TransformerLens does not know the architecture of {name}, {type(model).__name__}"
+    with told(problem, "choose a GPT-2-, Llama- or NeoX-like model"):
         return bridged(model, name)
-    except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
-        problem = f"TransformerLens does not know the architecture of {name}, {type(model).__name__}"
-        raise ModelError(f"{problem}: choose a GPT-2-, Llama- or NeoX-like model") from error
 
 
 def _shape(bridge: Any) -> ModelShape:
@@ -241,7 +253,3 @@ def _bos_auto(tokenizer: Any, architecture: str) -> bool:
         return True
     ids: list[int] = tokenizer.encode("a")
     return ids[:1] == [bos]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

