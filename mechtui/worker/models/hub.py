@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mechtui.worker.models.errors import ModelError, Progress, megabytes
+from mechtui.worker.models.errors import ModelError, Progress, first_line, megabytes, shown
 
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "merges.txt", "vocab.json"]
 
@@ -26,7 +26,7 @@ def cached(id: str, revision: str | None = None) -> Path:
     try:
         config = try_to_load_from_cache(id, "config.json", revision=revision)
     except HFValidationError as error:
-        raise ModelError(f"{id} is no model: name a folder, a .gguf file or a hub id such as gpt2") from error
+        raise ModelError(f"{shown(id)} is no model: name a folder, a .gguf file or a hub id such as gpt2") from error
     if isinstance(config, str):
         return Path(config).parent
     at = f"@{revision}" if revision else ""
@@ -128,7 +128,9 @@ def _hub_errors(name: str) -> Iterator[None]:
     except Cancelled:
         raise
     except HFValidationError as error:
-        raise ModelError(f"{id} is no model on the hub: name one such as gpt2 or EleutherAI/pythia-70m") from error
+        raise ModelError(
+            f"{shown(id)} is no model on the hub: name one such as gpt2 or EleutherAI/pythia-70m"
+        ) from error
     except GatedRepoError as error:
         raise ModelError(f"{id} is gated: accept its terms on the hub and set HF_TOKEN") from error
     except RepositoryNotFoundError as error:
@@ -138,9 +140,7 @@ def _hub_errors(name: str) -> Iterator[None]:
     except OfflineModeIsEnabled as error:
         raise ModelError(f"{id} cannot be fetched because HF_HUB_OFFLINE is set: unset it") from error
     except (HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            f"{id} cannot be fetched, the hub does not answer ({type(error).__name__}): try later"
-        ) from error
+        raise ModelError(f"{id} cannot be fetched, the hub does not answer ({first_line(error)}): try later") from error
     except Exception as error:
         # huggingface_hub lets its HTTP library's own errors through, and that library changes between versions.
         if "connect" not in type(error).__name__.lower() and "timeout" not in type(error).__name__.lower():
