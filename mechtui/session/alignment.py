@@ -6,11 +6,11 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from mechtui.session.lines import LineError
+from mechtui.session.lines import LineError, short, whole
 
 NO_PARTNER = -1
 
-_PAIR = re.compile(r"\s*(\d+)(?:-(\d+))?\s*>\s*(\d+)(?:-(\d+))?\s*")
+_PAIR = re.compile(r"\s*([0-9]+)(?:-([0-9]+))?\s*>\s*([0-9]+)(?:-([0-9]+))?\s*")
 
 
 def align(prompt_ids: Sequence[int], source_ids: Sequence[int], how: str = "auto") -> tuple[int, ...]:
@@ -29,10 +29,10 @@ def align(prompt_ids: Sequence[int], source_ids: Sequence[int], how: str = "auto
         case "auto" | "":
             return _auto(prompt_ids, source_ids)
     partners = list(_auto(prompt_ids, source_ids))
-    for prompt, source in _explicit(how, n, m):
+    for prompts, sources in _explicit(how, n, m):
         # A source position serves the pair that names it, and no other.
-        partners = [NO_PARTNER if partner == source else partner for partner in partners]
-        partners[prompt] = source
+        partners = [NO_PARTNER if partner in sources else partner for partner in partners]
+        partners[prompts.start : prompts.stop] = sources
     return tuple(partners)
 
 
@@ -53,19 +53,20 @@ def _auto(prompt_ids: Sequence[int], source_ids: Sequence[int]) -> tuple[int, ..
     return tuple(partners)
 
 
-def _explicit(how: str, n: int | None, m: int | None) -> list[tuple[int, int]]:
-    pairs: list[tuple[int, int]] = []
+def _explicit(how: str, n: int | None, m: int | None) -> list[tuple[range, range]]:
+    """Runs of the prompt, and of the source, that pair up one by one."""
+    pairs: list[tuple[range, range]] = []
     column = 0
     for item in how.split(","):
         match = _PAIR.fullmatch(item)
         if match is None:
             at = column + len(item) - len(item.lstrip())
             problem = (
-                f"{item.strip() or 'nothing'} is not an alignment; write auto, left, right or PROMPT>SOURCE "
+                f"{short(item.strip()) or 'nothing'} is not an alignment; write auto, left, right or PROMPT>SOURCE "
                 "positions, as in 3>4, 5-7>6-8"
             )
             raise LineError(how, at, problem)
-        prompt, source = (range(int(match[i]), int(match[i + 1] or match[i]) + 1) for i in (1, 3))
+        prompt, source = (_run(match, group, how, column) for group in (1, 3))
         for span, group, count, what in ((prompt, 1, n, "prompt"), (source, 3, m, "source")):
             at = column + match.start(group)
             if not span:
@@ -75,6 +76,12 @@ def _explicit(how: str, n: int | None, m: int | None) -> list[tuple[int, int]]:
         if len(prompt) != len(source):
             problem = f"{len(prompt)} positions of the prompt cannot pair with {len(source)} of the source"
             raise LineError(how, column + match.start(1), problem)
-        pairs += zip(prompt, source, strict=True)
+        pairs.append((prompt, source))
         column += len(item) + 1
     return pairs
+
+
+def _run(match: re.Match[str], group: int, how: str, column: int) -> range:
+    first = whole(match[group], how, column + match.start(group))
+    last = whole(match[group + 1], how, column + match.start(group + 1)) if match[group + 1] else first
+    return range(first, last + 1)

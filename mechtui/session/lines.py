@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from typing import get_args
 
@@ -28,12 +27,18 @@ from mechtui.session.document import (
     Span,
     TokenPlaces,
     Vector,
+    surrogate,
 )
 
 OPS: tuple[str, ...] = get_args(Op)
 HEAD_PARTS = ("z", "q", "k", "v", "pattern", "scores")
 LAYER_PARTS = ("attn", "mlp", "pre", "mid", "post")
 VECTOR_SOURCES: tuple[str, ...] = get_args(Source)
+
+# Whole numbers and decimals that every program of this one can hold: 64 bits, JSON's 53, float32.
+DIGITS = 15
+MOST = 10**DIGITS - 1
+LARGEST = 3.4028234663852886e38
 
 # The ops that take what the residual stream holds: a vector of d_model numbers.
 VECTOR_OPS = ("add", "project")
@@ -61,18 +66,63 @@ def _nearest(word: str, choices: tuple[str, ...]) -> str:
     return f"did you mean {found[0]}? " if found else ""
 
 
-class _Words:
-    """A line cut into words; quoted text (JSON rules) stays whole. Remembers where each word began."""
+def short(text: str) -> str:
+    """A text as messages name it: a long one is cut."""
+    return text if len(text) <= 60 else text[:59] + "…"
 
-    PATTERN = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s"])+')
+
+def cut(line: str) -> list[tuple[str, int]]:
+    """The words of a line and where each begins; text in double quotes (JSON's rules) stays whole. Raises LineError."""
+    if (at := surrogate(line)) is not None:
+        problem = f"character {at} is no character but half of one (a lone surrogate); leave it out"
+        raise LineError(line.encode("utf-8", "replace").decode(), at, problem)
+    words: list[tuple[str, int]] = []
+    start = quote = -1
+    escaped = False
+    for index, char in enumerate(line):
+        if quote >= 0:
+            if escaped:
+                escaped = False
+            elif char == "\\":
+                escaped = True
+            elif char == '"':
+                quote = -1
+        elif char.isspace():
+            if start >= 0:
+                words.append((line[start:index], start))
+            start = -1
+        else:
+            start = index if start < 0 else start
+            quote = index if char == '"' else -1
+    if quote >= 0:
+        raise LineError(line, quote, 'this " is never closed; text is written "like this"')
+    return words if start < 0 else [*words, (line[start:], start)]
+
+
+def whole(text: str, line: str, column: int) -> int:
+    """`text`, digits with or without a minus, as a number. Raises LineError for one that is too large."""
+    if len(text.lstrip("-")) > DIGITS:
+        raise LineError(line, column, f"{short(text)} has more digits than the {DIGITS} that a whole number may have")
+    return int(text)
+
+
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def decimal(text: str) -> float | None:
+    """A number as 5, -0.5 or 1e-7; None where it is none, or none that float32 can hold."""
+    if not _DECIMAL.fullmatch(text):
+        return None
+    value = float(text)
+    return value if abs(value) <= LARGEST else None
+
+
+class _Words:
+    """A line cut into words, and which of them comes next."""
 
     def __init__(self, line: str) -> None:
         self.line = line
-        self.words = [(match.group(), match.start()) for match in self.PATTERN.finditer(line)]
-        # A quote that never closes is no word character: what is left between the words must be blank.
-        rest = self.PATTERN.sub(lambda match: " " * len(match.group()), line)
-        if rest.strip():
-            raise LineError(line, rest.index('"'), 'this " is never closed; text is written "like this"')
+        self.words = cut(line)
         self.at = 0
 
     def error(self, problem: str, column: int | None = None) -> LineError:
@@ -95,34 +145,37 @@ class _Words:
 
     def end(self) -> None:
         if self.peek() is not None:
-            raise self.error(f"nothing more is expected here, but {self.peek()} stands here")
+            raise self.error(f"nothing more is expected here, but {short(self.peek() or '')} stands here")
 
 
 def _text(words: _Words, quoted: str, column: int) -> str:
     try:
         text: object = json.loads(quoted, strict=False)
     except ValueError:
-        problem = f'{quoted} is not text; write it in double quotes, " and \\ with a \\ before them'
+        problem = f'{short(quoted)} is not text; write it in double quotes, " and \\ with a \\ before them'
         raise LineError(words.line, column, problem) from None
     if not isinstance(text, str) or not text:
         raise LineError(words.line, column, 'text in double quotes should stand here, as in " John"')
+    if surrogate(text) is not None:
+        problem = f"{short(quoted)} holds half of a character (a lone surrogate), which no text has; leave it out"
+        raise LineError(words.line, column, problem)
     return text
 
 
 # Sites
 
 
-_SPAN = r"\d+(?:-\d+)?|\*"
+_SPAN = r"[0-9]+(?:-[0-9]+)?|\*"
 _SITE = re.compile(
     rf"L(?P<layers>{_SPAN})(?:H(?P<heads>{_SPAN})(?:\.(?P<head_part>\w+))?|N(?P<neurons>{_SPAN})|\.(?P<part>\w+))"
 )
 
 
-def _span(text: str) -> Span:
+def _span(text: str, line: str, column: int) -> Span:
     if text == "*":
         return EVERY
     first, _, last = text.partition("-")
-    return Span(int(first), int(last or first))
+    return Span(whole(first, line, column), whole(last or first, line, column))
 
 
 def _format_span(span: Span) -> str:
@@ -139,28 +192,32 @@ def parse_site(text: str, *, line: str | None = None, column: int = 0) -> Site:
     match = _SITE.fullmatch(text)
     if match is None:
         problem = (
-            f"{text} is not a site; a site is L9H9 (a head; .q .k .v .pattern .scores), "
+            f"{short(text)} is not a site; a site is L9H9 (a head; .q .k .v .pattern .scores), "
             "L9.attn L9.mlp L9.pre L9.mid L9.post, L9N123 (a neuron), embed or pos"
         )
         raise LineError(line, column, problem)
+
+    def span(group: str) -> Span:
+        return _span(match[group], line, column + match.start(group))
+
     part: str
     if match["heads"] is not None:
         part = match["head_part"] or "z"
         if part not in HEAD_PARTS:
             problem = f"a head has no part .{part}; {_nearest(part, HEAD_PARTS)}it has .{' .'.join(HEAD_PARTS)}"
             raise LineError(line, column + match.start("head_part") - 1, problem)
-        site = Site("head", _span(match["layers"]), _span(match["heads"]), _as_part(part))
+        site = Site("head", span("layers"), span("heads"), _as_part(part))
     elif match["neurons"] is not None:
-        site = Site("neuron", _span(match["layers"]), _span(match["neurons"]))
+        site = Site("neuron", span("layers"), span("neurons"))
     else:
         part = match["part"]
         if part not in LAYER_PARTS:
             problem = f"a layer has no part .{part}; {_nearest(part, LAYER_PARTS)}it has .{' .'.join(LAYER_PARTS)}"
             raise LineError(line, column + match.start("part") - 1, problem)
-        site = Site("layer", _span(match["layers"]), part=_as_part(part))
-    for span in (site.layers, site.index):
-        if span.last is not None and span.last < span.first:
-            raise LineError(line, column, f"{_format_span(span)} runs backwards; write {span.last}-{span.first}")
+        site = Site("layer", span("layers"), part=_as_part(part))
+    for each in (site.layers, site.index):
+        if each.last is not None and each.last < each.first:
+            raise LineError(line, column, f"{_format_span(each)} runs backwards; write {each.last}-{each.first}")
     return site
 
 
@@ -185,7 +242,7 @@ def format_site(site: Site) -> str:
 
 
 _POSITION = re.compile(
-    r'(?P<token>"(?:[^"\\]|\\.)*")(?:#(?P<nth>\d+))?|(?P<first>-?\d+)(?:-(?P<last>-?\d+))?|(?P<all>all|\*)'
+    r'(?P<token>"(?:[^"\\]|\\.)*")(?:#(?P<nth>[0-9]+))?|(?P<first>-?[0-9]+)(?:-(?P<last>-?[0-9]+))?|(?P<all>all|\*)'
 )
 
 
@@ -196,7 +253,7 @@ def _positions(words: _Words, text: str, column: int) -> Positions:
         match = _POSITION.match(text, at)
         if match is None:
             problem = (
-                f"{text[at:] or 'nothing'} is not a position; positions are all, 3, -1, 2-5, 3,7 "
+                f"{short(text[at:]) or 'nothing'} is not a position; positions are all, 3, -1, 2-5, 3,7 "
                 'or a token: " John", " John"#2'
             )
             raise LineError(words.line, column + at, problem)
@@ -205,13 +262,13 @@ def _positions(words: _Words, text: str, column: int) -> Positions:
                 raise LineError(words.line, column, "all stands alone: @all")
             return ALL
         if match["token"] is not None:
-            nth = int(match["nth"]) if match["nth"] else None
+            nth = whole(match["nth"], words.line, column + match.start("nth")) if match["nth"] else None
             if nth == 0:
                 raise LineError(words.line, column + at, "places are counted from 1: #1 is the first")
             items.append(TokenPlaces(_text(words, match["token"], column + at), nth))
         else:
-            first = int(match["first"])
-            last = int(match["last"]) if match["last"] is not None else first
+            first = whole(match["first"], words.line, column + at)
+            last = first if match["last"] is None else whole(match["last"], words.line, column + match.start("last"))
             if (first < 0) == (last < 0) and last < first:
                 raise LineError(words.line, column + at, f"{match.group()} runs backwards; write {last}-{first}")
             items.append(Range(first, last))
@@ -219,7 +276,7 @@ def _positions(words: _Words, text: str, column: int) -> Positions:
         if at == len(text):
             return Positions(tuple(items))
         if text[at] != ",":
-            raise LineError(words.line, column + at, f"a comma should stand before {text[at:]}")
+            raise LineError(words.line, column + at, f"a comma should stand before {short(text[at:])}")
         at += 1
 
 
@@ -253,7 +310,7 @@ def parse_edit(line: str) -> Edit:
     op = words.next("an operation (" + ", ".join(OPS) + ")")
     if op not in OPS:
         words.back()
-        problem = f"{op} is not an operation; {_nearest(op, OPS)}the operations are {', '.join(OPS)}"
+        problem = f"{short(op)} is not an operation; {_nearest(op, OPS)}the operations are {', '.join(OPS)}"
         raise words.error(problem)
     site_text = words.next("a site, as in L9H9 or L5.pre,")
     site_column = words.words[words.at - 1][1]
@@ -291,26 +348,22 @@ def _check_site(op: str, site: Site, words: _Words, column: int) -> None:
         raise LineError(words.line, column, problem)
 
 
-def _number(words: _Words, prefix: str, example: str) -> float:
+def _number(words: _Words, prefix: str, example: str, least: float = -LARGEST) -> float:
     word = words.next(f"a number, as in {example},")
-    try:
-        if not word.startswith(prefix):
-            raise ValueError
-        value = float(word.removeprefix(prefix))
-        if not math.isfinite(value):
-            raise ValueError
-    except ValueError:
+    value = decimal(word.removeprefix(prefix)) if word.startswith(prefix) else None
+    if value is None or value < least:
         words.back()
-        raise words.error(f"{word} should be {prefix} and a number, as in {example}") from None
+        limits = f"of at most {LARGEST:.3g}" if least < 0 else f"from {least:g} to {LARGEST:.3g}"
+        raise words.error(f"{short(word)} should be {prefix} and a number {limits}, as in {example}")
     return value
 
 
 def _seed(words: _Words) -> int:
     word = words.next("a seed, as in seed7,")
-    if re.fullmatch(r"seed\d+", word) is None:
+    if re.fullmatch(r"seed[0-9]+", word) is None:
         words.back()
-        raise words.error(f"{word} should be seed and a whole number, as in seed7")
-    return int(word.removeprefix("seed"))
+        raise words.error(f"{short(word)} should be seed and a whole number, as in seed7")
+    return whole(word.removeprefix("seed"), words.line, words.words[words.at - 1][1] + len("seed"))
 
 
 def _with_argument(edit: Edit, words: _Words) -> Edit:
@@ -319,7 +372,7 @@ def _with_argument(edit: Edit, words: _Words) -> Edit:
         case "scale":
             fields["factor"] = _number(words, "x", "x0.5")
         case "noise":
-            fields["sd"] = _number(words, "sd", "sd3")
+            fields["sd"] = _number(words, "sd", "sd3", least=0)
             if words.peek() is not None:
                 fields["seed"] = _seed(words)
         case "resample":
@@ -329,7 +382,7 @@ def _with_argument(edit: Edit, words: _Words) -> Edit:
             name = words.next("the name of a steering vector")
             if not _NAME.fullmatch(name):
                 words.back()
-                raise words.error(f"{name} is not a name; names are letters, digits, - and _")
+                raise words.error(f"{short(name)} is not a name; names are letters, digits, - and _")
             fields["vector"] = name
             if edit.op == "add" and words.peek() is not None:
                 fields["factor"] = _number(words, "x", "x5")
@@ -346,7 +399,7 @@ def _edge(words: _Words) -> Edge:
     # The > between them, not one inside quoted text.
     match = re.fullmatch(r'((?:"(?:[^"\\]|\\.)*"|[^">])+)>((?:"(?:[^"\\]|\\.)*"|[^">])+)', word)
     if match is None:
-        raise LineError(words.line, column, f"{word} should be QUERIES>KEYS, as in 14>2, -1>0-3 or *>0")
+        raise LineError(words.line, column, f"{short(word)} should be QUERIES>KEYS, as in 14>2, -1>0-3 or *>0")
     queries = _positions(words, match[1], column)
     keys = _positions(words, match[2], column + match.start(2))
     raw = words.peek() == "raw"
@@ -411,7 +464,7 @@ def parse_vector(line: str) -> Vector:
             column = words.words[words.at - 1][1]
             site = parse_site(text, line=words.line, column=column)
             if site.kind != "neuron" or site.layers.first != site.layers.last or site.index.first != site.index.last:
-                raise LineError(words.line, column, f"{text} is not one neuron; one is L5N2011")
+                raise LineError(words.line, column, f"{short(text)} is not one neuron; one is L5N2011")
             fields = {"layer": site.layers.first, "index": site.index.first}
         case "token":
             fields = {"texts": (_quoted(words),)}
@@ -422,21 +475,23 @@ def parse_vector(line: str) -> Vector:
                 text = _text(words, text, column)
             path, mark, key = text.rpartition("#")
             if not mark or not path or not key:
-                raise LineError(words.line, column, f"{text} should be FILE.safetensors#NAME")
+                raise LineError(words.line, column, f"{short(text)} should be FILE.safetensors#NAME")
             fields = {"path": path, "key": key}
         case _:
             words.back()
-            problem = f"{source} is not a source; {_nearest(source, VECTOR_SOURCES)}sources are "
+            problem = f"{short(source)} is not a source; {_nearest(source, VECTOR_SOURCES)}sources are "
             raise words.error(problem + ", ".join(VECTOR_SOURCES))
     while (word := words.peek()) is not None:
         if word == "unit":
             fields["unit"] = True
-        elif re.fullmatch(r"@-?\d+", word) and source in ("diff", "pca"):
-            fields["position"] = int(word[1:])
+        elif re.fullmatch(r"@-?[0-9]+", word) and source in ("diff", "pca"):
+            fields["position"] = whole(word[1:], words.line, words.words[words.at][1] + 1)
         elif word == "@all" and source in ("diff", "pca"):
             fields["position"] = None
         else:
-            problem = f"{word} is not an option; options are unit and, for diff and pca, @POS (one position) or @all"
+            problem = (
+                f"{short(word)} is not an option; options are unit and, for diff and pca, @POS (one position) or @all"
+            )
             raise words.error(problem)
         words.at += 1
     return replace(Vector(name, _as_source(source)), **fields)
@@ -451,7 +506,9 @@ def _layer_site(words: _Words) -> dict[str, object]:
     column = words.words[words.at - 1][1]
     site = parse_site(text, line=words.line, column=column)
     if site.kind != "layer" or site.layers.last is None or site.layers.first != site.layers.last:
-        problem = f"{text} is not one place of the residual stream; one is L6.pre, L6.mid, L6.post, L6.attn or L6.mlp"
+        problem = (
+            f"{short(text)} is not one place of the residual stream; one is L6.pre, L6.mid, L6.post, L6.attn or L6.mlp"
+        )
         raise LineError(words.line, column, problem)
     return {"layer": site.layers.first, "part": site.part}
 

@@ -16,7 +16,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Union
 
-from mechtui.session.lines import LineError
+from mechtui.session.lines import LineError, cut, short
 from mechtui.views.question import Answer, Question
 
 
@@ -43,14 +43,17 @@ def answer_types() -> Any:
 
 def parse_question(line: str) -> Question:
     """A question line (`attention L9H9`, `next_tokens @-1 top20`) -> its struct. Raises LineError."""
-    name, _, rest = line.strip().partition(" ")
+    words = cut(line)
+    name = words[0][0] if words else ""
     module = folders().get(name)
     if module is None:
         names = tuple(folders())
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise LineError(line, 0, f"{name or 'nothing'} is not a question; {hint}questions are {', '.join(names)}")
-    question: Question = module.QUESTION.parse(line, rest.strip())
+        raise LineError(
+            line, 0, f"{short(name) or 'nothing'} is not a question; {hint}questions are {', '.join(names)}"
+        )
+    question: Question = module.QUESTION.parse(line, line.strip()[len(name) :].strip())
     return question
 
 

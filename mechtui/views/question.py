@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 import numpy as np
 
-from mechtui.session.lines import LineError
+from mechtui.session.lines import LineError, short
 
 
 class Question(msgspec.Struct, frozen=True, tag_field="view"):
@@ -20,7 +20,7 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
     def parse(cls, line: str, rest: str) -> Self:
         """The struct for `line`, whose words after the name are `rest`. Raises LineError."""
         if rest:
-            raise LineError(line, line.index(rest), f"nothing more is expected here, but {rest} stands here")
+            raise LineError(line, line.index(rest), f"nothing more is expected here, but {short(rest)} stands here")
         return cls()
 
     def line(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from mechtui.session.lines import LineError, parse_site
+from mechtui.session.lines import LineError, cut, parse_site, short
 from mechtui.views.question import Answer, Question
 
 What = Literal["pattern", "scores", "value"]
@@ -21,18 +21,18 @@ class Attention(Question, frozen=True, tag="attention"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        words = rest.split()
+        words = cut(line)[1:]
         if not words:
             raise LineError(line, len(line), "which head? write attention L9H9")
-        at = line.index(words[0])
-        site = parse_site(words[0], line=line, column=at)
+        text, at = words[0]
+        site = parse_site(text, line=line, column=at)
         one = site.layers.first == site.layers.last and site.index.first == site.index.last
         if site.kind != "head" or not one:
-            raise LineError(line, at, f"{words[0]} is not one head; one is L9H9")
+            raise LineError(line, at, f"{short(text)} is not one head; one is L9H9")
         what: What = "scores" if site.part == "scores" else "pattern"
-        for word in words[1:]:
+        for word, at in words[1:]:
             if word not in get_args(What):
-                raise LineError(line, line.index(word, at + 1), f"{word} should be pattern, scores or value")
+                raise LineError(line, at, f"{short(word)} should be pattern, scores or value")
             what = next(each for each in get_args(What) if each == word)
         return cls(site.layers.first, site.index.first, what)
 

@@ -6,8 +6,12 @@ import re
 from typing import Self
 
 from mechtui.session.document import Token
-from mechtui.session.lines import LineError, format_number
+from mechtui.session.lines import LineError, cut, decimal, format_number, short, whole
 from mechtui.views.question import Answer, Question
+
+# Colder than this, logits over temperature are no numbers any more; hotter, all tokens are alike.
+TEMPERATURES = (0.001, 1000.0)
+TOP_P = (0.001, 1.0)
 
 
 class Generate(Question, frozen=True, tag="generate"):
@@ -23,22 +27,19 @@ class Generate(Question, frozen=True, tag="generate"):
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
         count, temperature, top_p, seed, everywhere = 40, 0.0, 1.0, 0, True
-        for word in rest.split():
-            at = line.index(word)
-            if re.fullmatch(r"[1-9]\d{0,4}", word):
+        for word, at in cut(line)[1:]:
+            if re.fullmatch(r"[1-9][0-9]{0,4}", word):
                 count = int(word)
-            elif match := re.fullmatch(r"temperature(\d+(?:\.\d+)?)", word):
-                temperature = float(match[1])
-            elif match := re.fullmatch(r"top_p(\d+(?:\.\d+)?)", word):
-                top_p = float(match[1])
-                if not 0 < top_p <= 1:
-                    raise LineError(line, at, f"{word} should lie above 0 and at most at 1")
-            elif match := re.fullmatch(r"seed(\d+)", word):
-                seed = int(match[1])
+            elif word.startswith("temperature"):
+                temperature = _between(word, "temperature", TEMPERATURES, line, at)
+            elif word.startswith("top_p"):
+                top_p = _between(word, "top_p", TOP_P, line, at)
+            elif match := re.fullmatch(r"seed([0-9]+)", word):
+                seed = whole(match[1], line, at + len("seed"))
             elif word == "prompt":
                 everywhere = False
             else:
-                problem = f"{word} should be a count, temperature0.8, top_p0.95, seed1 or prompt"
+                problem = f"{short(word)} should be a count, temperature0.8, top_p0.95, seed1 or prompt"
                 raise LineError(line, at, problem)
         return cls(count, temperature, top_p, seed, everywhere)
 
@@ -53,6 +54,17 @@ class Generate(Question, frozen=True, tag="generate"):
         if not self.everywhere:
             words.append("prompt")
         return " ".join(words)
+
+
+def _between(word: str, prefix: str, limits: tuple[float, float], line: str, column: int) -> float:
+    """The number behind `prefix`; a temperature may be 0 too."""
+    value = decimal(word.removeprefix(prefix))
+    least, most = limits
+    if value is not None and (least <= value <= most or (value == 0 and prefix == "temperature")):
+        return value
+    zero = "0, or " if prefix == "temperature" else ""
+    problem = f"{short(word)} should be {prefix} and a number: {zero}from {least:g} to {most:g}"
+    raise LineError(line, column, problem)
 
 
 class GenerateAnswer(Answer, frozen=True, tag="generate", eq=False):

@@ -7,7 +7,7 @@ from typing import Literal, Self, get_args
 
 import numpy as np
 
-from mechtui.session.lines import LineError
+from mechtui.session.lines import LineError, cut, short, whole
 from mechtui.views.question import Answer, Question
 
 Summary = Literal["entropy", "first", "norm"]
@@ -24,14 +24,14 @@ class Heads(Question, frozen=True, tag="heads"):
     def parse(cls, line: str, rest: str) -> Self:
         summary: Summary = "entropy"
         position = -1
-        for word in rest.split():
-            if re.fullmatch(r"@-?\d+", word):
-                position = int(word[1:])
+        for word, at in cut(line)[1:]:
+            if re.fullmatch(r"@-?[0-9]+", word):
+                position = whole(word[1:], line, at + 1)
             elif word in get_args(Summary):
                 summary = next(each for each in get_args(Summary) if each == word)
             else:
-                problem = f"{word} should be entropy, first, norm or a position, as in @-1"
-                raise LineError(line, line.index(word), problem)
+                problem = f"{short(word)} should be entropy, first, norm or a position, as in @-1"
+                raise LineError(line, at, problem)
         return cls(summary, position)
 
     def line(self) -> str:

@@ -6,7 +6,7 @@ import re
 from typing import Any, Self
 
 from mechtui.session.document import Struct, Token
-from mechtui.session.lines import LineError
+from mechtui.session.lines import LineError, cut, short, whole
 from mechtui.views.question import Answer, Question
 
 
@@ -19,14 +19,14 @@ class NextTokens(Question, frozen=True, tag="next_tokens"):
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
         position, top = -1, 10
-        for word in rest.split():
-            if re.fullmatch(r"@-?\d+", word):
-                position = int(word[1:])
-            elif re.fullmatch(r"top[1-9]\d{0,4}", word):
+        for word, at in cut(line)[1:]:
+            if re.fullmatch(r"@-?[0-9]+", word):
+                position = whole(word[1:], line, at + 1)
+            elif re.fullmatch(r"top[1-9][0-9]{0,4}", word):
                 top = int(word[3:])
             else:
-                problem = f"{word} should be a position, as in @-1, or a count, as in top20"
-                raise LineError(line, line.index(word), problem)
+                problem = f"{short(word)} should be a position, as in @-1, or a count, as in top20"
+                raise LineError(line, at, problem)
         return cls(position, top)
 
     def line(self) -> str:
