@@ -48,10 +48,10 @@ class LineError(ValueError):
     """A line that means nothing. `line`, `column` (0-based) and `problem` make up the message."""
 
     def __init__(self, line: str, column: int, problem: str) -> None:
-        super().__init__(problem)
-        self.line = line
+        # Half a character can be neither shown nor sent.
+        self.line, self.problem = (text.encode("utf-8", "replace").decode() for text in (line, problem))
+        super().__init__(self.problem)
         self.column = column
-        self.problem = problem
 
     def __str__(self) -> str:
         return self.problem
@@ -75,7 +75,7 @@ def cut(line: str) -> list[tuple[str, int]]:
     """The words of a line and where each begins; text in double quotes (JSON's rules) stays whole. Raises LineError."""
     if (at := surrogate(line)) is not None:
         problem = f"character {at} is no character but half of one (a lone surrogate); leave it out"
-        raise LineError(line.encode("utf-8", "replace").decode(), at, problem)
+        raise LineError(line, at, problem)
     words: list[tuple[str, int]] = []
     start = quote = -1
     escaped = False
