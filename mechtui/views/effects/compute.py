@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mechtui.views.effects import Effects, EffectsAnswer
 from mechtui.worker.engine import Answers, Need, Opened
 from mechtui.worker.engine.vectors import length, vector_value
@@ -25,7 +27,8 @@ def answers(question: Effects, opened: Opened) -> Answers:
     effect: list[float | None] = [None] * count
     results = opened.engine.variants(opened.clean.trace, variants, position, opened.cancelled)
     for number, logits in zip(possible, results, strict=True):
-        effect[number] = float(logits[answer] - logits[foil]) - baseline
+        change = float(logits[answer] - logits[foil]) - baseline
+        effect[number] = change if math.isfinite(change) else None
     share = tuple(_share(opened, number) for number in range(count))
     yield EffectsAnswer(baseline, tuple(effect), share), None, False
 

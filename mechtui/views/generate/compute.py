@@ -45,7 +45,11 @@ def _continued(question: Generate, opened: Opened, edited: bool) -> Iterator[Gen
             yield GenerateAnswer(tuple(tokens), True, f"the model reads no more than {opened.model.shape.n_ctx} tokens")
             return
         yield GenerateAnswer(tuple(tokens), False)
-        id = choose(opened.engine.logits(trace, [-1])[0], question.temperature, question.top_p, draw)
+        logits = opened.engine.logits(trace, [-1])[0]
+        if not bool(logits.isfinite().all()):
+            yield GenerateAnswer(tuple(tokens), True, "the numbers are no longer finite")
+            return
+        id = choose(logits, question.temperature, question.top_p, draw)
         if id == end:
             yield GenerateAnswer(tuple(tokens), True, "end of text")
             return

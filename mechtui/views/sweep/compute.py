@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -10,7 +12,7 @@ from mechtui.session.lines import format_edit
 from mechtui.views.sweep import Sweep, SweepAnswer
 from mechtui.worker.engine import Answers, Need, Opened, Run, SessionError, each
 from mechtui.worker.engine.actions import Actions
-from mechtui.worker.engine.resolve import EditError
+from mechtui.worker.engine.resolve import EditError, hooks
 
 
 def needs(question: Sweep, opened: Opened) -> list[Need]:
@@ -18,6 +20,10 @@ def needs(question: Sweep, opened: Opened) -> list[Need]:
 
 
 def answers(question: Sweep, opened: Opened) -> Answers:
+    try:
+        hooks(question.edit, opened.model.shape)
+    except EditError as error:
+        raise SessionError(str(error)) from error
     layers = list(question.edit.site.layers.within(opened.model.shape.n_layers))
     columns = _columns(question.edit, opened)
     grid = [[_actions(_one(question.edit, layer, column), opened) for column in columns] for layer in layers]
@@ -38,7 +44,8 @@ def answers(question: Sweep, opened: Opened) -> Answers:
         results = opened.engine.variants(run.trace, variants, position, opened.cancelled)
         values = np.full((len(layers), len(columns)), np.nan, dtype=np.float32)
         for (row, column), logits in zip(places, results, strict=True):
-            values[row, column] = difference(logits) - baseline
+            change = difference(logits) - baseline
+            values[row, column] = change if math.isfinite(change) else np.nan
         metric, source = "logit_diff", None
         if question.edit.op == "patch":
             taken = opened.engine.run(opened.source_ids, (), (), opened.cancelled)

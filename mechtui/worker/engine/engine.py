@@ -63,7 +63,7 @@ class Trace:
     surprise [n]: of the first n tokens, in nats. last: logits [d_vocab] of the few positions that were asked for
     one by one; best: ids of the largest of them. variants: logits of small variants of this run, by actions and
     position. answers: of some views the last one, behind what decided it. start: (first block that ran, first
-    position that ran).
+    position that ran). finite: whether all numbers that leave the last block are, once that was asked.
     """
 
     ids: Ids
@@ -79,6 +79,7 @@ class Trace:
     best: dict[int, list[int]] = field(default_factory=dict)
     answers: dict[type[Question], tuple[object, Answer]] = field(default_factory=dict)
     start: tuple[int, int] = (0, 0)
+    finite: bool | None = None
 
     def tensors(self) -> list[Tensor]:
         pairs = [t for pair in self.kept or () for t in pair]
@@ -370,6 +371,20 @@ class Engine:
                 trace.last[position] = self.passes.logits(trace.resid[-1].part(position, position + 1))[0, 0].float()
             return trace.last[position][None]
         return self.passes.logits(trace.resid[-1].whole[:, positions])[0].float()
+
+    @torch.inference_mode()
+    def overflows(self, trace: Trace) -> int | None:
+        """The first layer that a number leaves which is not finite; None if all that leaves the last block are."""
+
+        def finite(grown: Grown) -> bool:
+            return all(bool(piece.isfinite().all()) for piece in grown.pieces)
+
+        if trace.finite is None:
+            trace.finite = finite(trace.resid[-1])
+        if trace.finite:
+            return None
+        first = next(number for number, grown in enumerate(trace.resid) if not finite(grown))
+        return max(first - 1, 0)
 
     def norm(self, trace: Trace, layer: int) -> Tensor:
         """[pos]: the L2 norm of what enters a block (layer n_layers: of what leaves the last)."""

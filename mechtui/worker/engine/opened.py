@@ -203,7 +203,7 @@ class Opened:
 
     @cached_property
     def clean(self) -> Run:
-        return Run(self.engine, self.engine.run(self.ids, (), self._needs, self.cancelled), self.cancelled)
+        return self._run((), "the clean run", "load the model as float32")
 
     @cached_property
     def edited(self) -> Run | None:
@@ -217,7 +217,15 @@ class Opened:
         if not actions:
             return None
         _ = self.clean  # nearly every edited run resumes from it
-        return Run(self.engine, self.engine.run(self.ids, actions, self._needs, self.cancelled), self.cancelled)
+        return self._run(actions, "the edited run", "make the edits smaller")
+
+    def _run(self, actions: Actions, which: str, hint: str) -> Run:
+        trace = self.engine.run(self.ids, actions, self._needs, self.cancelled)
+        layer = self.engine.overflows(trace)
+        if layer is not None:
+            problem = f"{which} ends in numbers that are not finite from layer {layer} on"
+            raise SessionError(f"{problem}, so it says nothing: {hint}")
+        return Run(self.engine, trace, self.cancelled)
 
     def run_ahead(self) -> None:
         """What the next edit may take from: the source's run. Raises Cancelled."""

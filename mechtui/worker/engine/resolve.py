@@ -100,7 +100,7 @@ class Surroundings:
 
 def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> Actions:
     """The actions of one edit, in rising layers. Raises EditError."""
-    hooks = _hooks(edit.site, edit, around.shape)
+    where = hooks(edit, around.shape)
     if edit.op == "cut":
         places = _cut_places(edit, prompt)
     else:
@@ -144,7 +144,7 @@ def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> Actions:
             pass
     if not places:
         return ()
-    return tuple(Action(edit.op, hook, layer, index, tuple(places), **fields) for hook, layer, index in hooks)  # type: ignore[arg-type]
+    return tuple(Action(edit.op, hook, layer, index, tuple(places), **fields) for hook, layer, index in where)  # type: ignore[arg-type]
 
 
 def steering(vector: Vector, bos: bool) -> Steering:
@@ -166,7 +166,10 @@ def file_state(path: str) -> tuple[int, ...]:
     return (state.st_mtime_ns, state.st_size, state.st_ino)
 
 
-def _hooks(site: Site, edit: Edit, shape: ModelShape) -> list[tuple[str, int, tuple[int, ...] | None]]:
+def hooks(edit: Edit, shape: ModelShape) -> list[tuple[str, int, tuple[int, ...] | None]]:
+    """(hook point, layer, heads or neurons; None: the whole width) of each place that the edit names, in rising
+    layers. Raises EditError."""
+    site = edit.site
     if site.kind in ("embed", "pos"):
         if site.kind == "pos" and not shape.has_pos:
             raise EditError("this model adds no position embedding to the residual stream, so there is no pos")

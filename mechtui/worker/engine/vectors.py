@@ -131,6 +131,8 @@ def _activation(engine: Engine, steering: Steering, text: str, cancelled: Callab
     hook = f"blocks.{vector.layer}.{LAYER_HOOKS[vector.part]}"
     need = Need(hook) if position is None else Need(hook, "at", position)
     activation = engine.take(engine.run(ids, (), [need], cancelled), need).float()
+    if not bool(activation.isfinite().all()):
+        raise VectorError(f'{vector.name}: the activation of "{text}" is not finite in {engine.model.ready.dtype}')
     return activation.mean(0) if position is None else activation
 
 

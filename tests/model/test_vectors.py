@@ -1,0 +1,146 @@
+"""Steering vectors that point nowhere, or somewhere by rounding alone, are refused in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import load_now
+from safetensors.torch import save_file
+from twin import CLOSE, session_of
+
+from mechtui.views import parse_question
+from mechtui.worker.engine import Engine
+from mechtui.worker.model import Model
+
+SAME = [
+    ('pca L1.pre "Love" | "Love" | "Love"', "its texts have the same activation"),
+    # The last token alone decides what the first block reads in a model without position embeddings.
+    ('pca L0.pre " Mary Love" | " John Love" | "Love Love"', "its texts have the same activation"),
+    ('pca L1.post "Love Hate" | "Love John" @0', "its texts have the same activation"),
+    ('diff L1.post "Love" "Love"', "both sides have the same activation"),
+    ('diff L1.mid "Love" "Love" | "Hate" "Hate" unit', "both sides have the same activation"),
+    ('diff L1.pre "Love" "Hate" | "Hate" "Love"', "both sides have the same activation"),
+    ('diff L1.pre "Love Hate" "Love John" unit @0', "both sides have the same activation"),
+]
+
+
+@pytest.fixture(scope="module")
+def half(llama_folder: Path) -> Model:
+    return load_now(llama_folder, dtype="bfloat16")
+
+
+@pytest.mark.parametrize("source", SAME)
+@pytest.mark.parametrize("name", ["llama_model", "half"])
+def test_texts_that_do_not_differ_have_no_direction(
+    name: str, source: tuple[str, str], request: pytest.FixtureRequest
+) -> None:
+    engine = Engine(request.getfixturevalue(name))
+    line, sentence = source
+    for edit in ("add L1.pre v x5", "project L1.pre v"):
+        opened = engine.open(session_of(edit, vectors=(f"v = {line}",)))
+        (problem,) = opened.problems
+        assert sentence in problem.sentence
+        assert line in problem.sentence
+        assert opened.edited is None
+        *_, (answer, _, _) = opened.answer(parse_question("vectors"))
+        assert answer.vectors[0].problem == problem.sentence
+
+
+@pytest.mark.parametrize("name", ["llama_model", "half"])
+def test_texts_that_differ_have_one(name: str, request: pytest.FixtureRequest) -> None:
+    engine = Engine(request.getfixturevalue(name))
+    for line in ('pca L0.pre "Love" | "Hate"', 'pca L1.mid " Mary" | " John" | " drink"', 'diff L1.pre "Love" "Hate"'):
+        assert not engine.open(session_of("add L1.pre v x5", vectors=(f"v = {line}",))).problems
+
+
+def test_directions_that_are_as_large_as_one_another_are_no_first(llama_model: Model) -> None:
+    """Three texts whose embeddings are the corners of an equal triangle."""
+    engine = Engine(llama_model)
+    weight = llama_model.bridge.original_model.model.embed_tokens.weight
+    ids = [llama_model.single(text) for text in ("Love", "Hate", " Mary")]
+    kept = weight[ids].clone()
+    try:
+        weight[ids] = torch.eye(3, weight.shape[1])
+        opened = engine.open(session_of("add L1.pre v x5", vectors=('v = pca L0.pre "Love" | "Hate" | " Mary"',)))
+    finally:
+        weight[ids] = kept
+    assert "differ as much in two directions" in opened.problems[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (torch.zeros(36), "is zero everywhere"),
+        (torch.full((36,), float("nan")), "not finite"),
+        (torch.tensor([float("inf")] + [0.0] * 35), "not finite"),
+        (torch.ones(35), "has shape 35"),
+        (torch.full((36,), 1e-30), ""),
+        (torch.full((36,), 1e30), ""),
+    ],
+)
+def test_a_files_vector(value: torch.Tensor, sentence: str, llama_model: Model, tmp_path: Path) -> None:
+    """However small or large: what it projects out is the component along its direction."""
+    save_file({"v": value}, tmp_path / "v.safetensors")
+    vectors = tuple(f"{name} = file {tmp_path}/v.safetensors#v{unit}" for name, unit in (("v", ""), ("u", " unit")))
+    opened = Engine(llama_model).open(session_of("project L1.pre v", "add L1.pre u x5", vectors=vectors))
+    if sentence:
+        assert all(sentence in problem.sentence for problem in opened.problems)
+        assert len(opened.problems) == 2
+        return
+    assert not opened.problems
+    assert opened.edited is not None
+    clean = opened.clean.activation("blocks.1.hook_resid_pre")
+    unit = torch.ones(36) / 6
+    expected = clean - (clean @ unit)[:, None] * unit + 5 * unit
+    torch.testing.assert_close(opened.edited.activation("blocks.1.hook_resid_pre"), expected, atol=1e-4, rtol=0)
+
+
+# Numbers that are no longer finite
+
+
+@pytest.mark.parametrize("view", ["next_tokens", "residual", "lens", "heads", "generate 3", "attention L0H0"])
+@pytest.mark.parametrize(
+    ("edit", "where"),
+    [("scale L1.pre x1e300", "layer 1"), ("scale embed x1e300", "layer 0"), ("scale L1.post x1e39", "layer 1")],
+)
+def test_a_run_whose_numbers_are_no_longer_finite_says_so(edit: str, where: str, view: str, gpt2_model: Model) -> None:
+    from mechtui.worker.engine import SessionError
+
+    opened = Engine(gpt2_model).open(session_of(edit))
+    with pytest.raises(SessionError, match=f"the edited run.*not finite from {where} on.*smaller"):
+        list(opened.answer(parse_question(view)))
+
+
+def test_effects_and_sweeps_leave_out_what_is_not_finite(gpt2_model: Model) -> None:
+    opened = Engine(gpt2_model).open(session_of("scale L1.pre x1e300", "zero L0H1"))
+    *_, (effects, _, _) = opened.answer(parse_question("effects"))
+    assert effects.effect[0] is None
+    assert effects.effect[1] is not None
+    *_, (sweep, _, _) = Engine(gpt2_model).open(session_of()).answer(parse_question("sweep scale L*.post x1e300"))
+    first, last = sweep.json()["values"]
+    assert set(first) == {None}
+    # Behind the last block only the last position is looked at.
+    assert last[-1] is None
+    assert np.abs(np.array(last[:-1], dtype=float)).max() < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("sites", "sentence"),
+    [
+        ("L2-9H*", "L2-9H*: there is no layer 9; this model has 2, 0 to 1"),
+        ("L0H2-9", "L0H2-9: there is no head 9; this model has 4, 0 to 3"),
+        ("L0-2.mlp", "L0-2.mlp: there is no layer 2; this model has 2, 0 to 1"),
+        ("L0H3-4.k", "L0H3-4.k: there is no head 4; this model has 4, 0 to 3"),
+    ],
+)
+def test_a_sweep_is_refused_as_the_edit_of_its_name_is(sites: str, sentence: str, gpt2_model: Model) -> None:
+    from mechtui.worker.engine import SessionError
+
+    opened = Engine(gpt2_model).open(session_of(f"zero {sites}"))
+    assert opened.problems[0].sentence == sentence
+    with pytest.raises(SessionError) as refused:
+        list(opened.answer(parse_question(f"sweep zero {sites}")))
+    assert str(refused.value) == sentence
