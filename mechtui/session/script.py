@@ -62,6 +62,16 @@ def at_mid(layer, edit):
 
 '''
 
+# What a query does not see has a score, too, the least there is: nothing may act on that.
+TABLE = '''\
+
+def seen(hook):
+    """[query, key]: whether the query sees the key."""
+    scores = clean[hook.name.replace("hook_pattern", "hook_attn_scores")][0, 0]
+    return scores > torch.finfo(scores.dtype).min / 2
+
+'''
+
 TAIL = """
 edited_logits = bridge.run_with_hooks(tokens, fwd_hooks=around + hooks)
 for name, logits in (("clean", clean_logits), ("edited", edited_logits)):
@@ -83,9 +93,11 @@ def script(
     bos: bool,
     source: Sequence[Token] = (),
     alignment: Sequence[int] = (),
+    folded: bool = False,
 ) -> str:
     """The program. place: what transformers loads (a hub id or a folder). tokens, source: those of the prompts,
-    with BOS where `bos` is True; alignment: the source position per position, -1 for none. Raises ScriptError."""
+    with BOS where `bos` is True; alignment: the source position per position, -1 for none. folded: whether
+    the session's numbers come from folded weights; the program's never do. Raises ScriptError."""
     head = HEAD.format(
         model=repr(place), bos="bridge.tokenizer.bos_token_id, *" if bos else "*", prompt=repr(session.prompt)
     )
@@ -102,10 +114,18 @@ def script(
     used = {edit.vector for edit in edits if edit.op in ("add", "project")}
     for name in used - {vector.name for vector in session.vectors}:
         raise ScriptError(f"there is no steering vector {name}")
+    for vector in session.vectors:
+        if folded and vector.name in used and vector.source == "token":
+            raise ScriptError(
+                f"{format_vector(vector)} is read from folded weights and the program loads raw ones, where it is "
+                "another vector: load the model without folding"
+            )
     parts += [_vector(number, vector) for number, vector in enumerate(session.vectors) if vector.name in used]
     names = {vector.name: f"vector_{number}" for number, vector in enumerate(session.vectors)}
     if any(edit.site.part == "mid" for edit in edits):
         parts.append(MID)
+    if any(two_axes(edit) for edit in edits):
+        parts.append(TABLE)
     writer = _Writer(session, shape, tokens, len(source), alignment, names)
     parts += [writer.edit(number, edit) for number, edit in enumerate(edits, 1)]
     return "\n".join(parts) + TAIL
@@ -185,7 +205,9 @@ class _Writer:
             hooked = f"hooks += [(f{hook!r}, {function}) for layer in {layers}]"
         else:
             hooked = f"hooks += [({hook!r}, {function})]"
-        indented = textwrap.indent(f"x = x.clone()\n{inside}\nreturn x", "    ")
+        first = "x, before = x.clone(), x" if two_axes(edit) else "x = x.clone()"
+        last = "return torch.where(seen(hook), x, before)" if two_axes(edit) else "return x"
+        indented = textwrap.indent(f"{first}\n{inside}\n{last}", "    ")
         return f"\n# {format_edit(edit)}\ndef {function}(x, hook):\n{indented}\n\n\n{hooked}\n"
 
     def _hook(self, edit: Edit) -> tuple[str, list[int]]:
@@ -224,7 +246,8 @@ class _Writer:
                 yield f"part[:, {where}] *= {edit.factor!r}"
             case "mean" if table:
                 yield f"for q in {where}:"
-                yield "    part[:, q, : q + 1] = part[:, q, : q + 1].mean(-1, keepdim=True)"
+                yield "    keys = seen(hook)[q]"
+                yield "    part[:, q, keys] = part[:, q, keys].mean(-1, keepdim=True)"
             case "mean" if self.session.references:
                 yield f"every = torch.cat([cache[hook.name]{pick} for cache in references], dim=1)"
                 yield f"part[:, {where}] = every.mean(1, keepdim=True)"
@@ -261,9 +284,8 @@ class _Writer:
     def _noise(self, edit: Edit, where: list[int]) -> Iterator[str]:
         yield f"n = np.random.default_rng({edit.seed}).standard_normal(part.shape[1:]).astype(np.float32)"
         if two_axes(edit):
-            yield "seen = torch.ones(part.shape[1:], dtype=bool).tril()"
-            yield "n = torch.where(seen, torch.from_numpy(n), 0)"
-            yield f"part[:, {where}] += {edit.sd!r} * part[:, seen].std(correction=0) * n[{where}]"
+            yield f"sd = {edit.sd!r} * part[:, seen(hook)].std(correction=0)"
+            yield f"part[:, {where}] += sd * torch.from_numpy(n)[{where}]"
         else:
             yield f"part[:, {where}] += {edit.sd!r} * part.std(correction=0) * torch.from_numpy(n)[{where}]"
 
@@ -275,7 +297,7 @@ class _Writer:
         yield "    part[:, q, keys] = 0"
         if not edit.edge.raw:
             yield "    rest = part[:, q].sum(-1, keepdim=True)"
-            yield "    part[:, q] /= torch.where(rest > 0, rest, 1)"
+            yield "    part[:, q] /= torch.where(rest != 0, rest, 1)"
 
     def _members(self, span: Span, count: int, what: str, edit: Edit) -> list[int]:
         top = span.first if span.last is None else span.last

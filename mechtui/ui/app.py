@@ -340,6 +340,7 @@ class Mechtui(Guarded, App[int]):
                 bos=bool(tokens.bos),
                 source=tokens.source,
                 alignment=tokens.alignment,
+                folded=self.ready.weights == "folded",
             )
         except ScriptError as error:
             raise CannotError(f"{error}.") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import load_now
 
 from mechtui.session.document import Session, Token
 from mechtui.session.lines import format_edit, parse_edit, parse_vector
@@ -22,7 +23,17 @@ VECTORS = (
     't = token " Mary"',
     'p = pca L1.mid " Mary" | " John" | " store" | " drink"',
 )
+# What acts on a row of keys must leave what its query does not see hidden, whatever it does to the rest.
+TABLES = [
+    *(f"{op} L1H0-1.{part}{at}" for op in ("zero", "mean") for part in ("pattern", "scores") for at in ("", " @3,-2")),
+    *(f"patch L1H2.{part}{at}" for part in ("pattern", "scores") for at in ("", " @3,-2")),
+    *(f"scale L*H1.{part} x{by}" for part in ("pattern", "scores") for by in ("0", "-1", "-0.3", "2.5")),
+    "scale L1H1.scores @-1 x-2",
+    "noise L1H*.pattern @2-7 sd0.5 seed3",
+    "noise L0H1.scores sd2",
+]
 EDITS = [
+    *TABLES,
     "zero L1H2 @-1",
     "zero L*H0-1.v",
     "mean L0.mlp @3,5",
@@ -85,6 +96,28 @@ def test_every_edit_comes_out_the_same(line: str, bos: str, family: str, request
     torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("scale L1H1.scores x-1", "zero L1H1.scores @4", "noise L1H1.scores sd1", "mean L1H1.scores @-1"),
+        ("scale L1H1.pattern x-2", "cut L1H1 *>0-3", "cut L1H1 *>5 raw"),
+        ("zero L1H1.pattern", "cut L1H1 *>0"),
+        ("scale L0.mlp x2", "freeze L1H*.scores"),
+        ("scale L0.mlp x2", "freeze L1H*.pattern @3,-2", "mean L1H0.pattern"),
+    ],
+)
+def test_edits_of_one_table_act_on_each_others_rows(
+    lines: tuple[str, ...], family: str, request: pytest.FixtureRequest
+) -> None:
+    model, folder = request.getfixturevalue(f"{family}_model"), request.getfixturevalue(f"{family}_folder")
+    session = Session(prompt=PROMPT, edits=tuple(parse_edit(line) for line in lines))
+    if model.ready.bos_auto:
+        session = Session(prompt=PROMPT, edits=session.edits, bos="yes")
+    program, logits = exported(model, folder, session)
+    torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
+
+
 def test_several_edits_act_in_order(gpt2_model: Model, gpt2_folder: Path) -> None:
     lines = (
         "scale L1.pre x2",
@@ -122,3 +155,19 @@ def test_what_cannot_be_applied_is_refused(line: str, sentence: str, gpt2_model:
     tokens = [Token(0, "a")] * 5
     with pytest.raises(ScriptError, match=sentence):
         script(session, gpt2_model.shape, tokens, place="m", bos=False)
+
+
+def test_a_direction_of_folded_weights_is_refused(gpt2_folder: Path) -> None:
+    """The final norm's weight is in it, so that the raw weights have another."""
+    model = load_now(gpt2_folder, fold_ln=True)
+    session = Session(
+        prompt=PROMPT,
+        bos="yes",
+        vectors=(parse_vector(VECTORS[3]), parse_vector(VECTORS[2])),
+        edits=(parse_edit("add L1.post t x2"),),
+    )
+    with pytest.raises(ScriptError, match=r"t = token .* folded weights"):
+        script(session, model.shape, [Token(0, "a")] * 5, place="m", bos=True, folded=True)
+    other = Session(prompt=PROMPT, bos="yes", vectors=session.vectors, edits=(parse_edit("add L1.mid n"),))
+    program, logits = exported(model, gpt2_folder, other)
+    torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
