@@ -60,7 +60,7 @@ class Subject:
 def subject(name: str | None, device: str = "auto") -> Subject:
     """The named model; without a name gpt2 where its weights lie on this machine, else random weights of its
     shape. Raises ModelError."""
-    from mechtui.worker.models.errors import ModelError
+    from mechtui.worker.errors import ModelError
     from mechtui.worker.models.load import load
 
     def quiet(*_: object) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from mechtui.link.messages import Ready
 from mechtui.session.document import Bos, ModelShape, Token
+from mechtui.worker.errors import ModelError, told
 
 # GPT-2's byte-level vocabulary writes each byte as one printable character; these are the bytes that print
 # as themselves, the others follow from 256 on in rising order.
@@ -17,6 +18,10 @@ _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + i): byte for i, byte in enumerate(_OTHERS)}
 # Texts whose ids are kept: the prompt, the source, and what vectors are made from stay the same over many questions.
 MOST_READ = 32
+
+
+class TextError(ValueError):
+    """A text that the model cannot read: the end of a sentence that begins with the text."""
 
 
 @dataclass(eq=False)
@@ -44,15 +49,25 @@ class Model:
     def encode(self, text: str, bos: Bos) -> list[int]:
         """Token ids of a text; special tokens that the text spells out are read as such.
 
-        "auto" prepends BOS where `ready.bos_auto` says so; a tokenizer without one never does.
+        "auto" prepends BOS where `ready.bos_auto` says so; a tokenizer without one never does. Raises TextError.
         """
         ids = self._read.pop(text, None)
         if ids is None:
-            ids = self.tokenizer.encode(text, add_special_tokens=False) if text else []
+            ids = self._encoded(text) if text else []
         self._read[text] = ids
         if len(self._read) > MOST_READ:
             del self._read[next(iter(self._read))]
         return [self.bos_id, *ids] if self.prepends(bos) and self.bos_id is not None else [*ids]
+
+    def _encoded(self, text: str) -> list[int]:
+        try:
+            with told("cannot be read by this model's tokenizer"):
+                ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        except ModelError as error:
+            raise TextError(str(error)) from error
+        if ids and max(ids) >= self.shape.d_vocab:
+            raise TextError(f"has token {max(ids):,}, and this model knows those below {self.shape.d_vocab:,}")
+        return ids
 
     def prepends(self, bos: Bos) -> bool:
         """Whether texts begin with BOS."""

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -48,7 +49,9 @@ def _only_a_tokenizer() -> Model:
     from tests.folders import tokenizer
 
     if not _kept:
-        _kept.append(Model(None, tokenizer(), None, torch.device("cpu"), torch.float32, None))  # type: ignore[arg-type]
+        words = tokenizer()
+        shape = SimpleNamespace(d_vocab=len(words))
+        _kept.append(Model(None, words, shape, torch.device("cpu"), torch.float32, None))  # type: ignore[arg-type]
     return _kept[0]
 
 

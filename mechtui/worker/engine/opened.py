@@ -20,6 +20,7 @@ from mechtui.worker.engine.engine import Engine, Trace
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.resolve import EditError, Prompt, Surroundings, resolve
 from mechtui.worker.engine.vectors import vector_value
+from mechtui.worker.model import TextError
 
 # (clean, edited or None without an edit that is on, whether more of the same question follows)
 Answers = Iterator[tuple[Answer | None, Answer | None, bool]]
@@ -105,7 +106,10 @@ class Opened:
         at = surrogate(text)
         if at is not None:
             raise SessionError(f"{what} holds a lone surrogate (U+{ord(text[at]):04X}) at character {at}: remove it")
-        ids = tuple(self.model.encode(text, self.session.bos))
+        try:
+            ids = tuple(self.model.encode(text, self.session.bos))
+        except TextError as error:
+            raise SessionError(f"{what} {error}") from error
         if not ids:
             raise SessionError(f"{what} is empty: type some text, or prepend {self.model.ready.bos_token or 'a token'}")
         most = self.model.shape.n_ctx

@@ -19,6 +19,7 @@ from mechtui.worker.engine.actions import Steering
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError
 from mechtui.worker.engine.weights import unembedding_column, write_vector
+from mechtui.worker.model import TextError
 
 if TYPE_CHECKING:
     from mechtui.worker.engine.engine import Engine
@@ -114,7 +115,10 @@ def direction(value: Tensor) -> Tensor:
 
 def _activation(engine: Engine, steering: Steering, text: str, cancelled: Callable[[], bool]) -> Tensor:
     vector = steering.vector
-    ids = tuple(engine.model.encode(text, "yes" if steering.bos else "no"))
+    try:
+        ids = tuple(engine.model.encode(text, "yes" if steering.bos else "no"))
+    except TextError as error:
+        raise VectorError(f'{vector.name}: "{text}" {error}') from error
     if not ids:
         raise VectorError(f'{vector.name}: "{text}" has no tokens')
     position = vector.position

@@ -12,7 +12,7 @@ from typing import Any
 import platformdirs
 import torch
 
-from mechtui.worker.models.errors import Progress, told
+from mechtui.worker.errors import Progress, told
 from mechtui.worker.models.weights import check_finite, check_loaded
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mechtui.worker.models.errors import ModelError, Progress, first_line, megabytes, shown
+from mechtui.worker.errors import ModelError, Progress, first_line, megabytes, shown
 
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "merges.txt", "vocab.json"]
 

@@ -16,8 +16,8 @@ import torch
 from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
 from mechtui.worker.engine.memory import free
+from mechtui.worker.errors import ModelError, Progress, megabytes, told
 from mechtui.worker.model import Model
-from mechtui.worker.models.errors import ModelError, Progress, megabytes, told
 from mechtui.worker.models.gguf import dequantised
 from mechtui.worker.models.names import Place, default_model, place
 from mechtui.worker.models.weights import (
@@ -65,6 +65,13 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Mo
     shape = _shape(bridge)
     first = next(bridge.blocks[0].parameters()).device
     text = tokenizer.bos_token or ""
+    with told(f"the tokenizer of {name} cannot be used", "fetch the model again"):
+        bos_auto = _bos_auto(tokenizer, architecture)
+    if (bos := tokenizer.bos_token_id or 0) >= shape.d_vocab:
+        raise ModelError(
+            f"the tokenizer of {name} has {text} as token {bos:,}, and the model knows those below {shape.d_vocab:,}: "
+            "fetch the model again"
+        )
     ready = Ready(
         name=name,
         source=where.source,
@@ -73,7 +80,7 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Mo
         dtype=str(next(bridge.parameters()).dtype).removeprefix("torch."),
         weights=weights,
         bos_token=text,
-        bos_auto=_bos_auto(tokenizer, architecture),
+        bos_auto=bos_auto,
         architecture=architecture,
         seconds=time.monotonic() - began,
         note=note,

@@ -10,8 +10,8 @@ from typing import Literal
 
 from mechtui.embedded import ABOUT, MODELS
 from mechtui.link.messages import ModelFound
+from mechtui.worker.errors import ModelError, megabytes, shown, told
 from mechtui.worker.models import hub
-from mechtui.worker.models.errors import ModelError, megabytes, shown, told
 
 GPT2_BYTES = 548_105_171
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"

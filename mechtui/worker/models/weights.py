@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from mechtui.worker.models.errors import ModelError, megabytes, some, told
+from mechtui.worker.errors import ModelError, megabytes, some, told
 
 # What transformers may open in a model's folder.
 READ = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
