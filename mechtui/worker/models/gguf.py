@@ -13,7 +13,7 @@ import platformdirs
 import torch
 
 from mechtui.worker.errors import Progress, told
-from mechtui.worker.models.weights import check_finite, check_loaded
+from mechtui.worker.models.weights import check_count, check_finite, check_loaded
 
 
 def folder_for(file: Path) -> Path:
@@ -36,6 +36,7 @@ def dequantised(file: Path, progress: Progress) -> Path:
 
     progress("dequantising, once", None, file.name)
     with told(f"{file} cannot be read as a GGUF language model", "it may be cut off: fetch it again"):
+        check_count(*_sizes(file), file.name)
         model, info = AutoModelForCausalLM.from_pretrained(
             str(file.parent),
             gguf_file=file.name,
@@ -61,6 +62,15 @@ def dequantised(file: Path, progress: Progress) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return kept
+
+
+def _sizes(file: Path) -> tuple[int, int]:
+    """(layers, tensors) that the file names."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(file)
+    kind = reader.fields["general.architecture"].contents()
+    return int(reader.fields[f"{kind}.block_count"].contents()), len(reader.tensors)
 
 
 def _as_plain(model: Any) -> None:

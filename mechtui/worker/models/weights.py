@@ -1,4 +1,4 @@
-"""Whether a folder's weights are those that its config.json asks for: looked at before they are read, and after."""
+"""Whether a folder's weights are those that its configuration asks for: looked at before they are read, and after."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 # Tensors in checkpoints that no model asks for and that say nothing about its shape: masks and tables that older
 # versions saved, and the heads of other tasks.
 LEFTOVER = re.compile(r"(\b(attn|attention)\.(masked_)?bias|inv_freq|position_ids)$|^(score|v_head|value_head)\.")
-TOGETHER = "check that config.json and the weights belong together, or fetch the model again"
+TOGETHER = "check that configuration and weights belong together, or fetch the model again"
 
 
 def check_files(folder: Path, name: str) -> None:
@@ -73,10 +73,13 @@ def check_layers(config: dict[str, Any], files: list[Path], name: str) -> None:
     asked = next((config[key] for key in LAYERS if isinstance(config.get(key), int)), 0)
     with told(f"the weights of {name} are broken or cut off", "fetch the model again"):
         held = sum(_tensors(file) for file in files)
-    if asked > held:
-        raise ModelError(
-            f"the config.json of {name} asks for {asked:,} layers and its weights hold {held:,} tensors: {TOGETHER}"
-        )
+    check_count(asked, held, name)
+
+
+def check_count(layers: int, tensors: int, name: str) -> None:
+    """Raises ModelError where a model asks for more layers than it has tensors."""
+    if layers > tensors:
+        raise ModelError(f"{name} asks for {layers:,} layers and its weights hold {tensors:,} tensors: {TOGETHER}")
 
 
 def _tensors(file: Path) -> int:
@@ -122,7 +125,7 @@ def check_loaded(model: nn.Module, info: dict[str, Any], name: str) -> None:
         first, held, asked = other[0]
         more = f", and so are {len(other) - 1:,} more" if len(other) > 1 else ""
         raise ModelError(
-            f"the weights of {name} have other shapes than its config.json asks for: "
+            f"the weights of {name} have other shapes than its configuration asks for: "
             f"{first} is {_shape(held)} and not {_shape(asked)}{more}: {TOGETHER}"
         )
     check_names(parameters, info["missing_keys"], info["unexpected_keys"], name)
@@ -137,7 +140,7 @@ def check_names(asked: Iterable[str], missing: Iterable[str], unexpected: Iterab
         )
     if unexpected := sorted((key for key in unexpected if not LEFTOVER.search(key)), key=by_number):
         raise ModelError(
-            f"the weights of {name} hold {len(unexpected):,} tensors that its config.json has no place for "
+            f"the weights of {name} hold {len(unexpected):,} tensors that its configuration has no place for "
             f"({some(unexpected)}): {TOGETHER}"
         )
 
