@@ -61,9 +61,7 @@ def _cell(value: float, low: float, high: float, wide: int, palette: Palette, si
                 text = mark + palette.shade(abs(step), HALF + 1) * (wide - 1)
         return text, palette.diverging(step)
     step = level(value, low, high) or 0
-    if not text.strip():
-        text = (palette.shade(step, LEVELS) if palette.shaded else " ") * wide
-    return text, Style.null() if palette.shaded and not text.strip() else palette.sequential(step)
+    return (text, palette.sequential(step)) if text.strip() else palette.fill(step, wide)
 
 
 def row(
@@ -89,5 +87,5 @@ def legend(low: str, high: str, palette: Palette, *, signs: bool = False, unit: 
             steps.append((mark, palette.diverging(step)))
     else:
         for step in range(0, LEVELS, 3):
-            steps.append((palette.shade(step) if palette.shaded else " ", palette.sequential(step)))
+            steps.append(palette.fill(step))
     return [(f"{low} ", Style.null()), *steps, (f" {high}" + (f" {unit}" if unit else ""), Style.null())]

@@ -1,7 +1,10 @@
 """Numbers to colours: which colours this terminal has, and one style for each of a few levels.
 
 A sequential level is 0..15 (dark blue to light yellow, lightness rising with the level), a diverging one
--8..8 (blue, nothing, orange). With few colours or none, shades and signs say what colour cannot.
+-8..8 (blue, nothing, orange). With sixteen colours the strongest is what stands out most: the lightest on a dark
+ground, the darkest on a light one. With few colours or none, shades and signs say what colour cannot.
+
+Text is told apart by colour too; each colour is moved away from its ground until it is read easily (`LEGIBLE`).
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ import os
 from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
+from typing import NamedTuple
 
-from rich.color import Color
+from rich.color import Color, ColorSystem
 from rich.style import Style
 
 LEVELS = 16
@@ -67,10 +71,46 @@ _SEQUENTIAL_256 = (17, 18, 23, 24, 60, 242, 66, 245, 246, 108, 144, 180, 186, 22
 _BLUE_256 = (17, 18, 24, 25, 31, 32, 74, 117)
 _ORANGE_256 = (52, 58, 94, 130, 136, 172, 215, 222)
 
-# (background, foreground) in the terminal's own sixteen, for quarters of the scale.
-_SEQUENTIAL_16 = (None, ("blue", "white"), ("cyan", "black"), ("yellow", "black"))
-_BLUE_16 = (None, ("blue", "white"), ("bright_blue", "black"))
-_ORANGE_16 = (None, ("yellow", "black"), ("bright_yellow", "black"))
+# The sixteen of old terminals, as the numbers that rich rounds to: a name would go through the theme's own idea of
+# it and come out as another colour.
+_STANDARD: tuple[Triplet, ...] = (
+    *((0, 0, 0), (170, 0, 0), (0, 170, 0), (170, 85, 0), (0, 0, 170), (170, 0, 170), (0, 170, 170), (170, 170, 170)),
+    *((85, 85, 85), (255, 85, 85), (85, 255, 85), (255, 255, 85), (85, 85, 255), (255, 85, 255), (85, 255, 255)),
+    (255, 255, 255),
+)
+_BLACK, _RED, _GREEN, _BROWN, _NAVY, _PURPLE, _CYAN, _GREY = _STANDARD[:8]
+_, _SALMON, _LIME, _YELLOW, _SKY, _, _AQUA, _WHITE = _STANDARD[8:]
+# From weak to strong on a dark ground; on a light one the first is turned round, and the others have their own.
+_SEQUENTIAL_16: tuple[Triplet, ...] = (_NAVY, _CYAN, _LIME, _YELLOW)
+_BLUE_16: tuple[tuple[Triplet, ...], ...] = ((_NAVY, _SKY, _AQUA), (_AQUA, _SKY, _NAVY))
+_ORANGE_16: tuple[tuple[Triplet, ...], ...] = ((_BROWN, _SALMON, _YELLOW), (_YELLOW, _SALMON, _RED))
+
+# WCAG's contrast for text.
+LEGIBLE = 4.5
+DIM = 0.66
+# What text colours begin as, with many colours and, in the order of choice, with sixteen.
+_TEXT: dict[str, tuple[Triplet, tuple[Triplet, ...]]] = {
+    "mark": ((253, 151, 31), (_YELLOW, _BROWN, _PURPLE)),
+    "bad": ((244, 0, 95), (_SALMON, _RED)),
+    "clean": ((88, 209, 235), (_AQUA, _CYAN, _NAVY)),
+    "good": ((152, 224, 36), (_LIME, _GREEN)),
+}
+
+
+class Ground(NamedTuple):
+    """What text stands on. front: its plain colour; backs: every background that it may have; accent: the colour
+    of what is to be seen first."""
+
+    front: Triplet
+    backs: tuple[Triplet, ...]
+    accent: Triplet = (255, 180, 84)
+
+    @property
+    def light(self) -> bool:
+        return lightness(self.backs[0]) > lightness(self.front)
+
+
+DARK = Ground((220, 215, 186), ((22, 22, 29), (31, 31, 40)))
 
 
 def _between(stops: tuple[Triplet, ...], at: float) -> Triplet:
@@ -92,6 +132,22 @@ def contrast(a: float, b: float) -> float:
     return (max(a, b) + 0.05) / (min(a, b) + 0.05)
 
 
+def legible(color: Triplet, backs: tuple[Triplet, ...], ratio: float = LEGIBLE) -> Triplet:
+    """The colour, moved towards white or black no farther than text on these backgrounds needs it."""
+    lights = [lightness(back) for back in backs]
+    end = _WHITE if contrast(1.0, max(lights)) > contrast(min(lights), 0.0) else _BLACK
+    for step in range(101):
+        mixed = _between((color, end), step / 100)
+        if min(contrast(lightness(mixed), light) for light in lights) >= ratio:
+            return mixed
+    return end
+
+
+def _sixteen(color: Triplet) -> Triplet:
+    """The one of the sixteen that a terminal shows in place of a colour."""
+    return _STANDARD[Color.from_rgb(*color).downgrade(ColorSystem.STANDARD).number or 0]
+
+
 def _on(color: Color) -> Style:
     """A background with black or white on it, whichever is read more easily."""
     triplet = color.get_truecolor()
@@ -102,26 +158,39 @@ def _on(color: Color) -> Style:
     return Style(color=Color.from_rgb(*front), bgcolor=color)
 
 
-def _named(pair: tuple[str, str] | None) -> Style:
-    return Style.null() if pair is None else Style(color=pair[1], bgcolor=pair[0])
+def _front(color: Triplet) -> Style:
+    return Style(color=Color.from_rgb(*color))
 
 
 class Palette:
-    """Styles for one colour depth, all made once."""
+    """Styles for one colour depth on one ground, all made once."""
 
-    def __init__(self, depth: Depth) -> None:
+    def __init__(self, depth: Depth, ground: Ground = DARK) -> None:
         self.depth = depth
+        if depth == Depth.SIXTEEN:
+            ground = Ground(_sixteen(ground.front), tuple(map(_sixteen, ground.backs)), _sixteen(ground.accent))
+        self.ground = ground
+        ramp = _SEQUENTIAL_16[::-1] if ground.light else _SEQUENTIAL_16
+        self._ramp = tuple(_on(Color.from_rgb(*each)) for each in ramp)
         self._sequential = tuple(self._make_sequential(level) for level in range(LEVELS))
         self._diverging = {level: self._make_diverging(level) for level in range(-HALF, HALF + 1)}
         plain = depth == Depth.NONE
-        self.dim = Style(dim=True)
+        self.dim = Style(dim=True) if plain else _front(self._dimmed())
+        self.plain = Style.null() if plain else _front(self._text(ground.front))
         self.bold = Style(bold=True)
         self.selected = Style(reverse=True, bold=plain)
+        if depth == Depth.SIXTEEN:
+            # A cell that is turned round may have two colours that are hardly told apart.
+            self.selected = Style(
+                color=Color.from_rgb(*ground.backs[0]), bgcolor=Color.from_rgb(*self._text(ground.front))
+            )
         self.row = Style(bold=True, underline=plain)
-        self.mark = Style(bold=True) if plain else Style(color="yellow", bold=True)
-        self.bad = Style(bold=True) if plain else Style(color="red", bold=True)
-        self.clean = Style.null() if plain else Style(color="cyan")
-        self.edited = Style(bold=True) if plain else Style(color="yellow")
+        self.edited = Style(bold=True) if plain else _front(self._named("mark"))
+        self.mark = self.edited + self.bold
+        self.bad = Style(bold=True) if plain else _front(self._named("bad")) + self.bold
+        self.clean = Style.null() if plain else _front(self._named("clean"))
+        self.good = Style.null() if plain else _front(self._named("good"))
+        self.accent = Style.null() if plain else _front(self._text(ground.accent))
 
     def sequential(self, level: int) -> Style:
         """Background for level 0..15."""
@@ -135,17 +204,55 @@ class Palette:
         """` ░▒▓█` for level 0..levels-1."""
         return SHADES[min(level * len(SHADES) // levels, len(SHADES) - 1)]
 
+    def fill(self, level: int, wide: int = 1) -> tuple[str, Style]:
+        """A cell without a number at level 0..15: its text and style."""
+        if self.depth == Depth.NONE:
+            return self.shade(level) * wide, Style.null()
+        if self.depth > Depth.SIXTEEN:
+            return " " * wide, self.sequential(level)
+        # Between two colours of the ramp, the stronger one is mixed in by shades.
+        place = level / (LEVELS - 1) * (len(self._ramp) - 1)
+        low = min(int(place), len(self._ramp) - 2)
+        mixed = Style(color=self._ramp[low + 1].bgcolor, bgcolor=self._ramp[low].bgcolor)
+        return SHADES[round((place - low) * (len(SHADES) - 1))] * wide, mixed
+
     @property
     def shaded(self) -> bool:
-        """Whether shades must say what colours cannot."""
-        return self.depth <= Depth.SIXTEEN
+        """Whether shades must say what colours would."""
+        return self.depth == Depth.NONE
+
+    def _text(self, color: Triplet) -> Triplet:
+        if self.depth > Depth.SIXTEEN:
+            return legible(color, self.ground.backs)
+        return self._first_legible((_sixteen(color),))
+
+    def _named(self, role: str) -> Triplet:
+        many, few = _TEXT[role]
+        return legible(many, self.ground.backs) if self.depth > Depth.SIXTEEN else self._first_legible(few)
+
+    def _first_legible(self, colors: tuple[Triplet, ...]) -> Triplet:
+        for color in (*colors, self.ground.front, _GREY):
+            if min(contrast(lightness(color), lightness(back)) for back in self.ground.backs) >= LEGIBLE:
+                return color
+        return _BLACK if self.ground.light else _WHITE
+
+    def _dimmed(self) -> Triplet:
+        """Plain text, paler as far as it stays legible."""
+        back, front = self.ground.backs[0], self.ground.front
+        if self.depth == Depth.SIXTEEN:
+            return self._first_legible((_GREY,))
+        for step in range(int(DIM * 100), 101):
+            mixed = _between((back, front), step / 100)
+            if min(contrast(lightness(mixed), lightness(each)) for each in self.ground.backs) >= LEGIBLE:
+                return mixed
+        return legible(front, self.ground.backs)
 
     def _make_sequential(self, level: int) -> Style:
         match self.depth:
             case Depth.NONE:
                 return Style.null()
             case Depth.SIXTEEN:
-                return _named(_SEQUENTIAL_16[level * len(_SEQUENTIAL_16) // LEVELS])
+                return self._ramp[level * len(self._ramp) // LEVELS]
             case Depth.EIGHT_BIT:
                 return _on(Color.from_ansi(_SEQUENTIAL_256[level]))
             case _:
@@ -157,8 +264,8 @@ class Palette:
             return Style.null()
         match self.depth:
             case Depth.SIXTEEN:
-                ramp = _BLUE_16 if level < 0 else _ORANGE_16
-                return _named(ramp[min(size * len(ramp) // (HALF + 1), len(ramp) - 1)])
+                ramp = (_BLUE_16 if level < 0 else _ORANGE_16)[self.ground.light]
+                return _on(Color.from_rgb(*ramp[(size - 1) * len(ramp) // HALF]))
             case Depth.EIGHT_BIT:
                 return _on(Color.from_ansi((_BLUE_256 if level < 0 else _ORANGE_256)[size - 1]))
             case _:
@@ -166,13 +273,13 @@ class Palette:
 
 
 @cache
-def palette(depth: Depth) -> Palette:
-    return Palette(depth)
+def palette(depth: Depth, ground: Ground = DARK) -> Palette:
+    return Palette(depth, ground)
 
 
-def of_terminal() -> Palette:
+def of_terminal(ground: Ground = DARK) -> Palette:
     """The palette for the terminal that this process runs in."""
-    return palette(detect(os.environ))
+    return palette(detect(os.environ), ground)
 
 
 def level(value: float, low: float, high: float) -> int | None:

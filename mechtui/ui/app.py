@@ -37,7 +37,7 @@ from mechtui.ui.line import CommandLine, Field, Mistake
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.ui.prompt import Prompt
 from mechtui.ui.state import View
-from mechtui.ui.theme import MECHTUI, THEMES, after
+from mechtui.ui.theme import MECHTUI, THEMES, after, legible_names, palette
 
 if TYPE_CHECKING:
     from mechtui.ui.edits_line import Known
@@ -121,6 +121,10 @@ class Mechtui(Guarded, App[int]):
 
     def get_default_screen(self) -> Screen[None]:
         return Main(id="main")
+
+    def get_css_variables(self) -> dict[str, str]:
+        variables = super().get_css_variables()
+        return variables | legible_names(self.current_theme)
 
     def compose(self) -> ComposeResult:
         yield self.status_line
@@ -381,6 +385,7 @@ class Mechtui(Guarded, App[int]):
 
     def next_theme(self) -> None:
         self.theme = after(self.theme)
+        self._paint_status()
         self.say(f"theme {self.theme}")
 
     def leave(self) -> None:
@@ -546,24 +551,24 @@ class Mechtui(Guarded, App[int]):
     # Status and footer
 
     def _paint_status(self) -> None:
-        accent = self.theme_variables.get("accent", "yellow")
+        look = palette(self)
         short = self.size.width < 100
-        left = status.left(self.talk, self.count(), self.session.bos, accent, short)
-        self.status_line.put(left, status.right(self.talk, self._older, self.typing))
+        left = status.left(self.talk, self.count(), self.session.bos, look, short)
+        self.status_line.put(left, status.right(self.talk, self._older, self.typing, look))
         if self.talk.loading is None:
             self._tick.pause()
         else:
             self._tick.resume()
 
     def _paint_footer(self) -> None:
+        look = palette(self)
         sentence, bad = self._said
         if sentence:
-            self.footer_line.put(Text(f" {sentence}", "bold red" if bad else "bold"))
+            self.footer_line.put(Text(f" {sentence}", look.bad if bad else look.bold))
             return
         actions = self.registry.for_footer(self.here)
         off = frozenset(action.name for action in actions if action.when(self))
-        accent = self.theme_variables.get("accent", "yellow")
-        self.footer_line.put(status.footer(actions, self.size.width, accent, off))
+        self.footer_line.put(status.footer(actions, self.size.width, look, off))
 
 
 def begin(session: Session) -> Session:

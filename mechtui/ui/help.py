@@ -11,6 +11,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from mechtui.paint.palette import Palette
+from mechtui.ui import theme
 from mechtui.ui.actions import Action, Registry, shown
 from mechtui.ui.boundary import Guarded
 
@@ -49,33 +51,33 @@ PANE_WORDS = {
 }
 
 
-def keys_table(actions: list[Action]) -> Table:
+def keys_table(actions: list[Action], look: Palette) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="bold", no_wrap=True)
     table.add_column(no_wrap=True)
-    table.add_column(style="dim")
+    table.add_column(style=look.dim)
     for action in actions:
         table.add_row(" ".join(shown(key) for key in action.keys), action.title, action.explanation)
     return table
 
 
-def content(pane: str, title: str, sentence: str, registry: Registry) -> Group:
+def content(pane: str, title: str, sentence: str, registry: Registry, look: Palette) -> Group:
     """The help page of a pane."""
     actions = registry.for_help(pane)
     own = [action for action in actions if pane in action.panes]
     words = Table.grid(padding=(0, 2))
     words.add_column(style="bold", no_wrap=True)
-    words.add_column(style="dim")
+    words.add_column(style=look.dim)
     for word in PANE_WORDS.get(pane, ()):
         words.add_row(word, WORDS[word])
-    parts: list[Text | Table] = [Text(title, "bold underline"), Text(sentence), Text(), keys_table(own)]
+    parts: list[Text | Table] = [Text(title, "bold underline"), Text(sentence), Text(), keys_table(own, look)]
     if words.row_count:
         parts += [Text(), Text("Words", "bold underline"), words]
     for group in dict.fromkeys(action.group for action in registry.actions):
         rest = [action for action in registry.actions if action.group == group and action not in own and action.keys]
         if rest:
-            parts += [Text(), Text(f"{group}, in every pane", "bold underline"), keys_table(rest)]
-    parts += [Text(), Text("While you type, letters are text: esc leaves, ctrl+j begins a new line.", "dim")]
+            parts += [Text(), Text(f"{group}, in every pane", "bold underline"), keys_table(rest, look)]
+    parts += [Text(), Text("While you type, letters are text: esc leaves, ctrl+j begins a new line.", look.dim)]
     return Group(*parts)
 
 
@@ -84,7 +86,7 @@ class Help(Guarded, ModalScreen[None]):
 
     def __init__(self, pane: str, title: str, sentence: str, registry: Registry) -> None:
         super().__init__()
-        self._content = content(pane, title, sentence, registry)
+        self._content = content(pane, title, sentence, registry, theme.palette(self.app))
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help") as box:

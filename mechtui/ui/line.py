@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -17,6 +18,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from mechtui.ui import theme
 from mechtui.ui.boundary import Guarded
 
 ROWS = 8
@@ -83,9 +85,10 @@ class Rows(Guarded, Widget):
             return Strip.blank(width, self.rich_style)
         row = self.rows[y + first]
         here = y + first == self.chosen
+        look = theme.palette(self.app)
         text = Text(" ▸ " if here else "   ", no_wrap=True)
-        text.append(row.text, "bold" if not row.why_not else "dim")
-        text.append("  " + (row.why_not or row.note), "dim italic" if row.why_not else "dim")
+        text.append(row.text, look.dim if row.why_not else look.bold)
+        text.append("  " + (row.why_not or row.note), look.dim + Style(italic=bool(row.why_not)))
         keys = row.key
         text.truncate(max(width - len(keys) - 2, 1), overflow="ellipsis", pad=True)
         text.append(keys.rjust(len(keys) + 1) + " ", "bold")
@@ -185,14 +188,15 @@ class CommandLine(Guarded, Vertical):
         kind, mistake = self.kind, self._mistake
         if kind is None:
             return
+        look = theme.palette(self.app)
         text = Text(no_wrap=False)
         if mistake is None:
-            text.append(f" {kind.hint}", "dim")
+            text.append(f" {kind.hint}", look.dim)
         else:
-            text.append(f" {mistake.sentence}", "bold red")
+            text.append(f" {mistake.sentence}", look.bad)
             if mistake.column is not None:
                 scrolled = int(self.field.scroll_offset.x)
-                text.append("\n" + " " * (len(kind.label) + 2 + mistake.column - scrolled) + "▾", "bold red")
+                text.append("\n" + " " * (len(kind.label) + 2 + mistake.column - scrolled) + "▾", look.bad)
         self.query_one("#problem", Static).update(text)
 
     def on_field_special(self, event: Field.Special) -> None:

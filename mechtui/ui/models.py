@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mechtui.link.messages import ModelFound, Sized, Stage
+from mechtui.ui import theme
 from mechtui.ui.boundary import Guarded
 from mechtui.ui.line import Field, Rows, Suggestion
 from mechtui.ui.status import bar
@@ -122,7 +123,7 @@ class Models(Guarded, ModalScreen[str | None]):
             if self._found is None
             else f"now {self._now or 'none'}; nothing is downloaded unasked"
         )
-        self.query_one("#model-note", Static).update(Text(note, "dim"))
+        self.query_one("#model-note", Static).update(Text(note, theme.palette(self.app).dim))
 
     def on_input_changed(self, event: Field.Changed) -> None:
         event.stop()

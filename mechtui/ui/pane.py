@@ -26,6 +26,7 @@ from textual.strip import Strip
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
 from mechtui.paint.tokens import visible
+from mechtui.ui import theme
 from mechtui.ui.boundary import Guarded, tell
 from mechtui.ui.kept import Kept
 from mechtui.ui.picture import Focus, Picture
@@ -292,7 +293,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             title.append(f" {page.title}")
         if stale:
             title.append(" ○ older")
-            title.stylize("dim")
+            title.stylize(self.palette.dim)
         self.border_title = title
         legend = Text()
         for text, style in page.legend:
@@ -344,6 +345,17 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             strip = Strip(painted).adjust_cell_length(place[0]).simplify()
             self._painted[y] = painted, strip
         return strip.apply_style(self.look_now)
+
+    def on_mount(self) -> None:
+        self.watch(self.app, "theme", self._dress)
+
+    def _dress(self) -> None:
+        """The styles for the theme that is chosen now."""
+        self.palette = theme.palette(self.app)
+        self._labels = ()
+        self._painted.clear()
+        self.renew()
+        self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
         self.renew()

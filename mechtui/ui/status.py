@@ -11,6 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from mechtui.link.messages import Ready, Stage
+from mechtui.paint.palette import Palette
 from mechtui.ui.actions import Action, shown
 from mechtui.ui.boundary import Guarded
 from mechtui.ui.conversation import Conversation
@@ -57,81 +58,81 @@ def bar(fraction: float | None, seconds: float, cells: int = BAR) -> str:
     return ("█" * full + (PARTS[rest] if full < cells else "")).ljust(cells, "░")[:cells].replace(" ", "░")
 
 
-def loading(stage: Stage | None, model: str, seconds: float, colour: str) -> Text:
+def loading(stage: Stage | None, model: str, seconds: float, look: Palette) -> Text:
     """What loading is doing: model, stage, bar, elapsed seconds."""
-    text = Text("loading ", "dim")
+    text = Text("loading ", look.dim)
     text.append(model or "the default model", "bold")
     text.append(f"  {stage.stage if stage else 'starting the model process'} ")
-    text.append(bar(stage.fraction if stage else None, seconds), colour)
+    text.append(bar(stage.fraction if stage else None, seconds), look.accent)
     if stage and stage.fraction is not None:
         text.append(f" {stage.fraction:4.0%}")
     text.append(f"  {seconds:.1f} s", "bold")
     if stage and stage.detail:
-        text.append(f"  {stage.detail}", "dim")
+        text.append(f"  {stage.detail}", look.dim)
     return text
 
 
-def about(ready: Ready, tokens: int, bos: str, colour: str, short: bool = False) -> Text:
+def about(ready: Ready, tokens: int, bos: str, look: Palette, short: bool = False) -> Text:
     """Model, device, dtype, weights, BOS, tokens."""
     shape = ready.shape
     text = Text()
-    text.append(ready.name.rstrip("/").rpartition("/")[2] or ready.name, f"bold {colour}")
+    text.append(ready.name.rstrip("/").rpartition("/")[2] or ready.name, look.accent + look.bold)
     text.append(f" {shape.n_layers}L×{shape.n_heads}H")
     dtype = ready.dtype.removeprefix("torch.")
     text.append(f"  {ready.device} ")
     # Half precision gives other numbers and is labelled as such.
-    text.append(dtype, "dim" if dtype == "float32" else "bold red")
-    text.append(f"  {ready.weights}{'' if short else ' weights'}", "dim")
+    text.append(dtype, look.dim if dtype == "float32" else look.bad)
+    text.append(f"  {ready.weights}{'' if short else ' weights'}", look.dim)
     on = bos == "yes" or (bos == "auto" and ready.bos_auto)
     has = bool(ready.bos_token)
     word = f"BOS {ready.bos_token}" if on and has else "no BOS"
-    text.append(f"  {word}{'' if bos == 'auto' else ' (set)'}", "" if on and has else "dim")
-    text.append(f"  {tokens}{'t' if short else ' tokens'}", "bold red" if tokens > shape.n_ctx else "")
+    text.append(f"  {word}{'' if bos == 'auto' else ' (set)'}", "" if on and has else look.dim)
+    text.append(f"  {tokens}{'t' if short else ' tokens'}", look.bad if tokens > shape.n_ctx else "")
     return text
 
 
-def left(talk: Conversation, tokens: int, bos: str, colour: str, short: bool) -> Text:
+def left(talk: Conversation, tokens: int, bos: str, look: Palette, short: bool) -> Text:
     """What runs, or how far loading is."""
     text = Text(" ")
     if talk.ready is not None:
-        text.append_text(about(talk.ready, tokens, bos, colour, short))
+        text.append_text(about(talk.ready, tokens, bos, look, short))
     if talk.loading is not None:
         text.append("  " if talk.ready else "")
-        text.append_text(loading(talk.stage, Path(talk.load_name).name, talk.loading, colour))
+        text.append_text(loading(talk.stage, Path(talk.load_name).name, talk.loading, look))
     elif talk.ready is None:
-        text.append("no model  M chooses one", "bold red")
+        text.append("no model  M chooses one", look.bad)
     return text
 
 
-def right(talk: Conversation, older: bool, typing: bool) -> Text:
+def right(talk: Conversation, older: bool, typing: bool, look: Palette) -> Text:
     """Live, running, older or failed; milliseconds of the last run; the mode."""
     text = Text()
     if talk.loading is not None:
-        text.append("◌ loading ", "dim")
+        text.append("◌ loading ", look.dim)
     elif talk.ready is None:
-        text.append("✗ no model ", "dim")
+        text.append("✗ no model ", look.dim)
     elif talk.running and (talk.overdue or talk.ms is None):
         # What is done before that goes on as live: two words in turn at every key would only flicker.
-        text.append("◌ older " if older else "● running ", "yellow" if older else "green")
+        text.append("◌ older " if older else "● running ", look.edited if older else look.good)
     elif talk.trouble:
-        text.append("✗ failed ", "bold red")
+        text.append("✗ failed ", look.bad)
     else:
-        text.append("● live ", "green")
+        text.append("● live ", look.good)
         if talk.ms is not None:
-            text.append(f"{talk.ms:.0f} ms ", "dim")
+            text.append(f"{talk.ms:.0f} ms ", look.dim)
     text.append(" INSERT " if typing else " NORMAL ", "reverse bold" if typing else "bold")
     return text
 
 
-def footer(actions: Iterable[Action], width: int, colour: str, off: frozenset[str] = frozenset()) -> Text:
+def footer(actions: Iterable[Action], width: int, look: Palette, off: frozenset[str] = frozenset()) -> Text:
     """As many `key title` pairs as fit; palette and help always. Those in `off` cannot run now and are dim."""
     actions = list(actions)
     always = [action for action in actions if action.name in ("palette", "help")]
     text = Text()
     room = width - sum(cell_len(shown(a.keys[0])) + len(a.title) + 3 for a in always)
     for action in _fit(actions, always, room):
-        text.append(f" {shown(action.keys[0])}", "dim" if action.name in off else f"bold {colour}")
-        text.append(f" {action.title} ", "dim")
+        text.append(f" {shown(action.keys[0])}", look.dim if action.name in off else look.accent + look.bold)
+        text.append(f" {action.title} ", look.dim)
     return text
 
 

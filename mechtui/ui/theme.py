@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from textual.app import App
+from textual.color import Color
 from textual.theme import Theme
+
+from mechtui.paint.palette import DARK, Ground, Palette, of_terminal
 
 MECHTUI = Theme(
     name="mechtui",
@@ -35,3 +41,38 @@ THEMES = (
 def after(name: str) -> str:
     """The theme that follows."""
     return THEMES[(THEMES.index(name) + 1) % len(THEMES)] if name in THEMES else THEMES[0]
+
+
+# Where text stands: the panes, the lines above and below them, what one types into.
+BACKS = ("background", "panel", "surface")
+# A theme that leaves its colours to the terminal: dark or light is all that is known of it.
+LIGHT = Ground((0, 0, 0), ((255, 255, 255),), (0, 90, 160))
+
+
+def ground(theme: Theme) -> Ground:
+    """What a theme's text stands on."""
+    colors = theme.to_color_system().generate()
+    front, accent, *backs = (Color.parse(colors[name]) for name in ("foreground", "accent", *BACKS))
+    if any(color.ansi is not None or color.a < 1 for color in (front, accent, *backs)):
+        return DARK if theme.dark else LIGHT
+    return Ground(front.rgb, tuple(back.rgb for back in backs), accent.rgb)
+
+
+def legible_names(theme: Theme) -> dict[str, str]:
+    """The style sheet's own names of colours that text can have: legible, legible-accent, legible-dim."""
+    look = of_terminal(ground(theme))
+    styles = {"legible": look.plain, "legible-accent": look.accent, "legible-dim": look.dim}
+    found = {name: style.color for name, style in styles.items()}
+    plain = theme.to_color_system().generate()["foreground"]
+    return {name: Color(*color.get_truecolor()).hex if color else plain for name, color in found.items()}
+
+
+_grounds: dict[str, Ground] = {}
+
+
+def palette(app: App[Any]) -> Palette:
+    """The styles for the app's present theme on its terminal."""
+    if app.theme not in _grounds:
+        # Textual works a theme's colours out anew whenever it is asked.
+        _grounds[app.theme] = ground(app.current_theme)
+    return of_terminal(_grounds[app.theme])

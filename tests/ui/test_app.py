@@ -8,6 +8,7 @@ from textual import events
 
 from mechtui.link.client import Life
 from mechtui.link.messages import Ask, Cancel, Failed, Fetch, Finished, Load, Sized
+from mechtui.paint.palette import contrast, lightness
 from mechtui.session.lines import format_edit, format_vector
 from mechtui.ui.app import Mechtui
 from mechtui.ui.line import Rows
@@ -623,3 +624,22 @@ async def test_markup_in_a_prompt_is_text():
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
         assert "[red]x[/red] [/]" in screen(it)
+
+
+@pytest.mark.parametrize("name", ["mechtui", "solarized-dark", "gruvbox", "tokyo-night", "textual-light"])
+async def test_every_letter_on_the_screen_is_legible_in_its_theme(name: str, monkeypatch):
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    start = session("zero L1H1 @-1", "add L6.pre w x2", vectors=("w = neuron L5N11",), source="When Tom went")
+    it, _, _ = app(start, theme=name)
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        for keys in (("6",), ("8",), ("colon", *"ze"), ("escape", "e", *"zap", "enter")):
+            await pilot.press(*keys)
+            await idle(pilot)
+            for strip in it.screen._compositor.render_strips():
+                for segment in strip:
+                    style = segment.style
+                    letters = any(char.isalnum() for char in segment.text)
+                    if letters and style is not None and style.color is not None and style.bgcolor is not None:
+                        front, back = (lightness(tuple(each.get_truecolor())) for each in (style.color, style.bgcolor))
+                        assert contrast(front, back) >= 4.5, f"{segment.text!r} {style} after {keys}"

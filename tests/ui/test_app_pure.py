@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mechtui.link.messages import Answered, Stage
+from mechtui.paint.palette import Depth, palette
 from mechtui.session.document import Token
 from mechtui.session.lines import LineError, format_edit, parse_edit, parse_vector
 from mechtui.ui import changes
@@ -244,14 +245,14 @@ def test_the_bar_is_as_wide_as_it_says():
 
 
 def test_loading_says_stage_share_and_seconds():
-    text = loading(Stage("load", "reading weights", 0.43, "231 of 548 MB"), "gpt2", 2.13, "yellow").plain
+    text = loading(Stage("load", "reading weights", 0.43, "231 of 548 MB"), "gpt2", 2.13, palette(Depth.TRUE)).plain
     for words in ("gpt2", "reading weights", "43%", "2.1 s", "231 of 548 MB"):
         assert words in text
 
 
 def test_what_is_prepended_is_always_said():
-    assert "no BOS" in about(ready(), 3, "auto", "red").plain
-    assert "BOS <|endoftext|> (set)" in about(ready(), 3, "yes", "red").plain
+    assert "no BOS" in about(ready(), 3, "auto", palette(Depth.TRUE)).plain
+    assert "BOS <|endoftext|> (set)" in about(ready(), 3, "yes", palette(Depth.TRUE)).plain
 
 
 def test_copies_have_a_limit():

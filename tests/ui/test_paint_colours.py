@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from rich.color import Color, ColorSystem
 from rich.segment import Segment
 from rich.style import Style
+from textual.theme import BUILTIN_THEMES
 
 from mechtui.paint.heat import cell, legend, merge, row
 from mechtui.paint.palette import (
+    _STANDARD,
+    DARK,
     HALF,
     LEVELS,
     Depth,
+    Ground,
     contrast,
     detect,
     diverging_level,
@@ -26,6 +30,7 @@ from mechtui.paint.palette import (
     lightness,
     palette,
 )
+from mechtui.ui.theme import MECHTUI, THEMES, ground
 
 COLOURFUL = (Depth.EIGHT_BIT, Depth.TRUE)
 
@@ -152,3 +157,48 @@ def test_painting_needs_neither_textual_nor_torch() -> None:
         "sys.exit(any(name in sys.modules for name in ('textual', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+LIGHT_GROUND = Ground((0, 0, 0), ((255, 255, 255),))
+
+
+@pytest.mark.parametrize("ground", [DARK, LIGHT_GROUND], ids=["dark", "light"])
+def test_with_sixteen_colours_the_strongest_cell_stands_out_most(ground: Ground) -> None:
+    def seen(step: int) -> float:
+        """The lightness of a cell: its shade mixes the two colours."""
+        text, style = palette(Depth.SIXTEEN, ground).fill(step)
+        share = " ░▒▓█".index(text) / 4
+        return share * _light(style, front=True) + (1 - share) * _light(style)
+
+    lights = [seen(step) for step in range(LEVELS)]
+    away = lights if ground is DARK else [-light for light in lights]
+    assert all(a <= b for a, b in pairwise(away))
+    assert abs(lights[-1] - lightness(ground.backs[0])) > 0.8
+    numbers = [_light(palette(Depth.SIXTEEN, ground).sequential(step)) for step in range(LEVELS)]
+    assert all((a <= b) if ground is DARK else (a >= b) for a, b in pairwise(numbers))
+    for sign in (-1, 1):
+        both = [_light(palette(Depth.SIXTEEN, ground).diverging(sign * step)) for step in range(1, HALF + 1)]
+        assert all((a <= b) if ground is DARK else (a >= b) for a, b in pairwise(both))
+
+
+@pytest.mark.parametrize("ground", [DARK, LIGHT_GROUND], ids=["dark", "light"])
+def test_the_sixteen_colours_reach_the_terminal_as_they_are(ground: Ground) -> None:
+    look = palette(Depth.SIXTEEN, ground)
+    styles = [look.fill(step)[1] for step in range(LEVELS)] + [look.mark, look.bad, look.clean, look.dim, look.selected]
+    for color in (each for style in styles for each in (style.color, style.bgcolor) if each is not None):
+        assert color.triplet is not None  # a name would become what the theme thinks of it
+        assert _STANDARD[color.downgrade(ColorSystem.STANDARD).number or 0] == tuple(color.triplet)
+
+
+@pytest.mark.parametrize("depth", [Depth.SIXTEEN, Depth.EIGHT_BIT, Depth.TRUE])
+@pytest.mark.parametrize("name", [name for name in THEMES if name == MECHTUI.name or name in BUILTIN_THEMES])
+def test_text_is_legible_in_every_theme_that_is_offered(name: str, depth: Depth) -> None:
+    theme = MECHTUI if name == MECHTUI.name else BUILTIN_THEMES[name]
+    look = palette(depth, ground(theme))
+    for role in ("dim", "mark", "bad", "clean", "edited", "good", "accent"):
+        style = getattr(look, role)
+        worst = min(contrast(_light(style, front=True), lightness(back)) for back in look.ground.backs)
+        assert worst >= 4.5, f"{role} in {name}: {worst:.2f}"
+    cells = [look.sequential(step) for step in range(LEVELS)]
+    cells += [look.diverging(step) for step in range(-HALF, HALF + 1) if step]
+    assert min(contrast(_light(each, front=True), _light(each)) for each in cells) >= 4.5
