@@ -112,6 +112,7 @@ class Mechtui(Guarded, App[int]):
         self._keep_timer: Timer | None = None
         self._grace_timer: Timer | None = None
         self._leaving = False
+        self._compact = False
         self._due = False
         self._older = False
         for pane in self.board.panes.values():
@@ -302,6 +303,8 @@ class Mechtui(Guarded, App[int]):
             view = replace(view, tab=pane)
         if pane not in ("tokens", "next_tokens"):
             view = replace(view, solo=pane)
+        if view.tab != "generate" or (self._compact and view.solo != "generate"):
+            view = replace(view, generating=False)
         if view != self.view:
             self.lay_out(view)
         self.screen.set_focus(self.board.panes[pane])
@@ -396,6 +399,8 @@ class Mechtui(Guarded, App[int]):
             self.lay_out(replace(self.view, maximised=""))
         elif self.talk.running:
             self.talk.send(Cancel("ask"))
+            # What was stopped stays so: a moved cursor asks anew for what is not known.
+            self.lay_out(replace(self.view, generating=False))
             self.say("stopped")
 
     # Changes and pictures

@@ -128,8 +128,8 @@ class Board(Guarded, Kept, Container):
         return tuple(moved(question, here, focus) for question in self.panes[name].questions(picture))
 
     def _asks(self, name: str) -> bool:
-        """A generation costs many runs: it is asked for while it is in front, and only shown while it is beside."""
-        return name != "generate" or self._wish.view.tab == name
+        """A generation costs many runs: only its own key asks for it."""
+        return name != "generate" or self._wish.view.generating
 
     def questions(self, picture: Picture, here: str) -> tuple[Question, ...]:
         """Of the visible panes, what the user looks at first: tokens, the pane in focus, the next token, the

@@ -220,14 +220,21 @@ def _widen(desk: Desk, by: int) -> None:
 
 @does("generate")
 def generate(desk: Desk) -> None:
-    """Show the generation; when it is shown already, another one."""
+    """Begin the generation and show it; when it is shown already, another one."""
     asked = generation(desk.session)
-    if desk.here == "generate":
+    if not desk.view.generating:
+        begin_generation(desk)
+    elif desk.here == "generate":
         if not asked.temperature:
             raise CannotError("At temperature 0 there is one continuation; ^ raises the temperature.")
         set_generation(desk, replace(asked, seed=asked.seed + 1))
     else:
         desk.go("generate")
+
+
+def begin_generation(desk: Desk) -> None:
+    desk.go("generate")
+    desk.lay_out(replace(desk.view, generating=True))
 
 
 DO["warmer"] = lambda desk: _warm(desk, 0.1)

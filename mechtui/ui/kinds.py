@@ -15,7 +15,7 @@ from mechtui.ui import changes, keeping, palette
 from mechtui.ui.actions import Registry, shown
 from mechtui.ui.changes import CannotError
 from mechtui.ui.desk import Desk
-from mechtui.ui.doing import find, set_generation
+from mechtui.ui.doing import begin_generation, find, set_generation
 from mechtui.ui.edits_line import Completion, Known, complete, complete_edit, complete_vector
 from mechtui.ui.line import Kind, Mistake, Suggestion
 from mechtui.views import Question
@@ -167,6 +167,8 @@ def look_at(desk: Desk, question: Question) -> None:
     if isinstance(position, int):
         desk.look(replace(desk.focus, position=position))
     desk.go(str(question.__struct_config__.tag))
+    if isinstance(question, Generate):
+        begin_generation(desk)
 
 
 def save(desk: Desk) -> Kind:

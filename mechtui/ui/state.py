@@ -16,12 +16,14 @@ KEPT = 48
 class View(msgspec.Struct, frozen=True):
     """Layout that the user chose. tab: the pane that shares a place with others and is in front (below the
     attention table); solo: the one beside the next tokens where there is room for one pane only. maximised:
-    a pane's name, empty for none. wider: columns that the right side lends to the attention table."""
+    a pane's name, empty for none. wider: columns that the right side lends to the attention table. generating:
+    a generation was asked for by its key, and is renewed with every edit until it is stopped or left."""
 
     tab: str = "residual"
     solo: str = "attention"
     maximised: str = ""
     wider: int = 0
+    generating: bool = False
 
 
 class Answers:

@@ -15,9 +15,10 @@ from mechtui.ui.line import Rows
 from mechtui.ui.prompt import Prompt
 from mechtui.views.attention import Attention
 from mechtui.views.effects import Effects
+from mechtui.views.generate import Generate
 from mechtui.views.next_tokens import NextTokens
 from mechtui.views.tokens import Tokens
-from tests.ui.answering import PROMPT, app, idle, session
+from tests.ui.answering import PROMPT, Model, app, idle, session
 
 SIZE = (120, 40)
 
@@ -414,7 +415,7 @@ async def test_escape_stops_what_runs():
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
         model.mute = True
-        await pilot.press("8")
+        await pilot.press("full_stop")
         await idle(pilot)
         assert it.talk.running
         await pilot.press("escape")
@@ -643,3 +644,53 @@ async def test_every_letter_on_the_screen_is_legible_in_its_theme(name: str, mon
                     if letters and style is not None and style.color is not None and style.bgcolor is not None:
                         front, back = (lightness(tuple(each.get_truecolor())) for each in (style.color, style.bgcolor))
                         assert contrast(front, back) >= 4.5, f"{segment.text!r} {style} after {keys}"
+
+
+def generations(model: Model) -> int:
+    return sum(isinstance(question, Generate) for ask in model.asks for question in ask.questions)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_generation_is_begun_by_its_key_and_not_by_going_to_its_pane(size: tuple[int, int]):
+    it, _, model = app(session("zero L1H1"))
+    async with it.run_test(size=size) as pilot:
+        await idle(pilot)
+        await pilot.press("8")
+        await idle(pilot)
+        for key in ("h", "6", "space", "8", "tab", "shift+tab", "f", "f", "circumflex_accent"):
+            await pilot.press(key)
+            await idle(pilot)
+        assert generations(model) == 0
+        assert it.here == "generate"
+        await pilot.press("full_stop")
+        await idle(pilot)
+        assert generations(model) == 1
+        # It follows the edits while it is in front, and not when it was left.
+        await pilot.press("left_square_bracket", "O")
+        await idle(pilot)
+        assert generations(model) == 2
+        await pilot.press("5", "O", "8", "O")
+        await idle(pilot)
+        assert generations(model) == 2
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_stopped_generation_stays_stopped(size: tuple[int, int]):
+    it, link, model = app()
+    async with it.run_test(size=size) as pilot:
+        await idle(pilot)
+        model.mute = True
+        await pilot.press("full_stop")
+        await idle(pilot)
+        assert generations(model) == 1
+        await pilot.press("escape")
+        link.reply(Finished(model.asks[-1].generation, 5.0, "cancelled"))
+        await idle(pilot)
+        model.mute = False
+        for key in ("left_square_bracket", "2", "j", "8", "h", "left_square_bracket"):
+            await pilot.press(key)
+            await idle(pilot)
+        assert generations(model) == 1
+        await pilot.press("full_stop")
+        await idle(pilot)
+        assert generations(model) == 2

@@ -32,7 +32,13 @@ def pressed(*keys):
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize(
     "keys",
-    [("2", "j", "l"), ("3", "l", "x"), ("8",), ("colon",), ("e", "z", "e", "r", "o", "space", "L", "x", "enter")],
+    [
+        ("2", "j", "l"),
+        ("3", "l", "x"),
+        ("full_stop",),
+        ("colon",),
+        ("e", "z", "e", "r", "o", "space", "L", "x", "enter"),
+    ],
     ids=["heads", "cut", "generate", "palette", "mistake"],
 )
 def test_screen(snap_compare, size, keys):
