@@ -76,8 +76,11 @@ def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> No
         return
     chosen = _settings(given)
     session = _session(chosen, given, session_file)
+    if not all(os.isatty(stream) for stream in (0, 1, 2)):
+        _mistake("the app needs a terminal to read keys from and to draw on; mechtui run answers without one")
+    bare = session_file is None and not {"prompt", "model"} & given.keys()
     run = importlib.import_module("mechtui.ui.app").run
-    sys.exit(run(session, chosen) or 0)
+    sys.exit(run(session, chosen, offer=bare) or 0)
 
 
 @cli.command()

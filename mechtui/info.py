@@ -23,7 +23,10 @@ def lines() -> Iterator[str]:
     yield from (f"  {line}" for line in _devices())
     yield "paths"
     yield f"  config {config_file()}{'' if config_file().exists() else ' (not there)'}"
-    yield f"  state  {state_dir()}"
+    try:
+        yield f"  state  {state_dir()}"
+    except OSError as error:
+        yield f"  state  {error.filename} (cannot be used: {error.strerror}; neither sessions nor logs are kept)"
     from huggingface_hub import constants
 
     yield f"  models {constants.HF_HUB_CACHE}{' (offline: HF_HUB_OFFLINE is set)' if constants.HF_HUB_OFFLINE else ''}"

@@ -9,11 +9,12 @@ import select
 import signal
 import struct
 import sys
+import termios
 import time
 from collections.abc import Callable, Mapping
 from fcntl import ioctl
 from pathlib import Path
-from termios import ECHO, TIOCSWINSZ, tcgetattr
+from termios import ECHO, tcgetattr
 
 import pyte
 
@@ -35,10 +36,11 @@ class Terminal:
         program: tuple[str, ...] = ("-m", "mechtui"),
     ) -> None:
         self.screen = pyte.Screen(*size)
+        self.written = b""
         self._stream = pyte.ByteStream(self.screen)
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+            ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
             # A runner's own COLUMNS would overrule the size of this terminal.
             told = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
             os.environ.update({**environment, **told, "COLUMNS": str(size[0]), "LINES": str(size[1])})
@@ -52,7 +54,9 @@ class Terminal:
         ready, _, _ = select.select([self._fd], [], [], seconds)
         if ready:
             try:
-                self._stream.feed(os.read(self._fd, 1 << 16))
+                data = os.read(self._fd, 1 << 16)
+                self.written += data
+                self._stream.feed(data)
             except OSError:  # nobody is at the other end any more
                 return False
         return bool(ready)
@@ -81,6 +85,14 @@ class Terminal:
             os.write(self._fd, KEYS.get(key, key).encode())
             self.read(0.05)
         self.settle()
+
+    def chunk(self, data: str) -> None:
+        """Type all of it in one write, as it comes over a slow line or from a paste."""
+        os.write(self._fd, data.encode())
+
+    def attributes(self) -> list[object]:
+        """The terminal's settings, as `stty` shows them."""
+        return termios.tcgetattr(self._fd)
 
     def hold(self, key: str, times: int) -> None:
         """Type a key as fast as the terminal takes it, reading on meanwhile."""

@@ -49,7 +49,7 @@ KILL_AFTER = 1.0
 
 
 class Life(msgspec.Struct, frozen=True):
-    """How the model process is. `sentence` says why, where there is a why.
+    """How the model process is. `sentence` says why, where there is a why, and that there is no log.
 
     starting: the process was started. restarting: it died and a new one is being started. stopped: it died too
     often; the next Load starts it again.
@@ -91,7 +91,13 @@ def open_log(path: Path | None = None) -> IO[bytes]:
     own, path = path is None, log_path(path)
     if own and path.exists() and path.stat().st_size > LOG_LIMIT:
         path.replace(path.with_suffix(".log.1"))
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+    # A link in our own folder leads nowhere of ours. Without O_NONBLOCK, a pipe that nobody reads would stop us.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | (os.O_NOFOLLOW if own else 0)
+    handle = os.open(path, flags, 0o600)
+    os.set_blocking(handle, True)
+    if own:
+        os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "ab")
 
 
 def why(returncode: int, rss: int = 0) -> str:
@@ -206,9 +212,13 @@ class Client:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
             self._watcher = None
-        process, self._process = self._process, None
-        if process is None:
-            return
+        # It stays known until it is gone, so that `kill` finds it.
+        process = self._process
+        if process is not None:
+            await self._quit(process)
+            self._process = None
+
+    async def _quit(self, process: asyncio.subprocess.Process) -> None:
         if process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(encode(Quit()))
             process.stdin.close()
@@ -221,8 +231,20 @@ class Client:
                 return
         await process.wait()
 
+    def kill(self) -> None:
+        """End the process at once, from any thread, where nothing can be waited for."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
     async def _spawn(self, state: Literal["starting", "restarting"], sentence: str) -> None:
-        with open_log(self._log) as log:
+        try:
+            opened = open_log(self._log)
+        except OSError as error:
+            opened = open_log(Path(os.devnull))
+            unlogged = f"No log is written: {error.filename}: {error.strerror}."
+            sentence = f"{sentence} {unlogged}" if sentence else unlogged
+        with opened as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A session as a TOML file, and the copy of the present one that survives a crash."""
+"""A session as a TOML file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import msgspec
 
 from mechtui.session.document import Session, surrogate
 from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
-from mechtui.session.paths import state_dir, write_private
+from mechtui.session.paths import write_private
 
 VERSION = 1
-AUTOSAVE = "session.toml"
 
 
 class StorageError(ValueError):
@@ -126,22 +125,6 @@ def save(session: Session, path: Path) -> None:
         write_private(path.expanduser(), text)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def autosave(session: Session) -> Path:
-    """Keep a copy in the state folder (mode 0600 in a folder of mode 0700) -> where. Raises StorageError."""
-    try:
-        path = state_dir() / AUTOSAVE
-    except OSError as error:
-        raise StorageError(f"the state folder cannot be made: {error}") from error
-    save(session, path)
-    return path
-
-
-def restore() -> Session | None:
-    """The session of last time; None when there is none. Raises StorageError or LineError when it is broken."""
-    path = state_dir() / AUTOSAVE
-    return load(path) if path.exists() else None
 
 
 def _plain(error: msgspec.ValidationError) -> str:

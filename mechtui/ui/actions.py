@@ -152,6 +152,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("save", ("S",), "save", "Save the session to a file.", "Program", weighty=True),
     Action("open", ("ctrl+o",), "open", "Open a session file.", "Program", weighty=True),
     Action("program", ("W",), "program", "Write the session as a Python program for TransformerLens.", "Program", (), model, weighty=True),
+    Action("bring_back", ("R",), "last session", "Bring back the session that the program which ended last kept; u takes it away again.", "Program"),
     Action("theme", ("T",), "theme", "Take the next theme.", "Program"),
     Action("suspend", ("ctrl+z",), "suspend", "Go back to the shell; fg brings mechtui back.", "Program", weighty=True),
     Action("quit", ("q", "ctrl+q"), "quit", "Quit; the session is kept.", "Program", weighty=True),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import signal
 import sys
-import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 from rich.text import Text
@@ -25,12 +25,14 @@ from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Req
 from mechtui.session.document import Session
 from mechtui.session.history import History
 from mechtui.ui import keeping, status
-from mechtui.ui.actions import Action, KeyClashError, Registry
+from mechtui.ui.actions import Action, KeyClashError, Registry, shown
 from mechtui.ui.board import Board
 from mechtui.ui.boundary import Guarded
 from mechtui.ui.changes import CannotError
 from mechtui.ui.clipboard import TooLongError, fitting
 from mechtui.ui.conversation import GRACE, Conversation, News
+from mechtui.ui.ending import Ending
+from mechtui.ui.keeping import Keeper
 from mechtui.ui.kept import Kept
 from mechtui.ui.layout import PANES, TABS, compact
 from mechtui.ui.line import CommandLine, Field, Mistake
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from mechtui.ui.edits_line import Known
 
 TICK = 0.25
-HANGUP_SECONDS = 1.0
+# Seconds that a signal waits for a disk.
+ENDING_PATIENCE = 2.0
 # Answers to one change follow each other closely: painting them one by one would take the model's time.
 TOGETHER = 0.012
 
@@ -79,13 +82,22 @@ class Main(Guarded, Kept, Screen[None]):
 
 
 class Mechtui(Guarded, App[int]):
-    """`Desk` for the actions. link: the wire to the model process, or a stand-in."""
+    """`Desk` for the actions. link: the wire to the model process, or a stand-in. offer: say at the start that a kept
+    session can be brought back."""
 
     CSS_PATH = Path(__file__).with_name("mechtui.tcss")
     ENABLE_COMMAND_PALETTE = False
     TITLE = "mechtui"
 
-    def __init__(self, session: Session, settings: Settings, link: Link, registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        settings: Settings,
+        link: Link,
+        registry: Registry | None = None,
+        keeper: Keeper | None = None,
+        offer: bool = False,
+    ) -> None:
         super().__init__()
         # Before the first frame: a theme that is set later styles everything a second time.
         self.register_theme(MECHTUI)
@@ -109,8 +121,10 @@ class Mechtui(Guarded, App[int]):
         self._trace = ""
         self.last_words = ""
         self._news = News.NOTHING
-        self._keep_timer: Timer | None = None
+        self.keeper = keeper or Keeper(session)
+        self._offer = offer
         self._grace_timer: Timer | None = None
+        self._running_loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
         self._compact = False
         self._due = False
@@ -136,9 +150,8 @@ class Mechtui(Guarded, App[int]):
     async def on_mount(self) -> None:
         self._tick = self.set_interval(TICK, self._paint_status)
         self.screen.set_focus(self.pane())
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGHUP, signal.SIGTERM):
-            loop.add_signal_handler(number, self._hang_up, number)
+        self._running_loop = asyncio.get_running_loop()
+        self.keeper.problem = lambda sentence: self.in_time(self.say, sentence, bad=True)
         self.talk.link.on_reply = self.hear
         self.call_after_refresh(self._begin)
 
@@ -153,18 +166,25 @@ class Mechtui(Guarded, App[int]):
             self.say(f"The model process cannot be started: {error}.", bad=True)
             return
         self._load(self.session.model)
+        if self._offer and (session := await asyncio.to_thread(keeping.last)) is not None:
+            keys = self.registry.by_name["bring_back"].keys or ("colon",)
+            offer = f"{shown(keys[0])} brings back your last session: {keeping.said(session)}."
+            self.say(f"{offer} {self._said[0]}".rstrip(), bad=self._said[1])
 
     def _load(self, model: str) -> None:
         set_ = self.settings
         self.talk.load(Load(model, set_.device, set_.dtype, set_.device_map, set_.fold_ln, set_.trust_remote_code))
         self._paint_status()
 
-    def _hang_up(self, number: int) -> None:
-        """The terminal is gone or we are asked to end: the model process ends first, then we do."""
-        # A terminal that is gone blocks whoever writes to it, the event loop too.
-        last = threading.Timer(HANGUP_SECONDS, os._exit, (128 + number,))
-        last.daemon = True
-        last.start()
+    def in_time(self, do: Callable[..., None], *what: Any, **more: Any) -> None:
+        """From another thread: have the app do this when it comes to it."""
+        if self._running_loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._running_loop.call_soon_threadsafe(partial(do, *what, **more))
+
+    def end(self, number: int) -> None:
+        """A signal asks for it: the model process ends first, then we do."""
+        self._read_editors()
         self._leave(128 + number)
 
     def _leave(self, code: int) -> None:
@@ -173,7 +193,7 @@ class Mechtui(Guarded, App[int]):
             self.run_worker(self._close(code), exclusive=False)
 
     async def _close(self, code: int) -> None:
-        keeping.keep(self.session)
+        await asyncio.to_thread(self.keeper.now)
         await self.talk.link.close()
         self.exit(code)
 
@@ -198,7 +218,7 @@ class Mechtui(Guarded, App[int]):
         """What gets as far as Textual ends the program."""
         cause = error.error if isinstance(error, WorkerFailed) else error
         self.last_words = f"mechtui had to end, by a mistake of its own; {self._log_fault(cause)}"
-        keeping.keep(self.session)
+        self.keeper.now()
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
@@ -273,6 +293,13 @@ class Mechtui(Guarded, App[int]):
         if self.history.redo() is None:
             raise CannotError("There is nothing to redo.")
         self._changed()
+
+    def bring_back(self) -> None:
+        session = keeping.last()
+        if session is None:
+            raise CannotError("No session is kept that could be brought back.")
+        self.change(session)
+        self.say(f"Brought back {keeping.said(session)}; u takes it away again.")
 
     def look(self, focus: Focus) -> None:
         last = max(len(self.session.edits) - 1, 0), max(len(self.session.vectors) - 1, 0)
@@ -414,14 +441,7 @@ class Mechtui(Guarded, App[int]):
             self._load(session.model)
         self.look(self.focus)
         self._arrange()
-        if self._keep_timer is not None:
-            self._keep_timer.stop()
-        self._keep_timer = self.set_timer(keeping.SECONDS, self._keep)
-
-    async def _keep(self) -> None:
-        problem = await asyncio.to_thread(keeping.keep, self.session)
-        if problem:
-            self.say(problem, bad=True)
+        self.keeper.put(session)
 
     def _picture(self) -> Picture:
         return self.board.picture(self.talk, self.session, self.focus)
@@ -482,7 +502,9 @@ class Mechtui(Guarded, App[int]):
         if news == News.NOTHING:
             return
         if News.SAID in news and self.talk.said:
-            self.say(self.talk.said, bad=self.talk.said_bad)
+            # Good news that nobody asked for takes no other's place.
+            before, bad = self._said if not self.talk.said_bad else ("", True)
+            self.say(f"{before} {self.talk.said}".lstrip(), bad=bad)
         if News.MODEL in news:
             self._model_is_here()
         if News.PICTURES in news:
@@ -580,23 +602,29 @@ def begin(session: Session) -> Session:
     """The session to start with: one without a prompt starts with the demonstration's."""
     if session.prompt:
         return session
-    from mechtui.embedded import DEMO_ANSWER, DEMO_FOIL, DEMO_PROMPT
-
-    named = session.answer or session.foil
-    target = {} if named else {"answer": DEMO_ANSWER, "foil": DEMO_FOIL}
-    return replace(session, prompt=DEMO_PROMPT, **target)
+    shown = keeping.demonstration()
+    target = {} if session.answer or session.foil else {"answer": shown.answer, "foil": shown.foil}
+    return replace(session, prompt=shown.prompt, **target)
 
 
-def run(session: Session, settings: Settings) -> int:
-    """Show the app until the user quits -> exit status."""
+def run(session: Session, settings: Settings, offer: bool = False) -> int:
+    """Show the app until the user quits -> exit status. offer: say how the last session is brought back."""
     try:
         registry = Registry(settings.keys)
     except KeyClashError as error:
         print(f"mechtui: {error}", file=sys.stderr)
         return 2
-    app = Mechtui(begin(session), settings, Client(log=log_file(settings)), registry)
-    status = app.run(mouse=settings.mouse)
+    session = begin(session)
+    link, keeper = Client(log=log_file(settings)), Keeper(session)
+    app = Mechtui(session, settings, link, registry, keeper, offer)
+    with Ending(partial(keeper.now, ENDING_PATIENCE), partial(app.in_time, app.end), link.kill) as ending:
+        try:
+            status = app.run(mouse=settings.mouse)
+        finally:
+            unkept = keeper.close()
+    if unkept:
+        print(f"mechtui: {unkept}", file=sys.stderr)
     if app.last_words:
         print(f"mechtui: {app.last_words}", file=sys.stderr)
         return 1
-    return status or 0
+    return 128 + ending.number if ending.number else status or 0

@@ -175,6 +175,7 @@ def delete(desk: Desk) -> None:
 
 
 DO["undo"] = lambda desk: desk.undo()
+DO["bring_back"] = lambda desk: desk.bring_back()
 DO["redo"] = lambda desk: desk.redo()
 
 

@@ -11,7 +11,7 @@ from mechtui.link.messages import SaveVectors
 from mechtui.paint.tokens import visible_text
 from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.lines import LineError, parse_edit, parse_vector
-from mechtui.ui import changes, keeping, palette
+from mechtui.ui import changes, palette
 from mechtui.ui.actions import Registry, shown
 from mechtui.ui.changes import CannotError
 from mechtui.ui.desk import Desk
@@ -252,7 +252,9 @@ def start_text(kind: str, desk: Desk, text: str) -> tuple[str, str]:
         case "target":
             return desk.session.answer, desk.session.foil
         case "open":
-            return keeping.kept(), ""
+            from mechtui.session.keeping import newest
+
+            return newest(), ""
         case _:
             return text, ""
 

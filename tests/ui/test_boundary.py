@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mechtui.link.messages import Heartbeat
-from mechtui.session.storage import restore
+from mechtui.session.keeping import newest
+from mechtui.session.storage import load
 from mechtui.ui import kinds
 from mechtui.ui.app import Mechtui
 from mechtui.ui.doing import DO
@@ -161,7 +162,5 @@ async def test_what_still_ends_the_program_keeps_the_session(log: Path, capsys: 
     assert str(log) in it.last_words
     assert "ZeroDivisionError" not in it.last_words
     assert "the end" in log.read_text()
-    kept = restore()
-    assert kept is not None
-    assert len(kept.edits) == 1
+    assert len(load(Path(newest())).edits) == 1
     assert "Traceback" not in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from mechtui.session.document import Session
 from mechtui.session.lines import LineError, parse_edit, parse_vector
-from mechtui.session.storage import StorageError, autosave, dumps, load, loads, restore, save
+from mechtui.session.storage import StorageError, dumps, load, loads, save
 
 EXAMPLE = """\
 mechtui = 1
@@ -103,16 +102,6 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         load(tmp_path / "no.toml")
     with pytest.raises(StorageError, match="cannot be written"):
         save(Session(), tmp_path / "no" / "s.toml")
-
-
-def test_autosave_is_private_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert restore() is None
-    session = loads(EXAMPLE)
-    path = autosave(session)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert restore() == session
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -1,0 +1,259 @@
+"""Nothing that was typed is lost, however the program ends."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Program
+
+from mechtui.session.document import Session
+from mechtui.session.storage import load
+from tests.terminal import Terminal
+
+Start = Callable[..., Terminal]
+
+PROMPT = "When Mary"
+ENDING = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
+
+
+@pytest.fixture
+def start(home: dict[str, str]) -> Iterator[Start]:
+    """Run the app and wait until it shows a prompt; what it keeps does not depend on a model."""
+    begun: list[Terminal] = []
+
+    def start(*arguments: str, **environment: str) -> Terminal:
+        terminal = Terminal(arguments, environment={**home, **environment})
+        begun.append(terminal)
+        terminal.until("Tokens")
+        return terminal
+
+    yield start
+    for terminal in begun:
+        terminal.close()
+
+
+def files(home: dict[str, str]) -> list[Path]:
+    return sorted(Path(home["XDG_STATE_HOME"], "mechtui", "sessions").glob("*.toml"))
+
+
+def kept(home: dict[str, str]) -> list[Session]:
+    return [load(path) for path in files(home)]
+
+
+def wait_for(what: Callable[[], bool], terminal: Terminal | None = None) -> None:
+    end = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < end, f"it never came to that:\n{terminal.text if terminal else ''}"
+        if terminal:
+            terminal.read(0.02)
+        else:
+            time.sleep(0.02)
+
+
+def given_back(terminal: Terminal) -> bool:
+    """Whether the first screen, the cursor and line by line input with an echo are back."""
+    ends = terminal.written.rpartition(b"\x1b[?1049h")[2]
+    return b"\x1b[?1049l" in ends and b"\x1b[?25h" in ends and echoes(terminal)
+
+
+def echoes(terminal: Terminal) -> bool:
+    flags = terminal.attributes()[3]
+    assert isinstance(flags, int)
+    return bool(flags & termios.ECHO and flags & termios.ICANON)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_while_one_types_on_and_on_the_kept_session_follows(start: Start, home: dict[str, str]) -> None:
+    terminal = start("--prompt", PROMPT)
+    terminal.chunk("i")
+    typed, followed = "", 0
+    seeded = random.Random(5)
+    # Never a pause of a second, which an earlier autosave waited for.
+    for _ in range(400):
+        letter = seeded.choice("abcde")
+        terminal.chunk(letter)
+        typed += letter
+        terminal.read(0.03)
+        before = kept(home)
+        if before and before[0].prompt not in ("", PROMPT):
+            followed += 1
+            assert (PROMPT + typed).startswith(before[0].prompt)
+            if followed == 60:
+                break
+    assert followed == 60, "the kept session did not follow while keys came"
+    shown_before = kept(home)[0].prompt
+    os.kill(terminal.pid, signal.SIGKILL)
+    terminal.wait()
+    (after,) = kept(home)
+    assert after.prompt.startswith(shown_before)
+    assert [each.name for each in files(home)[0].parent.iterdir() if each.suffix == ".toml"] == [files(home)[0].name]
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_keeps_the_last_change_and_gives_the_terminal_back(
+    start: Start, home: dict[str, str], number: signal.Signals
+) -> None:
+    terminal = start("--prompt", PROMPT)
+    children = terminal.children()
+    terminal.chunk("i and John")
+    wait_for(lambda: "and John" in terminal.text, terminal)
+    os.kill(terminal.pid, number)
+    wait_for(lambda: gone(terminal.pid), terminal)
+    while terminal.read(0):
+        pass
+    assert terminal.wait() == 128 + number
+    assert [each.prompt for each in kept(home)] == [f"{PROMPT} and John"]
+    assert all(gone(child) for child in children)
+    assert given_back(terminal)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_terminal_that_nobody_reads_stops_neither_keeping_nor_the_end(
+    start: Start, home: dict[str, str], number: signal.Signals
+) -> None:
+    terminal = start("--prompt", PROMPT)
+    wait_for(lambda: bool(terminal.children()), terminal)
+    children = terminal.children()
+    # From here on nothing that it writes is read: its writes fill the terminal, and then wait.
+    terminal.chunk("i")
+    for _ in range(300):
+        terminal.chunk("x")
+        time.sleep(0.005)
+    wait_for(lambda: bool(kept(home)))
+    os.kill(terminal.pid, number)
+    wait_for(lambda: gone(terminal.pid))
+    assert terminal.wait() == 128 + number
+    assert "x" in kept(home)[0].prompt
+    wait_for(lambda: all(gone(child) for child in children))
+    assert echoes(terminal)
+
+
+def test_a_terminal_that_goes_away_ends_it_also_where_no_signal_tells(home: dict[str, str]) -> None:
+    ours, theirs = os.openpty()
+    # No session of its own: nobody sends it SIGHUP.
+    program = subprocess.Popen(
+        [sys.executable, "-m", "mechtui", "--prompt", PROMPT], stdin=theirs, stdout=theirs, stderr=theirs, env=home
+    )
+    os.close(theirs)
+    said = b""
+    while b"Tokens" not in said:
+        said += os.read(ours, 1 << 16)
+    os.write(ours, b"i!")
+    wait_for(lambda: bool(os.read(ours, 1 << 16)) and bool(kept(home)))
+    os.close(ours)
+    assert program.wait(30) == 128 + signal.SIGHUP
+    assert [each.prompt for each in kept(home)] == [f"{PROMPT}!"]
+
+
+def test_what_nobody_changed_is_not_kept_and_two_windows_keep_two_files(start: Start, home: dict[str, str]) -> None:
+    first, second = start(), start()
+    for terminal, word in ((first, " one"), (second, " two")):
+        terminal.keys("i" + word + "<esc>")
+    third = start()
+    for terminal in (first, second, third):
+        terminal.keys("q")
+        assert terminal.wait() == 0
+    assert [each.prompt.rpartition(" ")[2] for each in kept(home)] == ["one", "two"]
+
+
+def test_the_last_session_comes_back_with_one_key_and_goes_with_undo(start: Start, home: dict[str, str]) -> None:
+    first = start("--prompt", PROMPT, "--model", "/nowhere")
+    first.keys("i and John<esc>")
+    first.keys("q")
+    first.wait()
+    second = start()
+    second.until("R brings back your last session: 'When Mary and John'")
+    second.keys("R")
+    second.until("When Mary and John")
+    second.keys("u")
+    second.until("went to the store")
+    second.keys("q")
+    second.wait()
+    assert [each.prompt for each in kept(home)] == ["When Mary and John"]
+    third = start("--prompt", "another")
+    third.settle()
+    assert "R brings back" not in third.text
+    third.keys("R")
+    third.until("When Mary and John")
+
+
+def test_the_session_of_an_earlier_version_comes_back(start: Start, home: dict[str, str]) -> None:
+    folder = Path(home["XDG_STATE_HOME"], "mechtui")
+    folder.mkdir(parents=True)
+    former = folder / "session.toml"
+    former.write_text('mechtui = 1\nprompt = "of an earlier version"\n')
+    terminal = start()
+    terminal.until("R brings back your last session: 'of an earlier version'")
+    terminal.keys("Rz")
+    terminal.keys("q")
+    terminal.wait()
+    assert "of an earlier version" in former.read_text()
+
+
+def test_what_is_kept_is_private_whatever_the_umask(start: Start, home: dict[str, str]) -> None:
+    before = os.umask(0)
+    try:
+        terminal = start("--prompt", PROMPT)
+    finally:
+        os.umask(before)
+    terminal.keys("i!<esc>")
+    terminal.keys("q")
+    terminal.wait()
+    state = Path(home["XDG_STATE_HOME"])
+    assert files(home)
+    for each in [state, *state.rglob("*")]:
+        assert stat.S_IMODE(each.stat().st_mode) == (0o700 if each.is_dir() else 0o600), each
+
+
+@pytest.mark.parametrize("stream", ["0</dev/null", "1>/dev/null", "2>&1 | cat", "| cat", "0<&-"])
+def test_without_a_terminal_it_refuses_at_once(home: dict[str, str], stream: str) -> None:
+    # A terminal for all streams but the one that is redirected.
+    script = f"exec 9>&2; set -o pipefail; {{ {sys.executable} -m mechtui {stream}; }}; echo status $? >&9"
+    program = subprocess.run(
+        ["script", "-qec", f"bash -c '{script}'", "/dev/null"],
+        capture_output=True, text=True, timeout=60, check=False, env=home,
+    )  # fmt: skip
+    assert "status 2" in program.stdout, program.stdout
+    assert not Path(home["XDG_STATE_HOME"]).exists()
+
+
+@pytest.mark.parametrize("state", ["/proc/nothing", "/dev/null"])
+def test_without_a_state_folder_the_app_goes_on(start: Start, tmp_path: Path, state: str) -> None:
+    terminal = start("--prompt", PROMPT, XDG_STATE_HOME=state)
+    terminal.until("No log is written: ")
+    terminal.keys("i and John<esc>")
+    terminal.until("The session is not being kept")
+    terminal.keys("q")
+    assert terminal.wait() == 0
+    assert "The session is not being kept" in terminal.text
+
+
+@pytest.mark.parametrize("state", ["/proc/nothing", "/dev/null"])
+def test_without_a_state_folder_run_and_info_go_on(
+    home: dict[str, str], mechtui: Program, tiny: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    home.update(XDG_STATE_HOME=state, XDG_CACHE_HOME=state)
+    done = mechtui("run", "--model", str(tiny), "--prompt", "a")
+    assert done.returncode == 0
+    assert done.stdout.startswith('{"session"')
+    assert done.stderr.startswith("mechtui: No log is written: ")
+    assert done.stderr.count("\n") == 1
+    done = mechtui("info")
+    assert done.returncode == 0
+    assert "neither sessions nor logs are kept" in done.stdout
