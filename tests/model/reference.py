@@ -28,7 +28,8 @@ Act = Callable[[str, int, Tensor], Tensor]
 
 @dataclass
 class Block:
-    """One block as plain functions. `qkv`: normed residual -> q, k, v. `rotate`: q or k with its positions in.
+    """One block as plain functions; without an MLP `norm_2`, `read` and `down` are None.
+    `qkv`: normed residual -> q, k, v. `rotate`: q or k with its positions in.
     `read`: normed residual -> the input of the MLP's down projection."""
 
     norm_1: Callable[[Tensor], Tensor]
@@ -36,9 +37,9 @@ class Block:
     rotate: Callable[[Tensor], Tensor]
     scale: float
     write: Callable[[Tensor], Tensor]
-    norm_2: Callable[[Tensor], Tensor]
-    read: Callable[[Tensor], Tensor]
-    down: Callable[[Tensor], Tensor]
+    norm_2: Callable[[Tensor], Tensor] | None = None
+    read: Callable[[Tensor], Tensor] | None = None
+    down: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass
@@ -118,7 +119,33 @@ def llama_parts(model: Any) -> Parts:
     )
 
 
+def attention_only_parts(network: Any) -> Parts:
+    """Of the embedded models without MLPs (mechtui.embedded.network.Network)."""
+
+    def block(layer: Any) -> Block:
+        def qkv(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            q, k, v = (x @ layer.c_attn + layer.c_attn_bias).view(len(x), 3, layer.n_heads, -1).unbind(1)
+            return q, k, v
+
+        return Block(
+            norm_1=layer.ln_1,
+            qkv=qkv,
+            rotate=lambda x: x,
+            scale=network.shape.d_head**-0.5,
+            write=lambda z: z.flatten(1) @ layer.c_proj + layer.c_proj_bias,
+        )
+
+    return Parts(
+        embed=lambda ids: network.wte[ids],
+        pos=lambda ids: network.wpe[: len(ids)],
+        blocks=[block(layer) for layer in network.h],
+        final=lambda x: network.ln_f(x) @ network.unembed.T,
+    )
+
+
 def parts_of(model: Any) -> Parts:
+    if hasattr(model, "h"):
+        return attention_only_parts(model)
     return gpt2_parts(model) if hasattr(model, "transformer") else llama_parts(model)
 
 
@@ -141,8 +168,10 @@ def _forward(parts: Parts, ids: Tensor, act: Act) -> Tensor:
         heads = [pattern[h] @ v[:, h // group] for h in range(q.shape[1])]
         z = act("z", i, torch.stack(heads, dim=1))
         x = act("mid", i, x + act("attn", i, block.write(z)))
-        hidden = act("neuron", i, block.read(block.norm_2(x)))
-        x = act("post", i, x + act("mlp", i, block.down(hidden)))
+        if block.norm_2 is not None and block.read is not None and block.down is not None:
+            hidden = act("neuron", i, block.read(block.norm_2(x)))
+            x = x + act("mlp", i, block.down(hidden))
+        x = act("post", i, x)
     return parts.final(x)
 
 
@@ -178,6 +207,7 @@ class Context:
     vectors: Mapping[str, Tensor]
     texts: Sequence[str] | None
     end: int
+    references: Sequence[Activations] = ()
 
     def positions(self, positions: Positions, n: int) -> list[int]:
         return resolve(positions, n, self.texts, self.end)
@@ -194,10 +224,18 @@ def _name(edit: Edit) -> str:
 
 
 def _new_table(
-    edit: Edit, x: Tensor, clean: Tensor, source: Tensor | None, context: Context, *, square: bool
+    edit: Edit,
+    x: Tensor,
+    clean: Tensor,
+    source: Tensor | None,
+    context: Context,
+    *,
+    square: bool,
+    every: Tensor | None = None,
 ) -> Tensor:
     """What one edit makes of one table x [pos, width] (one head, one neuron, or a whole residual vector per
-    position). `square`: x is [query, key], of which only key <= query counts."""
+    position). `square`: x is [query, key], of which only key <= query counts. `every`: the same of the reference
+    prompts, all their positions, where there are some."""
     n, width = x.shape
     visible = torch.ones(n, width, dtype=torch.bool)
     if square:
@@ -209,7 +247,7 @@ def _new_table(
             if square:
                 means = [x[q, : q + 1].mean() for q in range(n)]
                 return torch.stack(means)[:, None].expand(n, width)
-            return x.mean(dim=0).expand(n, width)
+            return (x if every is None else every).mean(dim=0).expand(n, width)
         case "resample":
             assert source is not None
             rows = np.random.default_rng(edit.seed).integers(0, len(source), size=n)
@@ -279,6 +317,9 @@ def _apply(edit: Edit, place: Place, x: Tensor, context: Context) -> Tensor:
             None if source is None else cell(source, i),
             context,
             square=square,
+            every=torch.cat([cell(each[place], i) for each in context.references])
+            if context.references and not square
+            else None,
         )
         for p in rows:
             upto = p + 1 if square else None
@@ -307,11 +348,13 @@ def run(
     vectors: Mapping[str, Any] | None = None,
     texts: Sequence[str] | None = None,
     end: int | None = None,
+    references: Sequence[Sequence[int]] = (),
 ) -> tuple[Tensor, Activations]:
     """Logits [pos, vocab] and all activations of one run with those of `edits` that are on.
 
     `alignment` [pos]: position in the source, -1 without partner; by default position p meets position p.
     `texts` [pos]: what token places are compared with. `end`: where the prompt ends, if more was generated.
+    `references`: ids of the prompts whose means `mean` takes.
     """
     parts = parts_of(model)
     active = [edit for edit in edits if edit.on]
@@ -342,6 +385,7 @@ def run(
         vectors={name: torch.as_tensor(np.asarray(vector)) for name, vector in (vectors or {}).items()},
         texts=texts,
         end=len(tokens) if end is None else end,
+        references=[walk(torch.tensor(list(each)), unchanged)[1] for each in references],
     )
 
     def edited(place: Place, x: Tensor) -> Tensor:
