@@ -155,7 +155,9 @@ def edit_line(draw: Random, subject: Subject) -> str:
     head = draw.choice(("0", "1", "*", "0-1"))
     wide = [f"L{layer}.{part}" for part in ("pre", "attn", "post")] + ["embed"]
     values = [f"L{layer}H{head}{part}" for part in ("", ".q", ".k", ".v")]
-    tables = [f"L{layer}H{head}.pattern", f"L{layer}H{head}.scores"]
+    tables = [f"L{layer}H{head}.pattern"]
+    if subject.has_mlp:
+        tables.append(f"L{layer}H{head}.scores")
     if subject.has_mlp:
         wide += [f"L{layer}.mid", f"L{layer}.mlp"]
         values += [f"L{layer}N{draw.choice(('3', '0-9', '*'))}"]
@@ -471,7 +473,7 @@ def look(subject: Subject, session: Session, line: str, tally: Tally, afresh: En
 
 
 def _numbers(value: Any) -> Iterator[float]:
-    """The floats of an answer, in their order; None (not computed) as -1e9, so that it may not come and go."""
+    """The floats of an answer, in their order, without those that were not computed."""
     if isinstance(value, dict):
         for key, each in value.items():
             if key not in ("top", "raises", "lowers"):  # their order is that of numbers which may be equal

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -234,16 +234,17 @@ class Passes:
         first: list[Tensor] = []
         taken: dict[Need, Tensor] = {}
         last = len(self.blocks) - 1
+        in_tuples = self._in_tuples
 
-        def skip(number: int) -> Callable[..., Tensor]:
-            def forward(*args: Any, **kwargs: Any) -> Tensor:
+        def skip(number: int) -> Callable[..., Any]:
+            def forward(*args: Any, **kwargs: Any) -> Any:
                 residual, call = _recorded(args, kwargs)
                 calls.append(call)
                 if number == 0:
                     first.append(residual)
                 if number == last:
                     raise _Reached
-                return residual
+                return (residual,) if in_tuples else residual
 
             return forward
 
@@ -262,6 +263,25 @@ class Passes:
             if len(self._calls) > MOST_CALLS:
                 del self._calls[next(iter(self._calls))]
         return first[0], calls, taken
+
+    @cached_property
+    def _in_tuples(self) -> bool:
+        """Whether the model's blocks give what they give in a tuple, as whoever calls them expects. Block 0 runs once,
+        on one token, to tell."""
+        gave: list[Any] = []
+
+        def stop(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            gave.append(output)
+            raise _Reached
+
+        handle = self.blocks[0].register_forward_hook(stop)
+        try:
+            with suppress(_Reached):
+                self.model(torch.tensor([[0]], device=self.device), **({"use_cache": False} if self.caches else {}))
+        finally:
+            handle.remove()
+        _let_go_of_pattern(self.blocks[0])
+        return isinstance(gave[0], tuple)
 
     def calls_for(self, ids: Sequence[int]) -> list[Call]:
         """The blocks' arguments (masks, rotations) for a whole run of that length; tokens do not matter."""
