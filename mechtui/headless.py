@@ -15,11 +15,24 @@ import numpy as np
 
 from mechtui.config import Settings, log_file
 from mechtui.link.client import Client, Life
-from mechtui.link.messages import Answered, Ask, EditProblem, Failed, Finished, Load, Ready, Reply, Stage, Started
+from mechtui.link.messages import (
+    Answered,
+    Ask,
+    Checked,
+    EditProblem,
+    Failed,
+    Finished,
+    Load,
+    Ready,
+    Reply,
+    Stage,
+    Started,
+)
 from mechtui.session.document import Session
 from mechtui.session.lines import LineError, format_edit, format_site
 from mechtui.session.storage import StorageError, to_builtins
 from mechtui.views import Answer, Question, parse_question
+from mechtui.views.question import plain
 from mechtui.views.tokens import Tokens, TokensAnswer
 
 MISTAKE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
@@ -43,6 +56,8 @@ def run_headless(session: Session, views: tuple[str, ...], output: str, settings
         _check_output(output)
         said = asyncio.run(_Run(session, tuple(questions.values()), settings).answers())
         _write(said.result(session, questions), output)
+        if said.checked is not None and said.checked.sentence:
+            _say(0, said.checked.sentence)
     except LineError as error:
         return _say(MISTAKE, error.shown())
     except StorageError as error:
@@ -75,6 +90,8 @@ class _Run:
         )
         self.client = Client(log=log_file(settings))
         self.ready: Ready | None = None
+        self.checked: Checked | None = None
+        self.finished = False
         self.answered: dict[Question, tuple[Answer | None, Answer | None]] = {}
         self._replies: asyncio.Queue[Reply | Life] = asyncio.Queue()
         self._shown = 0
@@ -86,12 +103,15 @@ class _Run:
         try:
             self.client.send(self.load)
             self.client.send(Ask(1, self.session, (Tokens(), *self.questions)))
-            while not isinstance(reply := await self._replies.get(), Finished):
-                self._take(reply)
+            while self._waits():
+                self._take(await self._replies.get())
         finally:
             await self.client.close()
             self._progress("")
         return self
+
+    def _waits(self) -> bool:
+        return not self.finished or self.checked is None
 
     def _take(self, reply: Reply | Life) -> None:
         match reply:
@@ -103,6 +123,10 @@ class _Run:
                 self._progress("running")
             case Started():
                 self._refuse(reply.problems)
+            case Checked():
+                self.checked = reply
+            case Finished():
+                self.finished = True
             case Answered(partial=False):
                 self.answered[reply.question] = (reply.clean, reply.edited)
             case Failed(task="load"):
@@ -140,7 +164,8 @@ class _Run:
     def result(self, session: Session, questions: dict[str, Question]) -> dict[str, Any]:
         """What is printed."""
         assert self.ready is not None
-        ready = self.ready
+        assert self.checked is not None
+        ready, checked = self.ready, self.checked
         tokens = self.answered[Tokens()][0]
         assert isinstance(tokens, TokensAnswer)
         pairs = {line: self.answered[question] for line, question in questions.items()}
@@ -159,6 +184,11 @@ class _Run:
                 "device": ready.device,
                 "dtype": ready.dtype,
                 "weights": ready.weights,
+                "checked": {
+                    "differences": plain(checked.differences),
+                    "tolerance": checked.tolerance,
+                    "problem": checked.sentence,
+                },
             },
             "tokens": [{"id": token.id, "text": token.text} for token in tokens.tokens],
             "clean": {line: pair[0].json() for line, pair in pairs.items() if pair[0] is not None},

@@ -107,6 +107,17 @@ class Ready(Message, frozen=True, tag="ready"):
     place: str = ""
 
 
+class Checked(Message, frozen=True, tag="checked"):
+    """The self-check of a loaded model, done when nothing else was asked. differences: by what was compared ("logits",
+    and logits with an edit at "pattern" and at "z") the largest one to Hugging Face's own forward with a plain hook, in
+    logits; what could not be compared is not there. sentence: what does not hold, empty where all does."""
+
+    model: str
+    differences: dict[str, float] = {}
+    tolerance: float = 0.0
+    sentence: str = ""
+
+
 class Failed(Message, frozen=True, tag="failed"):
     """Something asked for cannot be had: one sentence with what to do. generation for an Ask; question where
     it is only this one that has no answer: the others still come."""
@@ -191,5 +202,7 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 
 
 Request = Load | Ask | Models | Fetch | Cancel | SaveVectors | Quit
-Reply = Stage | Ready | Failed | Started | Answered | Finished | ModelsFound | Fetched | Sized | Saved | Heartbeat
+Reply = (
+    Stage | Ready | Checked | Failed | Started | Answered | Finished | ModelsFound | Fetched | Sized | Saved | Heartbeat
+)
 AnyMessage: Any = Request | Reply

@@ -12,6 +12,7 @@ from mechtui.link.client import Life, Link
 from mechtui.link.messages import (
     Answered,
     Ask,
+    Checked,
     Failed,
     Fetched,
     Finished,
@@ -63,6 +64,7 @@ class Conversation:
         self.said = ""
         self.said_bad = False
         self.trouble = ""
+        self.unsound = ""  # what the model's self-check found wrong
         self.ms: float | None = None
         self.ran = ""
         self._now = now
@@ -143,6 +145,9 @@ class Conversation:
                 return News.FETCH
             case Ready():
                 return self._ready(reply)
+            case Checked() if self.ready is not None and reply.model == self.ready.name:
+                self.unsound = reply.sentence
+                return News.STATUS | (self._say(reply.sentence, bad=True) if reply.sentence else News.NOTHING)
             case Failed():
                 return self._failed_otherwise(reply)
             case ModelsFound():
@@ -168,7 +173,7 @@ class Conversation:
     def _ready(self, ready: Ready) -> News:
         self.ready = ready
         self._down = False
-        self._loading_since, self.stage, self.trouble = None, None, ""
+        self._loading_since, self.stage, self.trouble, self.unsound = None, None, "", ""
         self._forget()
         news = News.MODEL | News.PICTURES | News.STATUS
         return news | self._say(ready.note) if ready.note else news

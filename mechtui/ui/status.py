@@ -72,11 +72,16 @@ def loading(stage: Stage | None, model: str, seconds: float, look: Palette) -> T
     return text
 
 
+def last_part(ready: Ready) -> str:
+    """A model's name without the folders before it."""
+    return ready.name.rstrip("/").rpartition("/")[2] or ready.name
+
+
 def about(ready: Ready, tokens: int, bos: str, look: Palette, short: bool = False) -> Text:
     """Model, device, dtype, weights, BOS, tokens."""
     shape = ready.shape
     text = Text()
-    text.append(ready.name.rstrip("/").rpartition("/")[2] or ready.name, look.accent + look.bold)
+    text.append(last_part(ready), look.accent + look.bold)
     text.append(f" {shape.n_layers}L×{shape.n_heads}H")
     dtype = ready.dtype.removeprefix("torch.")
     text.append(f"  {ready.device} ")
@@ -94,7 +99,11 @@ def about(ready: Ready, tokens: int, bos: str, look: Palette, short: bool = Fals
 def left(talk: Conversation, tokens: int, bos: str, look: Palette, short: bool) -> Text:
     """What runs, or how far loading is."""
     text = Text(" ")
-    if talk.ready is not None:
+    if talk.ready is not None and talk.unsound:
+        # Nothing of what is otherwise said here matters as much.
+        text.append(last_part(talk.ready), look.accent + look.bold)
+        text.append(f"  {talk.unsound}", look.bad)
+    elif talk.ready is not None:
         text.append_text(about(talk.ready, tokens, bos, look, short))
     if talk.loading is not None:
         text.append("  " if talk.ready else "")

@@ -62,5 +62,10 @@ class Inbox:
         return self._stopped >= number
 
     @property
+    def waits(self) -> bool:
+        """Whether there is anything to do. Takes no lock: it is called between blocks."""
+        return self._load is not None or self._ask is not None or bool(self._saves)
+
+    @property
     def load_waits(self) -> bool:
         return self._load is not None

@@ -22,6 +22,7 @@ from mechtui.link.messages import (
     Answered,
     Ask,
     Cancel,
+    Checked,
     Failed,
     Fetch,
     Fetched,
@@ -71,6 +72,7 @@ class Worker:
         self.inbox = Inbox()
         self.engine: Engine | None = None
         self.busy = False
+        self.unchecked = False  # whether a model was loaded and not yet compared
         self.traces = 0  # bytes; kept here because traces change under whoever counts them from another thread
         self._imported = threading.Event()
         self._fetch_cancelled = threading.Event()
@@ -87,7 +89,11 @@ class Worker:
         while True:
             self.busy = False
             self.traces = self.engine.trace_bytes if self.engine is not None else 0
-            found = self.inbox.take(self.engine is not None, None if at_rest else REST_SECONDS)
+            seconds = 0.0 if self.unchecked else None if at_rest else REST_SECONDS
+            found = self.inbox.take(self.engine is not None, seconds)
+            if found is None and self.unchecked:
+                self.check()
+                continue
             at_rest = found is None
             if found is None:
                 hand_back()
@@ -134,7 +140,26 @@ class Worker:
             self.wire.send(Failed("load", _unexpected("loading the model", error), model=request.model))
         else:
             self.engine = Engine(model)
+            self.unchecked = True
             self.wire.send(model.ready)
+
+    def check(self) -> None:
+        """Compare the model with Hugging Face's own forward; what arrives meanwhile goes first."""
+        from mechtui.worker.check import compare
+        from mechtui.worker.engine import Cancelled
+
+        assert self.engine is not None
+        model = self.engine.model
+        checked = Checked(model.ready.name)
+        try:
+            if model.plain is not None:
+                checked = compare(self.engine, model.plain, lambda: self.inbox.waits)
+        except Cancelled:
+            return  # and again when there is nothing to do
+        except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
+            checked = Checked(model.ready.name, sentence=_unexpected("the self-check of this model", error))
+        self.unchecked, model.plain = False, None
+        self.wire.send(checked)
 
     def answer(self, ask: Ask, number: int) -> None:
         """Answer an Ask's questions in their order. number: how many Asks had arrived when it was taken."""

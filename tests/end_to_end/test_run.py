@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ import pytest
 import torch
 from conftest import Program
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from mechtui.config import Settings
+from mechtui.headless import run_headless
+from mechtui.session.document import Session
 
 PROMPT = "Mary gave John a drink"
 CLOSE = 1e-4
@@ -47,6 +52,37 @@ def test_its_numbers_are_the_models(mechtui: Program, tiny: Path, plain: Any) ->
     for layer in range(3):  # the last hidden state of transformers is behind the final norm
         np.testing.assert_allclose(residual["norm"][layer], plain.hidden_states[layer][0].norm(dim=-1), atol=CLOSE)
     np.testing.assert_allclose(said["clean"]["attention L1H2"]["pattern"], plain.attentions[1][0, 2], atol=CLOSE)
+
+
+def test_it_says_that_the_model_was_checked(mechtui: Program, tiny: Path) -> None:
+    done = mechtui("run", "--model", str(tiny), "--prompt", PROMPT)
+    checked = json.loads(done.stdout)["model"]["checked"]
+    assert checked["problem"] == done.stderr == ""
+    assert checked["differences"].keys() == {"logits", "pattern", "z"}
+    assert max(checked["differences"].values()) < CLOSE < checked["tolerance"]
+
+
+BROKEN = """
+from mechtui.worker.engine import apply
+real = apply._value
+def discard(action, view, positions, *rest):
+    return view[:, positions] if action.is_pattern else real(action, view, positions, *rest)
+apply._value = discard
+from mechtui.worker.main import main
+main()
+"""
+
+
+def test_edits_that_the_model_discards_are_said(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("mechtui.link.client.worker_command", lambda: [sys.executable, "-c", BROKEN])
+    assert run_headless(Session(model=str(tiny), prompt=PROMPT), (), "-", Settings()) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("mechtui: Self-check: edits at pattern give logits up to ")
+    assert err.count("\n") == 1
+    assert f"mechtui: {json.loads(out)['model']['checked']['problem']}\n" == err
 
 
 def test_a_session_file_and_an_edit(mechtui: Program, tiny: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from mechtui.link.messages import (
     Answered,
     Ask,
     Cancel,
+    Checked,
     Failed,
     Finished,
     Heartbeat,
@@ -82,7 +83,7 @@ async def talk(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
     talk = Talk(tmp_path_factory.mktemp("log") / "worker.log")
     await talk.client.start()
     talk.client.send(Load(str(tiny)))
-    await talk.until(lambda reply: isinstance(reply, Ready | Failed))
+    await talk.until(lambda reply: isinstance(reply, Checked | Failed))
     yield talk
     await talk.client.close()
 
@@ -97,6 +98,27 @@ async def test_loading_says_what_it_does(talk: Talk) -> None:
     assert "reading weights" in stages
     ready = next(reply for reply in talk.heard if isinstance(reply, Ready))
     assert (ready.shape.n_layers, ready.shape.n_heads, ready.device, ready.dtype) == (3, 4, "cpu", "float32")
+
+
+async def test_a_model_is_checked_when_nothing_is_asked(tiny: Path, tmp_path: Path) -> None:
+    talk = Talk(tmp_path / "worker.log")
+    await talk.client.start()
+    try:
+        talk.client.send(Load(str(tiny)))
+        talk.client.send(Ask(1, session(), (parse_question("next_tokens"),)))
+        checked = await talk.until(lambda reply: isinstance(reply, Checked))
+        order = [type(reply) for reply in talk.heard if isinstance(reply, (Ready, Started, Finished, Checked))]
+        assert order == [Ready, Started, Finished, Checked]
+        assert isinstance(checked, Checked)
+        assert (checked.model, checked.sentence) == (str(tiny), "")
+        assert max(checked.differences.values()) < 1e-4
+        # One of TransformerLens's own has nothing to be compared with, and says so.
+        talk.heard.clear()
+        talk.client.send(Load("attn-only-1l"))
+        native = await talk.until(lambda reply: isinstance(reply, Checked))
+        assert native == Checked("attn-only-1l")
+    finally:
+        await talk.client.close()
 
 
 async def test_answers_come_in_the_order_of_the_questions(talk: Talk) -> None:

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mechtui.link.messages import Answered, Stage
+from mechtui.link.messages import Answered, Checked, Stage
 from mechtui.paint.palette import Depth, palette
 from mechtui.session.document import Token
 from mechtui.session.lines import LineError, format_edit, parse_edit, parse_vector
 from mechtui.ui import changes
 from mechtui.ui.changes import CannotError
 from mechtui.ui.clipboard import LIMIT, TooLongError, fitting
-from mechtui.ui.conversation import moved
+from mechtui.ui.conversation import Conversation, News, moved
 from mechtui.ui.edits_line import Known, complete, complete_edit, complete_vector
 from mechtui.ui.layout import PANES, TABS, Wish, plan
 from mechtui.ui.models import size, suggestions
 from mechtui.ui.state import Answers, View, same_texts
-from mechtui.ui.status import about, bar, loading
+from mechtui.ui.status import about, bar, left, loading
 from mechtui.views.heads import Heads
 from mechtui.views.next_tokens import NextTokens
 from mechtui.views.residual import Residual
@@ -267,3 +267,24 @@ def test_the_picker_offers_what_is_typed():
     assert [row.run for row in rows] == ["my/model"]
     assert [row.run for row in suggestions((), ("gpt2",), "")] == ["gpt2"]
     assert size(548_000_000) == "548 MB"
+
+
+def test_what_the_self_check_found_stays_on_the_status_line():
+    class Silent:
+        on_reply = None
+
+        def send(self, request):
+            pass
+
+    talk = Conversation(Silent(), session())
+    talk.hear(ready())
+    before = left(talk, 3, "auto", palette(Depth.TRUE), False).plain
+    assert talk.hear(Checked("gpt2", {"logits": 0.0}, 0.01)) is News.STATUS
+    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before
+    talk.hear(Checked("another", {"logits": 3.0}, 0.01, "of another model"))
+    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before
+    assert News.SAID in talk.hear(Checked("gpt2", {"logits": 3.0}, 0.01, "Self-check: logits are off."))
+    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == " gpt2  Self-check: logits are off."
+    assert (talk.said, talk.said_bad) == ("Self-check: logits are off.", True)
+    talk.hear(ready())
+    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before

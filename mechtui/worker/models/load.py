@@ -15,6 +15,7 @@ import torch
 
 from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
+from mechtui.worker.check import TEXT, Plain
 from mechtui.worker.engine.memory import free
 from mechtui.worker.errors import ModelError, Progress, megabytes, told
 from mechtui.worker.model import Model
@@ -48,7 +49,7 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Mo
         raise Cancelled
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     progress("reading weights", None, megabytes(size) if size else "")
-    tokenizer, bridge = _read(folder, name, request, device, dtype, cancelled)
+    tokenizer, bridge, plain = _read(folder, name, request, device, dtype, cancelled)
     if cancelled():
         raise Cancelled
     progress("building hooks", None, "")
@@ -86,7 +87,7 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Mo
         note=note,
         place=_place(name, where, folder),
     )
-    return Model(bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready)
+    return Model(bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready, plain)
 
 
 def _place(name: str, where: Place, folder: Path) -> str:
@@ -135,8 +136,8 @@ def _quiet() -> None:
 
 def _read(
     folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype, cancelled: Callable[[], bool]
-) -> tuple[Any, Any]:
-    """(tokenizer, bridge). Raises ModelError and Cancelled."""
+) -> tuple[Any, Any, Plain | None]:
+    """(tokenizer, bridge, Hugging Face's own model). Raises ModelError and Cancelled."""
     from mechtui.embedded import native
     from mechtui.worker.engine.passes import Cancelled
 
@@ -148,7 +149,7 @@ def _read(
         with told(f"{name} cannot be read"):
             bridge = native.load(folder).to(device, dtype)
         check_finite(bridge.original_model, dtype, name)
-        return bridge.tokenizer, bridge
+        return bridge.tokenizer, bridge, None
     check_pickles(files, name)
     if cancelled():
         raise Cancelled
@@ -156,7 +157,11 @@ def _read(
     _check_memory(folder, name, request, device, dtype)
     if cancelled():
         raise Cancelled
-    return tokenizer, _bridge(folder, name, request, device, dtype)
+    model = _model(folder, name, request, device, dtype)
+    plain = Plain(model, tokenizer.encode(TEXT, add_special_tokens=False))
+    if request.fold_ln or request.device_map:
+        plain.run()  # folding changes the weights themselves, and parts on several devices are not the bridge's
+    return tokenizer, _bridge(model, name), plain
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:
@@ -197,10 +202,9 @@ def _tokenizer(folder: Path, name: str, request: Load) -> Any:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=request.trust_remote_code)
 
 
-def _bridge(folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype) -> Any:
+def _model(folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype) -> Any:
+    """transformers' own. Raises ModelError."""
     from transformers import AutoModelForCausalLM
-
-    from mechtui.worker.bridge import bridged, unknown
 
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager"}
     if request.device_map:
@@ -223,7 +227,13 @@ def _bridge(folder: Path, name: str, request: Load, device: torch.device, dtype:
         raise
     check_loaded(model, info, name)
     check_finite(model, dtype, name)
-    model.eval()
+    return model.eval()
+
+
+def _bridge(model: Any, name: str) -> Any:
+    """TransformerLens's bridge around it. Raises ModelError."""
+    from mechtui.worker.bridge import bridged, unknown
+
     if reason := unknown(model):
         raise ModelError(f"{name} cannot be taken apart: {reason}; choose another model")
     problem = f"TransformerLens does not know the architecture of {name}, {type(model).__name__}"

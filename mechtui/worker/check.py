@@ -1,0 +1,110 @@
+"""Whether a model's numbers are those of Hugging Face's own forward: a short text, an edit at every pattern and one at
+every z, on the model's own weights.
+
+All of it happens when nothing else is asked.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mechtui.link.messages import Checked
+from mechtui.selftest import plain
+from mechtui.session.document import Session
+from mechtui.session.lines import parse_edit
+from mechtui.worker.engine import Cancelled, Engine
+from mechtui.worker.engine.actions import Ids
+from mechtui.worker.engine.engine import never
+from mechtui.worker.engine.resolve import EditError, Prompt, Surroundings, resolve
+
+TEXT = "When Mary and John went to the store"
+TOKENS = 8
+# What is compared, the edit line of each, and the same by hand.
+EDITS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "pattern": ("scale L*H*.pattern x0.5", lambda pattern: pattern * 0.5),
+    "z": ("zero L*H*", torch.zeros_like),
+}
+# The largest difference that rounding explains, as a share of the largest logit.
+TOLERANCE = {torch.float32: 5e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+
+
+class Plain:
+    """Hugging Face's own model, before the bridge takes its modules over: the same weights in modules of its own.
+
+    ids: the first few of a text; without any, nothing is run. logits: by what is compared ("logits" without an edit,
+    "pattern", "z") [pos, d_vocab], float32, as far as they were run; edits only where the architecture is described.
+    """
+
+    def __init__(self, model: Any, ids: Sequence[int]) -> None:
+        self.ids: Ids = tuple(ids[: min(TOKENS, getattr(model.config, "max_position_embeddings", None) or TOKENS)])
+        self.logits: dict[str, Tensor] = {}
+        self._cancelled: Callable[[], bool] = never
+        shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        self.model = copy.deepcopy(model, shared)
+        for module in self.model.modules():
+            module.register_forward_pre_hook(self._stop)
+
+    def _stop(self, *_: object) -> None:
+        if self._cancelled():
+            raise Cancelled
+
+    def run(self, cancelled: Callable[[], bool] = never) -> dict[str, Tensor]:
+        """The logits that are still missing -> all of them. Raises Cancelled, in the middle of a run."""
+        self._cancelled = cancelled
+        if self.ids and "logits" not in self.logits:
+            self.logits["logits"] = plain.logits(self.model, self.ids).float()
+        if self.ids and plain.family(self.model) is not None:
+            for site, (_, change) in EDITS.items():
+                if site not in self.logits:
+                    self.logits[site] = plain.run(self.model, self.ids, _changing(site, change))[0].float()
+        return self.logits
+
+
+def _changing(site: str, change: Callable[[Tensor], Tensor]) -> plain.Act:
+    return lambda where, _layer, value: change(value) if where == site else value
+
+
+def compare(engine: Engine, reference: Plain, cancelled: Callable[[], bool]) -> Checked:
+    """The engine's runs against the plain ones. Raises Cancelled."""
+    model = engine.model
+    plainly = reference.run(cancelled)
+    if not plainly:
+        return Checked(model.ready.name)
+    tolerance = TOLERANCE[model.dtype] * float(plainly["logits"].abs().max())
+    differences: dict[str, float] = {}
+    for site, logits in plainly.items():
+        if site != "logits" and float((logits - plainly["logits"]).abs().max()) < 10 * tolerance:
+            continue  # too little happens to tell
+        try:
+            actions = () if site == "logits" else _actions(engine, EDITS[site][0], reference.ids)
+        except EditError:
+            continue  # refused already, with its reason, where it is written
+        ours = engine.logits(engine.run(reference.ids, actions, (), cancelled))
+        differences[site] = float((ours - logits.to(ours.device)).abs().nan_to_num(torch.inf).max())
+    return Checked(model.ready.name, differences, tolerance, _sentence(differences, tolerance))
+
+
+def _actions(engine: Engine, line: str, ids: Ids) -> Any:
+    prompt = Prompt(ids, ("",) * len(ids), len(ids))
+    return resolve(parse_edit(line), prompt, Surroundings(Session(), engine.model.shape, False, (), (), ()))
+
+
+def _sentence(differences: dict[str, float], tolerance: float) -> str:
+    """What does not hold; empty where all does."""
+    wrong = {site: value for site, value in differences.items() if value > tolerance}
+    if "logits" in wrong:
+        return (
+            f"Self-check: logits are up to {wrong['logits']:.2g} away from Hugging Face's own, "
+            "so do not trust the numbers of this model."
+        )
+    if wrong:
+        return (
+            f"Self-check: edits at {' and '.join(wrong)} give logits up to {max(wrong.values()):.2g} away from a plain "
+            "hook's, so do not trust such edits of this model."
+        )
+    return ""
