@@ -20,6 +20,7 @@ from mechtui.session.document import (
     Span,
     Vector,
 )
+from mechtui.session.lines import format_site
 
 HEAD_OPS: tuple[Op, ...] = ("zero", "mean", "patch")
 
@@ -49,6 +50,26 @@ def cut_edge(session: Session, layer: int, head: int, query: int, key: int) -> S
     if key > query:
         raise CannotError(f"Position {query} cannot see position {key}, which comes later: there is nothing to cut.")
     return toggle_edit(session, Edit("cut", head_site(layer, head), edge=Edge(at(query), at(key))))
+
+
+def read_elsewhere(session: Session, edit: Edit) -> str:
+    """Says where a vector was read that acts at another place; empty where both are one, or none was read."""
+    vector = session.vector(edit.vector) if edit.vector else None
+    if vector is None or vector.source not in ("diff", "pca"):
+        return ""
+    read = Site("layer", Span(vector.layer, vector.layer), part=vector.part)
+    if _place(edit.site) == _place(read):
+        return ""
+    how = "added" if edit.op == "add" else "projected out"
+    return f"{vector.name} was read at {format_site(read)} and is {how} at {format_site(edit.site)}."
+
+
+def _place(site: Site) -> tuple[object, ...]:
+    """One place of the residual stream has two names: a layer's end is the begin of the next."""
+    layers, part = site.layers, site.part
+    if site.kind == "layer" and part == "post" and layers.last is not None:
+        return "pre", layers.first + 1, layers.last + 1
+    return part, layers.first, layers.last
 
 
 def toggle_edit(session: Session, edit: Edit) -> Session:

@@ -49,6 +49,7 @@ def edit(desk: Desk, known: Callable[[], Known], index: int) -> Kind:
             return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
         if index >= 0:
             desk.change(changes.put(desk.session, index, parsed))
+            say_where_read(desk, parsed)
         else:
             add_edit(desk, parsed)
         return None
@@ -61,6 +62,13 @@ def add_edit(desk: Desk, parsed: Edit) -> None:
     """Append it, and put the list's cursor on it."""
     desk.change(changes.add(desk.session, parsed))
     desk.look(replace(desk.focus, edit=len(desk.session.edits) - 1))
+    say_where_read(desk, parsed)
+
+
+def say_where_read(desk: Desk, made: Edit) -> None:
+    """A vector may act at another place than it was read at, but not without a word."""
+    if note := changes.read_elsewhere(desk.session, made):
+        desk.say(note)
 
 
 def _no_vector(name: str, session: Session) -> str:

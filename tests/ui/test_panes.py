@@ -15,6 +15,7 @@ from mechtui.paint.palette import Depth, palette
 from mechtui.session.document import Session
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.views.attention.pane import AttentionPane
+from mechtui.views.effects import EffectsAnswer
 from mechtui.views.effects.pane import EditsPane
 from mechtui.views.generate.pane import GeneratePane
 from mechtui.views.heads.pane import HeadsPane
@@ -426,6 +427,71 @@ async def test_edits_show_effect_switch_and_problem() -> None:
         app.pane.move(0, 1)
         await pilot.pause()
         assert app.looked[-1].edit == 2
+
+
+@pytest.mark.parametrize(
+    ("width", "seen"),
+    [
+        (60, "[x] add L2.pre @-1 happy-and-not-sad x-2.5"),
+        (44, "[x] add L2.pre @-1 happy-a… x-2.5"),
+        (38, "[x] add L2.pre @-1 … x-2.5"),
+        (30, "[x] add L2.p… x-2.5"),
+    ],
+)
+async def test_a_coefficient_and_an_effect_are_never_cut(width: int, seen: str) -> None:
+    app = Holder(EditsPane())
+    async with app.run_test(size=(width, 10)) as pilot:
+        given_picture = picture(edits=("add L2.pre @-1 happy-and-not-sad x-2.5", "scale L10H7 @0-3 x0.55"))
+        app.pane.show(given_picture)
+        await pilot.pause()
+        effect = given_picture.answered[5].clean.effect
+        lines = shown(app.pane)
+        assert lines[0].split("…")[0].startswith(seen.split("…", maxsplit=1)[0])
+        assert " x-2.5 " in lines[0]
+        assert lines[0].rstrip().endswith(f"{effect[0]:+.2f}")
+        assert " x0.55 " in lines[1]
+
+
+async def test_an_added_vector_says_how_long_it_is_and_where_it_was_read() -> None:
+    app = Holder(EditsPane())
+    async with app.run_test(size=(36, 10)) as pilot:
+        given_picture = picture(edits=("add L2.pre love x-2", "add L6.pre love", "add L5.post love", "add L2.pre w"))
+        answered = given_picture.answered[5]
+        shares = replace(answered, clean=EffectsAnswer(5.0, (1.0, 2.0, 3.0, 4.0), (0.31, 0.5, 0.6, 0.7)))
+        given_picture = replace(given_picture, answered=(shares,))
+        for edit, said in enumerate(("love was read at L6.pre and is added at L2.pre.", "", "", "")):
+            app.pane.show(replace(given_picture, focus=Focus(edit=edit)))
+            await pilot.pause()
+            text = " ".join(line.strip() for line in shown(app.pane))
+            share = (".31", ".50", ".60", ".70")[edit]
+            assert f"adds {share} of the activation's length" in text
+            assert said in text
+            assert ("was read" in text) is bool(said)
+
+
+async def test_numbers_of_another_prompt_are_called_older_whatever_is_answered() -> None:
+    app = Holder(EditsPane())
+    async with app.run_test(size=(60, 10)) as pilot:
+        given_picture = picture()
+        app.pane.show(given_picture)
+        await pilot.pause()
+        assert "older" not in str(app.pane.border_title)
+        other = replace(given_picture.session, prompt="another")
+        app.pane.show(replace(given_picture, session=other, answered=()))
+        assert "older" in str(app.pane.border_title)
+        app.pane.show(replace(given_picture, session=other))
+        assert "older" not in str(app.pane.border_title)
+
+
+async def test_a_vector_that_acts_elsewhere_says_so() -> None:
+    app = Holder(VectorsPane())
+    async with app.run_test(size=(80, 12)) as pilot:
+        app.pane.show(picture(edits=("add L2.pre love x-2",)))
+        await pilot.pause()
+        assert "love was read at L6.pre and is added at L2.pre." in "\n".join(shown(app.pane))
+        app.pane.show(picture(edits=("add L6.pre love x-2",)))
+        await pilot.pause()
+        assert "was read" not in "\n".join(shown(app.pane))
 
 
 async def test_an_effect_stays_with_its_edit_when_the_list_changes() -> None:

@@ -5,18 +5,42 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from mechtui.paint.numbers import amount, column, signed
-from mechtui.paint.tokens import pad, visible_text
+from mechtui.paint.tokens import cut, pad, visible_text
 from mechtui.paint.tokens import width as cells
-from mechtui.session.document import Edit
+from mechtui.session.document import Edit, Session
 from mechtui.session.lines import format_edit
+from mechtui.ui import changes
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.views import Question
 from mechtui.views.effects import Effects, EffectsAnswer
 
+# What has a number that keys change.
+NUMBERED = ("scale", "add", "noise", "resample")
 EMPTY = (
     "no edit yet: z zeroes the head under the cursor, m puts its mean there, p patches it from the source, x cuts the "
     "attention cell; e takes a line, as in scale L3.mlp x0.5"
 )
+
+
+# The shortest that is left of a name.
+LEAST_NAME = 4
+
+
+def shortened(edit: Edit, room: int) -> str:
+    """The edit's line in `room` cells: first its vector's name is cut, then what stands before its number, which
+    stays whole."""
+    words = format_edit(edit).split(" ")
+    text = visible_line(" ".join(words))
+    if cells(text) <= room:
+        return pad(text, room)
+    if edit.vector:
+        at = len(words) - (2 if edit.op == "add" else 1)
+        words[at] = cut(words[at], max(room - cells(text) + cells(words[at]), LEAST_NAME))
+        text = visible_line(" ".join(words))
+    if edit.op not in NUMBERED or cells(text) <= room:
+        return pad(text, room)
+    head, _, number = text.rpartition(" ")
+    return pad(f"{cut(head, max(room - cells(number) - 1, 1))} {number}", room)
 
 
 def _key(edit: Edit) -> Edit:
@@ -24,19 +48,25 @@ def _key(edit: Edit) -> Edit:
     return replace(edit, on=True)
 
 
+def _base(session: Session) -> Session:
+    """What an edit's effect depends on besides the edit itself."""
+    return replace(session, edits=(), views=())
+
+
 class EditsPane(Pane):
     NAME = "Edits"
     NUMBER = 6
     HELP = (
         "The edits in the order in which they act; [x] is on. The number is what the edit, as the only one, adds to "
-        "the logit difference between answer and foil; in brackets, for added vectors, their length as a share of "
-        "the activation's. ✗ says why an edit cannot be applied."
+        "the logit difference between answer and foil. For the edit under the cursor: how long an added vector is "
+        "beside the activation, and where it was read if it acts elsewhere. ✗ says why an edit cannot be applied."
     )
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._known: dict[Edit, tuple[float | None, float | None]] = {}
         self._baseline: float | None = None
+        self._of: Session | None = None
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         return (Effects(),) if picture.session.edits else ()
@@ -47,10 +77,13 @@ class EditsPane(Pane):
         answered = picture.answer(Effects)
         answer = (answered.clean or answered.edited) if answered else None
         if isinstance(answer, EffectsAnswer) and not picture.stale:
-            self._baseline = answer.baseline
+            self._baseline, self._of = answer.baseline, _base(picture.session)
             shares = answer.share or (None,) * len(answer.effect)
             numbers = zip(answer.effect, shares, strict=False)
             self._known = {_key(e): n for e, n in zip(picture.session.edits, numbers, strict=False)}
+        if self._of is not None and self._of != _base(picture.session):
+            # The numbers that are kept are of another prompt, target or model.
+            picture = replace(picture, stale=bool(picture.session.edits))
         super().show(picture)
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
@@ -68,27 +101,36 @@ class EditsPane(Pane):
         for index, edit in enumerate(edits):
             problem = problems.get(index)
             right = f" ✗ {visible_line(problem.sentence)}" if problem else f" {effects[index]}"
-            text = f"[{'x' if edit.on else ' '}] {visible_line(format_edit(replace(edit, on=True)))}"
+            box = f"[{'x' if edit.on else ' '}] "
+            whole = cells(box) + cells(visible_line(format_edit(_key(edit))))
             # The effect keeps its place; a problem's sentence takes what room there is.
-            room = max(width - cells(right), 8) if problem is None else min(cells(text), max(width // 2, 8))
+            room = max(width - cells(right), 8) if problem is None else min(whole, max(width // 2, 8))
+            text = box + shortened(_key(edit), max(room - cells(box), 1))
             look = palette.selected if index == here else palette.bold if edit.on else palette.dim
             style = palette.bad if problem else palette.bold if edit.on else palette.dim
             lines.append(line((pad(text, room), look), (right, style)))
         foot: list[Line] = []
-        if (chosen := problems.get(here)) is not None and height >= 5:
-            sentences = wrap(f"✗ {chosen.where}: {visible_line(chosen.sentence)}", width)[: height - 3]
-            foot = [line((text, palette.bad)) for text in sentences]
+        if (chosen := problems.get(here)) is not None:
+            sentences, look = [f"✗ {chosen.where}: {visible_line(chosen.sentence)}"], palette.bad
+        else:
+            sentences, look = self._notes(picture.session, edits[here]), palette.dim
+        if height >= 5:
+            wrapped = [text for sentence in sentences for text in wrap(sentence, width)]
+            foot = [line((text, look)) for text in wrapped[: height - 3]]
         base = "" if self._baseline is None else f"clean {signed(self._baseline).strip()}"
         return lines_page(
             lines, foot=foot, cursor=above + here, title=title, legend=((base, palette.dim),) if base else ()
         )
 
     def _effect(self, edit: Edit) -> str:
-        effect, share = self._known.get(_key(edit), (None, None))
-        if effect is None:
-            return ""
-        part = "" if share is None else f" ({amount(share)})"
-        return signed(effect) + part
+        effect, _ = self._known.get(_key(edit), (None, None))
+        return "" if effect is None else signed(effect)
+
+    def _notes(self, session: Session, edit: Edit) -> list[str]:
+        """What is to be known of an added vector."""
+        _, share = self._known.get(_key(edit), (None, None))
+        long = [] if share is None else [f"adds {amount(share)} of the activation's length"]
+        return long + [text for text in (changes.read_elsewhere(session, edit),) if text]
 
     def _count(self) -> int:
         return len(self.picture.session.edits) if self.picture else 0

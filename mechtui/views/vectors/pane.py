@@ -10,7 +10,8 @@ from mechtui.paint.tokens import pad, visible, visible_text
 from mechtui.paint.tokens import width as cells
 from mechtui.session.document import Token
 from mechtui.session.lines import format_vector
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.ui import changes
+from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.views import Question
 from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
 
@@ -64,10 +65,15 @@ class VectorsPane(Pane):
             found, sign = (meaning.raises, "▲ raises") if part == 1 else (meaning.lowers, "▼ lowers")
             return line((f"  {sign} ", palette.dim), *self._tokens(found, width - 11))
 
+        notes = (changes.read_elsewhere(picture.session, edit) for edit in picture.session.active_edits())
+        elsewhere = next((note for note in notes if note.startswith(f"{vectors[here].name} ")), "")
+        foot = [line((text, palette.mark)) for text in wrap(elsewhere, width)] if elsewhere and height >= 6 else []
+
         return Page(
             len(vectors) * ROWS,
             row,
-            cursor=here * ROWS + min(ROWS, height) - 1,
+            foot=foot,
+            cursor=here * ROWS + min(ROWS, height - len(foot)) - 1,
             title=f"{len(vectors)}",
             legend=(("‖v‖ L2, share of the residual's", palette.dim),),
         )
