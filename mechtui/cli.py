@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from mechtui import __version__
+from mechtui.versions import unfit
 
 if TYPE_CHECKING:
     from mechtui.config import Settings
     from mechtui.session.document import Session
 
-USAGE, INTERRUPTED = 2, 130
+USAGE, NO_MODEL, INTERRUPTED = 2, 3, 130
 # As in mechtui.config, which is not imported for --help.
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
@@ -69,6 +70,10 @@ def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> No
     Without a command: the app. Exit statuses: 0, 2 (a mistake in what was typed), 3 (no such model), 4 (a run
     failed), 130 (interrupted).
     """
+    # `info` says what is installed, whatever it is; the model process was started by one that has looked.
+    if context.invoked_subcommand not in ("info", "worker") and (sentence := unfit()):
+        click.echo(f"mechtui: {sentence}", err=True)
+        sys.exit(NO_MODEL)
     context.obj = given = _given(flags)
     if context.invoked_subcommand is not None:
         if session_file:
