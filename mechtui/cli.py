@@ -134,10 +134,50 @@ def fetch(model: str) -> NoReturn:
 
 
 @cli.command()
-@click.argument("model", required=False)
-def selftest(model: str | None) -> NoReturn:
-    """Check mechtui's numbers against what is known of a model."""
-    sys.exit(importlib.import_module("mechtui.selftest").run(model or "demo") or 0)
+@click.argument("model", default="demo")
+@click.option("--open", "number", metavar="N", type=int, help="Open the app on a session that shows line N of gpt2's.")
+@click.option("--session-file", "-o", metavar="FILE", type=click.Path(), help="With --open: write the session instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_obj
+def selftest(
+    given: dict[str, Any], /, model: str, number: int | None, session_file: str | None, as_json: bool
+) -> NoReturn:
+    """Check mechtui's numbers on a model, and the model against what is known of it.
+
+    MODEL: as for --model, demo without one. Nothing is downloaded.
+    """
+    if number is not None:
+        _open_claim(given, model, number, session_file)
+    if session_file is not None:
+        _mistake("--session-file writes the session of one line: say which with --open N")
+    sys.exit(importlib.import_module("mechtui.selftest").run(model, as_json=as_json))
+
+
+def _open_claim(given: dict[str, Any], model: str, number: int, file: str | None) -> NoReturn:
+    """The app on the session that shows a published claim, or that session as a file."""
+    from pathlib import Path
+
+    from msgspec.structs import replace
+
+    from mechtui.selftest import is_published
+    from mechtui.selftest.claims import CLAIMS
+    from mechtui.session.storage import StorageError, save
+
+    if not is_published(model):
+        _mistake(f"--open shows a published line, and those are of gpt2: {model} has none")
+    if not 1 <= number <= len(CLAIMS):
+        _mistake(f"there is no line {number}: mechtui selftest gpt2 has lines 1 to {len(CLAIMS)}")
+    session = replace(CLAIMS[number - 1].session, model=model)
+    if file is None:
+        sys.exit(importlib.import_module("mechtui.ui.app").run(session, _settings(given)) or 0)
+    if Path(file).expanduser().exists():
+        _mistake(f"{file} is there already: name another file")
+    try:
+        save(session, Path(file))
+    except StorageError as error:
+        _mistake(str(error))
+    click.echo(f"{file} shows line {number}: {CLAIMS[number - 1].what}")
+    sys.exit(0)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

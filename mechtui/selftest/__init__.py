@@ -1,7 +1,8 @@
-"""Measure on a model what a card can claim: `mechtui selftest [MODEL]`."""
+"""Measure on a model what is known of it: `mechtui selftest [MODEL]`."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,8 +11,13 @@ if TYPE_CHECKING:
 NO_MODEL = 3
 
 
-def run(model: str = "demo", *, console: Console | None = None) -> int:
-    """Print a table of expected, measured and verdict; the exit status.
+def is_published(model: str) -> bool:
+    """Whether the published claims are about the model of this name: gpt2 itself, wherever it lies."""
+    return model.partition("@")[0].rstrip("/").rpartition("/")[2] == "gpt2"
+
+
+def run(model: str = "demo", *, as_json: bool = False, console: Console | None = None) -> int:
+    """Print what is expected, measured and the verdict, a line each, as a table or as JSON; the exit status.
 
     0: all that is expected is there; 1: something is not; 3: there is no such model.
     """
@@ -23,16 +29,20 @@ def run(model: str = "demo", *, console: Console | None = None) -> int:
     from mechtui.worker.models import ModelError
 
     console = console or MakeConsole(file=sys.stdout)
+    working = MakeConsole(file=sys.stderr)
     try:
-        with console.status(f"loading {model}"):
+        with working.status(f"loading {model}"):
             loaded = subject.load(model)
     except ModelError as error:
         print(f"mechtui: {error}", file=sys.stderr)
         return NO_MODEL
     lines = []
-    with console.status("measuring") as status:
-        for check in checks.for_model(loaded):
+    with working.status("measuring") as status:
+        for check in checks.for_model(loaded, published=is_published(model)):
             lines.append(check)
             status.update(f"measuring: {check.what}")
-    console.print(report.table(model, lines))
+    if as_json:
+        print(json.dumps(report.plain(model, lines), ensure_ascii=False))
+    else:
+        console.print(report.table(model, lines))
     return 1 if any(check.passed is False for check in lines) else 0

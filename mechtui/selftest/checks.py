@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
 from mechtui.selftest import heads, indirect_object, skills
+from mechtui.selftest.published import Published
 from mechtui.selftest.subject import CannotMeasure, Subject
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table. `passed` None: measured for the record, nothing is expected."""
+    """One line of the table. `passed` None: measured for the record, nothing is expected, or it cannot be measured.
+    number, source: of a published claim, 0 and empty for others. numbers: what `measured` says, by name."""
 
     what: str
     expected: str
     measured: str
     passed: bool | None
+    number: int = 0
+    source: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 def at_least(what: str, value: float, bound: float, detail: str = "", digits: int = 2) -> Check:
@@ -177,55 +182,27 @@ def attention_only(subject: Subject) -> Iterator[Check]:
     yield at_most("load and first answer, seconds", subject.load_seconds, 1.0)
 
 
-# Wang et al. 2022 and Olsson et al. 2022 on GPT-2 small.
-GPT2_INDUCTION = {(5, 5): 0.93, (6, 9): 0.91, (7, 10): 0.91, (5, 1): 0.91, (7, 2): 0.83}
-GPT2_PREVIOUS = ((4, 11), (2, 2))
-GPT2_MOVERS = ((9, 9), (10, 0), (9, 6))
+def published_claims(subject: Subject) -> Iterator[Check]:
+    """What papers say of GPT-2 small."""
+    try:
+        every = Published(subject).every()
+    except CannotMeasure as reason:
+        yield noted("published claims", f"not measured: {reason}")
+        return
+    for number, (claim, found) in enumerate(every, 1):
+        yield Check(claim.what, claim.published, found.text, found.holds, number, claim.source, found.numbers)
 
 
-def gpt2(subject: Subject) -> Iterator[Check]:
-    """Published facts of GPT-2 small."""
-    scores = heads.repeat_scores(subject)
-    for head, published in GPT2_INDUCTION.items():
-        value = float(scores.induction[head])
-        yield Check(
-            f"induction score of {head_name(head)}",
-            f"{published} ± 0.1",
-            f"{value:.2f}",
-            abs(value - published) <= 0.1,
-        )
-    for head in GPT2_PREVIOUS:
-        yield at_least(f"previous-token score of {head_name(head)}", float(scores.previous[head]), 0.3)
-    given = indirect_object.prompts(subject, indirect_object.held_pairs, 100, seed=0)
-    difference = indirect_object.accuracy(subject, given).difference
-    yield Check("IOI: logit difference", "3.5 ± 1.5", f"{difference:.2f}", abs(difference - 3.5) <= 1.5)
-    found = indirect_object.movers(subject, given)
-    for mover in GPT2_MOVERS:
-        yield at_least(f"attention from END to IO of {head_name(mover)}", float(found.attention[mover]), 0.3)
-    for negative in ((10, 7), (11, 10)):
-        name = head_name(negative)
-        yield at_most(f"direct contribution of {name}", found.contribution[name], 0.0)
-    tokens, _ = subject.batch([subject.ids("The quick brown fox jumps over the lazy dog")])
-    site = "blocks.6.hook_resid_post"
-    _, kept = subject.run(tokens, [site])
-    largest = float(kept[site][0, 0, 447].abs())
-    yield Check(
-        "size of dimension 447 at the first position, L6.post",
-        "1000 to 5000",
-        f"{largest:.0f}",
-        1000 <= largest <= 5000,
-    )
-
-
-def for_model(subject: Subject) -> Iterator[Check]:
-    """The checks that fit a model, by its name."""
+def for_model(subject: Subject, *, published: bool = False) -> Iterator[Check]:
+    """The checks that fit a model, by its name; published: also what papers say of GPT-2 small."""
     checks: dict[str, Callable[[Subject], Iterator[Check]]] = {
         "demo": demo,
         "attn-only-1l": attention_only,
         "attn-only-2l": attention_only,
-        "gpt2": gpt2,
     }
     with torch.no_grad():
         if subject.name in checks:
             yield from checks[subject.name](subject)
+        if published:
+            yield from published_claims(subject)
         yield from any_model(subject)

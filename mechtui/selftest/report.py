@@ -1,8 +1,10 @@
-"""The checks as a table."""
+"""The checks as a table, as JSON, and for a card."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -13,13 +15,34 @@ VERDICTS = {True: Text("pass", "green"), False: Text("FAIL", "bold red"), None: 
 
 
 def table(model: str, checks: Sequence[Check]) -> Table:
-    """One row a check."""
-    made = Table(title=f"selftest {model}", title_justify="left")
-    for column in ("what", "expected", "measured", "verdict"):
+    """One row a check. Published claims have a number, by which `--open` finds them, and a source."""
+    made = Table(title=Text(f"selftest {model}"), title_justify="left")
+    for column in ("#", "what", "expected", "measured", "verdict"):
         made.add_column(column, overflow="fold")
     for check in checks:
-        made.add_row(Text(check.what), Text(check.expected), Text(check.measured), VERDICTS[check.passed])
+        what = Text(check.what)
+        if check.source:
+            what.append(f"\n{check.source}", "dim")
+        number = Text(str(check.number or ""))
+        made.add_row(number, what, Text(check.expected), Text(check.measured), VERDICTS[check.passed])
     return made
+
+
+def plain(model: str, checks: Sequence[Check]) -> dict[str, Any]:
+    """What `--json` prints. A number that is none is null."""
+    return {"model": model, "lines": [_line(check) for check in checks]}
+
+
+def _line(check: Check) -> dict[str, Any]:
+    return {
+        "number": check.number or None,
+        "what": check.what,
+        "source": check.source,
+        "expected": check.expected,
+        "measured": check.measured,
+        "numbers": {name: value if math.isfinite(value) else None for name, value in check.numbers.items()},
+        "passed": check.passed,
+    }
 
 
 def markdown(checks: Sequence[Check]) -> str:

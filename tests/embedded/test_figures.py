@@ -170,17 +170,6 @@ def test_no_such_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err.startswith("mechtui: there is no folder ")
 
 
-def test_the_gpt2_facts_run_on_a_model_of_its_shape(tmp_path: Path, demo: Subject) -> None:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config(vocab_size=demo.n_vocab, n_positions=256)).save_pretrained(tmp_path)
-    demo.tokenizer.save_pretrained(tmp_path)
-    found = list(checks.gpt2(load(str(tmp_path))))
-    assert len(found) == 14
-    assert any(check.passed is False for check in found)
-
-
 def test_what_travels_is_small_and_complete() -> None:
     total = 0
     for name, place in MODELS.items():

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from click.testing import CliRunner
 
-from mechtui.cli import DTYPES, _given, _session
+from mechtui.cli import DTYPES, _given, _session, cli
 from mechtui.config import Dtype, Settings
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
@@ -103,3 +104,43 @@ def test_a_lone_surrogate_is_refused(capsys: pytest.CaptureFixture[str]) -> None
         _session(Settings(prompt="a\udcff"), {}, None)
     assert stop.value.code == 2
     assert "prompt: character 1 is no character but half of one" in capsys.readouterr().err
+
+
+def test_a_published_line_as_a_session(tmp_path: Path) -> None:
+    from mechtui.selftest.claims import CLAIMS
+    from mechtui.session.storage import load
+    from mechtui.views import parse_question
+
+    for number, claim in enumerate(CLAIMS, 1):
+        file = tmp_path / f"{number}.toml"
+        done = CliRunner().invoke(cli, ["selftest", "gpt2", "--open", str(number), "-o", str(file)])
+        assert done.exit_code == 0, done.output
+        assert load(file) == claim.session
+        assert claim.session.model == "gpt2"
+        assert all(parse_question(line) for line in claim.session.views)
+    again = CliRunner().invoke(cli, ["selftest", "gpt2", "--open", "1", "-o", str(tmp_path / "1.toml")])
+    assert again.exit_code == 2
+    assert "is there already" in again.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gpt2", "--open", "0"], "there is no line 0: mechtui selftest gpt2 has lines 1 to "),
+        (["demo", "--open", "1"], "those are of gpt2: demo has none"),
+        (["gpt2", "-o", "x.toml"], "say which with --open N"),
+    ],
+)
+def test_a_line_that_cannot_be_opened_is_said(arguments: list[str], said: str) -> None:
+    done = CliRunner().invoke(cli, ["selftest", *arguments])
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_opening_a_published_line_opens_the_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened = []
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("mechtui.ui.app.run", lambda session, settings: opened.append(session))
+    assert CliRunner().invoke(cli, ["selftest", "some/gpt2", "--open", "2"]).exit_code == 0
+    (session,) = opened
+    assert (session.model, session.answer) == ("some/gpt2", " Mary")
