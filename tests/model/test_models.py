@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -125,11 +126,51 @@ def test_a_broken_folder_is_one_sentence(what: str, gpt2_folder: Path, tmp_path:
         ("nowhere.gguf", "there is no file"),
         ("nobody/nothing", "is not on this machine: fetch it"),
         ("not a name at all!", "is no model"),
+        ("~nouser/model", "~nouser/model cannot be opened"),
+        ("~nouser/model.gguf", "cannot be opened"),
+        ("x" * 5000, r"^x{77}\.\.\. cannot be opened \(File name too long"),
+        ("./" + "y/" * 3000, "cannot be opened"),
+        ("a\0b", "is no model"),
+        ("/dev/zero", "/dev/zero is a file: a model is"),
+        (__file__, "is a file: a model is"),
     ],
 )
 def test_a_name_that_means_nothing_is_one_sentence(name: str, sentence: str) -> None:
-    with pytest.raises(ModelError, match=sentence):
+    with pytest.raises(ModelError, match=sentence) as caught:
         load_now(name)
+    assert len(str(caught.value)) < 400
+    assert "Error" not in str(caught.value)
+
+
+def test_a_gguf_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    (tmp_path / "folder.gguf").mkdir()
+    (tmp_path / "zero.gguf").symlink_to("/dev/zero")
+    for name, sentence in (
+        ("pipe", "no ordinary file"),
+        ("zero", "no ordinary file"),
+        ("folder", "has no config.json"),
+    ):
+        with pytest.raises(ModelError, match=sentence):
+            load_now(tmp_path / f"{name}.gguf")
+
+
+@pytest.mark.parametrize("closed", ["config.json", "model.safetensors", ""])
+def test_what_may_not_be_read_is_said(
+    closed: str, gpt2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user than root sees it: the file, or the whole folder, is closed."""
+    folder = _copy(gpt2_folder, tmp_path / "model")
+    known = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != closed and known(path, mode))
+    if not closed:
+
+        def refuse(path: Path) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ModelError, match=f"{closed} in .* may not be read" if closed else "cannot be read .Permission"):
+        load_now(folder)
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:

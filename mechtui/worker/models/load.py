@@ -168,8 +168,10 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(f"{name} has no config.json, so it is no Hugging Face model folder: check the path")
+    with told(f"the config.json of {name} cannot be read"):
+        text = path.read_bytes()
     with told(f"the config.json of {name} is broken", "fetch the model again"):
-        config = json.loads(path.read_bytes())
+        config = json.loads(text)
     if not isinstance(config, dict):
         raise ModelError(f"the config.json of {name} is broken: fetch the model again")
     if config.get("is_encoder_decoder"):

