@@ -12,6 +12,7 @@ import click
 
 from mechtui import __version__
 from mechtui.versions import unfit
+from mechtui.visible import guard, seen
 
 if TYPE_CHECKING:
     from mechtui.config import Settings
@@ -123,7 +124,7 @@ def worker() -> None:
 def info() -> None:
     """Versions, devices, folders, and the models on this machine."""
     for line in importlib.import_module("mechtui.info").lines():
-        click.echo(line)
+        click.echo(seen(line))
 
 
 @cli.command()
@@ -189,6 +190,7 @@ def bench(arguments: tuple[str, ...]) -> NoReturn:
 
 def main() -> None:
     """Entry point of `mechtui` and `python -m mechtui`."""
+    guard()
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -215,7 +217,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     try:
         return settings(given)
     except ConfigError as error:
-        _mistake(str(error))
+        _mistake(seen(str(error)))
 
 
 def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) -> Session:
@@ -244,7 +246,7 @@ def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) 
     except LineError as error:
         _mistake(error.shown())
     except StorageError as error:
-        _mistake(str(error))
+        _mistake(seen(str(error)))
     return replace(
         stored,
         **{name: given[name] for name in plain if name in given},

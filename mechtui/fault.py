@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from mechtui.visible import seen
+
 
 def told(error: BaseException, log: Path | None = None, known: str = "") -> tuple[str, str]:
     """Write the traceback to the log -> (where it is, in words that end a sentence; the traceback).
@@ -17,7 +19,7 @@ def told(error: BaseException, log: Path | None = None, known: str = "") -> tupl
     try:
         if trace != known:
             with open_log(log) as file:
-                file.write(trace.encode("utf-8", "backslashreplace"))
+                file.write(seen(trace, keep="\n").encode("utf-8"))
     except OSError as problem:
         return f"no log can be written ({problem.strerror or problem})", trace
     return f"the log has the rest: {log_path(log)}", trace

@@ -34,6 +34,7 @@ from mechtui.session.storage import StorageError, to_builtins
 from mechtui.views import Answer, Question, parse_question
 from mechtui.views.question import plain
 from mechtui.views.tokens import Tokens, TokensAnswer
+from mechtui.visible import json_escaped, seen, write_over
 
 MISTAKE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
 DEFAULT_VIEWS = ("next_tokens",)
@@ -61,9 +62,9 @@ def run_headless(session: Session, views: tuple[str, ...], output: str, settings
     except LineError as error:
         return _say(MISTAKE, error.shown())
     except StorageError as error:
-        return _say(MISTAKE, str(error))
+        return _say(MISTAKE, seen(str(error)))
     except Stop as stop:
-        return _say(stop.status, str(stop))
+        return _say(stop.status, seen(str(stop)))
     except KeyboardInterrupt:
         return _say(INTERRUPTED, "interrupted")
     return 0
@@ -94,7 +95,6 @@ class _Run:
         self.finished = False
         self.answered: dict[Question, tuple[Answer | None, Answer | None]] = {}
         self._replies: asyncio.Queue[Reply | Life] = asyncio.Queue()
-        self._shown = 0
 
     async def answers(self) -> _Run:
         """Ask everything and wait for all of it. Raises Stop."""
@@ -107,7 +107,7 @@ class _Run:
                 self._take(await self._replies.get())
         finally:
             await self.client.close()
-            self._progress("")
+            write_over("")
         return self
 
     def _waits(self) -> bool:
@@ -117,10 +117,10 @@ class _Run:
         match reply:
             case Stage():
                 percent = f" {reply.fraction:.0%}" if reply.fraction is not None else ""
-                self._progress(f"{reply.stage}{percent} {reply.detail}".rstrip())
+                write_over(f"{reply.stage}{percent} {reply.detail}".rstrip())
             case Ready():
                 self.ready = reply
-                self._progress("running")
+                write_over("running")
             case Started():
                 self._refuse(reply.problems)
             case Checked():
@@ -134,9 +134,9 @@ class _Run:
             case Failed(question=None):
                 raise Stop(FAILED, reply.sentence)
             case Failed(question=question) if question is not None:
-                raise Stop(MISTAKE, LineError(question.line(), 0, reply.sentence).shown())
+                raise LineError(question.line(), 0, reply.sentence)
             case Life(state="starting", sentence=sentence) if sentence:
-                print(f"mechtui: {sentence}", file=sys.stderr)
+                print(f"mechtui: {seen(sentence)}", file=sys.stderr)
             case Life(state="restarting" | "stopped"):
                 raise Stop(FAILED, reply.sentence)
             case _:
@@ -151,15 +151,7 @@ class _Run:
             if edit.on:
                 line = format_edit(edit)
                 wrong = edit.vector if edit.vector and edit.vector in problem.sentence else format_site(edit.site)
-                raise Stop(MISTAKE, LineError(line, line.index(wrong), problem.sentence).shown())
-
-    def _progress(self, text: str) -> None:
-        """One line that is written over, on a terminal; nothing elsewhere."""
-        if sys.stderr.isatty():
-            sys.stderr.write("\r" + text.ljust(self._shown))
-            sys.stderr.write("\r" if not text else "")
-            sys.stderr.flush()
-            self._shown = len(text)
+                raise LineError(line, line.index(wrong), problem.sentence)
 
     def result(self, session: Session, questions: dict[str, Question]) -> dict[str, Any]:
         """What is printed."""
@@ -208,7 +200,7 @@ def _check_output(output: str) -> None:
 
 
 def _write(result: dict[str, Any], output: str) -> None:
-    text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+    text = json_escaped(json.dumps(result, ensure_ascii=False, allow_nan=False))
     if output == "-":
         print(text)
         return

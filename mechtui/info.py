@@ -9,6 +9,7 @@ from importlib import metadata
 
 from mechtui import __version__
 from mechtui.session.paths import config_file, state_dir
+from mechtui.visible import seen, write_over
 
 PACKAGES = ("torch", "transformers", "transformer-lens", "textual", "rich", "numpy", "safetensors", "gguf")
 NO_MODEL, INTERRUPTED = 3, 130
@@ -60,24 +61,20 @@ def fetch(model: str) -> int:
     from mechtui.worker.models import ModelError
     from mechtui.worker.models import fetch as download
 
-    terminal = sys.stderr.isatty()
-
     def progress(stage: str, fraction: float | None = None, detail: str = "") -> None:
         percent = f" {fraction:.0%}" if fraction is not None else ""
-        if terminal:
-            sys.stderr.write(f"\r\x1b[K{stage}{percent} {detail}")
-            sys.stderr.flush()
+        write_over(f"{stage}{percent} {detail}")
 
     try:
         download(model, progress, lambda: False)
     except ModelError as error:
-        print(f"mechtui: {error}", file=sys.stderr)
+        print(f"mechtui: {seen(str(error))}", file=sys.stderr)
         return NO_MODEL
     except KeyboardInterrupt:
         print("\nmechtui: interrupted; files that had come whole are kept", file=sys.stderr)
         return INTERRUPTED
     finally:
-        if terminal:
+        if sys.stderr.isatty():
             sys.stderr.write("\n")
-    print(f"{model} is here; open it with: mechtui --model {model}")
+    print(f"{seen(model)} is here; open it with: mechtui --model {model}")
     return 0

@@ -11,10 +11,11 @@ from rich.table import Table
 
 from mechtui.bench.cases import FLOOR, FULL, MECHTUI, Report, Result
 from mechtui.bench.timing import Timing
+from mechtui.console import VisibleConsole
 
 
 def show(report: Report, json_path: str | None = None, console: Console | None = None) -> None:
-    console = console or Console()
+    console = console or VisibleConsole(markup=False)
     console.print(f"{report.model} on {', '.join(f'{name} {value}' for name, value in report.machine.items())}")
     table = Table(title="milliseconds: median (quartiles)", title_justify="left")
     for column in ("case", MECHTUI, FULL, "times faster", FLOOR, "over the floor", "largest difference"):

@@ -1,7 +1,7 @@
 """Tokens as text that shows what is in them, in a known number of cells, and is never markup.
 
-Space `·`, newline `⏎`, tab `⇥`; what has no shape or no certain width (controls, zero-width characters,
-joiners, flags) as an escape; bytes that are not whole UTF-8 characters as hex, `<e4b8>`.
+Space `·`, newline `⏎`, tab `⇥`; what is hidden (see `mechtui.visible`) or sits on its neighbour as an escape; bytes
+that are not whole UTF-8 characters as hex, `<e4b8>`.
 """
 
 from __future__ import annotations
@@ -12,27 +12,16 @@ from functools import lru_cache
 from rich.cells import cell_len, get_character_cell_size
 
 from mechtui.session.document import Token
-
-_VISIBLE = {" ": "·", "\n": "⏎", "\t": "⇥", "\r": "\\r"}
+from mechtui.visible import harmless, spelled
 
 
 @lru_cache(4096)
 def _shown(char: str) -> str:
-    if (shape := _VISIBLE.get(char)) is not None:
-        return shape
-    code = ord(char)
-    uncertain = (
-        unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me", "Zl", "Zp", "Zs")
-        or get_character_cell_size(char) == 0
-        or 0x1F1E6 <= code <= 0x1F1FF  # two of them are one flag in some terminals
-        or 0x1F3FB <= code <= 0x1F3FF  # skin tones join the emoji before them
-        or 0x1100 <= code <= 0x11FF  # jamo join to one syllable
-    )
-    if not uncertain:
-        return char
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:06x}"
+    if char == " ":
+        return "·"
+    # A token stands alone: what elsewhere sits on the character before it would sit on the frame here.
+    alone = unicodedata.category(char) not in ("Mn", "Me") and get_character_cell_size(char) > 0
+    return char if alone and harmless(char) else spelled(char)
 
 
 @lru_cache(8192)

@@ -23,26 +23,28 @@ def run(model: str = "demo", *, as_json: bool = False, console: Console | None =
     """
     import sys
 
-    from rich.console import Console as MakeConsole
+    from rich.text import Text
 
+    from mechtui.console import VisibleConsole
     from mechtui.selftest import checks, report, subject
+    from mechtui.visible import json_escaped, seen
     from mechtui.worker.models import ModelError
 
-    console = console or MakeConsole(file=sys.stdout)
-    working = MakeConsole(file=sys.stderr)
+    console = console or VisibleConsole()
+    working = VisibleConsole(sys.stderr)
     try:
-        with working.status(f"loading {model}"):
+        with working.status(Text(seen(f"loading {model}"))):
             loaded = subject.load(model)
     except ModelError as error:
-        print(f"mechtui: {error}", file=sys.stderr)
+        print(f"mechtui: {seen(str(error))}", file=sys.stderr)
         return NO_MODEL
     lines = []
     with working.status("measuring") as status:
         for check in checks.for_model(loaded, published=is_published(model)):
             lines.append(check)
-            status.update(f"measuring: {check.what}")
+            status.update(Text(seen(f"measuring: {check.what}")))
     if as_json:
-        print(json.dumps(report.plain(model, lines), ensure_ascii=False))
+        print(json_escaped(json.dumps(report.plain(model, lines), ensure_ascii=False)))
     else:
         console.print(report.table(model, lines))
     return 1 if any(check.passed is False for check in lines) else 0

@@ -10,21 +10,22 @@ from rich.table import Table
 from rich.text import Text
 
 from mechtui.selftest.checks import Check
+from mechtui.visible import seen
 
 VERDICTS = {True: Text("pass", "green"), False: Text("FAIL", "bold red"), None: Text("")}
 
 
 def table(model: str, checks: Sequence[Check]) -> Table:
     """One row a check. Published claims have a number, by which `--open` finds them, and a source."""
-    made = Table(title=Text(f"selftest {model}"), title_justify="left")
+    made = Table(title=Text(seen(f"selftest {model}")), title_justify="left")
     for column in ("#", "what", "expected", "measured", "verdict"):
         made.add_column(column, overflow="fold")
     for check in checks:
-        what = Text(check.what)
+        what = Text(seen(check.what))
         if check.source:
             what.append(f"\n{check.source}", "dim")
         number = Text(str(check.number or ""))
-        made.add_row(number, what, Text(check.expected), Text(check.measured), VERDICTS[check.passed])
+        made.add_row(number, what, Text(seen(check.expected)), Text(seen(check.measured)), VERDICTS[check.passed])
     return made
 
 

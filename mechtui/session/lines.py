@@ -29,6 +29,7 @@ from mechtui.session.document import (
     Vector,
     surrogate,
 )
+from mechtui.visible import harmless, json_escaped, seen
 
 OPS: tuple[str, ...] = get_args(Op)
 HEAD_PARTS = ("z", "q", "k", "v", "pattern", "scores")
@@ -58,7 +59,10 @@ class LineError(ValueError):
 
     def shown(self) -> str:
         """Three lines for a terminal: the problem, the line, a caret under the place."""
-        return f"{self.problem}\n  {self.line}\n  {' ' * self.column}^"
+        from rich.cells import cell_len
+
+        before = cell_len(seen(self.line[: self.column]))
+        return f"{seen(self.problem)}\n  {seen(self.line)}\n  {' ' * before}^"
 
 
 def _nearest(word: str, choices: tuple[str, ...]) -> str:
@@ -160,6 +164,11 @@ def _text(words: _Words, quoted: str, column: int) -> str:
         problem = f"{short(quoted)} holds half of a character (a lone surrogate), which no text has; leave it out"
         raise LineError(words.line, column, problem)
     return text
+
+
+def quote(text: str) -> str:
+    """Text in double quotes, with escapes for what nobody would see: `_text` reads it back."""
+    return json_escaped(json.dumps(text, ensure_ascii=False))
 
 
 # Sites
@@ -291,7 +300,7 @@ def format_positions(positions: Positions, everything: str = "all") -> str:
 
 def _format_item(item: Range | TokenPlaces) -> str:
     if isinstance(item, TokenPlaces):
-        return json.dumps(item.text, ensure_ascii=False) + (f"#{item.nth}" if item.nth is not None else "")
+        return quote(item.text) + (f"#{item.nth}" if item.nth is not None else "")
     return f"{item.first}" if item.first == item.last else f"{item.first}-{item.last}"
 
 
@@ -537,9 +546,6 @@ def _texts(words: _Words) -> tuple[str, ...]:
 
 
 def format_vector(vector: Vector) -> str:
-    def quote(text: str) -> str:
-        return json.dumps(text, ensure_ascii=False)
-
     match vector.source:
         case "diff":
             pairs = " | ".join(f"{quote(a)} {quote(b)}" for a, b in vector.pairs)
@@ -552,7 +558,7 @@ def format_vector(vector: Vector) -> str:
             body = f"token {quote(vector.texts[0])}"
         case "file":
             place = f"{vector.path}#{vector.key}"
-            body = "file " + (quote(place) if re.search(r'[\s"\\]', place) else place)
+            body = "file " + (place if harmless(place) and re.search(r'[\s"\\]', place) is None else quote(place))
     where = "all" if vector.position is None else vector.position
     options = (" unit" if vector.unit else "") + (f" @{where}" if where != -1 else "")
     return f"{vector.name} = {body}{options}"

@@ -12,6 +12,7 @@ import msgspec
 from mechtui.session.document import Session, surrogate
 from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
 from mechtui.session.paths import write_private
+from mechtui.visible import toml_escaped
 
 VERSION = 1
 
@@ -68,7 +69,7 @@ def dumps(session: Session) -> str:
             document[key] = array.multiline(len(value) > 1)
         else:
             document[key] = value
-    return tomlkit.dumps(document)
+    return toml_escaped(tomlkit.dumps(document))
 
 
 def loads(text: str, name: str = "the session") -> Session:

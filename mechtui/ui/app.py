@@ -15,11 +15,13 @@ from msgspec.structs import replace
 from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import WorkerFailed
 
 from mechtui.config import Settings, log_file
+from mechtui.console import VisibleConsole
 from mechtui.link.client import Client, Life, Link
 from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request
 from mechtui.session.document import Session
@@ -38,8 +40,10 @@ from mechtui.ui.layout import PANES, TABS, compact
 from mechtui.ui.line import CommandLine, Field, Mistake
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.ui.prompt import Prompt
+from mechtui.ui.signs import Guard
 from mechtui.ui.state import View
 from mechtui.ui.theme import MECHTUI, THEMES, after, legible_names, palette
+from mechtui.visible import seen
 
 if TYPE_CHECKING:
     from mechtui.ui.edits_line import Known
@@ -49,6 +53,7 @@ TICK = 0.25
 ENDING_PATIENCE = 2.0
 # Answers to one change follow each other closely: painting them one by one would take the model's time.
 TOGETHER = 0.012
+GUARD = Guard()
 
 
 # Keys that editors handle themselves, besides those that are characters.
@@ -115,6 +120,8 @@ class Mechtui(Guarded, App[int]):
         self.line = CommandLine()
         self.status_line = status.OneLine("status")
         self.footer_line = status.OneLine("footer")
+        # What Textual prints after the end, tracebacks above all.
+        self.error_console = VisibleConsole(sys.stderr, markup=False, highlight=False)
         self._said: tuple[str, bool] = ("", False)
         # What went wrong last, by a mistake of ours; and, when that ended the program, what is said of it on stderr.
         self.fault: BaseException | None = None
@@ -133,6 +140,9 @@ class Mechtui(Guarded, App[int]):
             pane.on_look = self.look
 
     # Life
+
+    def get_line_filters(self) -> list[LineFilter]:
+        return [*super().get_line_filters(), GUARD]
 
     def get_default_screen(self) -> Screen[None]:
         return Main(id="main")
@@ -315,7 +325,7 @@ class Mechtui(Guarded, App[int]):
         self.call_after_refresh(self.repaint)
 
     def say(self, sentence: str, *, bad: bool = False) -> None:
-        self._said = (sentence, bad)
+        self._said = (seen(sentence), bad)
         self._paint_footer()
 
     def go(self, pane: str) -> None:
@@ -385,9 +395,13 @@ class Mechtui(Guarded, App[int]):
     def copy(self, text: str) -> None:
         if not text:
             raise CannotError("There is nothing under the cursor to copy.")
-        self.copy_to_clipboard(fitting(text))
+        self.copy_to_clipboard(text)
         shown = text if len(text) <= 40 else text[:39] + "…"
         self.say(f"Copied {shown!r}")
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Exactly the text: in OSC 52 it is base64, and nothing in it acts on this terminal. Raises TooLongError."""
+        super().copy_to_clipboard(fitting(text))
 
     def open_help(self) -> None:
         from mechtui.ui.help import Help

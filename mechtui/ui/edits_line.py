@@ -5,12 +5,11 @@ Nothing here checks a line; `mechtui.session.lines` does that. A completion repl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mechtui.session.document import ModelShape, Session, Token
-from mechtui.session.lines import HEAD_PARTS, LAYER_PARTS, OPS, VECTOR_OPS, VECTOR_SOURCES, format_site
+from mechtui.session.lines import HEAD_PARTS, LAYER_PARTS, OPS, VECTOR_OPS, VECTOR_SOURCES, format_site, quote
 from mechtui.ui.changes import head_site
 
 OP_NOTES = {
@@ -112,7 +111,7 @@ def complete_edit(text: str, known: Known) -> list[Completion]:
         choices += [("x1", "coefficient"), ("x5", "coefficient"), ("x-5", "against it")]
     elif op == "cut" and len(words) == 2:
         choices += [("-1>0", "from the last token to the first"), ("*>0", "from every token to the first")]
-        choices += [(f"-1>{json.dumps(token.text, ensure_ascii=False)}", f"position {i}") for i, token in _named(known)]
+        choices += [(f"-1>{quote(token.text)}", f"position {i}") for i, token in _named(known)]
     elif op == "cut" and len(words) == 3:
         choices += [("raw", "the rest of the row is not renormalised")]
     elif len(words) == 2 or words[-1].startswith("@"):
@@ -135,7 +134,7 @@ def _positions(mark: str, known: Known) -> list[tuple[str, str]]:
     if known.position >= 0:
         choices.insert(0, (f"{mark}{known.position}", "the selected token"))
     for index, token in _named(known):
-        choices.append((f"{mark}{json.dumps(token.text, ensure_ascii=False)}", f"position {index}"))
+        choices.append((f"{mark}{quote(token.text)}", f"position {index}"))
     return choices
 
 
@@ -184,9 +183,7 @@ def complete_vector(text: str, known: Known) -> list[Completion]:
     if len(words) == 3 and source == "neuron":
         return _choose(word, start, [(f"L{known.layer}N0", "layer and neuron")])
     if len(words) == 3 and source == "token":
-        return _choose(
-            word, start, [(json.dumps(t.text, ensure_ascii=False), f"position {i}") for i, t in _named(known)]
-        )
+        return _choose(word, start, [(quote(t.text), f"position {i}") for i, t in _named(known)])
     if not word.startswith('"'):
         return _choose(word, start, [("unit", "normalised to length 1")])
     return []

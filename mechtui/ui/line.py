@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events
@@ -20,6 +21,7 @@ from textual.widgets import Input, Static
 
 from mechtui.ui import theme
 from mechtui.ui.boundary import Guarded
+from mechtui.visible import seen, signs
 
 ROWS = 8
 
@@ -87,9 +89,9 @@ class Rows(Guarded, Widget):
         here = y + first == self.chosen
         look = theme.palette(self.app)
         text = Text(" ▸ " if here else "   ", no_wrap=True)
-        text.append(row.text, look.dim if row.why_not else look.bold)
-        text.append("  " + (row.why_not or row.note), look.dim + Style(italic=bool(row.why_not)))
-        keys = row.key
+        text.append(seen(row.text), look.dim if row.why_not else look.bold)
+        text.append("  " + seen(row.why_not or row.note), look.dim + Style(italic=bool(row.why_not)))
+        keys = seen(row.key)
         text.truncate(max(width - len(keys) - 2, 1), overflow="ellipsis", pad=True)
         text.append(keys.rjust(len(keys) + 1) + " ", "bold")
         if here:
@@ -98,12 +100,34 @@ class Rows(Guarded, Widget):
 
 
 class Field(Guarded, Input):
-    """An input whose special keys the line hears first."""
+    """An input whose special keys the line hears first. Its value stays exact; what is hidden in it shows as signs."""
 
     class Special(Message):
         def __init__(self, key: str) -> None:
             super().__init__()
             self.key = key
+
+    @property
+    def _value(self) -> Text:
+        return Text(signs(self.value), no_wrap=True, overflow="ignore", end="")
+
+    def _position_to_cell(self, position: int) -> int:
+        return self.cell_of(position)
+
+    def cell_of(self, position: int) -> int:
+        """The cell where the character at `position` of the value begins."""
+        return cell_len(signs(self.value[:position]))
+
+    def _cell_offset_to_index(self, offset: int) -> int:
+        cell = offset + int(self.scroll_offset.x)
+        return next((at for at in range(len(self.value)) if self.cell_of(at + 1) > cell), len(self.value))
+
+    def _on_paste(self, event: events.Paste) -> None:
+        """All that was pasted, where Input itself takes the first line; the last line's end is nobody's wish."""
+        event.stop()
+        event.prevent_default()
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+        self.replace(text, *self.selection)
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key in ("escape", "enter", "tab", "shift+tab", "up", "down", "ctrl+n", "ctrl+p"):
@@ -193,10 +217,11 @@ class CommandLine(Guarded, Vertical):
         if mistake is None:
             text.append(f" {kind.hint}", look.dim)
         else:
-            text.append(f" {mistake.sentence}", look.bad)
+            text.append(f" {seen(mistake.sentence)}", look.bad)
             if mistake.column is not None:
+                place = self.field.cell_of(mistake.column)
                 scrolled = int(self.field.scroll_offset.x)
-                text.append("\n" + " " * (len(kind.label) + 2 + mistake.column - scrolled) + "▾", look.bad)
+                text.append("\n" + " " * (len(kind.label) + 2 + place - scrolled) + "▾", look.bad)
         self.query_one("#problem", Static).update(text)
 
     def on_field_special(self, event: Field.Special) -> None:

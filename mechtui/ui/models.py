@@ -16,6 +16,7 @@ from mechtui.ui import theme
 from mechtui.ui.boundary import Guarded
 from mechtui.ui.line import Field, Rows, Suggestion
 from mechtui.ui.status import bar
+from mechtui.visible import seen
 
 KINDS = {"embedded": "in mechtui", "package": "installed package", "cache": "hub cache", "folder": "folder"}
 
@@ -123,7 +124,7 @@ class Models(Guarded, ModalScreen[str | None]):
             if self._found is None
             else f"now {self._now or 'none'}; nothing is downloaded unasked"
         )
-        self.query_one("#model-note", Static).update(Text(note, theme.palette(self.app).dim))
+        self.query_one("#model-note", Static).update(Text(seen(note), theme.palette(self.app).dim))
 
     def on_input_changed(self, event: Field.Changed) -> None:
         event.stop()

@@ -30,7 +30,10 @@ from mechtui.ui import theme
 from mechtui.ui.boundary import Guarded, tell
 from mechtui.ui.kept import Kept
 from mechtui.ui.picture import Focus, Picture
+from mechtui.ui.signs import painted as with_signs
+from mechtui.ui.signs import shown
 from mechtui.views import Question
+from mechtui.visible import seen
 
 Line = list[Segment]
 __all__ = ["Focus", "Line", "Page", "Pane", "Picture", "line", "lines_page", "window", "wrap"]
@@ -86,7 +89,7 @@ def line(*pieces: Piece | str) -> Line:
 
 def wrap(text: str, width: int) -> list[str]:
     """Words on lines of at most `width` cells; a longer word is cut into pieces."""
-    return textwrap.wrap(text, max(width, 1)) or [""]
+    return textwrap.wrap(seen(text), max(width, 1)) or [""]
 
 
 class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
@@ -294,11 +297,11 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         if stale:
             title.append(" ○ older")
             title.stylize(self.palette.dim)
-        self.border_title = title
+        self.border_title = shown(title)
         legend = Text()
         for text, style in page.legend:
             legend.append(text, style)
-        self.border_subtitle = legend if page.legend else ""
+        self.border_subtitle = shown(legend) if page.legend else ""
 
     def _follow(self, page: Page, room: Size) -> None:
         anchor = (page.cursor, page.cursor_x, room)
@@ -342,7 +345,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             self._painted.clear()
         painted, strip = self._painted[y] if y in self._painted else (self._line_at(y), None)
         if strip is None:
-            strip = Strip(painted).adjust_cell_length(place[0]).simplify()
+            strip = Strip(with_signs(painted)).adjust_cell_length(place[0]).simplify()
             self._painted[y] = painted, strip
         return strip.apply_style(self.look_now)
 

@@ -11,7 +11,7 @@ NAME = "recent-models"
 def read() -> tuple[str, ...]:
     """Nothing where there is no such file or it cannot be read: it is a convenience."""
     try:
-        lines = (state_dir() / NAME).read_text("utf-8").splitlines()
+        lines = (state_dir() / NAME).read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError):
         return ()
     return tuple(line for line in lines if line.strip())[:KEPT]

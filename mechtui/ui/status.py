@@ -12,10 +12,13 @@ from textual.widget import Widget
 
 from mechtui.link.messages import Ready, Stage
 from mechtui.paint.palette import Palette
-from mechtui.ui.actions import Action, shown
+from mechtui.ui.actions import Action
+from mechtui.ui.actions import shown as shown_key
 from mechtui.ui.boundary import Guarded
 from mechtui.ui.conversation import Conversation
 from mechtui.ui.kept import Kept
+from mechtui.ui.signs import shown
+from mechtui.visible import signs
 
 BAR = 16
 PARTS = " ▏▎▍▌▋▊▉█"
@@ -32,7 +35,7 @@ class OneLine(Guarded, Kept, Widget):
         self.right = Text()
 
     def put(self, left: Text, right: Text | None = None) -> None:
-        right = right or Text()
+        left, right = shown(left), shown(right or Text())
         if (left, right) != (self.left, self.right) or left.spans != self.left.spans or right.spans != self.right.spans:
             self.left, self.right = left, right
             self.refresh()
@@ -61,14 +64,14 @@ def bar(fraction: float | None, seconds: float, cells: int = BAR) -> str:
 def loading(stage: Stage | None, model: str, seconds: float, look: Palette) -> Text:
     """What loading is doing: model, stage, bar, elapsed seconds."""
     text = Text("loading ", look.dim)
-    text.append(model or "the default model", "bold")
-    text.append(f"  {stage.stage if stage else 'starting the model process'} ")
+    text.append(signs(model) or "the default model", "bold")
+    text.append(f"  {signs(stage.stage) if stage else 'starting the model process'} ")
     text.append(bar(stage.fraction if stage else None, seconds), look.accent)
     if stage and stage.fraction is not None:
         text.append(f" {stage.fraction:4.0%}")
     text.append(f"  {seconds:.1f} s", "bold")
     if stage and stage.detail:
-        text.append(f"  {stage.detail}", look.dim)
+        text.append(f"  {signs(stage.detail)}", look.dim)
     return text
 
 
@@ -81,16 +84,16 @@ def about(ready: Ready, tokens: int, bos: str, look: Palette, short: bool = Fals
     """Model, device, dtype, weights, BOS, tokens."""
     shape = ready.shape
     text = Text()
-    text.append(last_part(ready), look.accent + look.bold)
+    text.append(signs(last_part(ready)), look.accent + look.bold)
     text.append(f" {shape.n_layers}L×{shape.n_heads}H")
     dtype = ready.dtype.removeprefix("torch.")
-    text.append(f"  {ready.device} ")
+    text.append(f"  {signs(ready.device)} ")
     # Half precision gives other numbers and is labelled as such.
-    text.append(dtype, look.dim if dtype == "float32" else look.bad)
+    text.append(signs(dtype), look.dim if dtype == "float32" else look.bad)
     text.append(f"  {ready.weights}{'' if short else ' weights'}", look.dim)
     on = bos == "yes" or (bos == "auto" and ready.bos_auto)
     has = bool(ready.bos_token)
-    word = f"BOS {ready.bos_token}" if on and has else "no BOS"
+    word = f"BOS {signs(ready.bos_token)}" if on and has else "no BOS"
     text.append(f"  {word}{'' if bos == 'auto' else ' (set)'}", "" if on and has else look.dim)
     text.append(f"  {tokens}{'t' if short else ' tokens'}", look.bad if tokens > shape.n_ctx else "")
     return text
@@ -138,9 +141,9 @@ def footer(actions: Iterable[Action], width: int, look: Palette, off: frozenset[
     actions = list(actions)
     always = [action for action in actions if action.name in ("palette", "help")]
     text = Text()
-    room = width - sum(cell_len(shown(a.keys[0])) + len(a.title) + 3 for a in always)
+    room = width - sum(cell_len(shown_key(a.keys[0])) + len(a.title) + 3 for a in always)
     for action in _fit(actions, always, room):
-        text.append(f" {shown(action.keys[0])}", look.dim if action.name in off else look.accent + look.bold)
+        text.append(f" {shown_key(action.keys[0])}", look.dim if action.name in off else look.accent + look.bold)
         text.append(f" {action.title} ", look.dim)
     return text
 
@@ -148,7 +151,7 @@ def footer(actions: Iterable[Action], width: int, look: Palette, off: frozenset[
 def _fit(actions: list[Action], always: list[Action], room: int) -> list[Action]:
     chosen: list[Action] = []
     for action in actions:
-        cells = cell_len(shown(action.keys[0])) + len(action.title) + 3
+        cells = cell_len(shown_key(action.keys[0])) + len(action.title) + 3
         if action in always or len(chosen) >= 6 or cells > room:
             continue
         room -= cells

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from mechtui.paint.numbers import amount, column, signed
-from mechtui.paint.tokens import cut, pad, visible_text
+from mechtui.paint.tokens import cut, pad
 from mechtui.paint.tokens import width as cells
 from mechtui.session.document import Edit, Session
 from mechtui.session.lines import format_edit
@@ -13,6 +13,7 @@ from mechtui.ui import changes
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.views import Question
 from mechtui.views.effects import Effects, EffectsAnswer
+from mechtui.visible import seen
 
 # What has a number that keys change.
 NUMBERED = ("scale", "add", "noise", "resample")
@@ -30,13 +31,13 @@ def shortened(edit: Edit, room: int) -> str:
     """The edit's line in `room` cells: first its vector's name is cut, then what stands before its number, which
     stays whole."""
     words = format_edit(edit).split(" ")
-    text = visible_line(" ".join(words))
+    text = seen(" ".join(words))
     if cells(text) <= room:
         return pad(text, room)
     if edit.vector:
         at = len(words) - (2 if edit.op == "add" else 1)
         words[at] = cut(words[at], max(room - cells(text) + cells(words[at]), LEAST_NAME))
-        text = visible_line(" ".join(words))
+        text = seen(" ".join(words))
     if edit.op not in NUMBERED or cells(text) <= room:
         return pad(text, room)
     head, _, number = text.rpartition(" ")
@@ -90,7 +91,7 @@ class EditsPane(Pane):
         palette, edits = self.palette, picture.session.edits
         problems = {problem.index: problem for problem in picture.problems}
         general = [problem for problem in picture.problems if problem.index < 0]
-        lines: list[Line] = [line((f"✗ {each.where}: {visible_line(each.sentence)}", palette.bad)) for each in general]
+        lines: list[Line] = [line((f"✗ {each.where}: {seen(each.sentence)}", palette.bad)) for each in general]
         above = len(lines)
         on = len(picture.session.active_edits())
         title = f"Δ logit diff, {on} of {len(edits)} on" if edits else ""
@@ -100,9 +101,9 @@ class EditsPane(Pane):
         effects = column([self._effect(edit) for edit in edits])
         for index, edit in enumerate(edits):
             problem = problems.get(index)
-            right = f" ✗ {visible_line(problem.sentence)}" if problem else f" {effects[index]}"
+            right = f" ✗ {seen(problem.sentence)}" if problem else f" {effects[index]}"
             box = f"[{'x' if edit.on else ' '}] "
-            whole = cells(box) + cells(visible_line(format_edit(_key(edit))))
+            whole = cells(box) + cells(seen(format_edit(_key(edit))))
             # The effect keeps its place; a problem's sentence takes what room there is.
             room = max(width - cells(right), 8) if problem is None else min(whole, max(width // 2, 8))
             text = box + shortened(_key(edit), max(room - cells(box), 1))
@@ -111,7 +112,7 @@ class EditsPane(Pane):
             lines.append(line((pad(text, room), look), (right, style)))
         foot: list[Line] = []
         if (chosen := problems.get(here)) is not None:
-            sentences, look = [f"✗ {chosen.where}: {visible_line(chosen.sentence)}"], palette.bad
+            sentences, look = [f"✗ {chosen.where}: {seen(chosen.sentence)}"], palette.bad
         else:
             sentences, look = self._notes(picture.session, edits[here]), palette.dim
         if height >= 5:
@@ -172,8 +173,3 @@ class EditsPane(Pane):
                 self.look(edit=at)
                 return True
         return False
-
-
-def visible_line(text: str) -> str:
-    """A line or sentence with its spaces as they are and everything else visible."""
-    return visible_text(text).replace("·", " ") if "·" not in text else visible_text(text)

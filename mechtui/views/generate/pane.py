@@ -5,11 +5,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from mechtui.link.messages import Answered
-from mechtui.paint.tokens import visible_text, width
+from mechtui.paint.tokens import width
 from mechtui.session.document import Token
 from mechtui.ui.pane import Line, Page, Pane, Picture, line, lines_page
 from mechtui.views import Question, parse_question
 from mechtui.views.generate import Generate, GenerateAnswer
+from mechtui.visible import seen
 
 SIDE_BY_SIDE = 50
 
@@ -23,7 +24,7 @@ def flow(tokens: tuple[Token, ...], room: int) -> list[list[tuple[int, str]]]:
     for index, token in enumerate(tokens):
         text = f"<{token.hex}>" if token.hex else token.text
         for part in text.splitlines(keepends=True) or [""]:
-            shown = visible_text(part) if token.hex else visible_text(part).replace("·", " ")
+            shown = seen(part)
             if used and used + width(shown) > room:
                 lines.append([])
                 used = 0
@@ -148,7 +149,7 @@ def _first_difference(answered: Answered) -> int:
 
 def _state(run: GenerateAnswer) -> str:
     count = f"{len(run.tokens)} token{'' if len(run.tokens) == 1 else 's'}"
-    return f"{count}, {run.why or 'done'}" if run.done else f"{count} …"
+    return f"{count}, {seen(run.why) or 'done'}" if run.done else f"{count} …"
 
 
 def _title(asked: Generate) -> str:

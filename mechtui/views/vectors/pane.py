@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from mechtui.paint.heat import Piece
 from mechtui.paint.numbers import amount, share, signed
-from mechtui.paint.tokens import pad, visible, visible_text
+from mechtui.paint.tokens import pad, visible
 from mechtui.paint.tokens import width as cells
 from mechtui.session.document import Token
 from mechtui.session.lines import format_vector
@@ -14,6 +14,7 @@ from mechtui.ui import changes
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.views import Question
 from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
+from mechtui.visible import seen
 
 EMPTY = 'no vector yet: v takes a line, as in love-hate = diff L6.pre "Love" "Hate"'
 ROWS = 3
@@ -56,12 +57,11 @@ class VectorsPane(Pane):
                 head = f"{mark}{name}"
                 look = palette.selected if which == here else palette.mark if name in used else palette.bold
                 room = max(width - cells(head) - cells(size) - 1, 0)
-                shown = visible_text(made).replace("·", " ")
-                return line((head, look), " ", (pad(shown, room), palette.dim), (size, palette.bold))
+                return line((head, look), " ", (pad(seen(made), room), palette.dim), (size, palette.bold))
             if meaning is None:
                 return line(("  waiting for the model" if part == 1 else "", palette.dim))
             if meaning.problem:
-                return line((f"  ✗ {meaning.problem}" if part == 1 else "", palette.bad))
+                return line((f"  ✗ {seen(meaning.problem)}" if part == 1 else "", palette.bad))
             found, sign = (meaning.raises, "▲ raises") if part == 1 else (meaning.lowers, "▼ lowers")
             return line((f"  {sign} ", palette.dim), *self._tokens(found, width - 11))
 
