@@ -81,17 +81,21 @@ class Board(Guarded, Kept, Container):
         return self._plan
 
     def where(self, size: Size) -> dict[str, Region]:
-        return plan(size.width, size.height, self._wish)
+        # A window that was resized is laid out before its panes know their new width.
+        return plan(size.width, size.height, self._wish._replace(token_rows=self._token_rows(size.width)))
+
+    def _token_rows(self, width: int) -> int:
+        tokens = self.panes["tokens"]
+        return tokens.rows_at(width - 2) if isinstance(tokens, TokensPane) else 1
 
     def arrange_for(self, view: View, session: Session, ready: Ready | None) -> None:
         """Lay out again when something that the plan depends on has changed."""
-        token_rows = self.panes["tokens"].virtual_size.height
         wish = Wish(
             view,
             ready.shape if ready else None,
             self.prompt.rows(),
             self.source.rows() if session.source or self.writing == "source" else 0,
-            max(token_rows, 1),
+            self._token_rows(self.size.width),
             len(session.edits),
             len(session.vectors),
         )

@@ -72,6 +72,13 @@ class Prompt(Guarded, TextArea):
         event.stop()
         if self.text != self._held:
             self.post_message(self.Typed())
+        self._tell_rows()
+
+    def on_resize(self) -> None:
+        # At another width the text takes other rows.
+        self.call_after_refresh(self._tell_rows)
+
+    def _tell_rows(self) -> None:
         if self.rows() != self._rows:
             self._rows = self.rows()
             self.post_message(self.Grown())

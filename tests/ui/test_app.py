@@ -694,3 +694,18 @@ async def test_a_stopped_generation_stays_stopped(size: tuple[int, int]):
         await pilot.press("full_stop")
         await idle(pilot)
         assert generations(model) == 2
+
+
+@pytest.mark.parametrize("small", [(10, 3), (1, 1), (60, 12), (100, 30)], ids=str)
+async def test_after_a_resize_and_back_the_screen_is_as_it_was(small: tuple[int, int]):
+    it, _, _ = app(session("zero L1H1"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("left_square_bracket", "left_square_bracket")
+        await idle(pilot)
+        before = screen(it).splitlines()
+        await pilot.resize_terminal(*small)
+        await idle(pilot)
+        await pilot.resize_terminal(*SIZE)
+        await idle(pilot)
+        assert screen(it).splitlines() == before

@@ -65,6 +65,8 @@ class TokensPane(Pane):
         self.ids = False
         self._rows: list[list[Box]] = []
         self._made: tuple[object, ...] = ()
+        self._asked: tuple[object, ...] = ()
+        self._wanted = 1
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         return (Tokens(),)
@@ -105,6 +107,16 @@ class TokensPane(Pane):
             title=title,
             legend=(("surprise ", self.palette.dim), *scale),
         )
+
+    def rows_at(self, width: int) -> int:
+        """How many rows the tokens take in a pane that is `width` cells wide inside."""
+        answer = self.picture.tokens if self.picture is not None else None
+        if answer is None or not answer.tokens or width <= 0:
+            return 1
+        asked = (id(answer), width, self.ids)
+        if asked != self._asked:
+            self._asked, self._wanted = asked, len(layout(answer, width, self.ids)) * (2 if answer.source else 1)
+        return self._wanted
 
     def _token(self, box: Box, answer: TokensAnswer, here: int, edited: frozenset[int], high: float) -> list[Piece]:
         palette, position = self.palette, box.position
