@@ -79,7 +79,9 @@ def row(
 
 
 def legend(low: str, high: str, palette: Palette, *, signs: bool = False, unit: str = "") -> list[Piece]:
-    """The scale in one line: `0 ░▒▓█ 3.1 nats`, or `-2 ▓░ ░▓ +2`."""
+    """The scale in one line: `0 ░▒▓█ 3.1 nats`, or `-2 ▓░ ░▓ +2`; nothing where its ends are one."""
+    if low == high:
+        return []
     steps: list[Piece] = []
     if signs:
         for step in (-HALF, -HALF // 2, 0, HALF // 2, HALF):

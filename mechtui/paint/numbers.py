@@ -75,6 +75,12 @@ def fit(value: float, width: int, *, sign: bool = False) -> str:
     return rough.rjust(width) if len(rough) <= width else " " * width
 
 
+def tick(value: float, *, sign: bool = False) -> str:
+    """The end of a scale, as short as it is true to two places: `0`, `1`, `.5`, `-8.57`, `+3`."""
+    text = fit(value, 7, sign=sign).strip()
+    return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
+
+
 def column(values: list[str]) -> list[str]:
     """The same texts, aligned on their points and of one width."""
     cut = [text.partition(".") for text in values]

@@ -184,6 +184,11 @@ class Palette:
             self.selected = Style(
                 color=Color.from_rgb(*ground.backs[0]), bgcolor=Color.from_rgb(*self._text(ground.front))
             )
+        # A bar under the cursor stays a bar: turned round, the highest would be a gap.
+        self.bar = Style(bold=True, underline=True)
+        if not plain:
+            mid = _STANDARD[8] if depth == Depth.SIXTEEN else _between((ground.backs[0], ground.front), 0.35)
+            self.bar = Style(color=Color.from_rgb(*self._text(ground.front)), bgcolor=Color.from_rgb(*mid))
         self.row = Style(bold=True, underline=plain)
         self.edited = Style(bold=True) if plain else _front(self._named("mark"))
         self.mark = self.edited + self.bold

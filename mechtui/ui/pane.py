@@ -51,7 +51,8 @@ class Page:
 
     row(index, left), head(left): one painted line, scrolled `left` cells to the right. wide: cells of the
     longest line, 0 when nothing is cut off. cursor, cursor_x: the row, and first and last cell of the column,
-    that must be in sight; `stick` cells at the left never scroll. title follows the pane's name, legend goes
+    that must be in sight; `stick` cells at the left never scroll, the others by whole columns of `step` cells, of
+    which none is cut. title follows the pane's name, legend goes
     to the lower border.
     """
 
@@ -64,6 +65,7 @@ class Page:
     cursor: int | None = None
     cursor_x: tuple[int, int] | None = None
     stick: int = 0
+    step: int = 1
     title: str = ""
     legend: tuple[Piece, ...] = ()
 
@@ -265,7 +267,8 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         self._page = page
         self._label(page)
         # A page that is as large as its room to the cell would keep a scroll bar that it no longer needs.
-        size = Size(page.wide or 1, page.rows + page.head_rows + len(page.foot))
+        spare = (room.width - page.stick) % page.step if page.wide else 0
+        size = Size(page.wide + spare or 1, page.rows + page.head_rows + len(page.foot))
         if size != self.virtual_size:
             self.virtual_size = size
         self._follow(page, room)
@@ -283,7 +286,8 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
 
     def _now(self) -> tuple[int, int, int, int]:
         room, offset = self._room(), self.scroll_offset
-        return room.width, room.height, offset.x, offset.y
+        step = self._page.step if self._page is not None else 1
+        return room.width, room.height, offset.x // step * step, offset.y
 
     def _label(self, page: Page) -> None:
         stale = self.picture is not None and self.picture.stale
@@ -304,7 +308,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         self.border_subtitle = shown(legend) if page.legend else ""
 
     def _follow(self, page: Page, room: Size) -> None:
-        anchor = (page.cursor, page.cursor_x, room)
+        anchor = (page.cursor, page.cursor_x, room, page.head_rows, len(page.foot), page.rows, page.step)
         if anchor == self._anchor:
             return
         self._anchor = anchor
@@ -314,7 +318,8 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             y = max(min(y, page.cursor), page.cursor - seen + 1)
         if page.cursor_x is not None:
             first, last = page.cursor_x
-            x = max(min(x, first - page.stick), last - room.width + 1, 0)
+            cells = (room.width - page.stick) // page.step * page.step
+            x = max(min(x // page.step * page.step, first - page.stick), last - page.stick - cells + 1, 0)
         if (x, y) != tuple(self.scroll_offset):
             self.scroll_to(x, y, animate=False, force=True)
 

@@ -12,6 +12,7 @@ from textual.strip import Strip
 
 from mechtui.link.messages import EditProblem
 from mechtui.paint.palette import Depth, palette
+from mechtui.paint.spark import BLOCKS
 from mechtui.session.document import Session
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.views.attention.pane import AttentionPane
@@ -165,7 +166,7 @@ async def test_a_moved_cursor_repaints_two_rows_and_the_head(monkeypatch: pytest
         asked: list[Region] = []
         monkeypatch.setattr(app.pane, "refresh", lambda *regions, **rest: asked.extend(regions))
         app.pane.show(replace(first, focus=Focus(position=11, key=3)))
-        assert sorted(region.y for region in asked) == [11, 12]
+        assert sorted(region.y for region in asked) == [12, 13]
         assert {region.height for region in asked} == {1}
 
 
@@ -287,11 +288,12 @@ async def test_attention_names_its_axes_and_leaves_the_future_blank() -> None:
         table = given_picture.answered[1].edited.table
         lines = shown(app.pane)
         assert lines[0].split()[:4] == ["When", "·Mary", "·and", "·John"]
-        assert lines[1].split()[:2] == ["0", "When"]
-        numbers = lines[4].replace("▸", " ").split()
+        assert lines[1].split() == [str(i) for i in range(14)]
+        assert lines[2].split()[:2] == ["0", "When"]
+        numbers = lines[5].replace("▸", " ").split()
         assert numbers[:2] == ["3", "·John"]
         assert [float(x) for x in numbers[2:]] == [round(float(v), 2) for v in table[3, :4]]
-        assert "▸" in lines[4]
+        assert "▸" in lines[5]
         assert "L9H9*" in str(app.pane.border_title)
         assert app.pane.value() == f"{table[3, 1]:.6g}"
         assert len(app.pane.row().split("\t")) == 14
@@ -309,7 +311,7 @@ async def test_attention_difference_has_signs_and_needs_an_edit() -> None:
             app.pane.cycle()
         await pilot.pause()
         clean, edited = given_picture.answered[1].clean.table, given_picture.answered[1].edited.table
-        assert float(shown(app.pane)[3].replace("▸", " ").split()[2]) == pytest.approx(
+        assert float(shown(app.pane)[4].replace("▸", " ").split()[2]) == pytest.approx(
             edited[2, 0] - clean[2, 0], abs=0.006
         )
         assert "+" in "".join(shown(app.pane)[1:])
@@ -554,3 +556,85 @@ def test_nothing_that_was_not_computed_is_painted_as_a_number() -> None:
     blank = replace(given_picture, answered=(replace(answered, clean=replace(answered.clean, values=values)),))
     pane.show(blank)
     assert not any("." in line for line in drawn(pane, blank, 90, 20))
+
+
+@pytest.mark.parametrize(("layers", "width"), [(4, 70), (12, 48), (30, 46), (30, 44), (1, 30)])
+@pytest.mark.parametrize("cursor", [0, -1])
+async def test_every_layer_is_a_bar_also_the_one_under_the_cursor(layers: int, width: int, cursor: int) -> None:
+    app = Holder(ResidualPane())
+    async with app.run_test(size=(width, 24)) as pilot:
+        await pilot.pause()
+        given_picture = picture(layers=layers, edited=False, focus=Focus(layer=cursor % layers))
+        app.pane.show(given_picture)
+        await pilot.pause()
+        lines = shown(app.pane)
+        counts = [sum(char in BLOCKS for char in line) for line in lines if line.strip()]
+        assert counts[:14] == [layers + 1] * 14
+        assert [count for count in counts if count][-2:] == [layers] * 2
+        for y in (13, len(lines) - 1):
+            for segment in app.pane.render_line(y):
+                if any(char in BLOCKS for char in segment.text):
+                    assert not segment.style.reverse
+
+
+@pytest.mark.parametrize("edits", [0, 1, 3])
+@every_pane
+async def test_a_pane_that_scrolls_keeps_its_cursor_in_sight(kind: type[Pane], edits: int) -> None:
+    app = Holder(kind())
+    async with app.run_test(size=(60, 24)) as pilot:
+        lines = ("zero L9H9 @-1", "scale L10H7 x0", "add L6.pre love x5")[:edits]
+        for height, edited in ((24, False), (24, True), (9, True), (9, False), (24, False), (6, True)):
+            await pilot.resize_terminal(60, height)
+            for position in (39, 0, 20, 39):
+                focus = Focus(position=position, layer=position // 4, head=3, key=position, edit=9, vector=1)
+                app.pane.show(picture(count=40, edited=edited, edits=lines, focus=focus))
+                await pilot.pause()
+                page, room = app.pane._page, app.pane.scrollable_content_region.size
+                assert page is not None
+                if page.cursor is not None:
+                    at = page.cursor - app.pane.scroll_offset.y
+                    assert 0 <= at < max(room.height - page.head_rows - len(page.foot), 1)
+                if page.cursor_x is not None:
+                    first, last = (x - app.pane._now()[2] for x in page.cursor_x)
+                    assert page.stick <= first <= last < room.width
+
+
+@pytest.mark.parametrize("width", [*range(30, 60, 3), 100, 200])
+@pytest.mark.parametrize("count", [5, 13, 40])
+@pytest.mark.parametrize("kind", [AttentionPane, HeadsPane], ids=lambda kind: kind.__name__)
+async def test_tables_fill_their_pane_with_whole_columns(kind: type[Pane], count: int, width: int) -> None:
+    app = Holder(kind())
+    async with app.run_test(size=(width, 30)) as pilot:
+        await pilot.pause()
+        app.pane.palette = palette(Depth.TRUE)
+        app.pane.show(picture(count=count, heads=count, focus=Focus(key=count - 1, head=count - 1, layer=9)))
+        await pilot.pause()
+        page, room = app.pane._page, app.pane.scrollable_content_region.width
+        assert page is not None
+        left = app.pane._now()[2]
+        assert left % page.step == 0
+        row = page.row(page.cursor or 0, left)
+        cells = sum(segment.cell_length for segment in row) - page.stick
+        assert cells % page.step == 0
+        assert cells <= room - page.stick
+        # No wider cell would do, or they are as wide as is of use.
+        assert page.step >= 6 or (page.step + 1) * count > room - page.stick
+
+
+async def test_columns_are_told_apart_by_their_numbers() -> None:
+    app = Holder(AttentionPane())
+    async with app.run_test(size=(58, 30)) as pilot:
+        await pilot.pause()
+        app.pane.show(picture(count=13))
+        await pilot.pause()
+        assert shown(app.pane)[1].split() == [str(i) for i in range(13)]
+
+
+async def test_a_scale_without_extent_is_not_shown() -> None:
+    app = Holder(HeadsPane())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        app.pane.show(picture(focus=Focus(position=0)))
+        await pilot.pause()
+        assert " 0 nats" not in str(app.pane.border_subtitle)
+        assert ".00 .00" not in str(app.pane.border_subtitle)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from mechtui.paint import marks
 from mechtui.paint.heat import Piece, cell, legend
-from mechtui.paint.numbers import fit
+from mechtui.paint.numbers import fit, tick
 from mechtui.paint.tokens import cut, pad
 from mechtui.paint.tokens import width as cell_width
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, window
@@ -16,8 +16,10 @@ from mechtui.views.attention import Attention, AttentionAnswer, What
 
 # What the table shows, and whether it is edited minus clean.
 MODES: tuple[tuple[What, bool], ...] = (("pattern", False), ("scores", False), ("value", False), ("pattern", True))
-WIDTHS = (1, 2, 3, 4, 6)
-WIDEST = 6
+WIDTHS = (1, 2, 3, 4, 6, 8, 12)
+WIDEST = 12
+# From so many rows on, one is left to number the columns.
+NUMBERED = 10
 # What the border keeps to itself around the legend.
 BORDER = 4
 
@@ -102,16 +104,25 @@ class AttentionPane(Pane):
         here, key = min(picture.position(), queries - 1), max(0, min(picture.focus.key, keys - 1))
         edited = marks.edited_positions(picture.session, picture.tokens.tokens if picture.tokens else ())
         palette, digits = self.palette, len(str(queries - 1))
+        # Tokens may be alike, their numbers are not; narrow columns have numbers only.
+        numbered = height >= NUMBERED and wide > max(digits, 2)
 
         def top(left: int) -> list[Line]:
-            return [window([(" " * label, palette.dim)], self._names(picture, keys, key, wide), left)]
+            last = min(keys, (left + width - label) // wide)
+            blank = [(" " * label, palette.dim)]
+            lines = [window(blank, self._names(picture, last, key, wide), left)]
+            if numbered:
+                looks = (palette.selected if i == key else palette.dim for i in range(last))
+                numbers = [(f"{i:>{wide}}", look) for i, look in enumerate(looks)]
+                lines.append(window(blank, numbers, left))
+            return lines
 
         def row(index: int, left: int) -> Line:
             look = palette.selected if index == here else palette.mark if index in edited else palette.dim
             name = pad(f"{index:>{digits}} {picture.token(index)}", label - 1)
             # Only the cells in sight: a row of a long prompt has a thousand.
             first = left // wide
-            last = min(keys, (left + width - label) // wide + 2)
+            last = min(keys, (left + width - label) // wide)
             pieces: list[Piece] = []
             for column in range(first, last):
                 text, style = cell(float(table[index, column]), low, high, wide, palette, signs=signs, digits=2)
@@ -124,21 +135,23 @@ class AttentionPane(Pane):
 
         value = float(table[here, key])
         shown = fit(value, 8, sign=signs).strip() or "not seen"
-        scale = legend(fit(low, 6).strip(), fit(high, 6, sign=signs).strip(), palette, signs=signs)
-        taken = sum(len(text) for text, _ in scale) + len(f"{here}  > {key}  {shown} ") + BORDER
+        ends = legend(tick(low), tick(high, sign=signs), palette, signs=signs)
+        scale = [(" ─ ", palette.dim), *ends] if ends else []
+        taken = sum(len(text) for text, _ in scale) + len(f"{here}  > {key}  {shown}") + BORDER
         most = max(min((width - taken) // 2, 12), 2)
-        legend_text = f"{here} {cut(picture.token(here), most)} > {key} {cut(picture.token(key), most)} {shown} "
+        legend_text = f"{here} {cut(picture.token(here), most)} > {key} {cut(picture.token(key), most)} {shown}"
         changed = marks.heads(picture.session, picture.ready.shape) if picture.ready else frozenset()
         mark = "*" if (asked.layer, asked.head) in changed else ""
         return Page(
             queries,
             row,
             head=top,
-            head_rows=1 if height > 1 else 0,
+            head_rows=(2 if numbered else 1) if height > 1 else 0,
             wide=label + wide * keys,
             cursor=here,
             cursor_x=(label + wide * key, label + wide * (key + 1) - 1),
             stick=label,
+            step=wide,
             title=f"L{asked.layer}H{asked.head}{mark} {title}",
             legend=((legend_text, palette.bold), *scale),
         )

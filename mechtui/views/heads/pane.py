@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from mechtui.paint import marks
 from mechtui.paint.heat import Piece, cell, legend
-from mechtui.paint.numbers import fit
+from mechtui.paint.numbers import fit, tick
 from mechtui.paint.tokens import width as cells
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, window
 from mechtui.views import Question
@@ -78,7 +78,7 @@ class HeadsPane(Pane):
         def top(left: int) -> list[Line]:
             step = 1 if wide > len(str(heads - 1)) else 2
             names: list[Piece] = []
-            for i in range(heads):
+            for i in range(min(heads, (left + width - label) // wide)):
                 name = str(i) if i % step == 0 or i == head else ""
                 if step == 2 and i % 2 and abs(i - head) == 1:
                     name = ""
@@ -89,7 +89,7 @@ class HeadsPane(Pane):
             look = self.palette.mark if index in touched else self.palette.row if index == layer else self.palette.dim
             name = f"{index}".rjust(label - 2) + ("* " if index in touched else "  ")
             pieces = []
-            for i in range(heads):
+            for i in range(min(heads, (left + width - label) // wide)):
                 text, shade = cell(float(values[index, i]), low, high, wide, self.palette, signs=difference)
                 if (index, i) == (layer, head):
                     text, shade = "▸" + text[1:], shade + self.palette.selected
@@ -100,10 +100,11 @@ class HeadsPane(Pane):
 
         value = float(values[layer, head])
         shown = fit(value, 7, sign=difference).strip() or "not computed"
-        scale = legend(fit(low, 6).strip(), fit(high, 6, sign=difference).strip(), self.palette, signs=difference)
+        scale = legend(tick(low), tick(high, sign=difference), self.palette, signs=difference)
         mark = "*" if (layer, head) in edited else ""
-        here = (f"L{layer}H{head}{mark} {shown} ", self.palette.bold)
-        whole: tuple[Piece, ...] = (here, *scale, (f" {UNITS[answer.summary]}", self.palette.dim))
+        here = (f"L{layer}H{head}{mark} {shown}", self.palette.bold)
+        unit = (f" {UNITS[answer.summary]}", self.palette.dim)
+        whole: tuple[Piece, ...] = (here, (" ─ ", self.palette.dim), *scale, unit) if scale else (here, unit)
         summary, _, run = title.partition(" ")
         if sum(cells(text) for text, _ in whole) > width - 4:
             # Too narrow for the scale: the unit goes to the title, which run it is stays with the value.
@@ -120,6 +121,7 @@ class HeadsPane(Pane):
             cursor=layer,
             cursor_x=(label + wide * head, label + wide * (head + 1) - 1),
             stick=label,
+            step=wide,
             title=title,
             legend=whole,
         )

@@ -15,6 +15,10 @@ from mechtui.views.residual import Residual, ResidualAnswer
 
 # One token's norm so far above the others' (attention sinks reach 100 times) flattens them on a linear scale.
 MASSIVE = 8.0
+# Cells of a row's least and greatest number, `2.8…838 `.
+ENDS = 10
+# Cells of a line of writes before and behind its bars, where there is room.
+LABEL, WRITES = 13, 13
 
 
 class ResidualPane(Pane):
@@ -59,7 +63,10 @@ class ResidualPane(Pane):
         here = min(picture.position(), count - 1)
         layer, digits = picture.head()[0], len(str(count - 1))
         label = max(6, min(picture.widest_token() + len(str(count - 1)) + 2, 16, width // 3))
-        room = max(min(width - label - 12, sites), 1)
+        # Every layer is a bar; names and the numbers behind make room for them.
+        label = max(min(label, width - 2 - sites), 6)
+        ends = next((cells for cells in (ENDS, ENDS // 2, 0) if width - label - 2 - cells >= sites), 0)
+        room = max(min(width - label - 2 - ends, sites), 1)
         both = [clean.norm] + ([edited.norm] if edited is not None else [])
         low, high = scale(*both, log=log)
         if not log:
@@ -74,12 +81,13 @@ class ResidualPane(Pane):
             cursor = cell_of(min(layer, sites - 1), sites, room) if index == here else None
             changed = edited is not None and not np.array_equal(clean.norm[:, index], edited.norm[:, index])
             known = [v for v in values if np.isfinite(v)]
-            ends = f"{amount(min(known)):>4}…{amount(max(known)):<4}" if known else ""
+            least_most = f"{amount(min(known)):>4}…{amount(max(known)):<4}" if known else ""
+            least_most = least_most if ends == ENDS else least_most[4:].replace("…", "≤", 1) if ends else ""
             style = palette.edited if changed and not self.clean else palette.clean
             return [
                 *line((pad(f"{index:>{digits}} {picture.token(index)}", label - 1), look), " "),
-                *with_cursor(text, cursor, style, style + palette.selected),
-                *line((" *" if changed else "  ", palette.mark), (ends, palette.dim)),
+                *with_cursor(text, cursor, style, style + palette.bar),
+                *line((" *" if changed else "  ", palette.mark), (least_most, palette.dim)),
             ]
 
         foot = self._writes(clean, edited, here, layer, width) if height >= 7 else []
@@ -111,20 +119,27 @@ class ResidualPane(Pane):
         every = every[np.isfinite(every)]
         log = bool(every.size) and float(every.max()) > MASSIVE * float(np.median(every))
         low, high = scale(every, log=log)
-        name = 7 + max(len(run) for run, _, _ in runs)
+        # Every layer is a bar here too.
+        spare = width - max((len(values) for _, values, _ in rows), default=0)
+        many = spare >= LABEL + WRITES
+        name = LABEL if many else 6
+        ends_wide = WRITES if many else 6 if spare >= 12 else 0
         note = f"writes @{here}{', log scale' if log else ''}: L{layer} of max"
         lines = [line((note, palette.dim))]
         for label, values, style in rows:
             count = len(values)
-            room = max(min(width - name - 13, count), 1)
+            room = max(min(width - name - ends_wide, count), 1)
             text = sparkline(logs(values) if log else values, room, low if log else 0.0, high)
             at = min(layer, count - 1)
             known = [v for v in values if np.isfinite(v)]
-            ends = f" {amount(values[at]):>4} of {amount(max(known)):<4}" if known else " not computed"
+            now = f" {amount(values[at]):>4}"
+            ends = (f"{now} of {amount(max(known)):<4}" if many else now[:ends_wide]) if known else " not computed"
+            text = text.ljust(room)
+            shown = label if many else label.replace(" edited", "*").removesuffix(" clean")
             lines.append(
                 [
-                    *line((label.ljust(name), palette.dim)),
-                    *with_cursor(text, cell_of(at, count, room) if count else None, style, style + palette.selected),
+                    *line((shown.ljust(name), palette.dim)),
+                    *with_cursor(text, cell_of(at, count, room) if count else None, style, style + palette.bar),
                     *line((ends, palette.dim)),
                 ]
             )
