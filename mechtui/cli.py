@@ -86,7 +86,7 @@ def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> No
         _mistake("the app needs a terminal to read keys from and to draw on; mechtui run answers without one")
     bare = session_file is None and not {"prompt", "model"} & given.keys()
     run = importlib.import_module("mechtui.ui.app").run
-    sys.exit(run(session, chosen, offer=bare) or 0)
+    sys.exit(run(session, chosen, offer=bare, file=session_file) or 0)
 
 
 @cli.command()
@@ -223,13 +223,12 @@ def _settings(given: dict[str, Any]) -> Settings:
 def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) -> Session:
     """The session to begin with: what settings say, overruled by the session file, overruled by flags.
     Edits and vectors of flags come after those of the file."""
-    from pathlib import Path
-
     from msgspec.structs import replace
 
     from mechtui.session.document import Session, surrogate
     from mechtui.session.lines import LineError, parse_edit, parse_vector
     from mechtui.session.storage import StorageError, load
+    from mechtui.views import check_questions
 
     plain = ("model", "prompt", "source", "answer", "foil", "bos")
     for name in plain:
@@ -242,7 +241,8 @@ def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) 
         session = Session(**{name: getattr(chosen, name) for name in plain}, vectors=vectors, edits=edits)
         if session_file is None:
             return session
-        stored = load(Path(session_file))
+        stored = load(session_file)
+        check_questions(stored.views)
     except LineError as error:
         _mistake(error.shown())
     except StorageError as error:

@@ -81,12 +81,18 @@ def settings(
 
 def read_file(path: Path) -> dict[str, object]:
     """What the config file says; nothing when there is none. Raises ConfigError."""
-    try:
-        said: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    from mechtui.session.paths import PathError, reason, to_read
+
+    if not os.path.lexists(path):
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        said: dict[str, object] = tomllib.loads(to_read(str(path)).read_text(encoding="utf-8"))
+    except PathError as error:
+        raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text: byte {error.start} is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     for key in said:
@@ -141,4 +147,11 @@ def _settings(said: Mapping[str, Any], where: str) -> Settings:
     device = str(said.get("device", "auto"))
     if device not in DEVICES and not (device.startswith("cuda:") and device[5:].isdigit()):
         raise ConfigError(f"{where}: device = {device!r} should be auto, cpu, cuda, cuda:N or mps")
+    if log := str(said.get("log_file", "")):
+        from mechtui.session.paths import PathError, expanded
+
+        try:
+            expanded(log)
+        except PathError as error:
+            raise ConfigError(f"{where}: log_file: {error}") from error
     return msgspec.convert(dict(said), Settings)

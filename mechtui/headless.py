@@ -6,10 +6,11 @@ The model runs in its own process here too, so that both ways of asking are one.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from mechtui.link.messages import (
 )
 from mechtui.session.document import Session
 from mechtui.session.lines import LineError, format_edit, format_site
+from mechtui.session.paths import PathError, reason, to_write, write_private
 from mechtui.session.storage import StorageError, to_builtins
 from mechtui.views import Answer, Question, parse_question
 from mechtui.views.question import plain
@@ -55,6 +57,8 @@ def run_headless(session: Session, views: tuple[str, ...], output: str, settings
         lines = session.views + views or DEFAULT_VIEWS
         questions = {line: parse_question(line) for line in lines}
         _check_output(output)
+        if not session.prompt and session.bos != "yes":
+            raise Stop(MISTAKE, "there is no prompt: --prompt TEXT says one, or a session file that has one")
         said = asyncio.run(_Run(session, tuple(questions.values()), settings).answers())
         _write(said.result(session, questions), output)
         if said.checked is not None and said.checked.sentence:
@@ -192,11 +196,12 @@ def _check_output(output: str) -> None:
     """Before the model runs, not after."""
     if output == "-":
         return
-    path = Path(output).expanduser()
-    if path.suffix not in FORMATS:
+    if Path(output).suffix not in FORMATS:
         raise Stop(MISTAKE, f"--output {output} should end in .json or .npz, or be - for the standard output")
-    if not path.absolute().parent.is_dir():
-        raise Stop(MISTAKE, f"--output {output}: there is no folder {path.absolute().parent}")
+    try:
+        to_write(output)
+    except PathError as error:
+        raise Stop(MISTAKE, f"--output {error}") from error
 
 
 def _write(result: dict[str, Any], output: str) -> None:
@@ -204,18 +209,18 @@ def _write(result: dict[str, Any], output: str) -> None:
     if output == "-":
         print(text)
         return
-    path = Path(output).expanduser()
+    content = f"{text}\n".encode()
+    if Path(output).suffix == ".npz":
+        file = io.BytesIO()
+        np.savez(file, **{"json": np.array(text), **arrays(result)})  # type: ignore[arg-type]
+        content = file.getvalue()
     try:
-        if path.suffix == ".json":
-            path.write_text(text + "\n", encoding="utf-8")
-        else:
-            np.savez(path, **{"json": np.array(text), **arrays(result)})  # type: ignore[arg-type]
+        # It holds prompts, so that nobody else may read it; an older one stays until the new one is whole.
+        write_private(to_write(output), content)
+    except PathError as error:
+        raise Stop(FAILED, str(error)) from error
     except OSError as error:
-        _unwritable(path, error)
-
-
-def _unwritable(path: Path, error: OSError) -> NoReturn:
-    raise Stop(FAILED, f"{path} cannot be written: {error.strerror or error}") from error
+        raise Stop(FAILED, f"{output} cannot be written: {reason(error)}") from error
 
 
 def arrays(result: dict[str, Any]) -> dict[str, np.ndarray]:

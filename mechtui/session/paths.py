@@ -11,6 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
+from mechtui.session.lines import short
+
 NAME = "mechtui"
 
 
@@ -49,12 +51,71 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write all of `text` or nothing: a new file of mode 0600 takes the old one's place. Raises OSError."""
+class PathError(ValueError):
+    """A file that cannot be read or written: one sentence that names it and says why."""
+
+
+def expanded(name: str) -> Path:
+    """The path that a user wrote, with ~ for a home folder. Raises PathError."""
+    if not name.strip():
+        raise PathError("a file's name should stand here")
+    if "\0" in name:
+        raise PathError(f"{short(name)!r} is no name of a file: it holds a NUL")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise PathError(f"there is no user {short(Path(name).parts[0][1:])}, so {short(name)} is nowhere") from error
+
+
+def to_read(name: str) -> Path:
+    """The file of this name, which is a regular one: a pipe or a device may never end. Raises PathError."""
+    path = expanded(name)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise PathError(f"there is no file {short(name)}") from error
+    except OSError as error:
+        raise PathError(f"{short(name)} cannot be read: {reason(error)}") from error
+    _check_regular(name, mode)
+    return path
+
+
+def to_write(name: str) -> Path:
+    """Where a file of this name is to be written, links followed. Raises PathError."""
+    path = expanded(name)
+    try:
+        path = path.resolve()
+        if path.exists():
+            _check_regular(name, path.stat().st_mode)
+        elif name.endswith(os.sep):
+            raise PathError(f"{short(name)} names a folder; a file's name should stand behind it")
+        elif not path.parent.is_dir():
+            raise PathError(f"{short(name)} cannot be written: there is no folder {short(str(expanded(name).parent))}")
+    except (OSError, RuntimeError) as error:
+        why = reason(error) if isinstance(error, OSError) else "it links to itself"
+        raise PathError(f"{short(name)} cannot be written: {why}") from error
+    return path
+
+
+def _check_regular(name: str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise PathError(f"{short(name)} is a folder; a file's name should stand here")
+    if not stat.S_ISREG(mode):
+        raise PathError(f"{short(name)} is no regular file, but a device, a pipe or a socket")
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused something, as the end of a sentence."""
+    why = error.strerror or "it cannot be had"
+    return why[:1].lower() + why[1:]
+
+
+def write_private(path: Path, content: str | bytes) -> None:
+    """Write all of `content` or nothing: a new file of mode 0600 takes the old one's place. Raises OSError."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             # A file system may put the new name on the disk before the text: after a power cut, a good file
             # would be an empty one.

@@ -11,7 +11,7 @@ import msgspec
 
 from mechtui.session.document import Session, surrogate
 from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
-from mechtui.session.paths import write_private
+from mechtui.session.paths import PathError, reason, to_read, to_write, write_private
 from mechtui.visible import toml_escaped
 
 VERSION = 1
@@ -108,24 +108,28 @@ def loads(text: str, name: str = "the session") -> Session:
     )
 
 
-def load(path: Path) -> Session:
-    """Raises StorageError, or LineError for a line that means nothing."""
+def load(name: str | Path) -> Session:
+    """name: as a user writes it, ~ and all. Raises StorageError, or LineError for a line that means nothing."""
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise StorageError(f"there is no session file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"{path} cannot be read: {error}") from error
-    return loads(text, str(path))
+        text = to_read(str(name)).read_text(encoding="utf-8")
+    except PathError as error:
+        raise StorageError(str(error)) from error
+    except OSError as error:
+        raise StorageError(f"{name} cannot be read: {reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise StorageError(f"{name} is no text: byte {error.start} is not UTF-8") from error
+    return loads(text, str(name))
 
 
-def save(session: Session, path: Path) -> None:
-    """All of it or nothing. Raises StorageError."""
+def save(session: Session, name: str | Path) -> None:
+    """All of it or nothing. name: as a user writes it. Raises StorageError."""
     text = dumps(session)
     try:
-        write_private(path.expanduser(), text)
+        write_private(to_write(str(name)), text)
+    except PathError as error:
+        raise StorageError(str(error)) from error
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise StorageError(f"{name} cannot be written: {reason(error)}") from error
 
 
 def _plain(error: msgspec.ValidationError) -> str:

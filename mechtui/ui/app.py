@@ -24,8 +24,9 @@ from mechtui.config import Settings, log_file
 from mechtui.console import VisibleConsole
 from mechtui.link.client import Client, Life, Link
 from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request
-from mechtui.session.document import Session
+from mechtui.session.document import Session, surrogate
 from mechtui.session.history import History
+from mechtui.session.paths import to_write
 from mechtui.ui import keeping, status
 from mechtui.ui.actions import Action, KeyClashError, Registry, shown
 from mechtui.ui.board import Board
@@ -113,6 +114,8 @@ class Mechtui(Guarded, App[int]):
         self.history = History(session)
         self.talk = Conversation(link, session)
         self.focus = Focus()
+        # Files that this session was opened from or written to: they are written over unasked.
+        self.own: set[Path] = set()
         self.view = View()
         self.last_search = ""
         self.here = "attention"
@@ -234,6 +237,14 @@ class Mechtui(Guarded, App[int]):
     def _fatal_error(self) -> None:
         # Textual would print a traceback with every local, prompts among them.
         self._close_messages_no_wait()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Half a character (a lone surrogate) can be neither sent nor kept: it does not come in."""
+        typed = event.character if isinstance(event, events.Key) else getattr(event, "text", None)
+        if isinstance(typed, str) and surrogate(typed) is not None:
+            self.say("Half of a character (a lone surrogate) was left out.", bad=True)
+            return
+        await super().on_event(event)
 
     async def action_quit(self) -> None:
         self.quit()
@@ -418,8 +429,11 @@ class Mechtui(Guarded, App[int]):
             self.talk.send(Cancel("fetch") if what == "cancel" else Fetch(model, ask=what == "ask"))
 
         def chosen(model: str | None) -> None:
-            if model:
-                self.change(replace(self.session, model=model))
+            if model is None:
+                return
+            if model == self.session.model and not (self.ready and self.ready.name == model):
+                self._load(model)  # it did not come, or is gone
+            self.change(replace(self.session, model=model))
 
         picker = Picker(self.ready.name if self.ready else "", recent.read(), want, fetch)
         self.push_screen(picker, chosen)
@@ -428,7 +442,7 @@ class Mechtui(Guarded, App[int]):
         self.talk.send(Models())
 
     def next_theme(self) -> None:
-        self.theme = after(self.theme)
+        self.theme = after(self.theme, self.available_themes)
         self._paint_status()
         self.say(f"theme {self.theme}")
 
@@ -621,8 +635,9 @@ def begin(session: Session) -> Session:
     return replace(session, prompt=shown.prompt, **target)
 
 
-def run(session: Session, settings: Settings, offer: bool = False) -> int:
-    """Show the app until the user quits -> exit status. offer: say how the last session is brought back."""
+def run(session: Session, settings: Settings, offer: bool = False, file: str | None = None) -> int:
+    """Show the app until the user quits -> exit status. offer: say how the last session is brought back. file: where
+    the session was opened from."""
     try:
         registry = Registry(settings.keys)
     except KeyClashError as error:
@@ -631,6 +646,8 @@ def run(session: Session, settings: Settings, offer: bool = False) -> int:
     session = begin(session)
     link, keeper = Client(log=log_file(settings)), Keeper(session)
     app = Mechtui(session, settings, link, registry, keeper, offer)
+    if file is not None:
+        app.own = {to_write(file)}
     with Ending(partial(keeper.now, ENDING_PATIENCE), partial(app.in_time, app.end), link.kill) as ending:
         try:
             status = app.run(mouse=settings.mouse)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from textual.await_complete import AwaitComplete
+from textual.screen import ModalScreen
 
 if TYPE_CHECKING:
     from textual.message import Message
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
 else:
     # Textual takes a widget's default styles from the first of its bases that is a widget.
     MessagePump = object
+
+
+Left = TypeVar("Left")
 
 
 class Guarded(MessagePump):
@@ -43,6 +49,13 @@ class Guarded(MessagePump):
                 tell(self, error)
 
         return call
+
+
+class Window(Guarded, ModalScreen[Left]):
+    """A window over the app, which is left once: of two keys that come together, the second is not for it any more."""
+
+    def dismiss(self, result: Left | None = None) -> AwaitComplete:
+        return super().dismiss(result) if self.app.screen is self else AwaitComplete()
 
 
 def tell(part: MessagePump, error: Exception) -> None:

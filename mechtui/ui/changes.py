@@ -20,7 +20,7 @@ from mechtui.session.document import (
     Span,
     Vector,
 )
-from mechtui.session.lines import format_site
+from mechtui.session.lines import LARGEST, MOST, format_site
 
 HEAD_OPS: tuple[Op, ...] = ("zero", "mean", "patch")
 
@@ -145,7 +145,7 @@ def nudge(session: Session, index: int, sign: int) -> Session:
         case "noise":
             edit = replace(edit, sd=max(0.0, _step(edit.sd, 0.5 * sign)))
         case "resample":
-            edit = replace(edit, seed=max(0, edit.seed + sign))
+            edit = replace(edit, seed=min(max(0, edit.seed + sign), MOST))
         case _:
             raise CannotError(f"{edit.op} has no number; scale, add, noise and resample have one.")
     return put(session, index, edit)
@@ -153,7 +153,7 @@ def nudge(session: Session, index: int, sign: int) -> Session:
 
 def _step(value: float, by: float) -> float:
     # Tenths add up to tenths, not to 0.30000000000000004.
-    return round(value + by, 6)
+    return max(-LARGEST, min(round(value + by, 6), LARGEST))
 
 
 def next_bos(session: Session) -> Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from mechtui.link.messages import Ready, Request
@@ -31,6 +32,7 @@ class Desk(Protocol):
     focus: Focus
     view: View
     last_search: str
+    own: set[Path]  # files that this session was opened from or written to
     here: str  # name of the pane that the keys act on
 
     @property

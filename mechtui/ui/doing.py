@@ -6,14 +6,12 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from mechtui.session.document import Session
-from mechtui.session.lines import format_edit, format_vector
+from mechtui.session.lines import MOST, format_edit, format_vector
 from mechtui.ui import changes
 from mechtui.ui.changes import CannotError
 from mechtui.ui.desk import Desk
 from mechtui.ui.layout import PANES
-from mechtui.views import parse_question
-from mechtui.views.generate import Generate
+from mechtui.views.generate import TEMPERATURES, Generate, asked_for
 
 Do = Callable[[Desk], None]
 DO: dict[str, Do] = {}
@@ -222,13 +220,13 @@ def _widen(desk: Desk, by: int) -> None:
 @does("generate")
 def generate(desk: Desk) -> None:
     """Begin the generation and show it; when it is shown already, another one."""
-    asked = generation(desk.session)
+    asked = asked_for(desk.session.views)
     if not desk.view.generating:
         begin_generation(desk)
     elif desk.here == "generate":
         if not asked.temperature:
             raise CannotError("At temperature 0 there is one continuation; ^ raises the temperature.")
-        set_generation(desk, replace(asked, seed=asked.seed + 1))
+        set_generation(desk, replace(asked, seed=(asked.seed + 1) % MOST))
     else:
         desk.go("generate")
 
@@ -243,18 +241,8 @@ DO["cooler"] = lambda desk: _warm(desk, -0.1)
 
 
 def _warm(desk: Desk, by: float) -> None:
-    asked = generation(desk.session)
-    set_generation(desk, replace(asked, temperature=round(max(asked.temperature + by, 0.0), 2)))
-
-
-def generation(session: Session) -> Generate:
-    """What the session's `generate` line asks for, else what such a line means with nothing said."""
-    for text in session.views:
-        if text.split(" ", 1)[0] == "generate":
-            asked = parse_question(text)
-            if isinstance(asked, Generate):
-                return asked
-    return Generate()
+    asked = asked_for(desk.session.views)
+    set_generation(desk, replace(asked, temperature=round(min(max(asked.temperature + by, 0.0), TEMPERATURES[1]), 2)))
 
 
 def set_generation(desk: Desk, asked: Generate) -> None:

@@ -8,13 +8,12 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mechtui.paint.palette import Palette
 from mechtui.ui import theme
 from mechtui.ui.actions import Action, Registry, shown
-from mechtui.ui.boundary import Guarded
+from mechtui.ui.boundary import Window
 
 WORDS = {
     "residual stream": "the vector of d_model numbers at every position that each layer reads and adds to",
@@ -81,7 +80,7 @@ def content(pane: str, title: str, sentence: str, registry: Registry, look: Pale
     return Group(*parts)
 
 
-class Help(Guarded, ModalScreen[None]):
+class Help(Window[None]):
     """Scrolls with arrows and jk; any of esc, q, ? closes it."""
 
     def __init__(self, pane: str, title: str, sentence: str, registry: Registry) -> None:

@@ -11,14 +11,16 @@ from mechtui.link.messages import SaveVectors
 from mechtui.paint.tokens import visible_text
 from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.lines import LineError, parse_edit, parse_vector
+from mechtui.session.paths import PathError, expanded, reason, to_write, write_private
 from mechtui.ui import changes, palette
 from mechtui.ui.actions import Registry, shown
 from mechtui.ui.changes import CannotError
 from mechtui.ui.desk import Desk
 from mechtui.ui.doing import begin_generation, find, set_generation
 from mechtui.ui.edits_line import Completion, Known, complete, complete_edit, complete_vector
+from mechtui.ui.layout import PANES
 from mechtui.ui.line import Kind, Mistake, Suggestion
-from mechtui.views import Question
+from mechtui.views import Question, check_questions
 from mechtui.views.attention import Attention
 from mechtui.views.generate import Generate
 
@@ -112,10 +114,7 @@ def target(desk: Desk) -> Kind:
 def search(desk: Desk) -> Kind:
     def take(text: str, _: str) -> Mistake | None:
         desk.last_search = text
-        try:
-            find(desk, text, forward=True)
-        except CannotError as error:
-            return Mistake(str(error))
+        find(desk, text, forward=True)
         return None
 
     return Kind("/", "text in this pane; then n the next, N the one before", lambda text: [], take)
@@ -166,28 +165,71 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
 
 
 def look_at(desk: Desk, question: Question) -> None:
-    """Go to the pane that answers a question, and look there at what it asks about."""
+    """Go to the pane that answers a question, and look there at what it asks about. Raises CannotError."""
+    pane = str(question.__struct_config__.tag)
+    if pane not in PANES:
+        raise CannotError(f"There is no pane for {pane}; mechtui run --view {question.line()!r} answers it.")
+    if isinstance(question, Attention):
+        shape = desk.ready.shape if desk.ready else None
+        if shape and not (question.layer < shape.n_layers and question.head < shape.n_heads):
+            there = f"{shape.n_layers} layers of {shape.n_heads} heads, counted from 0"
+            raise CannotError(f"There is no L{question.layer}H{question.head}: this model has {there}.")
+        desk.look(replace(desk.focus, layer=question.layer, head=question.head))
     if isinstance(question, Generate):
         set_generation(desk, question)
-    if isinstance(question, Attention):
-        desk.look(replace(desk.focus, layer=question.layer, head=question.head))
     position = getattr(question, "position", None)
     if isinstance(position, int):
+        if desk.count() and not -desk.count() <= position < desk.count():
+            raise CannotError(f"There is no position {position}: the prompt has {desk.count()} tokens.")
         desk.look(replace(desk.focus, position=position))
-    desk.go(str(question.__struct_config__.tag))
+    desk.go(pane)
     if isinstance(question, Generate):
         begin_generation(desk)
 
 
+class _Target:
+    """Where a line writes to. A file that is there, and is not this session's own, is written over after a second
+    enter."""
+
+    def __init__(self, desk: Desk, ending: str = "") -> None:
+        self._desk = desk
+        self._ending = ending
+        self._asked = ""
+
+    def path(self, name: str) -> Path:
+        """Raises CannotError."""
+        if not name.endswith(self._ending):
+            raise CannotError(f"{name or 'nothing'} should end in {self._ending}")
+        try:
+            path = to_write(name)
+        except PathError as error:
+            raise CannotError(str(error)) from error
+        if path.exists() and path not in self._desk.own and self._asked != name:
+            self._asked = name
+            raise CannotError(f"{name} is there already; enter writes over it, esc does not")
+        return path
+
+    def write(self, name: str, content: str) -> None:
+        """Raises CannotError."""
+        path = self.path(name)
+        try:
+            write_private(path, content)
+        except OSError as error:
+            raise CannotError(f"{name} cannot be written: {reason(error)}") from error
+        self._desk.own.add(path)
+
+
 def save(desk: Desk) -> Kind:
+    target = _Target(desk)
+
     def take(text: str, _: str) -> Mistake | None:
-        from mechtui.session.storage import StorageError
-        from mechtui.session.storage import save as write
+        from mechtui.session.storage import StorageError, dumps
 
         try:
-            write(desk.session, Path(text.strip()))
+            content = dumps(desk.session)
         except StorageError as error:
             return Mistake(str(error))
+        target.write(text.strip(), content)
         desk.say(f"Saved to {text.strip()}.")
         return None
 
@@ -195,17 +237,11 @@ def save(desk: Desk) -> Kind:
 
 
 def program(desk: Desk) -> Kind:
+    target = _Target(desk, ".py")
+
     def take(text: str, _: str) -> Mistake | None:
-        name = text.strip()
-        if not name.endswith(".py"):
-            return Mistake(f"{name or 'nothing'} should end in .py")
-        try:
-            Path(name).expanduser().write_text(desk.program(), encoding="utf-8")
-        except CannotError as error:
-            return Mistake(str(error))
-        except OSError as error:
-            return Mistake(f"{name} cannot be written: {error.strerror or error}")
-        desk.say(f"Wrote {name}; python runs it where transformer-lens is installed.")
+        target.write(text.strip(), desk.program())
+        desk.say(f"Wrote {text.strip()}; python runs it where transformer-lens is installed.")
         return None
 
     return Kind("program", "a .py file: the same edits in TransformerLens, without mechtui", lambda text: [], take)
@@ -216,38 +252,43 @@ def load(desk: Desk) -> Kind:
         from mechtui.session.storage import StorageError
         from mechtui.session.storage import load as read
 
+        name = text.strip()
         try:
-            session = read(Path(text.strip()))
+            session = read(name)
+            check_questions(session.views)
         except LineError as error:
             return Mistake(f"{error.problem}: {error.line}")
         except StorageError as error:
             return Mistake(str(error))
         desk.change(session)
-        desk.say(f"Opened {text.strip()}; u goes back.")
+        desk.own = {to_write(name)}
+        desk.say(f"Opened {name}; u goes back.")
         return None
 
     return Kind("open", "a session file (TOML)", _files, take)
 
 
 def _files(text: str) -> list[Suggestion]:
-    path = Path(text).expanduser()
-    folder = path if text.endswith("/") else path.parent
     try:
+        path = expanded(text or ".")
+        folder = path if text.endswith("/") else path.parent
         names = sorted(
             p
             for p in folder.iterdir()
             if p.suffix == ".toml" and p.name.startswith(path.name if not text.endswith("/") else "")
         )
-    except OSError:
+    except (OSError, PathError):
         return []
     return [Suggestion(str(name), "session file", line=str(name)) for name in names[:8] if str(name) != text]
 
 
 def vectors_file(desk: Desk) -> Kind:
+    target = _Target(desk, ".safetensors")
+
     def take(text: str, _: str) -> Mistake | None:
-        if not text.strip().endswith(".safetensors"):
-            return Mistake(f"{text.strip() or 'nothing'} should end in .safetensors")
-        desk.send(SaveVectors(desk.session, str(Path(text.strip()).expanduser().resolve())))
+        path = target.path(text.strip())
+        desk.send(SaveVectors(desk.session, str(path)))
+        desk.own.add(path)
         return None
 
     hint = "a safetensors file; NAME = file FILE.safetensors#NAME reads it"

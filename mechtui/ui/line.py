@@ -21,6 +21,7 @@ from textual.widgets import Input, Static
 
 from mechtui.ui import theme
 from mechtui.ui.boundary import Guarded
+from mechtui.ui.changes import CannotError
 from mechtui.visible import seen, signs
 
 ROWS = 8
@@ -51,8 +52,8 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Kind:
-    """One use of the line. suggest: rows for a text. take: use the line, or say what is wrong with it, and the
-    text stays. second: label of a second field (the foil beside the answer)."""
+    """One use of the line. suggest: rows for a text. take: use the line, or say what is wrong with it (a CannotError
+    says it too), and the text stays. second: label of a second field (the foil beside the answer)."""
 
     label: str
     hint: str
@@ -273,7 +274,10 @@ class CommandLine(Guarded, Vertical):
         if row is not None and kind.do is None:
             self._accept(row)
             return
-        mistake = kind.take(self.field.value, self.other.value)
+        try:
+            mistake = kind.take(self.field.value, self.other.value)
+        except CannotError as error:
+            mistake = Mistake(str(error))
         if mistake is None:
             if self.kind is kind:
                 self.close()

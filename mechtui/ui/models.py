@@ -8,12 +8,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mechtui.link.messages import ModelFound, Sized, Stage
 from mechtui.ui import theme
-from mechtui.ui.boundary import Guarded
+from mechtui.ui.boundary import Window
 from mechtui.ui.line import Field, Rows, Suggestion
 from mechtui.ui.status import bar
 from mechtui.visible import seen
@@ -49,7 +48,7 @@ def suggestions(found: tuple[ModelFound, ...], recent: tuple[str, ...], typed: s
     return rows
 
 
-class Models(Guarded, ModalScreen[str | None]):
+class Models(Window[str | None]):
     """Dismissed with the model to load, or None."""
 
     class Wants(Message):

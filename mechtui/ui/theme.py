@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from textual.app import App
@@ -34,13 +35,14 @@ THEMES = (
     "tokyo-night",
     "solarized-dark",
     "textual-light",
-    "textual-ansi",
+    "ansi-dark",
 )
 
 
-def after(name: str) -> str:
-    """The theme that follows."""
-    return THEMES[(THEMES.index(name) + 1) % len(THEMES)] if name in THEMES else THEMES[0]
+def after(name: str, available: Collection[str]) -> str:
+    """The theme that follows. available: those that this version of textual has."""
+    themes = [theme for theme in THEMES if theme in available]
+    return themes[(themes.index(name) + 1) % len(themes)] if name in themes else themes[0]
 
 
 # Where text stands: the panes, the lines above and below them, what one types into.

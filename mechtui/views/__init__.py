@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from functools import cache
 from types import ModuleType
 from typing import Any, Union
@@ -57,4 +58,10 @@ def parse_question(line: str) -> Question:
     return question
 
 
-__all__ = ["Answer", "Question", "answer_types", "folders", "parse_question", "question_types"]
+def check_questions(lines: Iterable[str]) -> None:
+    """Raises LineError for the first that means nothing."""
+    for line in lines:
+        parse_question(line)
+
+
+__all__ = ["Answer", "Question", "answer_types", "check_questions", "folders", "parse_question", "question_types"]

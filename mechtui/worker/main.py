@@ -206,7 +206,7 @@ class Worker:
         assert self.engine is not None
         try:
             names = self.engine.save_vectors(request.session, request.path)
-        except (SessionError, OSError) as error:
+        except SessionError as error:
             self.wire.send(Failed("save_vectors", str(error)))
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
             self.wire.send(Failed("save_vectors", _unexpected("saving the vectors", error)))

@@ -123,7 +123,7 @@ def test_generation_is_printed_whole(mechtui: Program, tiny: Path) -> None:
         (["--prompt", "ab", "--edit", "zero L9H0"], 2, ["there is no layer 9", "  zero L9H0", "       ^"]),
         (["--prompt", "ab", "--edit", "add L1.pre love x2"], 2, ["no steering vector love", "             ^"]),
         (["--prompt", "ab", "--view", "attention L9H9"], 2, ["attention L9H9"]),
-        (["--prompt", ""], 4, ["the prompt is empty"]),
+        (["--prompt", ""], 2, ["there is no prompt"]),
     ],
 )
 def test_what_cannot_be_run_says_why(

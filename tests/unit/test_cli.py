@@ -59,7 +59,7 @@ def test_help_and_version_are_quick(flag: str) -> None:
         (["--edit", "zreo L9H9"], "zreo is not an operation; did you mean zero?"),
         (["--edit", "zero L9H9 @" + '"'], 'this " is never closed'),
         (["--vector", "v = dif L6.pre"], "dif is not a source; did you mean diff?"),
-        (["--session", "no.toml"], "there is no session file no.toml"),
+        (["--session", "no.toml"], "there is no file no.toml"),
         (["--device", "gpu"], "device = 'gpu' should be auto, cpu, cuda, cuda:N or mps"),
         (["--modle", "gpt2"], "No such option"),
         (["run", "--view", "atention L9H9", "--prompt", "a"], "atention is not a question; did you mean attention?"),

@@ -98,7 +98,7 @@ def test_a_lone_surrogate_is_refused() -> None:
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="there is no session file"):
+    with pytest.raises(StorageError, match="there is no file"):
         load(tmp_path / "no.toml")
     with pytest.raises(StorageError, match="cannot be written"):
         save(Session(), tmp_path / "no" / "s.toml")

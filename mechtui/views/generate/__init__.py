@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Self
 
 from mechtui.session.document import Token
@@ -54,6 +56,17 @@ class Generate(Question, frozen=True, tag="generate"):
         if not self.everywhere:
             words.append("prompt")
         return " ".join(words)
+
+
+def asked_for(views: Iterable[str]) -> Generate:
+    """What the session's `generate` line asks for, else what such a line means with nothing said. A line that means
+    nothing, as another version may have kept, counts as none."""
+    for line in views:
+        with suppress(LineError):
+            words = cut(line)
+            if words and words[0][0] == "generate":
+                return Generate.parse(line, "")
+    return Generate()
 
 
 def _between(word: str, prefix: str, limits: tuple[float, float], line: str, column: int) -> float:

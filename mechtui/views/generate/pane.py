@@ -8,8 +8,8 @@ from mechtui.link.messages import Answered
 from mechtui.paint.tokens import width
 from mechtui.session.document import Token
 from mechtui.ui.pane import Line, Page, Pane, Picture, line, lines_page
-from mechtui.views import Question, parse_question
-from mechtui.views.generate import Generate, GenerateAnswer
+from mechtui.views import Question
+from mechtui.views.generate import Generate, GenerateAnswer, asked_for
 from mechtui.visible import seen
 
 SIDE_BY_SIDE = 50
@@ -65,11 +65,7 @@ class GeneratePane(Pane):
 
     def question(self, picture: Picture) -> Generate:
         """As the session's own `generate` line says, if it has one."""
-        asked = Generate()
-        for text in picture.session.views:
-            if text.split(" ", 1)[0] == "generate":
-                found = parse_question(text)
-                asked = found if isinstance(found, Generate) else asked
+        asked = asked_for(picture.session.views)
         return asked if self.everywhere is None else replace(asked, everywhere=self.everywhere)
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mechtui.session.document import Session
 from mechtui.session.lines import format_vector
+from mechtui.session.paths import PathError, reason, to_write, write_private
 from mechtui.views import Answer, Question
 from mechtui.worker.engine.actions import (
     Action,
@@ -119,7 +119,7 @@ class Engine:
         return Opened(self, session, cancelled, questions)
 
     def save_vectors(self, session: Session, path: str) -> tuple[str, ...]:
-        """Write the session's steering vectors to a safetensors file; their names. Raises SessionError, OSError."""
+        """Write the session's steering vectors to a safetensors file; their names. Raises SessionError."""
         from mechtui.worker.engine.opened import SessionError
 
         if not session.vectors:
@@ -130,7 +130,13 @@ class Engine:
         except EditError as error:
             raise SessionError(str(error)) from error
         lines = {vector.name: format_vector(vector) for vector in session.vectors}
-        save_file(values, Path(path).expanduser(), metadata=lines | {"model": self.model.ready.source})
+        content = save(values, metadata=lines | {"model": self.model.ready.source})
+        try:
+            write_private(to_write(path), content)
+        except PathError as error:
+            raise SessionError(str(error)) from error
+        except OSError as error:
+            raise SessionError(f"{path} cannot be written: {reason(error)}") from error
         return tuple(values)
 
     # Traces

@@ -161,7 +161,7 @@ def file_state(path: str) -> tuple[int, ...]:
     disk. Empty where there is none."""
     try:
         state = Path(path).expanduser().stat()
-    except (OSError, RuntimeError):  # whoever reads it says why it cannot be read
+    except (OSError, RuntimeError, ValueError):  # whoever reads it says why it cannot be read
         return ()
     return (state.st_mtime_ns, state.st_size, state.st_ino)
 

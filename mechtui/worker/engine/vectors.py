@@ -6,7 +6,6 @@ diff: Turner et al. 2023 (activation addition), Rimsky et al. 2024 (contrastive 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from mechtui.session.document import Vector
 from mechtui.session.lines import format_vector
+from mechtui.session.paths import PathError, reason, to_read
 from mechtui.worker.engine.actions import Steering
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError
@@ -141,15 +141,16 @@ def _activation(engine: Engine, steering: Steering, text: str, cancelled: Callab
 
 
 def _read(vector: Vector) -> Tensor:
-    path = Path(vector.path).expanduser()
-    if not path.exists():
-        raise VectorError(f"{vector.name}: there is no file {vector.path}")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(to_read(vector.path), framework="pt") as file:
             names = list(file.keys())
             if vector.key not in names:
                 raise VectorError(f"{vector.name}: {vector.path} holds {', '.join(names)}, but no {vector.key}")
             value: Tensor = file.get_tensor(vector.key)
             return value.float()
+    except PathError as error:
+        raise VectorError(f"{vector.name}: {error}") from error
+    except OSError as error:
+        raise VectorError(f"{vector.name}: {vector.path} cannot be read: {reason(error)}") from error
     except SafetensorError as error:
         raise VectorError(f"{vector.name}: {vector.path} is no safetensors file ({error})") from error
