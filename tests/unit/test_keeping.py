@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_what_was_kept_and_the_session_is_kept_once_there_is_
     keeper.problem = problem
     keeper.put(Session(prompt="second"))
     assert told.wait(30)
-    assert "No space left on device" in sentences[0]
+    assert "no space left on device" in sentences[0]
     assert sentences[0].startswith("The session is not being kept: ")
     (path,) = files(state)
     assert load(path) == Session(prompt="first")
