@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from mechtui.selftest import heads, indirect_object, skills
+from mechtui.selftest.compare import Comparison
 from mechtui.selftest.published import Published
 from mechtui.selftest.subject import CannotMeasure, Subject
 
@@ -193,6 +194,16 @@ def published_claims(subject: Subject) -> Iterator[Check]:
         yield Check(claim.what, claim.published, found.text, found.holds, number, claim.source, found.numbers)
 
 
+def beside_plain(subject: Subject) -> Iterator[Check]:
+    """mechtui's numbers beside Hugging Face's own modules with plain hooks."""
+    try:
+        for outcome in Comparison(subject).outcomes():
+            numbers = {"difference": outcome.difference, "tolerance": outcome.tolerance, "compared": outcome.compared}
+            yield Check(f"as Hugging Face: {outcome.what}", "equal", outcome.text, outcome.holds, numbers=numbers)
+    except CannotMeasure as reason:
+        yield noted("as Hugging Face", f"not compared: {reason}")
+
+
 def for_model(subject: Subject, *, published: bool = False) -> Iterator[Check]:
     """The checks that fit a model, by its name; published: also what papers say of GPT-2 small."""
     checks: dict[str, Callable[[Subject], Iterator[Check]]] = {
@@ -206,3 +217,4 @@ def for_model(subject: Subject, *, published: bool = False) -> Iterator[Check]:
         if published:
             yield from published_claims(subject)
         yield from any_model(subject)
+        yield from beside_plain(subject)

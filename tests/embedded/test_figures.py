@@ -155,7 +155,7 @@ def test_coefficient_zero_is_no_steering(demo: Subject) -> None:
 def test_the_table_and_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [checks.at_least("one", 1.0, 0.5), checks.noted("two", "[b]not markup[/b]")]
     out = io.StringIO()
-    monkeypatch.setattr(checks, "for_model", lambda subject: iter(made))
+    monkeypatch.setattr(checks, "for_model", lambda subject, published: iter(made))
     assert selftest.run("attn-only-1l", console=Console(file=out, width=100)) == 0
     assert "pass" in out.getvalue()
     assert "[b]not markup[/b]" in out.getvalue()
