@@ -6,8 +6,8 @@ and an exported program say is compared with this.
 
 Sites, as docs/lines.md names them: embed, pos, pre, mid, post, attn, mlp [pos, d_model] (embed and pos in layer 0),
 neuron [pos, d_mlp], q, k, v, z [pos, head, d_head] (q and k before norms and rotation; k, v have one head per
-key-value group), scores, pattern [head, query, key] (scores of keys that a query does not see are -inf).
-attn and mlp are what the block adds to the residual stream: after a post-norm, times a residual multiplier.
+key-value group; where the model clips them, after that), scores, pattern [head, query, key] (scores of keys that a
+query does not see are -inf). attn and mlp are what the block adds to the residual stream: after a post-norm, times a residual multiplier.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Family:
 
     embed, pos, blocks: within the model. The rest within a block. qkv: the three projections, or the fused one.
     mid: the module that reads the residual between attention and MLP. attn_out, mlp_out: whose output is added to the
-    residual, times `times`.
+    residual, times `times`; the embedding's is multiplied by `embed_times`.
     """
 
     blocks: str = "model.layers"
@@ -46,6 +46,7 @@ class Family:
     down: str = "mlp.down_proj"
     mlp_out: str = "mlp.down_proj"
     times: float = 1.0
+    embed_times: float = 1.0
 
 
 _LLAMA = Family()
@@ -84,7 +85,7 @@ FAMILIES: dict[str, Family] = {
         "model.decoder.layers", "model.decoder.embed_tokens", "model.decoder.embed_positions", "self_attn",
         _LLAMA.qkv, "self_attn.out_proj", "self_attn.out_proj", "final_layer_norm", "fc2", "fc2",
     ),
-    "bloom": _BLOOM,
+    "bloom": replace(_BLOOM, embed="transformer.word_embeddings_layernorm"),
     "falcon": _BLOOM,
     "mpt": Family(
         "transformer.blocks", "transformer.wte", "", "attn", ("attn.Wqkv",), "attn.out_proj", "attn.out_proj",
@@ -121,7 +122,10 @@ def family(model: Any) -> Family | None:
     if config.model_type == "opt" and not config.do_layer_norm_before:
         # Norms stand behind the additions here, so that no sum of writes is the residual: it has no mid.
         found = replace(found, mid="")
-    return replace(found, times=float(getattr(config, "residual_multiplier", 1.0) or 1.0))
+    times, embed_times = (
+        float(getattr(config, f"{what}_multiplier", None) or 1.0) for what in ("residual", "embedding")
+    )
+    return replace(found, times=times, embed_times=embed_times)
 
 
 def sizes(model: Any) -> tuple[int, int, int]:
@@ -196,10 +200,17 @@ def _watch(stack: ExitStack, model: Any, where: Family, act: Act) -> None:
 
         return change
 
-    def by_head(site: str, layer: int, count: int) -> Callable[[Tensor], Tensor]:
-        return lambda value: act(site, layer, value.reshape(-1, count, width)).reshape_as(value)
+    clip = getattr(model.config, "clip_qkv", None)
 
-    at_output(model.get_submodule(where.embed), flat("embed", 0))
+    def by_head(site: str, layer: int, count: int) -> Callable[[Tensor], Tensor]:
+        def change(value: Tensor) -> Tensor:
+            if clip and site != "z":
+                value = value.clamp(-clip, clip)
+            return act(site, layer, value.reshape(-1, count, width)).reshape_as(value)
+
+        return change
+
+    at_output(model.get_submodule(where.embed), flat("embed", 0, where.embed_times))
     if where.pos:
         at_output(model.get_submodule(where.pos), flat("pos", 0))
     for layer, block in enumerate(model.get_submodule(where.blocks)):
@@ -276,7 +287,7 @@ def _softmax_of(attn: nn.Module, layer: int, act: Act) -> Iterator[None]:
     own = attn.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        with _softmax_stood_in(lambda scores, softmax: _attend(scores, softmax, layer, act)):
+        with softmax_stood_in(lambda scores, softmax: _attend(scores, softmax, layer, act)):
             return own(*args, **kwargs)
 
     object.__setattr__(attn, "forward", forward)
@@ -295,7 +306,7 @@ def _attend(scores: Tensor, softmax: Callable[[Tensor], Tensor], layer: int, act
 
 
 @contextmanager
-def _softmax_stood_in(instead: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]) -> Iterator[None]:
+def softmax_stood_in(instead: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]) -> Iterator[None]:
     """Within, `instead` is asked for every softmax: it gets the tensor, and the softmax as it was meant."""
     owners: list[tuple[Any, str]] = [(nn.functional, "softmax"), (torch, "softmax"), (Tensor, "softmax")]
     were = [getattr(owner, name) for owner, name in owners]

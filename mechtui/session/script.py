@@ -26,21 +26,25 @@ HEAD = '''\
 import numpy as np
 import torch
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 MODEL = {model}
+tokenizer = AutoTokenizer.from_pretrained(MODEL)
 plain = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32, attn_implementation="eager").eval()
-bridge = TransformerBridge.boot_transformers(MODEL, hf_model=plain, device="cpu")
 torch.set_grad_enabled(False)
 
 
 def encode(text):
-    ids = bridge.tokenizer.encode(text, add_special_tokens=False)
+    ids = tokenizer.encode(text, add_special_tokens=False)
     return torch.tensor([{bos}ids])
 
 
 tokens = encode({prompt})
+model_logits = plain(tokens[None]).logits
+bridge = TransformerBridge.boot_transformers(MODEL, hf_model=plain, device="cpu")
 clean_logits, clean = bridge.run_with_cache(tokens)
+if not torch.allclose(clean_logits, model_logits, atol=1e-3, rtol=1e-3):
+    raise SystemExit(f"TransformerLens computes other logits for {{MODEL}} than transformers, so no edit means anything")
 hooks = []
 around = []
 '''
@@ -69,6 +73,12 @@ def seen(hook):
     """[query, key]: whether the query sees the key."""
     scores = clean[hook.name.replace("hook_pattern", "hook_attn_scores")][0, 0]
     return scores > torch.finfo(scores.dtype).min / 2
+
+
+# Some attentions the bridge shows and does not compute: what an edit changes there is lost.
+blank = [("blocks.0.attn.hook_pattern", lambda x, hook: torch.zeros_like(x))]
+if torch.equal(bridge.run_with_hooks(tokens, fwd_hooks=blank), clean_logits):
+    raise SystemExit(f"TransformerLens drops edits at pattern and scores and cuts of {MODEL}, so no program makes them")
 
 '''
 
@@ -99,7 +109,7 @@ def script(
     with BOS where `bos` is True; alignment: the source position per position, -1 for none. folded: whether
     the session's numbers come from folded weights; the program's never do. Raises ScriptError."""
     head = HEAD.format(
-        model=repr(place), bos="bridge.tokenizer.bos_token_id, *" if bos else "*", prompt=repr(session.prompt)
+        model=repr(place), bos="tokenizer.bos_token_id, *" if bos else "*", prompt=repr(session.prompt)
     )
     parts = [head]
     edits = session.active_edits()
@@ -160,7 +170,7 @@ def _vector(number: int, vector: Vector) -> str:
             body = (
                 "W_U = bridge.unembed.W_U\n"
                 "W_U = W_U if W_U.shape[0] == bridge.cfg.d_model else W_U.T\n"
-                f"{name} = W_U[:, bridge.tokenizer.encode({vector.texts[0]!r}, add_special_tokens=False)[0]]"
+                f"{name} = W_U[:, tokenizer.encode({vector.texts[0]!r}, add_special_tokens=False)[0]]"
             )
         case "file":
             body = (

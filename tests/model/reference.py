@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -229,23 +230,22 @@ def _new_table(
     clean: Tensor,
     source: Tensor | None,
     context: Context,
-    *,
-    square: bool,
+    visible: Tensor | None,
     every: Tensor | None = None,
 ) -> Tensor:
     """What one edit makes of one table x [pos, width] (one head, one neuron, or a whole residual vector per
-    position). `square`: x is [query, key], of which only key <= query counts. `every`: the same of the reference
+    position). `visible`: x is [query, key], of which only these count. `every`: the same of the reference
     prompts, all their positions, where there are some."""
     n, width = x.shape
-    visible = torch.ones(n, width, dtype=torch.bool)
-    if square:
-        visible = visible.tril()
+    square = visible is not None
+    if visible is None:
+        visible = torch.ones(n, width, dtype=torch.bool)
     match edit.op:
         case "zero":
             return torch.zeros_like(x)
         case "mean":
             if square:
-                means = [x[q, : q + 1].mean() for q in range(n)]
+                means = [x[q, visible[q]].mean() for q in range(n)]
                 return torch.stack(means)[:, None].expand(n, width)
             return (x if every is None else every).mean(dim=0).expand(n, width)
         case "resample":
@@ -293,7 +293,8 @@ def _new_table(
             return out
 
 
-def _apply(edit: Edit, place: Place, x: Tensor, context: Context) -> Tensor:
+def _apply(edit: Edit, place: Place, x: Tensor, context: Context, visible: Tensor | None) -> Tensor:
+    """`visible` [head, query, key]: which keys a query sees, for scores and patterns."""
     name = place[0]
     square = name in ("scores", "pattern")
     out = x.clone()
@@ -316,14 +317,14 @@ def _apply(edit: Edit, place: Place, x: Tensor, context: Context) -> Tensor:
             cell(context.clean[place], i),
             None if source is None else cell(source, i),
             context,
-            square=square,
+            visible[i] if visible is not None else None,
             every=torch.cat([cell(each[place], i) for each in context.references])
-            if context.references and not square
+            if context.references and visible is None
             else None,
         )
         for p in rows:
-            upto = p + 1 if square else None
-            cell(out, i)[p, :upto] = new[p, :upto]
+            which = visible[i, p] if visible is not None else slice(None)
+            cell(out, i)[p, which] = new[p, which]
     return out
 
 
@@ -349,14 +350,18 @@ def run(
     texts: Sequence[str] | None = None,
     end: int | None = None,
     references: Sequence[Sequence[int]] = (),
+    forward: Callable[[Tensor, Act], Tensor] | None = None,
 ) -> tuple[Tensor, Activations]:
     """Logits [pos, vocab] and all activations of one run with those of `edits` that are on.
 
     `alignment` [pos]: position in the source, -1 without partner; by default position p meets position p.
     `texts` [pos]: what token places are compared with. `end`: where the prompt ends, if more was generated.
     `references`: ids of the prompts whose means `mean` takes.
+    `forward`: the model's forward, where it is not one of those written out here.
     """
-    parts = parts_of(model)
+    if forward is None:
+        parts = parts_of(model)
+        forward = partial(_forward, parts)
     active = [edit for edit in edits if edit.on]
     tokens = torch.tensor(list(ids))
 
@@ -364,10 +369,11 @@ def run(
         kept: Activations = {}
 
         def act(name: str, layer: int, x: Tensor) -> Tensor:
-            kept[name, layer] = change((name, layer), x)
-            return kept[name, layer]
+            x = change((name, layer), x)
+            kept[name, layer] = x.clone()  # some models add to their activations in place
+            return x
 
-        return _forward(parts, of, act), kept
+        return forward(of, act), kept
 
     def unchanged(place: Place, x: Tensor) -> Tensor:
         return x
@@ -388,10 +394,16 @@ def run(
         references=[walk(torch.tensor(list(each)), unchanged)[1] for each in references],
     )
 
+    n_layers = max(layer for _, layer in clean) + 1
+    visible: dict[int, Tensor] = {}
+
     def edited(place: Place, x: Tensor) -> Tensor:
+        name, layer = place
+        if name == "scores":
+            visible[layer] = x > -torch.inf
         for edit in active:
-            if _acts_at(edit, place, len(parts.blocks)):
-                x = _apply(edit, place, x, context)
+            if _acts_at(edit, place, n_layers):
+                x = _apply(edit, place, x, context, visible[layer] if name in ("scores", "pattern") else None)
         return x
 
     return walk(tokens, edited)

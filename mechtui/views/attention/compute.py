@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from mechtui.views.attention import Attention, AttentionAnswer
@@ -12,12 +14,17 @@ def needs(question: Attention, opened: Opened) -> list[Need]:
     shape = opened.model.shape
     if question.layer >= shape.n_layers or question.head >= shape.n_heads:
         return []
-    return [_table(question), _lengths(question)] if question.what == "value" else [_table(question)]
+    needed = [_table(question, "scores" if question.what == "scores" else "pattern")]
+    if question.what == "value":
+        needed.append(_lengths(question))
+    if opened.engine.passes.windows and question.what != "scores":
+        needed.append(_table(question, "scores"))
+    return needed
 
 
-def _table(question: Attention) -> Need:
+def _table(question: Attention, what: Literal["pattern", "scores"]) -> Need:
     # One head's table only: all heads of a long prompt are fifty megabytes and more.
-    hook = "hook_attn_scores" if question.what == "scores" else "hook_pattern"
+    hook = "hook_attn_scores" if what == "scores" else "hook_pattern"
     return Need(f"blocks.{question.layer}.attn.{hook}", "head", question.head)
 
 
@@ -34,13 +41,17 @@ def answers(question: Attention, opened: Opened) -> Answers:
         )
 
     def answer(run: Run) -> AttentionAnswer:
-        table = run.take(_table(question)).float()
+        table = run.take(_table(question, "scores" if question.what == "scores" else "pattern")).float()
         if question.what == "value":
             group = question.head * shape.n_kv_heads // shape.n_heads
             table = table * run.take(_lengths(question))[None, :, group]
             total = table.sum(-1, keepdim=True)
             table = torch.where(total > 0, table / torch.where(total > 0, total, 1), table)
         seen = torch.ones_like(table, dtype=torch.bool).tril()
+        if opened.engine.passes.windows:
+            # Keys outside a window are masked as those ahead are.
+            scores = run.take(_table(question, "scores"))
+            seen &= scores > torch.finfo(scores.dtype).min / 2
         return AttentionAnswer(question.what, torch.where(seen, table, torch.nan).cpu().numpy())
 
     return each(opened, answer)

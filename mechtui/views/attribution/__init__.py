@@ -16,6 +16,7 @@ class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
 
     heads [layer, head]; mlps [layer] (NaN without an MLP); embed, pos; bias: attention's output biases, the
     final norm's and the unembedding's; edits: what edits added to or took from the residual stream itself.
+    rounding: what the parts may miss of `total`, in float32 0.001; where they miss more there is no answer.
     """
 
     heads: np.ndarray
@@ -25,6 +26,7 @@ class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
     bias: float
     edits: float
     total: float
+    rounding: float
 
 
 QUESTION = Attribution

@@ -8,15 +8,14 @@ from torch import Tensor
 
 from mechtui.views.attribution import Attribution, AttributionAnswer
 from mechtui.worker.engine import Answers, Need, Opened, Run, SessionError, each
-from mechtui.worker.engine.weights import W_O, b_O, final_bias, final_weight, unembedding_bias, unembedding_column
+from mechtui.worker.engine.readout import Writes
+from mechtui.worker.engine.weights import unembedding_bias
 
 
 def _needs(opened: Opened) -> tuple[list[Need], list[Need], list[Need]]:
     last = len(opened.ids) - 1
     layers = range(opened.model.shape.n_layers)
-    embedding = [Need("hook_embed", "at", last)]
-    if opened.model.shape.has_pos:
-        embedding.append(Need("hook_pos_embed", "at", last))
+    embedding = [Need("hook_pos_embed", "at", last)] if opened.model.shape.has_pos else []
     heads = [Need(f"blocks.{layer}.attn.hook_z", "at", last) for layer in layers]
     mlps = [Need(f"blocks.{layer}.hook_mlp_out", "at", last) for layer in layers] if opened.model.shape.d_mlp else []
     return embedding, heads, mlps
@@ -31,52 +30,64 @@ def answers(question: Attribution, opened: Opened) -> Answers:
     answer_id, foil_id = opened.targets_at(len(opened.ids) - 1)
     if answer_id is None or foil_id is None:
         raise SessionError("attribution explains a logit difference: give the session an answer and a foil")
-    bridge = opened.model.bridge
-    if float(getattr(bridge.cfg, "output_logits_soft_cap", -1) or -1) > 0:
-        raise SessionError("this model caps its logits, which is no sum: attribution cannot split them")
-    direction = unembedding_column(bridge, answer_id) - unembedding_column(bridge, foil_id)
-    constant = unembedding_bias(bridge, answer_id) - unembedding_bias(bridge, foil_id)
+    readout = opened.engine.passes.readout
+    name = opened.model.ready.name
+    if readout.caps:
+        raise SessionError(f"{name} caps its logits, which is no sum: attribution cannot split them")
+    try:
+        norm = readout.norm()
+        writes = [Writes(opened.model.bridge, layer) for layer in range(opened.model.shape.n_layers)]
+    except ValueError as error:
+        raise SessionError(f"a norm of {name} is of a kind that attribution does not know") from error
+    direction = readout.column(answer_id) - readout.column(foil_id)
+    constant = (unembedding_bias(opened.model.bridge, answer_id) - unembedding_bias(opened.model.bridge, foil_id)) * (
+        readout.times
+    )
 
     @torch.inference_mode()
     def answer(run: Run) -> AttributionAnswer:
         embedding, heads, mlps = _needs(opened)
-        final = run.trace.resid[-1].part(len(run.ids) - 1)[0, 0].float()
-        reads, fixed = _readout(opened, final, direction)
+        last = len(run.ids) - 1
+        final = run.trace.resid[-1].part(last)[0, 0].float()
+        reads, fixed = direction.to(final.device), constant
+        if norm is not None:
+            fixed += float(norm.bias @ reads)
+            reads = norm.transposed(reads) / norm.scale(final)
 
         def part(write: Tensor) -> float:
             return float(write.float().to(reads.device) @ reads)
 
-        by_head, bias = [], fixed + constant
-        for layer, need in enumerate(heads):
-            writes = torch.einsum("hd,hdm->hm", run.take(need), W_O(bridge, layer))
-            by_head.append([part(write) for write in writes])
-            bias += part(b_O(bridge, layer, final))
+        by_head, bias = [], fixed
+        for wrote, need in zip(writes, heads, strict=True):
+            each, rest = wrote.parts(run.take(need))
+            by_head.append([part(write) for write in each])
+            bias += part(rest)
         by_mlp = [part(run.take(need)) for need in mlps]
-        embeds = [part(run.take(need)) for need in embedding]
-        total = float(final @ reads) + fixed + constant
-        named = sum(map(sum, by_head)) + sum(by_mlp) + sum(embeds) + bias
+        # What enters block 0 is what the model makes of its embeddings, be it a norm or a projection.
+        positions = part(run.take(embedding[0])) if embedding else 0.0
+        embed = part(run.trace.resid[0].part(last)[0, 0]) - positions
+        total = part(final) + fixed
+        logits = run.logits([last])[0]
+        shown = float(logits[answer_id] - logits[foil_id])
+        sizes = np.abs([*(value for row in by_head for value in row), *by_mlp, embed, positions, bias])
+        # In half precision each part is rounded; in float32 a part that is missing is a mistake.
+        rounding = max(1e-3, float(torch.finfo(opened.model.dtype).eps) * float(sizes.sum()))
+        named = sum(map(sum, by_head)) + sum(by_mlp) + embed + positions + bias
+        gap = max(abs(total - shown), 0.0 if run.trace.actions else abs(total - named))
+        if gap > rounding:
+            raise SessionError(
+                f"the parts of attribution miss the logit difference of {name} by {gap:.2g}, so it is not shown: its "
+                "blocks write to the residual stream in a way that attribution does not know"
+            )
         return AttributionAnswer(
             np.array(by_head, dtype=np.float32),
             np.array(by_mlp or [np.nan] * len(heads), dtype=np.float32),
-            embeds[0],
-            embeds[1] if len(embeds) > 1 else 0.0,
+            embed,
+            positions,
             bias,
             total - named if run.trace.actions else 0.0,
             total,
+            rounding,
         )
 
     return each(opened, answer)
-
-
-def _readout(opened: Opened, final: Tensor, direction: Tensor) -> tuple[Tensor, float]:
-    """(reads [d_model], constant): logit difference = residual @ reads + constant, at this residual's scale."""
-    bridge = opened.model.bridge
-    weight, bias = final_weight(bridge), final_bias(bridge)
-    reads = direction if weight is None else direction * weight.float()
-    eps = float(bridge.cfg.eps)
-    if getattr(bridge.cfg, "uses_rms_norm", False):
-        scale = (final.pow(2).mean() + eps).sqrt()
-    else:
-        reads = reads - reads.mean()  # reading a centred vector is reading with a centred one
-        scale = (final.var(correction=0) + eps).sqrt()
-    return reads / scale, float(bias.float() @ direction) if bias is not None else 0.0

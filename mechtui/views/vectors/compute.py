@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,6 @@ from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
 from mechtui.worker.engine import Answers, Need, Opened
 from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError, steering
 from mechtui.worker.engine.vectors import direction, length, vector_value
-from mechtui.worker.engine.weights import W_U, final_weight
 
 MOST_TOKENS = 8
 
@@ -43,13 +44,11 @@ def _meaning(opened: Opened, vector: Vector) -> VectorMeaning:
 def _logit_change(opened: Opened, unit: Tensor) -> Tensor:
     """[d_vocab]: what the unembedding reads of a unit vector, with the final norm's centring and weight but
     not its scale, which depends on the rest of the stream."""
-    bridge = opened.model.bridge
-    weight = final_weight(bridge)
-    if not getattr(bridge.cfg, "uses_rms_norm", False):
-        unit = unit - unit.mean()
-    if weight is not None:
-        unit = unit * weight.float()
-    return unit.to(W_U(bridge).dtype) @ W_U(bridge)
+    readout = opened.engine.passes.readout
+    with suppress(ValueError):  # a norm of an unknown kind: what the unembedding reads of the vector as it is
+        norm = readout.norm()
+        unit = unit if norm is None else norm.linear(unit)
+    return readout.reads(unit)
 
 
 def _read_from(opened: Opened, vector: Vector) -> Tensor:

@@ -21,24 +21,34 @@ EVERY_ROW = slice(None)
 
 
 def hook_function(
-    actions: Sequence[tuple[Action, Rows]], givens: Givens, offset: int = 0
+    actions: Sequence[tuple[Action, Rows]], givens: Givens, offset: int, seen: Callable[[], Tensor]
 ) -> Callable[[Tensor], Tensor]:
     """A function that applies the actions, in order, to an activation.
 
     The activation is [batch, pos, ...] or [batch, head, query, key]; its positions begin at `offset`. Each
-    action acts on its rows of the batch only. The tensor that comes in is never changed.
+    action acts on its rows of the batch only. The tensor that comes in is never changed. seen: which keys each query
+    sees [query, key], asked for at scores and patterns only.
     """
 
     def apply(activation: Tensor) -> Tensor:
         changed = activation.clone()
+        keys = seen() if actions[0][0].is_pattern else None
         for action, rows in actions:
-            _apply_one(action, changed, rows, givens, offset)
+            _apply_one(action, changed, rows, givens, offset, keys)
         return changed
 
     return apply
 
 
-def _apply_one(action: Action, activation: Tensor, rows: Rows, givens: Givens, offset: int) -> None:
+def seen_in(scores: Tensor) -> Tensor:
+    """[query, key]: which keys each query sees, from scores [batch, head, query, key] as the model masks them. Keys
+    ahead, and those that lie outside a window, are masked the same way."""
+    return scores[0, 0] > torch.finfo(scores.dtype).min / 2
+
+
+def _apply_one(
+    action: Action, activation: Tensor, rows: Rows, givens: Givens, offset: int, seen: Tensor | None
+) -> None:
     count = activation.shape[2] if action.is_pattern else activation.shape[1]
     places = [(p - offset, q) for p, q in action.places if 0 <= p - offset < count]
     if not places:
@@ -54,10 +64,10 @@ def _apply_one(action: Action, activation: Tensor, rows: Rows, givens: Givens, o
                 # One value per place of the action; those before the offset are done already.
                 keep = [i for i, (p, _) in enumerate(action.places) if 0 <= p - offset < count]
                 taken = taken[keep]
-        new = _value(action, view, positions, places, taken, offset)
-        if action.is_pattern:
+        new = _value(action, view, positions, places, taken, seen)
+        if seen is not None:
             # What a query does not see stays hidden: a score of 0 there would let it look ahead.
-            new = torch.where(_seen(positions + offset, new.shape[-1]), new, view[:, positions])
+            new = torch.where(seen[positions], new, view[:, positions])
         if isinstance(rows, slice):
             _view(action, activation, index)[:, positions] = new
         else:
@@ -82,7 +92,7 @@ def _value(
     positions: Tensor,
     places: Sequence[tuple[int, Parameter]],
     taken: Tensor | None,
-    offset: int,
+    seen: Tensor | None,
 ) -> Tensor:
     """The new value at `positions`: [batch, len(positions), width]."""
     old = view[:, positions]
@@ -92,8 +102,8 @@ def _value(
         case "scale":
             return old * action.factor
         case "mean":
-            if action.is_pattern:
-                return _mean_of_rows(old, positions + offset)
+            if seen is not None:
+                return _mean_of_rows(old, seen[positions])
             if taken is not None:
                 return taken.to(old.dtype).expand_as(old)
             return view.mean(dim=1, keepdim=True).expand_as(old)
@@ -106,7 +116,7 @@ def _value(
                 return new
             return taken.to(old.dtype).expand_as(old)
         case "noise":
-            return old + _noise(action, view, positions)
+            return old + _noise(action, view, positions, seen)
         case "add":
             assert taken is not None
             return old + action.factor * taken.to(old.dtype)
@@ -118,27 +128,19 @@ def _value(
             return _cut(old, places, action.raw)
 
 
-def _seen(queries: Tensor, n_keys: int) -> Tensor:
-    """[query, key]: whether the key lies at or before the query."""
-    return torch.arange(n_keys, device=queries.device)[None, :] <= queries[:, None]
-
-
-def _mean_of_rows(old: Tensor, queries: Tensor) -> Tensor:
+def _mean_of_rows(old: Tensor, seen: Tensor) -> Tensor:
     """Each row's mean over the keys that its query sees; other keys stay as they are."""
-    seen = _seen(queries, old.shape[-1])
     mean = torch.where(seen, old, 0).sum(-1, keepdim=True) / seen.sum(-1, keepdim=True)
     return torch.where(seen, mean, old)
 
 
-def _noise(action: Action, view: Tensor, positions: Tensor) -> Tensor:
+def _noise(action: Action, view: Tensor, positions: Tensor, seen: Tensor | None) -> Tensor:
     # numpy's generator, because its draws for a longer prompt begin with those for a shorter one.
     count, width = view.shape[1], view.shape[2]
     drawn = np.random.default_rng(action.seed).standard_normal((count, width)).astype(np.float32)
     noise = torch.from_numpy(drawn).to(view.device, view.dtype)
-    if action.is_pattern:
-        seen = _seen(torch.arange(count, device=view.device), width)
-        values = view[:, seen]
-        sd = values.std(dim=1, correction=0)
+    if seen is not None:
+        sd = view[:, seen].std(dim=1, correction=0)
         noise = torch.where(seen, noise, 0)
     else:
         sd = view.flatten(1).std(dim=1, correction=0)

@@ -104,7 +104,7 @@ class Engine:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.n_layers = model.shape.n_layers
-        self.passes = Passes(model.bridge, model.device)
+        self.passes = Passes(model.bridge, model.device, model.ready.weights == "folded")
         self.budget = budget(model.device)
         self._traces: list[Trace] = []  # least recently used first
         self._at_most = 0  # bytes that the traces hold, if they share nothing

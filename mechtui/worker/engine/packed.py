@@ -54,7 +54,7 @@ def can_be_packed(modules: Iterable[object]) -> bool:
     return sum(each.nbytes for each in weights) <= SHARE * free(torch.device("cpu"))
 
 
-def close(one: Tensor, other: Tensor) -> bool:
-    """Whether two activations [..., d] are the same at every position, to rounding."""
+def close(one: Tensor, other: Tensor, share: float = 1e-5) -> bool:
+    """Whether two activations [..., d] are the same at every position, to a share of their length."""
     difference = (one - other).norm(dim=-1)
-    return bool((difference <= 1e-5 * other.norm(dim=-1)).all())
+    return bool((difference <= share * other.norm(dim=-1)).all())

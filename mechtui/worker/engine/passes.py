@@ -8,7 +8,7 @@ bridge's own forward, but for blocks with packed weights, which are equal to rou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -20,10 +20,12 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from mechtui.worker.bridge import cache_name
 from mechtui.worker.engine.actions import Action
-from mechtui.worker.engine.apply import EVERY_ROW, Givens, Rows, hook_function
+from mechtui.worker.engine.apply import EVERY_ROW, Givens, Rows, hook_function, seen_in
+from mechtui.worker.engine.doors import SCORES, Doors
 from mechtui.worker.engine.inside import Inside, recorded, replaced
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.packed import can_be_packed, close
+from mechtui.worker.engine.readout import Readout
 from mechtui.worker.engine.written import Tap, Written, order_of, written_out
 
 KeysValues = tuple[Tensor, Tensor]
@@ -77,7 +79,11 @@ class Call:
                 return residual
             return cache if value is _CACHE else value
 
-        output = block(*(put(v) for v in self.args), **{name: put(v) for name, v in self.kwargs.items()})
+        named = {name: put(v) for name, v in self.kwargs.items()}
+        if named.get("alibi") is not None and len(residual) > 1:
+            # Those who add a bias to the scores want it for every row of the batch: [batch * head, 1, key].
+            named["alibi"] = named["alibi"].repeat(len(residual), *[1] * (named["alibi"].dim() - 1))
+        output = block(*(put(v) for v in self.args), **named)
         result: Tensor = output[0] if isinstance(output, tuple) else output
         return result
 
@@ -102,6 +108,8 @@ class Passed:
 _RESIDUAL, _CACHE = object(), object()
 # Positions on which a block is tried out: enough to see what it computes, few enough to cost little in a long prompt.
 TRIAL = 8
+# Of a type's precision, what two ways to compute a block may differ by.
+ROUNDING = 100
 # Lengths of text whose blocks' arguments are kept.
 MOST_CALLS = 4
 
@@ -120,7 +128,8 @@ def _recorded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Ca
 class Passes:
     """The pieces of one model's forward pass."""
 
-    def __init__(self, bridge: Any, device: torch.device) -> None:
+    def __init__(self, bridge: Any, device: torch.device, folded: bool = False) -> None:
+        """folded: the norms' weights lie in what reads them, of which only the bridge's own attention knows."""
         self.bridge = bridge
         self.device = device
         self.blocks: list[nn.Module] = list(bridge.blocks)
@@ -128,6 +137,9 @@ class Passes:
         self._cache_name = cache_name(self.model)
         self._points: dict[str, Any] = {}
         self.inside = Inside(self.blocks, self._z_point)
+        own = isinstance(self.model, PreTrainedModel) and not folded and all(hasattr(b, "attn") for b in self.blocks)
+        self.doors = Doors(self.blocks, int(bridge.cfg.d_head)) if own else None
+        self.readout = Readout(bridge)
         self._order = order_of(self.blocks[0])
         self._candidates = written_out(self.blocks)
         self._packs = can_be_packed(each for block in self._candidates for each in block.products.values())
@@ -135,6 +147,8 @@ class Passes:
         self._calls: dict[int, list[Call]] = {}  # by the number of tokens, the latest last
         config = getattr(self.model, "config", None)
         windows = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+        # Whether a query may not see every key before it.
+        self.windows = bool(windows) or "local" in getattr(config, "attention_layers", ())
         # A window forgets keys, so what it keeps of a longer run is not what a shorter one needs.
         self.caches = isinstance(self.model, PreTrainedModel) and not windows
 
@@ -189,17 +203,49 @@ class Passes:
             handle.remove()
 
     @contextmanager
-    def _watched(self, taps: Taps, layer: int) -> Iterator[None]:
-        """Within, what passes the bridge's hook points of this block (-1: before the blocks) passes the taps."""
+    def _watched(self, taps: Taps, layer: int, but: Sequence[str] = ()) -> Iterator[None]:
+        """Within, what passes the bridge's hook points of this block (-1: before the blocks) passes the taps. but: names
+        within its attention of what passes elsewhere."""
         begin = f"blocks.{layer}." if layer >= 0 else "hook_"
         with ExitStack() as stack:
             for hook, functions in taps.items():
-                for function in functions if hook.startswith(begin) else ():
+                if not hook.startswith(begin) or hook.removeprefix(f"{begin}attn.") in but:
+                    continue
+                for function in functions:
                     if hook.endswith("hook_resid_mid"):
                         self._hook_mid(stack, hook, function)
+                    elif (scaled := self._scaled(hook)) is not None:
+                        stack.enter_context(_hooked_scaled(*scaled, function))
                     else:
                         stack.enter_context(self._hooked(hook, function))
             yield
+
+    @contextmanager
+    def _attending(self, layer: int, taps: Taps, z: Tensor | None = None, own: bool = True) -> Iterator[None]:
+        """Within, this block's attention is the model's own (own), the bridge's, or gives what follows from a z; and
+        what passes in the block passes the taps."""
+        with ExitStack() as stack:
+            if z is not None:
+                stack.enter_context(self._watched(taps, layer))
+                stack.enter_context(self.inside.given(layer, z))
+            elif self.doors is not None and own:
+                stack.enter_context(self._watched(taps, layer, self.doors.hooks(layer)))
+                stack.enter_context(self.doors.opened(layer, _tap(layer, taps)))
+            else:
+                stack.enter_context(self._watched(taps, layer))
+            yield
+
+    def _scaled(self, hook: str) -> tuple[nn.Module, float] | None:
+        """Of what the model multiplies before it adds it to the stream: the module that gives it, and the factor."""
+        if hook == "hook_embed":
+            times = float(getattr(self.bridge.embed, "_output_contribution_scale", 1.0))
+            return (self.bridge.embed, times) if times != 1 else None
+        part = {"hook_attn_out": "attn", "hook_mlp_out": "mlp"}.get(hook.rpartition(".")[2])
+        if part is None:
+            return None
+        block: Any = self.blocks[int(hook.split(".")[1])]
+        times = getattr(block, "residual_contribution_scale", None)
+        return None if times is None else (getattr(block, part), times)
 
     def _hook_mid(self, stack: ExitStack, hook: str, function: Callable[[Tensor], Tensor | None]) -> None:
         # The bridge's hook_resid_mid is the input of the second norm only: the residual goes around it. What
@@ -332,12 +378,20 @@ class Passes:
         return Passed(stream, taken, heads)
 
     def _bridged(
-        self, layer: int, residual: Tensor, call: Call, cache: Cache | None, taps: Taps, z: Tensor | None = None
+        self,
+        layer: int,
+        residual: Tensor,
+        call: Call,
+        cache: Cache | None,
+        taps: Taps,
+        z: Tensor | None = None,
+        own: bool = True,
     ) -> tuple[Tensor, list[Tensor]]:
-        """One block as the bridge runs it, or from z on: what leaves it; z before the taps, where it has that point."""
+        """One block with the model's own attention (own) or as the bridge runs it, or from z on: what leaves it; z
+        before the taps, where it has that point."""
         gave: list[Tensor] = []
-        begin = nullcontext() if z is None else self.inside.given(layer, z)
-        with recorded(self.inside.points[layer : layer + 1], gave), self._watched(taps, layer), begin:
+        attending = self._attending(layer, taps, z, own)
+        with recorded(self.inside.points[layer : layer + 1], gave), attending:
             output = call(self.blocks[layer], residual, cache)
         _let_go_of_pattern(self.blocks[layer])
         return output, gave
@@ -365,7 +419,7 @@ class Passes:
 
         handle = self.inside.points[layer].register_forward_hook(stop)
         try:
-            with self._watched(taps, layer), suppress(_Reached):
+            with self._attending(layer, taps), suppress(_Reached):
                 call(self.blocks[layer], residual, cache)
         finally:
             handle.remove()
@@ -386,9 +440,14 @@ class Passes:
         if residual.shape[1] > TRIAL:
             residual, call = residual[:, :TRIAL], self.calls_for([0] * TRIAL)[written.layer]
         residual = residual[:1]
-        output, gave = self._bridged(written.layer, residual, call, None, {})
+        output, gave = self._bridged(written.layer, residual, call, None, {}, own=False)
         if len(gave) != 1:
             return None
+        if self.doors is not None:
+            # The bridge's attention is one computed anew: what it leaves out, the block written out may leave out too.
+            model_output, _ = self._bridged(written.layer, residual, call, None, {})
+            if not close(output, model_output, ROUNDING * torch.finfo(output.dtype).eps):
+                return None
 
         def as_the_bridge(block: Written, entering: Tensor, same: Callable[[Tensor, Tensor], bool]) -> bool:
             tap = _tap(block.layer, {})
@@ -406,9 +465,26 @@ class Passes:
 
     def logits(self, residual: Tensor) -> Tensor:
         """The final norm and the unembedding: [..., pos, d_model] -> [..., pos, d_vocab]."""
-        logits: Tensor = self.bridge.unembed(self.bridge.ln_final(residual))
-        cap = float(getattr(self.bridge.cfg, "output_logits_soft_cap", -1) or -1)
-        return torch.tanh(logits / cap) * cap if cap > 0 else logits
+        logits: Tensor = self.readout.logits(residual)
+        return logits
+
+
+@contextmanager
+def _hooked_scaled(module: nn.Module, times: float, function: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    """Within, what this module gives passes the function as the stream gets it, multiplied."""
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        first = output[0] if isinstance(output, tuple) else output
+        changed = function(first * times)
+        if changed is None:
+            return None
+        return (changed / times, *output[1:]) if isinstance(output, tuple) else changed / times
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _let_go_of_pattern(block: nn.Module) -> None:
@@ -430,10 +506,22 @@ def _taps(
     by_hook: dict[str, list[tuple[Action, Rows]]] = {}
     for action, rows in actions:
         by_hook.setdefault(action.hook, []).append((action, rows))
-    taps: Taps = {hook: [hook_function(group, givens, offset)] for hook, group in by_hook.items()}
+    taps: Taps = {}
+    for hook, group in by_hook.items():
+        attention = hook.rpartition(".")[0]
+        scores = f"{attention}.{SCORES}"
+        seen: list[Tensor] = []
+        if group[0][0].is_pattern:
+            # Which keys are seen stands in the scores before any edit of them.
+            taps.setdefault(scores, []).insert(0, partial(_note_seen, seen))
+        taps.setdefault(hook, []).append(hook_function(group, givens, offset, partial(seen.__getitem__, -1)))
     for need in needs:
         taps.setdefault(need.hook, []).append(_taker(need, offset, taken))
     return taps
+
+
+def _note_seen(seen: list[Tensor], scores: Tensor) -> None:
+    seen[:] = [seen_in(scores)]
 
 
 def _tap(layer: int, taps: Taps) -> Tap:
@@ -454,6 +542,8 @@ def _tap(layer: int, taps: Taps) -> Tap:
 def _taker(need: Need, offset: int, taken: dict[Need, Tensor]) -> Callable[[Tensor], None]:
     def take(activation: Tensor) -> None:
         part = need.reduce(activation[0], offset)
+        if part is not None and part.data_ptr() == activation.data_ptr() and not need.is_pattern:
+            part = part.clone()  # some models add to what they have written
         if part is not None:
             taken[need] = part
 

@@ -36,19 +36,6 @@ def W_O(bridge: Any, layer: int) -> Tensor:
     return weight.detach()
 
 
-def final_weight(bridge: Any) -> Tensor | None:
-    """[d_model], the final norm's own weight, None where it has none (folded, or a model without norms)."""
-    norm = bridge.ln_final.original_component
-    weight: Tensor | None = getattr(norm, "weight", None)
-    return weight
-
-
-def final_bias(bridge: Any) -> Tensor | None:
-    """[d_model], the final norm's own bias, None where it has none."""
-    bias: Tensor | None = getattr(bridge.ln_final.original_component, "bias", None)
-    return bias
-
-
 def b_O(bridge: Any, layer: int, like: Tensor) -> Tensor:
     """[d_model], attention's output bias; zero where the model has none."""
     bias: Tensor | None = getattr(bridge.blocks[layer].attn.o.original_component, "bias", None)
