@@ -7,7 +7,8 @@ and an exported program say is compared with this.
 Sites, as docs/lines.md names them: embed, pos, pre, mid, post, attn, mlp [pos, d_model] (embed and pos in layer 0),
 neuron [pos, d_mlp], q, k, v, z [pos, head, d_head] (q and k before norms and rotation; k, v have one head per
 key-value group; where the model clips them, after that), scores, pattern [head, query, key] (scores of keys that a
-query does not see are -inf). attn and mlp are what the block adds to the residual stream: after a post-norm, times a residual multiplier.
+query does not see are -inf). attn and mlp are what the block adds to the residual stream: after a post-norm, times a
+residual multiplier.
 """
 
 from __future__ import annotations

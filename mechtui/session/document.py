@@ -151,7 +151,8 @@ class ModelShape(Struct, frozen=True):
 
     n_kv_heads: key-value groups (n_heads without grouped queries). d_mlp 0: no MLP. has_mid False: attention
     and MLP read the same residual (parallel blocks), so there is no resid_mid. has_pos: learned position
-    embeddings are added to the residual (hook_pos_embed).
+    embeddings are added to the residual (hook_pos_embed). has_neurons False: the MLP is a mixture of experts, each
+    with neurons of its own.
     """
 
     n_layers: int
@@ -164,6 +165,7 @@ class ModelShape(Struct, frozen=True):
     n_ctx: int
     has_mid: bool = True
     has_pos: bool = True
+    has_neurons: bool = True
 
 
 def surrogate(text: str) -> int | None:

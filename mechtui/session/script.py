@@ -41,13 +41,23 @@ def encode(text):
 
 tokens = encode({prompt})
 model_logits = plain(tokens[None]).logits
-bridge = TransformerBridge.boot_transformers(MODEL, hf_model=plain, device="cpu")
+try:
+    bridge = TransformerBridge.boot_transformers(MODEL, hf_model=plain, device="cpu")
+except AssertionError as problem:
+    raise SystemExit(f"TransformerLens cannot take {{MODEL}} apart by itself, so no program edits it") from problem
 clean_logits, clean = bridge.run_with_cache(tokens)
 if not torch.allclose(clean_logits, model_logits, atol=1e-3, rtol=1e-3):
-    raise SystemExit(f"TransformerLens computes other logits for {{MODEL}} than transformers, so no edit means anything")
+    raise SystemExit(f"TransformerLens computes other logits for {{MODEL}} than transformers: no program edits it")
 hooks = []
 around = []
 '''
+
+# A model may clip what its projections give; the bridge's hooks lie before that.
+CLIPPED = """\
+
+if getattr(plain.config, "clip_qkv", None):
+    raise SystemExit(f"{MODEL} clips q, k and v, which TransformerLens shows unclipped: no program edits them")
+"""
 
 # What an edit of resid_mid changes has to reach the residual stream too, and before any edit of resid_post.
 MID = '''\
@@ -108,9 +118,7 @@ def script(
     """The program. place: what transformers loads (a hub id or a folder). tokens, source: those of the prompts,
     with BOS where `bos` is True; alignment: the source position per position, -1 for none. folded: whether
     the session's numbers come from folded weights; the program's never do. Raises ScriptError."""
-    head = HEAD.format(
-        model=repr(place), bos="tokenizer.bos_token_id, *" if bos else "*", prompt=repr(session.prompt)
-    )
+    head = HEAD.format(model=repr(place), bos="tokenizer.bos_token_id, *" if bos else "*", prompt=repr(session.prompt))
     parts = [head]
     edits = session.active_edits()
     if any(edit.op in ("patch", "resample") for edit in edits):
@@ -134,6 +142,8 @@ def script(
     names = {vector.name: f"vector_{number}" for number, vector in enumerate(session.vectors)}
     if any(edit.site.part == "mid" for edit in edits):
         parts.append(MID)
+    if any(edit.site.part in ("q", "k", "v") for edit in edits):
+        parts.append(CLIPPED)
     if any(two_axes(edit) for edit in edits):
         parts.append(TABLE)
     writer = _Writer(session, shape, tokens, len(source), alignment, names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -20,7 +20,12 @@ from mechtui.worker.model import Model
 def counted(model: Model, layer: int) -> Iterator[list[int]]:
     """Rows of each batch whose queries this layer computes, within."""
     rows: list[int] = []
-    with watched(model.bridge.blocks[layer].attn.q, lambda x: rows.append(len(x))):
+    attn = model.bridge.blocks[layer].attn
+    # A fused projection runs whole in the model's own attention; a block written out uses a third of it.
+    with ExitStack() as stack:
+        for each in (attn.q, getattr(attn, "qkv", None)):
+            if each is not None:
+                stack.enter_context(watched(each, lambda x: rows.append(len(x))))
         yield rows
 
 
@@ -127,14 +132,14 @@ def test_of_several_variants_only_the_one_that_changed_runs(gpt2_model: Model) -
 
 def test_a_model_whose_attention_ends_otherwise_runs_whole_blocks(gpt2_model: Model) -> None:
     attn: Any = gpt2_model.bridge.blocks[0].attn
-    was = attn.forward
+    was = attn.original_component.forward
 
     def doubled(*args: Any, **kwargs: Any) -> Any:
         output, weights = was(*args, **kwargs)
         return output * 2, weights
 
     engine = Engine(gpt2_model)
-    with replaced(attn, doubled):
+    with replaced(attn.original_component, doubled):
         logits(engine)
         logits(engine, "zero L0H0")  # by then it is known that this block may not begin behind its heads
         with counted(gpt2_model, 0) as rows:

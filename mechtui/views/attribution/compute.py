@@ -49,10 +49,8 @@ def answers(question: Attribution, opened: Opened) -> Answers:
         embedding, heads, mlps = _needs(opened)
         last = len(run.ids) - 1
         final = run.trace.resid[-1].part(last)[0, 0].float()
-        reads, fixed = direction.to(final.device), constant
-        if norm is not None:
-            fixed += float(norm.bias @ reads)
-            reads = norm.transposed(reads) / norm.scale(final)
+        fixed = float(norm.bias @ direction) + constant
+        reads = norm.transposed(direction.to(final.device)) / norm.scale(final)
 
         def part(write: Tensor) -> float:
             return float(write.float().to(reads.device) @ reads)

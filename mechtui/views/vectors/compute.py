@@ -46,8 +46,7 @@ def _logit_change(opened: Opened, unit: Tensor) -> Tensor:
     not its scale, which depends on the rest of the stream."""
     readout = opened.engine.passes.readout
     with suppress(ValueError):  # a norm of an unknown kind: what the unembedding reads of the vector as it is
-        norm = readout.norm()
-        unit = unit if norm is None else norm.linear(unit)
+        unit = readout.norm().linear(unit)
     return readout.reads(unit)
 
 

@@ -21,18 +21,22 @@ EVERY_ROW = slice(None)
 
 
 def hook_function(
-    actions: Sequence[tuple[Action, Rows]], givens: Givens, offset: int, seen: Callable[[], Tensor]
+    actions: Sequence[tuple[Action, Rows]], givens: Givens, offset: int = 0, seen: Sequence[Tensor] = ()
 ) -> Callable[[Tensor], Tensor]:
     """A function that applies the actions, in order, to an activation.
 
     The activation is [batch, pos, ...] or [batch, head, query, key]; its positions begin at `offset`. Each
-    action acts on its rows of the batch only. The tensor that comes in is never changed. seen: which keys each query
-    sees [query, key], asked for at scores and patterns only.
+    action acts on its rows of the batch only. The tensor that comes in is never changed. seen: for scores and
+    patterns, last in it, which keys each query sees [query, key]; where it is empty, those at or before it.
     """
 
     def apply(activation: Tensor) -> Tensor:
         changed = activation.clone()
-        keys = seen() if actions[0][0].is_pattern else None
+        keys = None
+        if actions[0][0].is_pattern:
+            queries, width = activation.shape[-2:]
+            ahead = torch.ones(queries, width, dtype=torch.bool, device=activation.device)
+            keys = seen[-1] if seen else ahead.tril(offset)
         for action, rows in actions:
             _apply_one(action, changed, rows, givens, offset, keys)
         return changed

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mechtui.selftest.plain import softmax_stood_in
+from mechtui.worker.bridge import BRIDGES_CACHE, cache_name
 from mechtui.worker.engine.inside import replaced
 from mechtui.worker.engine.written import Tap
 
@@ -47,6 +48,8 @@ class Doors:
             return tap(f"attn.{PATTERN}", pattern.view_as(table)).view_as(pattern)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
+            if BRIDGES_CACHE in kwargs:
+                kwargs[cache_name(own)] = kwargs.pop(BRIDGES_CACHE)
             with softmax_stood_in(attend):
                 output = own(*args, **kwargs)
             if isinstance(output, tuple):

@@ -21,7 +21,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from mechtui.worker.bridge import cache_name
 from mechtui.worker.engine.actions import Action
 from mechtui.worker.engine.apply import EVERY_ROW, Givens, Rows, hook_function, seen_in
-from mechtui.worker.engine.doors import SCORES, Doors
+from mechtui.worker.engine.doors import FUSED, SCORES, Doors
 from mechtui.worker.engine.inside import Inside, recorded, replaced
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.packed import can_be_packed, close
@@ -81,7 +81,7 @@ class Call:
 
         named = {name: put(v) for name, v in self.kwargs.items()}
         if named.get("alibi") is not None and len(residual) > 1:
-            # Those who add a bias to the scores want it for every row of the batch: [batch * head, 1, key].
+            # Some add it to the scores of every row of the batch at once: [batch * head, 1, key].
             named["alibi"] = named["alibi"].repeat(len(residual), *[1] * (named["alibi"].dim() - 1))
         output = block(*(put(v) for v in self.args), **named)
         result: Tensor = output[0] if isinstance(output, tuple) else output
@@ -137,7 +137,7 @@ class Passes:
         self._cache_name = cache_name(self.model)
         self._points: dict[str, Any] = {}
         self.inside = Inside(self.blocks, self._z_point)
-        own = isinstance(self.model, PreTrainedModel) and not folded and all(hasattr(b, "attn") for b in self.blocks)
+        own = not folded and all(hasattr(block, "attn") for block in self.blocks)
         self.doors = Doors(self.blocks, int(bridge.cfg.d_head)) if own else None
         self.readout = Readout(bridge)
         self._order = order_of(self.blocks[0])
@@ -204,14 +204,14 @@ class Passes:
 
     @contextmanager
     def _watched(self, taps: Taps, layer: int, but: Sequence[str] = ()) -> Iterator[None]:
-        """Within, what passes the bridge's hook points of this block (-1: before the blocks) passes the taps. but: names
-        within its attention of what passes elsewhere."""
+        """Within, what passes the bridge's hook points of this block (-1: before the blocks) passes the taps. but:
+        names within its attention of what passes elsewhere."""
         begin = f"blocks.{layer}." if layer >= 0 else "hook_"
         with ExitStack() as stack:
             for hook, functions in taps.items():
                 if not hook.startswith(begin) or hook.removeprefix(f"{begin}attn.") in but:
                     continue
-                for function in functions:
+                for function in map(self._clipped, functions) if hook.endswith(FUSED) else functions:
                     if hook.endswith("hook_resid_mid"):
                         self._hook_mid(stack, hook, function)
                     elif (scaled := self._scaled(hook)) is not None:
@@ -235,6 +235,11 @@ class Passes:
                 stack.enter_context(self._watched(taps, layer))
             yield
 
+    def _clipped(self, function: Callable[[Tensor], Tensor | None]) -> Callable[[Tensor], Tensor | None]:
+        """The same, of queries, keys and values as the model clips them behind its projections."""
+        most = getattr(getattr(self.model, "config", None), "clip_qkv", None)
+        return function if not most else lambda value: function(value.clamp(-most, most))
+
     def _scaled(self, hook: str) -> tuple[nn.Module, float] | None:
         """Of what the model multiplies before it adds it to the stream: the module that gives it, and the factor."""
         if hook == "hook_embed":
@@ -244,8 +249,8 @@ class Passes:
         if part is None:
             return None
         block: Any = self.blocks[int(hook.split(".")[1])]
-        times = getattr(block, "residual_contribution_scale", None)
-        return None if times is None else (getattr(block, part), times)
+        scale: float | None = getattr(block, "residual_contribution_scale", None)
+        return None if scale is None else (getattr(block, part), scale)
 
     def _hook_mid(self, stack: ExitStack, hook: str, function: Callable[[Tensor], Tensor | None]) -> None:
         # The bridge's hook_resid_mid is the input of the second norm only: the residual goes around it. What
@@ -514,7 +519,7 @@ def _taps(
         if group[0][0].is_pattern:
             # Which keys are seen stands in the scores before any edit of them.
             taps.setdefault(scores, []).insert(0, partial(_note_seen, seen))
-        taps.setdefault(hook, []).append(hook_function(group, givens, offset, partial(seen.__getitem__, -1)))
+        taps.setdefault(hook, []).append(hook_function(group, givens, offset, seen))
     for need in needs:
         taps.setdefault(need.hook, []).append(_taker(need, offset, taken))
     return taps

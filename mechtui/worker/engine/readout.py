@@ -44,11 +44,13 @@ class Norm:
 
     def scale(self, x: Tensor) -> Tensor:
         """[..., 1]"""
-        return (self._centred(x).pow(2).mean(-1, keepdim=True) + self.eps).sqrt()
+        scale: Tensor = (self._centred(x).pow(2).mean(-1, keepdim=True) + self.eps).sqrt()
+        return scale
 
     def linear(self, x: Tensor) -> Tensor:
         """What the norm makes of a part of what it reads, but for its scale and bias."""
-        return self._centred(x) * self.weight
+        part: Tensor = self._centred(x) * self.weight
+        return part
 
     def transposed(self, direction: Tensor) -> Tensor:
         """The direction that reads of the stream what `direction` reads of linear(stream)."""
@@ -80,20 +82,12 @@ class Readout:
 
     def __init__(self, bridge: Any) -> None:
         self.bridge = bridge
-        self.final: nn.Module | None = bridge.ln_final if hasattr(bridge, "ln_final") else None
-        decoder = getattr(getattr(bridge.original_model, "model", None), "decoder", None)
-        # OPT-350m's stream is wider than its vocabulary's vectors.
-        self.project: nn.Module | None = getattr(decoder, "project_out", None)
         adapter = getattr(bridge, "adapter", None)
         self._behind = getattr(adapter, "apply_output_logits_transform", None)
 
     def logits(self, residual: Tensor) -> Tensor:
         """[..., pos, d_model] -> [..., pos, d_vocab]."""
-        if self.final is not None:
-            residual = self.final(residual)
-        if self.project is not None:
-            residual = self.project(residual)
-        logits: Tensor = self.bridge.unembed(residual)
+        logits: Tensor = self.bridge.unembed(self.bridge.ln_final(residual))
         behind: Tensor = logits if self._behind is None else self._behind(logits)
         return behind
 
@@ -115,29 +109,25 @@ class Readout:
         small, large = (float(x) for x in self._behind(torch.tensor([1.0, 1e4])))
         return small if abs(large - 1e4 * small) <= 1e-3 * abs(large) else None
 
-    def norm(self) -> Norm | None:
-        """The final norm; None where there is none. Raises ValueError for one of an unknown kind."""
-        return None if self.final is None else Norm(self.final, W_U(self.bridge)[:, 0])
+    def norm(self) -> Norm:
+        """The final norm. Raises ValueError for one of an unknown kind."""
+        return Norm(self.bridge.ln_final, W_U(self.bridge)[:, 0])
 
     def column(self, token: int) -> Tensor:
         """[d_model] float32: what reads a token's logit from the normed residual."""
-        column = unembedding_column(self.bridge, token) * self.times
-        return column @ self.project.weight.float() if self.project is not None else column
-
+        return unembedding_column(self.bridge, token) * self.times
 
     def reads(self, normal: Tensor) -> Tensor:
         """[d_vocab] float32: the logits of a normed direction [d_model], biases left out, before a cap."""
-        if self.project is not None:
-            normal = self.project.weight.float() @ normal
         weight = W_U(self.bridge)
         return (normal.to(weight.dtype) @ weight).float() * self.times
 
 
 def _exact(module: Any, measured: Tensor, rounding: float) -> Tensor:
     """The weight that was measured, as the module holds it: itself, or what is added to 1."""
-    own = getattr(_inner(module), "weight", None)
+    own: Tensor | None = getattr(_inner(module), "weight", None)
     if own is not None and own.shape == measured.shape:
-        for weight in (own.detach().float(), 1 + own.detach().float()):
+        for weight in (own.detach().float(), own.detach().float() + 1):
             if (weight - measured).norm() <= rounding * measured.norm():
                 return weight
     return measured

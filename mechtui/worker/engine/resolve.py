@@ -185,6 +185,10 @@ def hooks(edit: Edit, shape: ModelShape) -> list[tuple[str, int, tuple[int, ...]
         if not shape.d_mlp:
             raise EditError(f"this model has no MLP, so there is no {format_site(site)}")
         if site.kind == "neuron":
+            if not shape.has_neurons:
+                raise EditError(
+                    f"{format_site(site)}: the MLP of this model is a mixture of experts; edit its mlp instead"
+                )
             index = _existing(site.index, shape.d_mlp, "neuron", site)
             return [(f"blocks.{layer}.mlp.hook_post", layer, index) for layer in layers]
     if site.part == "mid" and not shape.has_mid:

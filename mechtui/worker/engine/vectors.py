@@ -81,6 +81,10 @@ def _made(engine: Engine, steering: Steering, cancelled: Callable[[], bool]) -> 
         case "neuron":
             if not shape.d_mlp:
                 raise VectorError(f"{vector.name}: this model has no MLP, so it has no neurons")
+            if not shape.has_neurons:
+                raise VectorError(
+                    f"{vector.name}: the MLP of this model is a mixture of experts, with no neurons of its own"
+                )
             if vector.index >= shape.d_mlp:
                 raise VectorError(f"{vector.name}: there is no neuron {vector.index}; a layer has {shape.d_mlp}")
             return write_vector(engine.model.bridge, vector.layer, vector.index)

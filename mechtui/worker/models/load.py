@@ -244,6 +244,8 @@ def _bridge(model: Any, name: str) -> Any:
 
 
 def _shape(bridge: Any) -> ModelShape:
+    from transformer_lens.model_bridge.generalized_components.moe import MoEBridge
+
     cfg = bridge.cfg
     hooks = bridge.hook_dict
     return ModelShape(
@@ -259,6 +261,7 @@ def _shape(bridge: Any) -> ModelShape:
         and bridge.get_hook_point("blocks.0.hook_resid_mid") is not None
         and not getattr(cfg, "parallel_attn_mlp", False),
         has_pos="pos_embed.hook_out" in hooks,
+        has_neurons=not any(isinstance(getattr(block, "mlp", None), MoEBridge) for block in bridge.blocks),
     )
 
 
