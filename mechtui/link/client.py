@@ -20,7 +20,7 @@ from typing import IO, Literal, Protocol
 import msgspec
 
 import mechtui
-from mechtui.link.frames import BrokenFrameError, Splitter, decode_reply, encode
+from mechtui.link.frames import BrokenFrameError, Splitter, UnsendableError, decode_reply, encode
 from mechtui.link.messages import (
     Answered,
     Ask,
@@ -32,6 +32,7 @@ from mechtui.link.messages import (
     Heartbeat,
     Load,
     Quit,
+    Ready,
     Reply,
     Request,
     Saved,
@@ -164,7 +165,12 @@ class Client:
         self._process: asyncio.subprocess.Process | None = None
         self._outbox = Outbox()
         self._watcher: asyncio.Task[None] | None = None
+        # The model that is wanted; the one that is being loaded, the one whose loading was stopped and that may go on
+        # nevertheless, and the one that came last.
         self._load: Load | None = None
+        self._loading: Load | None = None
+        self._stopping: Load | None = None
+        self._loaded: Load | None = None
         self._ask: Ask | None = None
         self._generation = -1
         self._under_way: dict[Literal["fetch", "save_vectors"], str] = {}
@@ -187,7 +193,8 @@ class Client:
         """Never blocks. An Ask takes the place of one that was not sent yet."""
         match request:
             case Load():
-                self._load = request
+                self._stop_loading()
+                self._load = self._loading = request
                 if self._watcher is not None and self._watcher.done() and not self._closing:
                     self._crashes.clear()
                     self._watcher = asyncio.create_task(self._revive(), name="model process")
@@ -199,10 +206,25 @@ class Client:
                 self._under_way["fetch"] = request.model
             case SaveVectors():
                 self._under_way["save_vectors"] = request.path
+            case Cancel(what="load"):
+                self._stop_loading()
+                self._load = self._loaded
+                return
             case Cancel(what="ask") if self._ask is not None:
                 # What the user stopped must not begin again in a new process.
                 self._ask = msgspec.structs.replace(self._ask, questions=())
         self._outbox.put(request)
+
+    def _stop_loading(self) -> None:
+        """Ask the process to stop loading; one that does not is ended."""
+        if self._loading is not None:
+            self._stopping, self._loading = self._loading, None
+            self._outbox.put(Cancel("load"))
+            asyncio.get_running_loop().call_later(KILL_AFTER, self._insist, self._stopping)
+
+    def _insist(self, load: Load) -> None:
+        if self._stopping is load:
+            self.kill()
 
     async def close(self) -> None:
         """Ask the process to quit, end it if it does not, and return when it is gone."""
@@ -264,6 +286,7 @@ class Client:
 
     def _resend(self) -> None:
         self._outbox.clear()
+        self._loading = self._load
         for request in (self._load, self._ask):
             if request is not None:
                 self._outbox.put(request)
@@ -281,9 +304,15 @@ class Client:
                 with contextlib.suppress(asyncio.CancelledError):
                     await writer
             self._process = None
+            stopped, self._stopping = self._stopping, None
+            if stopped is not None:
+                sentence = f"Loading {stopped.model or 'the default model'} was stopped."
+                if self._loading is None:
+                    self.on_reply(Failed("load", sentence, model=stopped.model))
             self._give_up_errands(sentence)
             now = time.monotonic()
-            self._crashes.append(now)
+            if stopped is None:
+                self._crashes.append(now)
             if len(self._crashes) == CRASHES and now - self._crashes[0] < CRASH_SECONDS:
                 again = (
                     f"It died {CRASHES} times within {CRASH_SECONDS:.0f} s and stays down; load a model to try again."
@@ -293,7 +322,7 @@ class Client:
                 return
             self._resend()
             try:
-                await self._spawn("restarting", sentence)
+                await self._spawn("starting" if stopped is not None and self._load is None else "restarting", sentence)
             except OSError as error:
                 self.on_reply(Life("stopped", f"{sentence} It cannot be started again: {error}."))
                 return
@@ -315,6 +344,21 @@ class Client:
                 await process.stdin.drain()
             except ConnectionError:
                 return  # it died; the reader says why
+            except UnsendableError as error:
+                self._refuse(request, f"This cannot be sent to the model process: {error}.")
+
+    def _refuse(self, request: Request, sentence: str) -> None:
+        match request:
+            case Ask(generation=generation):
+                self._deliver(Failed("ask", sentence, generation))
+            case Load(model=model):
+                self._deliver(Failed("load", sentence, model=model))
+            case Fetch(model=model):
+                self._deliver(Failed("fetch", sentence, model=model))
+            case SaveVectors():
+                self._deliver(Failed("save_vectors", sentence))
+            case _:
+                pass  # the rest holds nothing that was typed
 
     async def _read(self, process: asyncio.subprocess.Process) -> str:
         """Hand on replies until the process ends -> why it did."""
@@ -337,6 +381,9 @@ class Client:
                 return
             case Failed(task="ask", generation=generation) if 0 <= generation < self._generation:
                 return
+            case Ready() | Failed(task="load"):
+                if not self._load_ended(reply):
+                    return
             case Heartbeat():
                 self._rss = reply.rss
             case Fetched() | Sized() | Failed(task="fetch"):
@@ -346,3 +393,16 @@ class Client:
             case _:
                 pass
         self.on_reply(reply)
+
+    def _load_ended(self, reply: Ready | Failed) -> bool:
+        """Keep what it says of models; whether it is news: another model is being loaded in place of one that was
+        stopped."""
+        name = reply.name if isinstance(reply, Ready) else reply.model
+        ended: Load | None
+        if self._stopping is not None and self._stopping.model == name:
+            ended, self._stopping = self._stopping, None
+        else:
+            ended, self._loading = self._loading, None
+        if isinstance(reply, Ready):
+            self._loaded = ended
+        return isinstance(reply, Ready) or self._loading is None

@@ -19,6 +19,10 @@ class BrokenFrameError(ValueError):
     """The other side sent something that is no frame of ours."""
 
 
+class UnsendableError(ValueError):
+    """A message that no frame can hold: the reason, as the end of a sentence."""
+
+
 def _encode_array(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
@@ -38,8 +42,15 @@ _replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Reply, dec_hook
 
 
 def encode(message: Request | Reply) -> bytes:
-    """A whole frame: header and body."""
-    body = _encoder.encode(message)
+    """A whole frame: header and body. Raises UnsendableError."""
+    try:
+        body = _encoder.encode(message)
+    except UnicodeEncodeError as error:
+        raise UnsendableError("it holds half of a character (a lone surrogate)") from error
+    except OverflowError as error:
+        raise UnsendableError("it holds a number of more than 64 bits") from error
+    if len(body) > LIMIT:
+        raise UnsendableError(f"it has {len(body)} bytes and {LIMIT} is the limit")
     return HEADER.pack(len(body)) + body
 
 

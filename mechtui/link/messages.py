@@ -59,9 +59,9 @@ class Fetch(Message, frozen=True, tag="fetch"):
 
 
 class Cancel(Message, frozen=True, tag="cancel"):
-    """Stop what is under way: "ask" (a generation, say) or "fetch"."""
+    """Stop what is under way: "ask" (a generation, say), "fetch" or "load". A load that was stopped has failed."""
 
-    what: Literal["ask", "fetch"]
+    what: Literal["ask", "fetch", "load"]
 
 
 class SaveVectors(Message, frozen=True, tag="save_vectors"):

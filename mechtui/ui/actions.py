@@ -90,7 +90,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("vector_line", ("v",), "vector", "Write a steering vector as a line: love-hate = diff L6.pre \"Love\" \"Hate\".", "Write", ("vectors",)),
     Action("change_line", ("enter",), "change", "Change the line under the cursor; elsewhere, give the pane the whole window.", "Write", LISTS),
     Action("palette", ("colon", "ctrl+p"), "command", "Find any action by its words, or type an edit, vector or question line.", "Write", EVERYWHERE, typing=True),
-    Action("leave", ("escape",), "back", "Leave what you are in; the running generation or fetch is cancelled last.", "Write", typing=True),
+    Action("leave", ("escape",), "back", "Leave what you are in; the running generation, fetch or load is stopped last.", "Write", typing=True),
     # Moving
     Action("left", ("h", "left"), "left", "Move left in the pane.", "Move"),
     Action("down", ("j", "down"), "down", "Move down in the pane.", "Move"),

@@ -447,7 +447,7 @@ class Mechtui(Guarded, App[int]):
         self.say(f"theme {self.theme}")
 
     def leave(self) -> None:
-        """Out of the line, out of maximised, and at last out of a run that takes long."""
+        """Out of the line, out of maximised, and at last out of a run or a load that takes long."""
         if self.line.kind is not None:
             self.line.close()
         elif self.view.maximised:
@@ -457,6 +457,9 @@ class Mechtui(Guarded, App[int]):
             # What was stopped stays so: a moved cursor asks anew for what is not known.
             self.lay_out(replace(self.view, generating=False))
             self.say("stopped")
+        elif self.talk.loading is not None:
+            self.talk.send(Cancel("load"))
+            self.say("Stopping the load …")
 
     # Changes and pictures
 

@@ -14,6 +14,7 @@ class Inbox:
     def __init__(self) -> None:
         self._change = threading.Condition()
         self._load: Load | None = None
+        self._load_stopped = False
         self._ask: Ask | None = None
         self._saves: deque[SaveVectors] = deque()
         self._asks = 0  # how many have arrived
@@ -36,13 +37,19 @@ class Inbox:
         with self._change:
             self._stopped = self._asks
 
+    def stop_load(self) -> Load | None:
+        """Cancel the Load under way and the one that waits -> the one that waited."""
+        with self._change:
+            waiting, self._load, self._load_stopped = self._load, None, True
+            return waiting
+
     def take(self, ready: bool, seconds: float | None = None) -> tuple[Load | Ask | SaveVectors, int] | None:
         """The next thing to do, and the number of the newest Ask. Waits for one; where seconds are given and nothing
         arrives for so long, None. Without a model (`ready` False) only a Load can be done; the rest keeps waiting."""
         with self._change:
             while True:
                 if self._load is not None:
-                    load, self._load = self._load, None
+                    load, self._load, self._load_stopped = self._load, None, False
                     return load, self._asks
                 if ready and self._saves:
                     return self._saves.popleft(), self._asks
@@ -67,5 +74,6 @@ class Inbox:
         return self._load is not None or self._ask is not None or bool(self._saves)
 
     @property
-    def load_waits(self) -> bool:
-        return self._load is not None
+    def load_stale(self) -> bool:
+        """Whether a load under way need not go on: another waits, or the user stopped it."""
+        return self._load is not None or self._load_stopped

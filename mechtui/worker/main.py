@@ -51,6 +51,7 @@ HEARTBEAT_SECONDS = 1.0
 # fetch it again.
 REST_SECONDS = 1.0
 CANCELLED = "cancelled"
+STOPPED = "Loading {} was stopped."
 
 
 def main() -> None:
@@ -131,9 +132,9 @@ class Worker:
         from mechtui.worker.models import ModelError, load
 
         try:
-            model = load(request, self._progress("load"), lambda: self.inbox.load_waits)
+            model = load(request, self._progress("load"), lambda: self.inbox.load_stale)
         except Cancelled:
-            return  # another Load waits
+            self.wire.send(Failed("load", STOPPED.format(request.model), model=request.model))
         except ModelError as error:
             self.wire.send(Failed("load", str(error), model=request.model))
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
@@ -239,6 +240,9 @@ class Worker:
                 self.inbox.put(request)
             case Cancel(what="ask"):
                 self.inbox.stop_asks()
+            case Cancel(what="load"):
+                if (waited := self.inbox.stop_load()) is not None:
+                    self.wire.send(Failed("load", STOPPED.format(waited.model), model=waited.model))
             case Cancel():
                 self._fetch_cancelled.set()
             case Models():

@@ -2,7 +2,8 @@
 
 A Load is answered with a Failed that carries this process's pid (no model is here). An Ask with: "die SIGNAL" -
 it kills itself; "exit N"; "noise" - bytes that are no frame; "hang" - it deafens itself; anything else - Started
-and Finished. A Fetch is never answered.
+and Finished. A Fetch is never answered,
+nor is a Load of "endless"; one of "polite" is, when it is stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import sys
 
 from mechtui.link.frames import Splitter, decode_request, encode
-from mechtui.link.messages import Ask, Failed, Finished, Load, Quit, Reply, Started
+from mechtui.link.messages import Ask, Cancel, Failed, Finished, Load, Quit, Reply, Started
 
 
 def say(reply: Reply) -> None:
@@ -22,9 +23,14 @@ def say(reply: Reply) -> None:
 
 def main() -> None:
     splitter = Splitter()
+    loading = ""
     while data := os.read(0, 1 << 16):
         for body in splitter.feed(data):
             match decode_request(body):
+                case Load(model="endless" | "polite" as model):
+                    loading = model
+                case Cancel(what="load") if loading == "polite":
+                    say(Failed("load", "stopped", model=loading))
                 case Load(model=model):
                     say(Failed("load", f"{model} {os.getpid()}"))
                 case Ask(generation=generation, session=session):

@@ -157,6 +157,57 @@ async def test_a_download_that_dies_with_the_process_has_failed(client: Client, 
     assert failed.model == "gpt2"
 
 
+async def test_a_load_that_never_ends_is_stopped_with_its_process(client: Client, heard: Heard) -> None:
+    client.send(ask(1, "hello"))
+    await heard.finished("hello")
+    first = client.pid
+    client.send(Load("endless"))
+    client.send(Cancel("load"))
+    failed = await heard.until(lambda reply: isinstance(reply, Failed) and reply.task == "load")
+    assert isinstance(failed, Failed)
+    assert failed.sentence == "Loading endless was stopped."
+    client.send(ask(2, "again"))
+    await heard.finished("again")
+    assert client.pid != first
+    assert not client._crashes, "it did not die by itself"
+    assert client._load is None, "what was stopped does not begin again"
+
+
+async def test_a_load_that_can_be_stopped_costs_no_process(client: Client, heard: Heard) -> None:
+    client.send(ask(1, "hello"))
+    await heard.finished("hello")
+    first = client.pid
+    client.send(Load("polite"))
+    client.send(Cancel("load"))
+    await heard.until(lambda reply: isinstance(reply, Failed) and reply.sentence == "stopped")
+    client._insist(Load("polite"))
+    client.send(ask(2, "again"))
+    await heard.finished("again")
+    assert client.pid == first
+
+
+async def test_another_model_takes_the_place_of_a_load_that_never_ends(client: Client, heard: Heard) -> None:
+    client.send(Load("endless"))
+    client.send(Load("another"))
+    failed = await heard.until(lambda reply: isinstance(reply, Failed) and reply.task == "load")
+    assert isinstance(failed, Failed)
+    assert failed.sentence.startswith("another ")
+
+
+@pytest.mark.parametrize("prompt", ["\ud800", "x" * 1000])
+async def test_what_cannot_be_sent_is_refused_and_the_link_lives(
+    client: Client, heard: Heard, prompt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mechtui.link.frames.LIMIT", 500)
+    client.send(ask(1, prompt))
+    failed = await heard.until(lambda reply: isinstance(reply, Failed))
+    assert isinstance(failed, Failed)
+    assert failed.generation == 1
+    assert failed.sentence.startswith("This cannot be sent to the model process: it h")
+    client.send(ask(2, "sense"))
+    await heard.finished("sense")
+
+
 async def test_closing_ends_even_a_process_that_will_not(heard: Heard, tmp_path: Path) -> None:
     client = Client(heard, command=SCRIPT, log=tmp_path / "log")
     await client.start()

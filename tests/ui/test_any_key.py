@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from mechtui.link.messages import Load, SaveVectors
+from mechtui.link.messages import Cancel, Failed, Load, SaveVectors
 from mechtui.ui.actions import ACTIONS
 from mechtui.ui.app import Mechtui
 from mechtui.ui.models import Models
@@ -240,3 +240,26 @@ async def test_the_file_that_was_opened_is_the_sessions_own() -> None:
         await lines(it, pilot, "ctrl+o", "others.toml")
         assert "is there already" in await lines(it, pilot, "S", "mine.toml")
     assert 'prompt = "mine"' in Path("mine.toml").read_text()
+
+
+async def test_esc_stops_a_load_that_takes_long_and_the_model_can_be_chosen_again() -> None:
+    it, link, model = app()
+    link._respond = None
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        assert it.talk.loading is not None
+        await pilot.press("escape")
+        await idle(pilot)
+        assert Cancel("load") in link.sent
+        link.reply(Failed("load", "Loading gpt2 was stopped.", model="gpt2"))
+        await idle(pilot)
+        assert it.talk.loading is None
+        await pilot.press("z")
+        await idle(pilot)
+        assert len([each for each in link.sent if isinstance(each, Load)]) == 1, "nobody asked for it again"
+        link._respond = model.respond
+        await pilot.press("M")
+        await idle(pilot)
+        assert isinstance(it.screen, Models)
+        it.screen.dismiss("gpt2")
+        await idle(pilot, lambda: it.talk.ready is not None)
