@@ -15,7 +15,7 @@ import torch
 
 from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
-from mechtui.worker.check import TEXT, Plain
+from mechtui.worker.check import TEXT, TOKENS, Plain
 from mechtui.worker.engine.memory import free
 from mechtui.worker.errors import ModelError, Progress, megabytes, told
 from mechtui.worker.model import Model
@@ -158,10 +158,22 @@ def _read(
     if cancelled():
         raise Cancelled
     model = _model(folder, name, request, device, dtype)
-    plain = Plain(model, tokenizer.encode(TEXT, add_special_tokens=False))
+    plain = Plain(model, _some_ids(tokenizer, model.get_input_embeddings().num_embeddings))
     if request.fold_ln or request.device_map:
         plain.run()  # folding changes the weights themselves, and parts on several devices are not the bridge's
     return tokenizer, _bridge(model, name), plain
+
+
+def _some_ids(tokenizer: Any, count: int) -> list[int]:
+    """A few token ids below `count`: those of a text, else the first there are; a tokenizer that fails on this text may
+    read others."""
+    first = list(range(min(count, TOKENS)))
+    try:
+        with told("this text cannot be read"):
+            ids: list[int] = tokenizer.encode(TEXT, add_special_tokens=False)
+    except ModelError:
+        return first
+    return ids if ids and max(ids) < count else first
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:
