@@ -19,7 +19,6 @@ from mechtui.selftest.measures import answered
 from mechtui.selftest.subject import CannotMeasure, Subject
 from mechtui.session.document import Session
 from mechtui.session.lines import LineError, parse_edit, parse_vector
-from mechtui.worker.check import TOLERANCE
 from mechtui.worker.engine import Need, SessionError
 from mechtui.worker.engine.actions import Ids
 
@@ -28,12 +27,15 @@ PROMPT = "When Mary and John went to the store, John gave"
 SOURCE = "When John and Mary went to the store, John gave"
 TARGETS = (" Mary", " John"), ("M", "J"), ("a", "b")  # the first pair of one token each
 GENERATED = 4
+# The largest difference that rounding explains, as a share of the largest number that is compared: what an edit of an
+# early layer rounds otherwise goes through all layers behind it.
+TOLERANCE = 1e-3
 
 
 @dataclass
 class Outcome:
     """One line: how many numbers were compared, how many edits or views refused, and the largest difference, also as a
-    share of what is tolerated; `where` names the comparison that it comes from."""
+    share of what is tolerated; `where` names the comparison that it comes from. failed: why mechtui gave nothing."""
 
     what: str
     compared: int = 0
@@ -42,6 +44,7 @@ class Outcome:
     share: float = 0.0
     where: str = ""
     refused: list[str] = field(default_factory=list)
+    failed: str = ""
 
     def near(self, where: str, got: Any, expected: Any) -> None:
         got, expected = (torch.as_tensor(each).detach().cpu().double() for each in (got, expected))
@@ -54,7 +57,7 @@ class Outcome:
         blank = got.isnan() | got.isinf()
         gap = (got - expected).abs().masked_fill(hidden & blank, 0).nan_to_num(torch.inf, torch.inf)
         largest = expected.masked_fill(hidden, 0).abs().max() if expected.numel() else torch.tensor(0.0)
-        tolerance = TOLERANCE[torch.float32] * max(1.0, float(largest))
+        tolerance = TOLERANCE * max(1.0, float(largest))
         self._note(where, float(gap.max()) if gap.numel() else 0.0, tolerance)
 
     def _note(self, where: str, difference: float, tolerance: float) -> None:
@@ -65,10 +68,14 @@ class Outcome:
     @property
     def holds(self) -> bool | None:
         """None where all of it is refused."""
+        if self.failed:
+            return False
         return self.share <= 1 if self.where else None
 
     @property
     def text(self) -> str:
+        if self.failed:
+            return f"mechtui failed: {self.failed}"
         refused = f"refused: {'; '.join(self.refused)}" if self.refused else ""
         if not self.where:
             return refused
@@ -236,6 +243,8 @@ class Comparison:
             compare(outcome)
         except SessionError as refusal:
             outcome.refused.append(str(refusal))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the line fails and says so, and the others follow
+            outcome.failed = str(error).strip().partition("\n")[0] or "no reason was given"
         return outcome
 
     def _logits(self, outcome: Outcome) -> None:

@@ -26,7 +26,8 @@ TEXT = "When Mary and John went to the store"
 TOKENS = 8
 # What is compared, the edit line of each, and the same by hand.
 EDITS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
-    "pattern": ("scale L*H*.pattern x0.5", lambda pattern: pattern * 0.5),
+    # One head, since a norm behind the attention takes out what all of them have in common.
+    "pattern": ("scale L*H0.pattern x-2", lambda pattern: torch.cat([pattern[:1] * -2, pattern[1:]])),
     "z": ("zero L*H*", torch.zeros_like),
 }
 # The largest difference that rounding explains, as a share of the largest logit.

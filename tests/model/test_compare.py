@@ -91,6 +91,16 @@ def test_what_is_refused_is_said(subject: Subject, monkeypatch: pytest.MonkeyPat
     assert outcome.text.startswith("refused: this model has no values")
 
 
+def test_what_fails_is_a_line_that_fails(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("sizes do not match\nand more")
+
+    monkeypatch.setattr("mechtui.views.lens.compute.answers", crash)
+    found = outcomes(subject)
+    assert (found["logit lens"].holds, found["logit lens"].text) == (False, "mechtui failed: sizes do not match")
+    assert [what for what, outcome in found.items() if not outcome.holds] == ["logit lens"]
+
+
 def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     with pytest.raises(CannotMeasure, match="TransformerLens's own"):
         Comparison(load("attn-only-2l"))
