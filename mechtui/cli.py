@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mechtui.config import Settings
     from mechtui.session.document import Session
 
-USAGE, NO_MODEL, INTERRUPTED = 2, 3, 130
+USAGE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
 # As in mechtui.config, which is not imported for --help.
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
@@ -204,6 +204,14 @@ def main() -> None:
         # Whoever read our output has enough; nothing is left to flush into the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
+    except Exception as error:
+        if sys.argv[1:2] == ["worker"]:
+            raise  # its stderr is the log
+        from mechtui.fault import told
+
+        where, _ = told(error)
+        print(f"mechtui: this failed, by a mistake in mechtui; {where}", file=sys.stderr)
+        sys.exit(FAILED)
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:

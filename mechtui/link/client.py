@@ -280,7 +280,11 @@ class Client:
 
     async def _revive(self) -> None:
         """After a stop: a new process, brought to where the old one was."""
-        await self._spawn("starting", "")
+        try:
+            await self._spawn("starting", "")
+        except OSError as error:
+            self.on_reply(Life("stopped", f"The model process cannot be started: {error}."))
+            return
         self._resend()
         await self._watch()
 

@@ -39,6 +39,7 @@ from mechtui.link.messages import (
     Stage,
     Started,
 )
+from mechtui.session.document import surrogate
 from mechtui.worker.inbox import Inbox
 from mechtui.worker.process import die_with_parent, hand_back, resident_bytes
 from mechtui.worker.wire import Wire
@@ -256,7 +257,8 @@ class Worker:
         self._imported.wait()
         from mechtui.worker.models import find
 
-        self.wire.send(ModelsFound(tuple(find())))
+        # A folder's name that is no text can be neither sent nor typed.
+        self.wire.send(ModelsFound(tuple(model for model in find() if surrogate(model.name + model.detail) is None)))
 
     def fetch(self, request: Fetch) -> None:
         """Download a model. One at a time; it never touches the model that runs."""

@@ -132,6 +132,15 @@ async def test_a_crash_loop_stops_and_a_load_starts_it_again(client: Client, hea
     await heard.finished("harmless")
 
 
+async def test_a_process_that_cannot_be_started_again_says_so(client: Client, heard: Heard) -> None:
+    client.send(ask(1, "exit 7"))
+    await heard.life("stopped")
+    heard.replies.clear()
+    client._command = ["/nowhere/mechtui"]
+    client.send(Load("another"))
+    assert "cannot be started" in (await heard.life("stopped")).sentence
+
+
 async def test_a_process_that_speaks_nonsense_is_replaced(client: Client, heard: Heard) -> None:
     client.send(ask(1, "noise"))
     life = await heard.life("restarting")

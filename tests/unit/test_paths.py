@@ -142,3 +142,21 @@ def test_the_command_line(
     shown = capsys.readouterr().err
     assert said in shown
     plain(shown)
+
+
+def test_a_mistake_of_ours_is_a_sentence_and_a_traceback_in_the_log(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr("mechtui.headless.run_headless", fail)
+    monkeypatch.setattr(sys, "argv", ["mechtui", "run", "--prompt", "a"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 4
+    log = here / "STATE" / "mechtui" / "worker.log"
+    shown = capsys.readouterr().err
+    assert str(log) in shown
+    plain(shown)
+    assert "a mistake of ours" in log.read_text()
