@@ -86,9 +86,9 @@ class Terminal:
             self.read(0.05)
         self.settle()
 
-    def chunk(self, data: str) -> None:
+    def chunk(self, data: str | bytes) -> None:
         """Type all of it in one write, as it comes over a slow line or from a paste."""
-        os.write(self._fd, data.encode())
+        os.write(self._fd, data.encode() if isinstance(data, str) else data)
 
     def attributes(self) -> list[object]:
         """The terminal's settings, as `stty` shows them."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.timer import Timer
@@ -143,6 +144,14 @@ class Mechtui(Guarded, App[int]):
             pane.on_look = self.look
 
     # Life
+
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        if found.__name__ != "LinuxDriver":
+            return found
+        from mechtui.ui.driver import Terminal
+
+        return Terminal
 
     def get_line_filters(self) -> list[LineFilter]:
         return [*super().get_line_filters(), GUARD]

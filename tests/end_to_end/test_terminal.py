@@ -157,6 +157,22 @@ def test_the_last_key_of_a_held_key_is_what_is_shown(start: Start) -> None:
     terminal.until(r" 40 ?t")
 
 
+def test_bytes_that_are_no_utf_8_are_signs_in_the_prompt_and_no_keys_elsewhere(start: Start) -> None:
+    terminal = start()
+    terminal.chunk(b"\xff\xfe\xc3")
+    terminal.settle()
+    terminal.keys("i")
+    terminal.chunk(b" caf\xe9 na\xc3")
+    time.sleep(0.2)  # a character may come in two parts
+    terminal.chunk(b"\xafve\xf0\x9f \x1b[200~ol\xc3\xa9 \xe9\xff!\x1b[201~")
+    terminal.settle()
+    terminal.until(re.escape("caf� naïve� olé ��!"))
+    terminal.keys("<esc>")
+    terminal.until(LIVE)
+    terminal.keys("q")
+    assert terminal.wait() == 0
+
+
 def test_quitting_leaves_no_process(start: Start) -> None:
     terminal = start()
     children = terminal.children()
