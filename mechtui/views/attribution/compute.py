@@ -67,9 +67,11 @@ def answers(question: Attribution, opened: Opened) -> Answers:
         total = part(final) + fixed
         logits = run.logits([last])[0]
         shown = float(logits[answer_id] - logits[foil_id])
-        sizes = np.abs([*(value for row in by_head for value in row), *by_mlp, embed, positions, bias])
-        # In half precision each part is rounded; in float32 a part that is missing is a mistake.
-        rounding = max(1e-3, float(torch.finfo(opened.model.dtype).eps) * float(sizes.sum()))
+        # In half precision every addition to the stream is rounded, and so are both logits; in float32 a part that is
+        # missing is a mistake.
+        summands = float((final * reads).abs().sum())
+        rounded = summands * (2 * len(heads) + 3) ** 0.5 + float(logits[answer_id].abs() + logits[foil_id].abs())
+        rounding = max(1e-3, float(torch.finfo(opened.model.dtype).eps) * rounded)
         named = sum(map(sum, by_head)) + sum(by_mlp) + embed + positions + bias
         gap = max(abs(total - shown), 0.0 if run.trace.actions else abs(total - named))
         if gap > rounding:

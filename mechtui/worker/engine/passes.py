@@ -327,7 +327,7 @@ class Passes:
 
         handle = self.blocks[0].register_forward_hook(stop)
         try:
-            with suppress(_Reached):
+            with self._attending(0, {}), suppress(_Reached):
                 self.model(torch.tensor([[0]], device=self.device), **({"use_cache": False} if self.caches else {}))
         finally:
             handle.remove()

@@ -23,7 +23,8 @@ class Norm:
     def __init__(self, module: nn.Module, like: Tensor) -> None:
         self.eps = _eps(module)
         generator = torch.Generator().manual_seed(0)
-        one, two = (torch.randn(like.shape[-1], generator=generator).to(like) for _ in range(2))
+        # Away from zero on the whole, so that centring is seen.
+        one, two = ((torch.randn(like.shape[-1], generator=generator) + mean).to(like) for mean in (3, -1))
         with torch.inference_mode():
             self.bias = module(torch.zeros_like(one)).float()
             given = [(module(each) - self.bias).float() for each in (one, two)]
