@@ -138,6 +138,7 @@ class Mechtui(Guarded, App[int]):
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
         self._compact = False
+        self._was = session
         self._due = False
         self._older = False
         for pane in self.board.panes.values():
@@ -475,6 +476,11 @@ class Mechtui(Guarded, App[int]):
     def _changed(self) -> None:
         """The present session is another: editors, panes, model process and the kept copy follow."""
         session = self.session
+        self.board.changed(self._was, session)
+        self._was = session
+        # What was said was of the session before.
+        self._said = ("", False)
+        self._paint_footer()
         for name, editor in self.board.editors.items():
             editor.take(getattr(session, name))
         if session.model != self.talk.load_name:

@@ -60,6 +60,7 @@ class Board(Guarded, Kept, Container):
         self.prompt = Prompt("prompt", session.prompt, "type a prompt")
         self.source = Prompt("source", session.source, "the second prompt, that patching takes its values from")
         self.editors = {"prompt": self.prompt, "source": self.source}  # by the session's fields
+        self._set_for = dict.fromkeys(("target", "source"), session.prompt)
         self._wish = Wish(View(), None, 1, 0, 2)
         self._ready: Ready | None = None
         self.writing = ""
@@ -124,7 +125,25 @@ class Board(Guarded, Kept, Container):
         known = tokens if isinstance(tokens, TokensAnswer) else None
         if known is None or self._tokens is None or not known.same(self._tokens):
             self._tokens = known
-        return Picture(session, focus, talk.ready, self._tokens, (), talk.answers.problems)
+        return Picture(
+            session, focus, talk.ready, self._tokens, (), talk.answers.problems, earlier=self._earlier(session)
+        )
+
+    def changed(self, before: Session, after: Session) -> None:
+        """Remember for which prompt the target and the source were set."""
+        opened = before.model != after.model or not before.prompt
+        if opened or (before.answer, before.foil) != (after.answer, after.foil):
+            self._set_for["target"] = after.prompt
+        if opened or before.source != after.source:
+            self._set_for["source"] = after.prompt
+
+    def _earlier(self, session: Session) -> frozenset[str]:
+        there = {"target": session.answer or session.foil, "source": session.source}
+        return frozenset(
+            name
+            for name, prompt in self._set_for.items()
+            if there[name] and not (prompt.startswith(session.prompt) or session.prompt.startswith(prompt))
+        )
 
     def asked(self, name: str, picture: Picture) -> tuple[Question, ...]:
         """A pane's questions; those about the last token hold for it while text is added."""
@@ -166,6 +185,7 @@ class Board(Guarded, Kept, Container):
                 answered,
                 picture.problems,
                 marked,
+                picture.earlier,
             )
             if shown is None or not given.same(shown):
                 self._shown[name] = given

@@ -144,6 +144,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         self.palette: Palette = of_terminal()
         self._page: Page | None = None
         self._anchor: tuple[object, ...] = ()
+        self._rest = self._pushed = 0
         # What is on the screen, row by row: as it was painted, and as the screen takes it, once it has asked.
         self._painted: dict[int, tuple[Line, Strip | None]] = {}
         self._place: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -308,14 +309,21 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         self.border_subtitle = shown(legend) if page.legend else ""
 
     def _follow(self, page: Page, room: Size) -> None:
-        anchor = (page.cursor, page.cursor_x, room, page.head_rows, len(page.foot), page.rows, page.step)
+        at = (page.cursor, page.cursor_x, room, page.step)
+        anchor = (at, page.head_rows, len(page.foot), page.rows)
         if anchor == self._anchor:
             return
-        self._anchor = anchor
         x, y = self.scroll_offset
+        moved = self._anchor[:1] != (at,)
+        self._anchor = anchor
+        if not moved and y == self._pushed:
+            y = self._rest  # where it stood before a longer foot pushed it
         if page.cursor is not None:
             seen = max(room.height - page.head_rows - len(page.foot), 1)
             y = max(min(y, page.cursor), page.cursor - seen + 1)
+        self._pushed = y
+        if moved:
+            self._rest = y
         if page.cursor_x is not None:
             first, last = page.cursor_x
             cells = (room.width - page.stick) // page.step * page.step
@@ -371,6 +379,9 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
     def watch_show_vertical_scrollbar(self) -> None:
         # The scroll bar takes a column without any resize event.
         self.renew()
+        if self.show_vertical_scrollbar:
+            # A bar that was not there has not followed.
+            self.vertical_scrollbar.position = self.scroll_offset.y
 
     def on_show(self, event: events.Show) -> None:
         # A hidden pane has no size and paints nothing, so it has missed the pictures since.

@@ -27,7 +27,8 @@ class Focus(msgspec.Struct, frozen=True):
 
 class Picture(msgspec.Struct, frozen=True, eq=False):
     """Everything a pane may paint from. `answered` is the newest answer to the pane's own question, which may
-    be older than the session: then `stale` is True and the pane says so."""
+    be older than the session: then `stale` is True and the pane says so. earlier: what was set for another prompt
+    than the present one, of "target" and "source"."""
 
     session: Session
     focus: Focus
@@ -36,6 +37,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     answered: tuple[Answered, ...] = ()
     problems: tuple[EditProblem, ...] = ()
     stale: bool = False
+    earlier: frozenset[str] = frozenset()
 
     def same(self, other: Picture) -> bool:
         """Whether it is made of the very same things: then it looks the same, too."""
@@ -45,7 +47,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             and self.tokens is other.tokens
             and len(self.answered) == len(other.answered)
             and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
-            and (self.focus, self.problems, self.stale) == (other.focus, other.problems, other.stale)
+            and (self.focus, self.problems, self.stale, self.earlier)
+            == (other.focus, other.problems, other.stale, other.earlier)
         )
 
     def position(self) -> int:

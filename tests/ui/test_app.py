@@ -709,3 +709,49 @@ async def test_after_a_resize_and_back_the_screen_is_as_it_was(small: tuple[int,
         await pilot.resize_terminal(*SIZE)
         await idle(pilot)
         assert screen(it).splitlines() == before
+
+
+async def test_what_was_set_for_another_prompt_is_marked_until_it_is_set_again():
+    it, _, _ = app(session(source="When Tom and John went to the store, Tom gave a drink to"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("i", *" her")
+        await idle(pilot)
+        assert "earlier prompt" not in screen(it)
+        it.change(replace(it.session, prompt="The sky is"))
+        await pilot.press("escape")
+        await idle(pilot)
+        assert "answer and foil are of an" in screen(it)
+        assert "of an earlier prompt" in str(it.board.panes["tokens"].border_title)
+        await pilot.press("a", "x", "enter")
+        await idle(pilot)
+        assert "answer and foil are of an" not in screen(it)
+        assert "of an earlier prompt" in str(it.board.panes["tokens"].border_title)
+        await pilot.press("u", "u")
+        await idle(pilot)
+        assert "earlier prompt" not in screen(it)
+
+
+async def test_what_was_said_of_one_prompt_does_not_stay_for_the_next():
+    it, link, model = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        model.mute = True
+        await pilot.press("i", "ctrl+u")
+        await idle(pilot)
+        link.reply(Failed("ask", "The prompt is empty.", model.asks[-1].generation))
+        await idle(pilot)
+        assert "The prompt is empty." in screen(it)
+        model.mute = False
+        await pilot.press("a")
+        await idle(pilot)
+        assert "The prompt is empty." not in screen(it)
+
+
+async def test_a_vector_that_is_added_elsewhere_than_it_was_read_is_told():
+    it, _, _ = app(session(vectors=('love = diff L6.pre "Love" "Hate"',)))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("e", *"add L2.pre love x2", "enter")
+        await idle(pilot)
+        assert "love was read at L6.pre and is added at L2.pre." in screen(it).splitlines()[-1]

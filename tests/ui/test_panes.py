@@ -13,7 +13,7 @@ from textual.strip import Strip
 from mechtui.link.messages import EditProblem
 from mechtui.paint.palette import Depth, palette
 from mechtui.paint.spark import BLOCKS
-from mechtui.session.document import Session
+from mechtui.session.document import Session, Token
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.views.attention.pane import AttentionPane
 from mechtui.views.effects import EffectsAnswer
@@ -638,3 +638,44 @@ async def test_a_scale_without_extent_is_not_shown() -> None:
         await pilot.pause()
         assert " 0 nats" not in str(app.pane.border_subtitle)
         assert ".00 .00" not in str(app.pane.border_subtitle)
+
+
+@pytest.mark.parametrize("width", [32, 38, 60])
+@pytest.mark.parametrize("kind", [NextTokensPane, EditsPane], ids=lambda kind: kind.__name__)
+async def test_why_a_target_is_refused_can_be_read_whole(kind: type[Pane], width: int) -> None:
+    sentence = 'answer " Mary Jane Watson" is 3 tokens (· Mary, · Jane, · Watson); a target is one token'
+    app = Holder(kind())
+    async with app.run_test(size=(width, 24)) as pilot:
+        await pilot.pause()
+        app.pane.show(replace(picture(), problems=(EditProblem(-1, "answer", sentence),)))
+        await pilot.pause()
+        assert sentence in " ".join(" ".join(shown(app.pane)).split())
+
+
+async def test_a_target_and_a_source_of_an_earlier_prompt_say_so() -> None:
+    earlier = frozenset(("target", "source"))
+    for kind, words in ((NextTokensPane, "answer and foil are of an earlier prompt"), (TokensPane, "of an earlier")):
+        app = Holder(kind())
+        async with app.run_test(size=(60, 24)) as pilot:
+            await pilot.pause()
+            for of in (earlier, frozenset()):
+                app.pane.show(replace(picture(source=True), earlier=of))
+                await pilot.pause()
+                assert (words in "".join(shown(app.pane)) + str(app.pane.border_title)) is bool(of)
+
+
+async def test_numbers_in_the_text_stand_apart_from_positions_and_ids() -> None:
+    app = Holder(TokensPane())
+    async with app.run_test(size=(60, 6)) as pilot:
+        await pilot.pause()
+        given_picture = picture(count=3)
+        assert given_picture.tokens is not None
+        numbers = tuple(Token(id, text) for id, text in ((5, "11"), (6, "²"), (7, " 29")))
+        app.pane.show(replace(given_picture, tokens=replace(given_picture.tokens, tokens=numbers)))
+        await pilot.pause()
+        assert shown(app.pane)[0].split() == ["0:11", "1:²", "2·29"]
+        app.pane.cycle()
+        assert shown(app.pane)[0].split() == ["0:11=5", "1:²=6", "2·29=7"]
+        look = app.pane.palette.dim.color
+        ids = [segment.text for segment in app.pane.render_line(0) if segment.style.color == look]
+        assert "=6" in "".join(ids)

@@ -18,6 +18,8 @@ from mechtui.views.attention import Attention, AttentionAnswer, What
 MODES: tuple[tuple[What, bool], ...] = (("pattern", False), ("scores", False), ("value", False), ("pattern", True))
 WIDTHS = (1, 2, 3, 4, 6, 8, 12)
 WIDEST = 12
+# Cells of a column that shows a token, and of the narrowest names at the left.
+NAMED, NARROW = 3, 8
 # From so many rows on, one is left to number the columns.
 NUMBERED = 10
 # What the border keeps to itself around the legend.
@@ -99,6 +101,9 @@ class AttentionPane(Pane):
             return self.blank("no tokens: type a prompt", width)
         signs = MODES[self.mode][1]
         label = self._label_width(picture, width, max(queries, keys))
+        if column_width(width - label, keys) < NAMED <= (width - NARROW) // keys:
+            # Shorter names at the left leave room for names at the top.
+            label = width - NAMED * keys
         wide = self.chosen or column_width(width - label, keys)
         self._columns = (label, wide)
         here, key = min(picture.position(), queries - 1), max(0, min(picture.focus.key, keys - 1))

@@ -68,6 +68,7 @@ class EditsPane(Pane):
         self._known: dict[Edit, tuple[float | None, float | None]] = {}
         self._baseline: float | None = None
         self._of: Session | None = None
+        self._above = 0
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         return (Effects(),) if picture.session.edits else ()
@@ -91,8 +92,9 @@ class EditsPane(Pane):
         palette, edits = self.palette, picture.session.edits
         problems = {problem.index: problem for problem in picture.problems}
         general = [problem for problem in picture.problems if problem.index < 0]
-        lines: list[Line] = [line((f"✗ {each.where}: {seen(each.sentence)}", palette.bad)) for each in general]
-        above = len(lines)
+        refused = [text for each in general for text in wrap(f"✗ {seen(each.sentence)}", width)]
+        lines: list[Line] = [line((text, palette.bad)) for text in refused]
+        above = self._above = len(lines)
         on = len(picture.session.active_edits())
         title = f"Δ logit diff, {on} of {len(edits)} on" if edits else ""
         if not edits:
@@ -137,7 +139,7 @@ class EditsPane(Pane):
         return len(self.picture.session.edits) if self.picture else 0
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
-        above = sum(problem.index < 0 for problem in picture.problems)
+        above = self._above
         if not 0 <= index - above < len(picture.session.edits):
             return None
         return replace(picture.focus, edit=index - above)

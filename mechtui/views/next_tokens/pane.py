@@ -8,9 +8,10 @@ from mechtui.paint.bars import bar
 from mechtui.paint.numbers import share, signed
 from mechtui.paint.tokens import pad, visible
 from mechtui.paint.tokens import width as cells
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.views import Question
 from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
+from mechtui.visible import seen
 
 TOPS = (10, 20, 50)
 # Smaller changes than this are not marked: three places show them anyhow.
@@ -71,7 +72,7 @@ class NextTokensPane(Pane):
         def row(index: int, left: int) -> Line:
             return self._row(both[index], label, bars, edited is not None, index == at)
 
-        facts = self._facts(clean, edited, width)
+        facts = self._facts(clean, edited, width) + self._remarks(picture, width)
         head = [
             line(
                 (" " * label, self.palette.dim),
@@ -108,6 +109,15 @@ class NextTokensPane(Pane):
             mark = " ▲" if change >= CHANGE else " ▼" if change <= -CHANGE else "  "
             pieces.append((mark, palette.mark))
         return line(*pieces)
+
+    def _remarks(self, picture: Picture, width: int) -> list[Line]:
+        """Why there is no answer or foil, and whether they were chosen for another prompt."""
+        refused = [f"✗ {seen(each.sentence)}" for each in picture.problems if each.index < 0]
+        lines = [line((text, self.palette.bad)) for sentence in refused for text in wrap(sentence, width)]
+        if "target" in picture.earlier:
+            earlier = "answer and foil are of an earlier prompt: a names others"
+            lines += [line((text, self.palette.mark)) for text in wrap(earlier, width)]
+        return lines
 
     def _facts(self, clean: NextTokensAnswer, edited: NextTokensAnswer | None, width: int) -> list[Line]:
         """Entropy, answer, foil, logit difference, each clean → edited."""

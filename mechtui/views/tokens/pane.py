@@ -25,6 +25,7 @@ class Box:
     text: str
     partner: str
     number: str
+    id: str
     column: int
     cells: int
 
@@ -34,22 +35,28 @@ def layout(answer: TokensAnswer, room: int, ids: bool) -> list[list[Box]]:
     rows: list[list[Box]] = [[]]
     column = 0
     for position, token in enumerate(answer.tokens):
-        number = str(position)
-        text = visible(token) + (f"={token.id}" if ids else "")
+        text = visible(token)
+        number = _numbered(position, text)
+        id = f"={token.id}" if ids else ""
         partner = ""
         if answer.source:
             there = answer.alignment[position] if position < len(answer.alignment) else -1
             known = 0 <= there < len(answer.source)
-            partner = f"{there}{visible(answer.source[there])}" if known else NO_PARTNER
-        text = cut(text, max(room - len(number) - 1, 1))
+            partner = _numbered(there, beside := visible(answer.source[there])) + beside if known else NO_PARTNER
+        text = cut(text, max(room - len(number) - len(id) - 1, 1))
         partner = cut(partner, max(room - 1, 1))
-        cells = max(len(number) + width(text), width(partner)) + 1
+        cells = max(len(number) + width(text) + len(id), width(partner)) + 1
         if rows[-1] and column + cells > room:
             rows.append([])
             column = 0
-        rows[-1].append(Box(position, text, partner, number, column, cells))
+        rows[-1].append(Box(position, text, partner, number, id, column, cells))
         column += cells
     return rows
+
+
+def _numbered(position: int, text: str) -> str:
+    """A position that stands before a text, apart from a text that is a number itself."""
+    return f"{position}:" if text[:1].isnumeric() else str(position)
 
 
 class TokensPane(Pane):
@@ -96,7 +103,7 @@ class TokensPane(Pane):
         scale = legend("0", f"{high:.0f}", self.palette, unit="nats")
         title = f"{len(answer.tokens)}"
         if answer.source:
-            title += f", source {len(answer.source)}"
+            title += f", source {len(answer.source)}" + (" of an earlier prompt" if "source" in picture.earlier else "")
         title += f" @{here} {picture.token(here)}"
         if not math.isnan(surprise):
             title += f" surprise {fit(surprise, 6).strip()}"
@@ -134,8 +141,14 @@ class TokensPane(Pane):
         if position == here:
             number = palette.selected
             look = look + palette.selected
-        blank = box.cells - len(box.number) - width(box.text) - 1
-        return [(box.number, number), (box.text, look), (tail, palette.dim), (" " * blank, palette.dim)]
+        blank = box.cells - len(box.number) - width(box.text) - len(box.id) - 1
+        return [
+            (box.number, number),
+            (box.text, look),
+            (box.id, palette.dim),
+            (tail, palette.dim),
+            (" " * blank, palette.dim),
+        ]
 
     def _partner(self, box: Box) -> list[Piece]:
         look = self.palette.bad if box.partner == NO_PARTNER else self.palette.dim
