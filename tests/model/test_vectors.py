@@ -104,7 +104,7 @@ def test_a_files_vector(value: torch.Tensor, sentence: str, llama_model: Model, 
 @pytest.mark.parametrize("view", ["next_tokens", "residual", "lens", "heads", "generate 3", "attention L0H0"])
 @pytest.mark.parametrize(
     ("edit", "where"),
-    [("scale L1.pre x1e300", "layer 1"), ("scale embed x1e300", "layer 0"), ("scale L1.post x1e39", "layer 1")],
+    [("scale L1.pre x3e38", "layer 1"), ("scale embed x3e38", "layer 0"), ("scale L1.post x3e38", "layer 1")],
 )
 def test_a_run_whose_numbers_are_no_longer_finite_says_so(edit: str, where: str, view: str, gpt2_model: Model) -> None:
     from mechtui.worker.engine import SessionError
@@ -115,11 +115,11 @@ def test_a_run_whose_numbers_are_no_longer_finite_says_so(edit: str, where: str,
 
 
 def test_effects_and_sweeps_leave_out_what_is_not_finite(gpt2_model: Model) -> None:
-    opened = Engine(gpt2_model).open(session_of("scale L1.pre x1e300", "zero L0H1"))
+    opened = Engine(gpt2_model).open(session_of("scale L1.pre x3e38", "zero L0H1"))
     *_, (effects, _, _) = opened.answer(parse_question("effects"))
     assert effects.effect[0] is None
     assert effects.effect[1] is not None
-    *_, (sweep, _, _) = Engine(gpt2_model).open(session_of()).answer(parse_question("sweep scale L*.post x1e300"))
+    *_, (sweep, _, _) = Engine(gpt2_model).open(session_of()).answer(parse_question("sweep scale L*.post x3e38"))
     first, last = sweep.json()["values"]
     assert set(first) == {None}
     # Behind the last block only the last position is looked at.
