@@ -39,7 +39,7 @@ def cell(
     """One value in `wide` cells: the number where `digits` cells are free for it, colour always.
 
     With `signs` the scale is -high..high and blue or orange; without, low..high and dark to light. A blank
-    without colour is NaN: nothing was computed there.
+    without colour is NaN: nothing was computed there; `·` is a number that has no room, or is too little for a shade.
     """
     if math.isnan(value):
         return " " * wide, Style.null()
@@ -61,7 +61,11 @@ def _cell(value: float, low: float, high: float, wide: int, palette: Palette, si
                 text = mark + palette.shade(abs(step), HALF + 1) * (wide - 1)
         return text, palette.diverging(step)
     step = level(value, low, high) or 0
-    return (text, palette.sequential(step)) if text.strip() else palette.fill(step, wide)
+    if text.strip():
+        return text, palette.sequential(step)
+    filled, look = palette.fill(step, wide)
+    none = room >= digits or (look.bgcolor is None and not filled.strip())
+    return ("·".rjust(wide) if none else filled), look
 
 
 def row(

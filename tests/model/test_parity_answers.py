@@ -184,17 +184,20 @@ def test_sweep(twin: Twin) -> None:
             assert patched.values[layer, head] == pytest.approx(share, abs=4 * CLOSE / abs(source - baseline))
 
 
-def test_effects(twin: Twin) -> None:
+@pytest.mark.parametrize("position", [-1, 4])
+def test_effects(twin: Twin, position: int) -> None:
     texts = [twin.tokenizer.decode([i]) for i in twin.tokens(session_of()).ids]
     vectors = ['v = diff L1.pre "Love" "Hate"']
     lines = ("zero L0H1", "# scale L1.mlp x2", "patch L1H1.pattern", "add L1.pre v x3", "zero L0H77")
     session = session_of(*lines, vectors=vectors, answer=texts[-1], foil=texts[-2])
-    (answer, _), *_ = twin.answers(session, "effects")
+    (answer, _), *_ = twin.answers(session, f"effects @{position}")
     a, b = (twin.text_ids(text, ())[0] for text in (texts[-1], texts[-2]))
 
     def logit_diff(edits: tuple[Any, ...]) -> float:
-        logits = twin.expected(session, edits=edits)[-1]
+        logits = twin.expected(session, edits=edits)[position]
         return float(logits[a] - logits[b])
+
+    assert answer.position == range(len(twin.tokens(session).ids))[position]
 
     from msgspec.structs import replace
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from twin import CLOSE, session_of
 
 from mechtui.views import parse_question
-from mechtui.worker.engine import Engine
+from mechtui.worker.engine import Engine, SessionError
 from mechtui.worker.model import Model
 
 SAME = [
@@ -45,6 +45,8 @@ def test_texts_that_do_not_differ_have_no_direction(
         assert sentence in problem.sentence
         assert line in problem.sentence
         assert opened.edited is None
+        with pytest.raises(SessionError, match=r"can be applied nowhere.*same activation"):
+            list(opened.answer(parse_question("sweep add L*.pre v x2")))
         *_, (answer, _, _) = opened.answer(parse_question("vectors"))
         assert answer.vectors[0].problem == problem.sentence
 
@@ -107,9 +109,7 @@ def test_a_files_vector(value: torch.Tensor, sentence: str, llama_model: Model, 
     [("scale L1.pre x3e38", "layer 1"), ("scale embed x3e38", "layer 0"), ("scale L1.post x3e38", "layer 1")],
 )
 def test_a_run_whose_numbers_are_no_longer_finite_says_so(edit: str, where: str, view: str, gpt2_model: Model) -> None:
-    from mechtui.worker.engine import SessionError
-
-    opened = Engine(gpt2_model).open(session_of(edit))
+    opened = Engine(gpt2_model).open(session_of(edit, edit))
     with pytest.raises(SessionError, match=f"the edited run.*not finite from {where} on.*smaller"):
         list(opened.answer(parse_question(view)))
 
@@ -137,8 +137,6 @@ def test_effects_and_sweeps_leave_out_what_is_not_finite(gpt2_model: Model) -> N
     ],
 )
 def test_a_sweep_is_refused_as_the_edit_of_its_name_is(sites: str, sentence: str, gpt2_model: Model) -> None:
-    from mechtui.worker.engine import SessionError
-
     opened = Engine(gpt2_model).open(session_of(f"zero {sites}"))
     assert opened.problems[0].sentence == sentence
     with pytest.raises(SessionError) as refused:

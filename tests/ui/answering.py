@@ -128,7 +128,11 @@ class Model:
                 gap = answer.logit - foil.logit
                 return NextTokensAnswer(place, top[: question.top], top, answer, foil, not session.answer, gap, 1.7)
             case Effects():
-                return EffectsAnswer(3.5, tuple(float(x) for x in rng.normal(size=len(session.edits)) * 2))
+                return EffectsAnswer(
+                    3.5,
+                    tuple(float(x) for x in rng.normal(size=len(session.edits)) * 2),
+                    position=question.position % max(count, 1),
+                )
             case Vectors():
                 return VectorsAnswer(
                     tuple(

@@ -97,7 +97,7 @@ def picture(
     ):
         found.append(Answered(1, question, make(), make() if edited else None, 1.0))
     effects = tuple(float(x) for x in rng.normal(size=len(edits)) * 4)
-    found.append(Answered(1, Effects(), EffectsAnswer(5.0, effects, (None,) * len(edits)), None, 1.0))
+    found.append(Answered(1, Effects(), EffectsAnswer(5.0, effects, (None,) * len(edits), count - 1), None, 1.0))
     meanings = (
         VectorMeaning("love", 12.0, 60.0, ((Token(1, " love"), 0.3),), ((Token(2, " hate"), -0.2),)),
         VectorMeaning("w", problem="there is no neuron 11"),

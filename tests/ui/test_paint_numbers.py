@@ -11,7 +11,9 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from mechtui.paint.bars import bar
+from mechtui.paint.heat import cell
 from mechtui.paint.numbers import amount, column, fit, share, signed
+from mechtui.paint.palette import Depth, Palette
 from mechtui.paint.spark import cell_of, logs, scale, sparkline, squeeze, with_cursor
 from mechtui.paint.tokens import cut, pad, visible, visible_text
 from mechtui.session.document import Token
@@ -151,3 +153,17 @@ def test_cut_and_pad_keep_to_their_cells(text: str, cells: int) -> None:
     assert cell_len(pad(seen, cells, right=True)) == cells
     assert cell_len(seen) == sum(cell_len(char) for char in seen)
     assert cut(seen, cell_len(seen)) == seen
+
+
+@pytest.mark.parametrize("depth", [Depth.NONE, Depth.SIXTEEN, Depth.TRUE])
+@pytest.mark.parametrize("value", [-123.4, -3.4e38, -12.5, 0.0, 88888.0])
+@pytest.mark.parametrize("wide", [1, 2, 3, 4, 6])
+def test_a_number_never_looks_as_if_it_were_none(value: float, wide: int, depth: Depth) -> None:
+    """However little room there is: a blank without colour is a key that is not seen."""
+    palette = Palette(depth)
+    text, look = cell(value, -200.0, 100.0, wide, palette, digits=2)
+    assert len(text) == wide
+    assert text.strip() or look.bgcolor is not None
+    if wide > 2:
+        assert text.strip()
+    assert cell(float("nan"), -200.0, 100.0, wide, palette) == (" " * wide, Style.null())

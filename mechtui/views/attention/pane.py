@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -39,8 +41,9 @@ class AttentionPane(Pane):
     NUMBER = 3
     HELP = (
         "How much each token (row, the query) attends to those before it (column, the key): pattern (rows add up "
-        "to 1), scores before the softmax, the pattern weighted by the length of the value vectors, or the "
-        "pattern edited minus clean. Blank: the query does not see that key."
+        "to 1), scores before the softmax, the pattern weighted by the length of the value vectors (each row divided "
+        "by its sum), or the pattern edited minus clean. Blank: the query does not see that key; ·: a number that has "
+        "no room."
     )
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
@@ -139,7 +142,7 @@ class AttentionPane(Pane):
             return window([(name, look), (" ", palette.dim)], pieces, left - first * wide)
 
         value = float(table[here, key])
-        shown = fit(value, 8, sign=signs).strip() or "not seen"
+        shown = "not seen" if math.isnan(value) else fit(value, 8, sign=signs).strip() or f"{value:.0e}"
         ends = legend(tick(low), tick(high, sign=signs), palette, signs=signs)
         scale = [(" ─ ", palette.dim), *ends] if ends else []
         taken = sum(len(text) for text, _ in scale) + len(f"{here}  > {key}  {shown}") + BORDER

@@ -14,11 +14,11 @@ def needs(question: Effects, opened: Opened) -> list[Need]:
 
 
 def answers(question: Effects, opened: Opened) -> Answers:
-    position = len(opened.ids) - 1
+    position = opened.position(question.position)
     answer, foil = opened.targets_at(position)
     count = len(opened.session.edits)
     if answer is None or foil is None:
-        yield EffectsAnswer(None, (None,) * count, (None,) * count), None, False
+        yield EffectsAnswer(None, (None,) * count, (None,) * count, position), None, False
         return
     clean = opened.clean.logits([position])[0]
     baseline = float(clean[answer] - clean[foil])
@@ -30,7 +30,7 @@ def answers(question: Effects, opened: Opened) -> Answers:
         change = float(logits[answer] - logits[foil]) - baseline
         effect[number] = change if math.isfinite(change) else None
     share = tuple(_share(opened, number) for number in range(count))
-    yield EffectsAnswer(baseline, tuple(effect), share), None, False
+    yield EffectsAnswer(baseline, tuple(effect), share, position), None, False
 
 
 def _share(opened: Opened, number: int) -> float | None:

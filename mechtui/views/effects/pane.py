@@ -59,19 +59,21 @@ class EditsPane(Pane):
     NUMBER = 6
     HELP = (
         "The edits in the order in which they act; [x] is on. The number is what the edit, as the only one, adds to "
-        "the logit difference between answer and foil. For the edit under the cursor: how long an added vector is "
-        "beside the activation, and where it was read if it acts elsewhere. ✗ says why an edit cannot be applied."
+        "the logit difference between answer and foil after the selected token (@). For the edit under the cursor: how "
+        "long an added vector is beside the activation, and where it was read if it acts elsewhere. ✗ says why an edit "
+        "cannot be applied."
     )
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._known: dict[Edit, tuple[float | None, float | None]] = {}
         self._baseline: float | None = None
-        self._of: Session | None = None
+        self._of: tuple[Session, int] | None = None
+        self._at = 0
         self._above = 0
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
-        return (Effects(),) if picture.session.edits else ()
+        return (Effects(picture.position()),) if picture.session.edits else ()
 
     def show(self, picture: Picture) -> None:
         """An answer belongs to the list that it was asked for: remembered by edit, not by row, so that a list
@@ -79,12 +81,13 @@ class EditsPane(Pane):
         answered = picture.answer(Effects)
         answer = (answered.clean or answered.edited) if answered else None
         if isinstance(answer, EffectsAnswer) and not picture.stale:
-            self._baseline, self._of = answer.baseline, _base(picture.session)
+            self._baseline, self._of = answer.baseline, (_base(picture.session), picture.position())
+            self._at = answer.position
             shares = answer.share or (None,) * len(answer.effect)
             numbers = zip(answer.effect, shares, strict=False)
             self._known = {_key(e): n for e, n in zip(picture.session.edits, numbers, strict=False)}
-        if self._of is not None and self._of != _base(picture.session):
-            # The numbers that are kept are of another prompt, target or model.
+        if self._of is not None and self._of != (_base(picture.session), picture.position()):
+            # The numbers that are kept are of another prompt, token, target or model.
             picture = replace(picture, stale=bool(picture.session.edits))
         super().show(picture)
 
@@ -96,7 +99,7 @@ class EditsPane(Pane):
         lines: list[Line] = [line((text, palette.bad)) for text in refused]
         above = self._above = len(lines)
         on = len(picture.session.active_edits())
-        title = f"Δ logit diff, {on} of {len(edits)} on" if edits else ""
+        title = f"Δ logit diff @{self._at}, {on}/{len(edits)} on" if edits else ""
         if not edits:
             return lines_page([*lines, *(line((text, palette.dim)) for text in wrap(EMPTY, width))], title=title)
         here = max(0, min(picture.focus.edit, len(edits) - 1))

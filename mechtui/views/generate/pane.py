@@ -55,7 +55,8 @@ class GeneratePane(Pane):
     NUMBER = 8
     HELP = (
         "The prompt continued by the clean and by the edited model; from the first token that differs on, the edited "
-        "text is marked. Edits act on generated positions too, or on the prompt's only: the title says which."
+        "text is marked. Edits act on generated positions too, or on the prompt's only: the title says which. A "
+        "mean's and noise's statistics count the generated tokens too."
     )
     WAITING = "nothing generated yet: . continues the prompt, clean and edited"
 

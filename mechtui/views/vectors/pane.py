@@ -26,7 +26,8 @@ class VectorsPane(Pane):
     HELP = (
         "Each steering vector: how it is made, its L2 norm and that as a share of the residual stream's mean norm "
         "where it was read, and the tokens whose logits a step along it raises and lowers most, through the final "
-        "norm's weight and the unembedding."
+        "norm's weight and the unembedding: by so many logits per unit of the vector's length, where the final norm "
+        "divides by 1."
     )
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:

@@ -171,11 +171,7 @@ class Opened:
 
     def _resolve(self, number: int, edit: Edit) -> Actions | None:
         try:
-            actions = self.actions_of(edit, self.ids, True)
-            for action in actions:
-                if action.vector is not None:
-                    vector_value(self.engine, action.vector, self.cancelled)
-            return actions
+            return self.actions_of(edit, self.ids, True)
         except EditError as error:
             self._problems.append(EditProblem(number, "edit", str(error)))
             return None
@@ -187,7 +183,11 @@ class Opened:
         around = Surroundings(
             self.session, self.model.shape, self.bos, self.source_ids, self.alignment, self.references
         )
-        return resolve(edit, prompt, around)
+        actions = resolve(edit, prompt, around)
+        for action in actions:
+            if action.vector is not None:
+                vector_value(self.engine, action.vector, self.cancelled)
+        return actions
 
     def actions(self, number: int) -> Actions | None:
         """The actions of session.edits[number], on or off; None when it cannot be applied."""
