@@ -197,8 +197,8 @@ def test_however_it_ends_no_process_is_left(start: Start, how: str) -> None:
 
 BROKEN = """
 from mechtui.cli import main
-from mechtui.ui.app import Mechtui
-Mechtui._show = lambda self: self._handle_exception(ZeroDivisionError("a mistake"))
+from mechtui.ui.doing import DO
+DO["theme"] = lambda desk: desk._handle_exception(ZeroDivisionError("a mistake"))
 main()
 """
 
@@ -206,6 +206,10 @@ main()
 def test_a_mistake_that_ends_the_program_is_told_of_and_gives_the_terminal_back(home: dict[str, str]) -> None:
     terminal = Terminal(("--prompt", PROMPT), (160, 40), home, ("-c", BROKEN))
     try:
+        terminal.until("NORMAL")
+        terminal.keys("i and gave<enter>")
+        terminal.until("NORMAL")
+        terminal.keys("T")
         terminal.until("mechtui had to end")
         assert terminal.echoes()
         assert terminal.wait() == 1
@@ -213,6 +217,7 @@ def test_a_mistake_that_ends_the_program_is_told_of_and_gives_the_terminal_back(
         assert str(log) in terminal.text.replace("\n", "")
         assert "Traceback" not in terminal.text
         assert "a mistake" in log.read_text()
-        assert PROMPT in (log.parent / "session.toml").read_text()
+        (kept,) = (log.parent / "sessions").glob("*.toml")
+        assert f"{PROMPT} and gave" in kept.read_text()
     finally:
         terminal.close()
