@@ -181,12 +181,12 @@ async def everywhere(
             await pilot.pause()
             checked(f"{name} {key}")
     for key in ("i", "o"):
+        which = "prompt" if key == "i" else "source"
         await pilot.press(key)
-        await pilot.pause()
-        shown.post_message(events.Paste("pasted" + poison))
-        await pilot.pause()
-        kept = shown.session.prompt if key == "i" else shown.session.source
-        assert kept.endswith("pasted" + poison.replace("\r", "\n"))
+        await idle(pilot, lambda which=which: shown.focused is shown.board.editors[which])
+        shown.post_message(events.Paste("pasted" + sent(poison)))
+        pasted = "pasted" + sent(poison).replace("\r", "\n")
+        await idle(pilot, lambda which=which, pasted=pasted: getattr(shown.session, which).endswith(pasted))
         for move in ("left", "home", "shift+end", "ctrl+c", "up", "end", "backspace", "escape"):
             await pilot.press(move)
             await pilot.pause()
@@ -196,7 +196,7 @@ async def everywhere(
     (home / f"saved{names[:40]}.toml").write_text("mechtui = 1\nprompt = 3\n")
     for key in ("a", "e", "v", "colon", "slash", "S", "W", "ctrl+o", "V"):
         await pilot.press(key)
-        await pilot.pause()
+        await idle(pilot)
         field = shown.line.field
         field.value = ""
         shown.post_message(events.Paste("zero" + poison if key != "ctrl+o" else "saved"))
