@@ -155,9 +155,7 @@ def edit_line(draw: Random, subject: Subject) -> str:
     head = draw.choice(("0", "1", "*", "0-1"))
     wide = [f"L{layer}.{part}" for part in ("pre", "attn", "post")] + ["embed"]
     values = [f"L{layer}H{head}{part}" for part in ("", ".q", ".k", ".v")]
-    tables = [f"L{layer}H{head}.pattern"]
-    if subject.has_mlp:
-        tables.append(f"L{layer}H{head}.scores")
+    tables = [f"L{layer}H{head}.pattern", f"L{layer}H{head}.scores"]
     if subject.has_mlp:
         wide += [f"L{layer}.mid", f"L{layer}.mlp"]
         values += [f"L{layer}N{draw.choice(('3', '0-9', '*'))}"]
