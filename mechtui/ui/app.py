@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -45,6 +46,7 @@ from mechtui.ui.prompt import Prompt
 from mechtui.ui.signs import Guard
 from mechtui.ui.state import View
 from mechtui.ui.theme import MECHTUI, THEMES, after, legible_names, palette
+from mechtui.ui.turns import Turns
 from mechtui.visible import seen
 
 if TYPE_CHECKING:
@@ -55,11 +57,9 @@ TICK = 0.25
 ENDING_PATIENCE = 2.0
 # Answers to one change follow each other closely: painting them one by one would take the model's time.
 TOGETHER = 0.012
+# Seconds from one painting to the next while more keys wait.
+WHILE_KEYS_WAIT = 0.1
 GUARD = Guard()
-
-
-# Keys that editors handle themselves, besides those that are characters.
-EDITOR_KEYS = ("enter", "escape", "tab")
 
 
 class Main(Guarded, Kept, Screen[None]):
@@ -71,13 +71,9 @@ class Main(Guarded, Kept, Screen[None]):
     app: Mechtui
 
     def on_key(self, event: events.Key) -> None:
-        if self.app.typing and (event.is_printable or event.key in EDITOR_KEYS) and self.focused is not None:
-            # Keys came faster than the text cursor moved: this one was on its way to a pane.
-            self.focused.post_message(events.Key(event.key, event.character))
-        elif not self.app.press(event.key):
-            return
-        event.stop()
-        event.prevent_default()
+        if self.app.press(event.key):
+            event.stop()
+            event.prevent_default()
 
     def on_pane_look(self, event: Pane.Look) -> None:
         event.stop()
@@ -135,11 +131,13 @@ class Mechtui(Guarded, App[int]):
         self.keeper = keeper or Keeper(session)
         self._offer = offer
         self._grace_timer: Timer | None = None
+        self._turns = Turns(self, super().on_event, lambda: self.focused if self.typing else None, self._repaint_due)
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
         self._compact = False
         self._was = session
         self._due = False
+        self._painted = 0.0
         self._older = False
         for pane in self.board.panes.values():
             pane.on_look = self.look
@@ -253,6 +251,9 @@ class Mechtui(Guarded, App[int]):
         typed = event.character if isinstance(event, events.Key) else getattr(event, "text", None)
         if isinstance(typed, str) and surrogate(typed) is not None:
             self.say("Half of a character (a lone surrogate) was left out.", bad=True)
+            return
+        # A key that comes back from a widget, which had no use for it, has had its turn.
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded and not self._turns.take(event):
             return
         await super().on_event(event)
 
@@ -496,11 +497,17 @@ class Mechtui(Guarded, App[int]):
         """Several keys that came together are shown together."""
         if not self._due:
             self._due = True
-            self.call_later(self.repaint)
+            self.call_later(self._repaint_due)
+
+    def _repaint_due(self) -> None:
+        """While keys wait, what they change is shown now and then only; the last of them calls this once more."""
+        if self._due and (self._turns.empty or time.monotonic() - self._painted > WHILE_KEYS_WAIT):
+            self.repaint()
 
     def repaint(self) -> None:
         """Ask for what the panes want now, and show what is known."""
         self._due = False
+        self._painted = time.monotonic()
         if not self.board.size:
             return  # before the first layout nobody knows which panes there are room for
         picture = self._picture()
@@ -525,7 +532,7 @@ class Mechtui(Guarded, App[int]):
     @property
     def settled(self) -> bool:
         """Whether all that was heard and done is shown."""
-        return not self._due and self._news == News.NOTHING
+        return self._turns.empty and not self._due and self._news == News.NOTHING
 
     # Messages
 

@@ -221,3 +221,13 @@ def test_a_mistake_that_ends_the_program_is_told_of_and_gives_the_terminal_back(
         assert f"{PROMPT} and gave" in kept.read_text()
     finally:
         terminal.close()
+
+
+def test_keys_that_come_in_one_chunk_act_in_their_order(start: Start) -> None:
+    terminal = start()
+    terminal.chunk("i abX\x7fc\x1b:zero L1H2\ri!\x1b[D\x7fd\x1b")
+    terminal.until(re.escape(f"{PROMPT} abd!"))
+    terminal.until("zero L1H2")
+    terminal.chunk("uuuuuuuu")
+    terminal.until(rf"{PROMPT} +\n")
+    assert "zero L1H2" not in terminal.text
