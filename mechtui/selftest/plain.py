@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mechtui.worker.softmax import softmax_stood_in
+
 Place = tuple[str, int]
 Activations = dict[Place, Tensor]
 # (site, layer, value) -> the value that goes on.
@@ -304,31 +306,3 @@ def _attend(scores: Tensor, softmax: Callable[[Tensor], Tensor], layer: int, act
     told = torch.where(seen, act("scores", layer, told.masked_fill(~seen, -torch.inf)), told)
     pattern = softmax(told.view_as(scores))
     return act("pattern", layer, pattern.reshape(-1, *scores.shape[-2:])).view_as(pattern)
-
-
-@contextmanager
-def softmax_stood_in(instead: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]) -> Iterator[None]:
-    """Within, `instead` is asked for every softmax: it gets the tensor, and the softmax as it was meant."""
-    owners: list[tuple[Any, str]] = [(nn.functional, "softmax"), (torch, "softmax"), (Tensor, "softmax")]
-    were = [getattr(owner, name) for owner, name in owners]
-    within: list[bool] = []
-
-    def standing(was: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def softmax(value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            if within:
-                return was(value, *args, **kwargs)
-            within.append(True)
-            try:
-                return instead(value, lambda changed: was(changed, *args, **kwargs))
-            finally:
-                within.pop()
-
-        return softmax
-
-    for (owner, name), was in zip(owners, were, strict=True):
-        setattr(owner, name, standing(was))
-    try:
-        yield
-    finally:
-        for (owner, name), was in zip(owners, were, strict=True):
-            setattr(owner, name, was)

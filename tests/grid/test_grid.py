@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from mechtui.link.messages import Load
-from mechtui.selftest import plain
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 from mechtui.views import parse_question
@@ -21,6 +20,7 @@ from mechtui.views.attribution import AttributionAnswer
 from mechtui.worker.engine import Engine
 from mechtui.worker.engine.inside import replaced
 from mechtui.worker.models import load
+from mechtui.worker.softmax import softmax_stood_in
 from tests.grid.compare import COLUMNS, PROMPT
 from tests.grid.families import FAMILIES, make
 from tests.grid.table import committed, row, written
@@ -77,7 +77,7 @@ def test_an_attention_only_models_scores_and_patterns_are_changed_as_by_hand(op:
     own = attend.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        with plain.softmax_stood_in(by_hand):
+        with softmax_stood_in(by_hand):
             return own(*args, **kwargs)
 
     with replaced(attend, forward), torch.no_grad():

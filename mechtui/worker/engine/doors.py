@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mechtui.selftest.plain import softmax_stood_in
 from mechtui.worker.bridge import BRIDGES_CACHE, cache_name
 from mechtui.worker.engine.inside import replaced
 from mechtui.worker.engine.written import Tap
+from mechtui.worker.softmax import softmax_stood_in
 
 SCORES, PATTERN = "hook_attn_scores", "hook_pattern"
 FUSED = ("hook_q", "hook_k", "hook_v")
