@@ -130,7 +130,8 @@ class Failed(Message, frozen=True, tag="failed"):
 
 
 class EditProblem(msgspec.Struct, frozen=True):
-    """index in session.edits (-1: the prompt, source or a target; `where` names it)."""
+    """What cannot be applied. index: in session.edits; -1 for the rest of the session. where: the edit's line, or what
+    else of the session it is (a source, say). sentence: why not."""
 
     index: int
     where: str

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from mechtui.session.document import Edit, ModelShape, Positions, Session, Site, Span, Token, TokenPlaces, Vector
-from mechtui.session.lines import format_edit, format_vector
+from mechtui.session.lines import format_edit, format_site, format_vector
 
 HOOKS = {
     **{part: f"attn.hook_{part}" for part in ("z", "q", "k", "v", "pattern")},
@@ -146,7 +146,7 @@ def script(
         parts.append(CLIPPED)
     if any(two_axes(edit) for edit in edits):
         parts.append(TABLE)
-    writer = _Writer(session, shape, tokens, len(source), alignment, names)
+    writer = _Writer(session, shape, tokens, len(source), alignment, names, place)
     parts += [writer.edit(number, edit) for number, edit in enumerate(edits, 1)]
     return "\n".join(parts) + TAIL
 
@@ -202,6 +202,7 @@ class _Writer:
         n_source: int,
         alignment: Sequence[int],
         names: dict[str, str],
+        place: str,
     ) -> None:
         self.session = session
         self.shape = shape
@@ -209,6 +210,7 @@ class _Writer:
         self.n_source = n_source
         self.alignment = list(alignment)
         self.names = names
+        self.place = place
 
     def edit(self, number: int, edit: Edit) -> str:
         """A comment with the line, a function, and where it is hooked."""
@@ -322,7 +324,8 @@ class _Writer:
     def _members(self, span: Span, count: int, what: str, edit: Edit) -> list[int]:
         top = span.first if span.last is None else span.last
         if top >= count:
-            raise ScriptError(f"{format_edit(edit)}: there is no {what} {top}; the model has {count}")
+            site = format_site(edit.site)
+            raise ScriptError(f"{format_edit(edit)}: {self.place} has no {site}: its {what}s are 0 to {count - 1}")
         return list(span.within(count))
 
     def _positions(self, positions: Positions, edit: Edit) -> list[int]:

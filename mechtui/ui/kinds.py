@@ -170,10 +170,10 @@ def look_at(desk: Desk, question: Question) -> None:
     if pane not in PANES:
         raise CannotError(f"There is no pane for {pane}; mechtui run --view {question.line()!r} answers it.")
     if isinstance(question, Attention):
-        shape = desk.ready.shape if desk.ready else None
-        if shape and not (question.layer < shape.n_layers and question.head < shape.n_heads):
-            there = f"{shape.n_layers} layers of {shape.n_heads} heads, counted from 0"
-            raise CannotError(f"There is no L{question.layer}H{question.head}: this model has {there}.")
+        ready = desk.ready
+        if ready and not (question.layer < ready.shape.n_layers and question.head < ready.shape.n_heads):
+            there = f"its layers are 0 to {ready.shape.n_layers - 1}, its heads 0 to {ready.shape.n_heads - 1}"
+            raise CannotError(f"{ready.name} has no L{question.layer}H{question.head}: {there}.")
         desk.look(replace(desk.focus, layer=question.layer, head=question.head))
     if isinstance(question, Generate):
         set_generation(desk, question)

@@ -87,25 +87,25 @@ def compare(engine: Engine, reference: Plain, cancelled: Callable[[], bool]) -> 
             continue  # refused already, with its reason, where it is written
         ours = engine.logits(engine.run(reference.ids, actions, (), cancelled))
         differences[site] = float((ours - logits.to(ours.device)).abs().nan_to_num(torch.inf).max())
-    return Checked(model.ready.name, differences, tolerance, _sentence(differences, tolerance))
+    return Checked(model.ready.name, differences, tolerance, _sentence(model.ready.name, differences, tolerance))
 
 
 def _actions(engine: Engine, line: str, ids: Ids) -> Any:
     prompt = Prompt(ids, ("",) * len(ids), len(ids))
-    return resolve(parse_edit(line), prompt, Surroundings(Session(), engine.model.shape, False, (), (), ()))
+    return resolve(parse_edit(line), prompt, Surroundings(Session(), engine.model.ready, False, (), (), ()))
 
 
-def _sentence(differences: dict[str, float], tolerance: float) -> str:
+def _sentence(name: str, differences: dict[str, float], tolerance: float) -> str:
     """What does not hold; empty where all does."""
     wrong = {site: value for site, value in differences.items() if value > tolerance}
     if "logits" in wrong:
         return (
             f"Self-check: logits are up to {wrong['logits']:.2g} away from Hugging Face's own, "
-            "so do not trust the numbers of this model."
+            f"so do not trust the numbers of {name}."
         )
     if wrong:
         return (
             f"Self-check: edits at {' and '.join(wrong)} give logits up to {max(wrong.values()):.2g} away from a plain "
-            "hook's, so do not trust such edits of this model."
+            f"hook's, so do not trust such edits of {name}."
         )
     return ""

@@ -66,12 +66,12 @@ class Model:
 
     def _encoded(self, text: str) -> list[int]:
         try:
-            with told("cannot be read by this model's tokenizer"):
+            with told(f"cannot be read by the tokenizer of {self.ready.name}"):
                 ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         except ModelError as error:
             raise TextError(str(error)) from error
         if ids and max(ids) >= self.shape.d_vocab:
-            raise TextError(f"has token {max(ids):,}, and this model knows those below {self.shape.d_vocab:,}")
+            raise TextError(f"has token {max(ids):,}, and {self.ready.name} knows those below {self.shape.d_vocab:,}")
         return ids
 
     def prepends(self, bos: Bos) -> bool:

@@ -120,9 +120,9 @@ def test_generation_is_printed_whole(mechtui: Program, tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "stderr"),
     [
-        (["--prompt", "ab", "--edit", "zero L9H0"], 2, ["there is no layer 9", "  zero L9H0", "       ^"]),
+        (["--prompt", "ab", "--edit", "zero L9H0"], 2, ["has no L9H0: its layers are", "  zero L9H0", "       ^"]),
         (["--prompt", "ab", "--edit", "add L1.pre love x2"], 2, ["no steering vector love", "             ^"]),
-        (["--prompt", "ab", "--view", "attention L9H9"], 2, ["attention L9H9"]),
+        (["--prompt", "ab", "--view", "attention L9H9"], 2, ["attention L9H9: ", "has no L9H9: its layers are"]),
         (["--prompt", ""], 2, ["there is no prompt"]),
     ],
 )

@@ -158,7 +158,7 @@ async def test_cancelling_ends_a_generation_and_says_so(talk: Talk) -> None:
     ("fields", "sentence"),
     [
         ({"prompt": ""}, "the prompt is empty"),
-        ({"prompt": "a" * 5000}, "the prompt has 5,000 tokens and this model reads 96"),
+        ({"prompt": "a" * 5000}, "reads 96: remove 4,904 of them"),
         ({"prompt": "a\ud800"}, "lone surrogate"),
     ],
 )
@@ -175,12 +175,12 @@ async def test_a_prompt_that_cannot_be_run(talk: Talk, fields: dict[str, str], s
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"edits": "zero L9H0"}, "there is no layer 9"),
-        ({"edits": "zero L0H7"}, "there is no head 7"),
+        ({"edits": "zero L9H0"}, "has no L9H0: its layers are 0 to "),
+        ({"edits": "zero L0H7"}, "has no L0H7: its heads are 0 to "),
         ({"edits": "add L1.pre love x2"}, "there is no steering vector love"),
         ({"edits": "zero L0H0 @99"}, "there is no position 99"),
         ({"edits": "patch L0H0"}, "the session has none"),
-        ({"edits": "zero L0N999"}, "there is no neuron 999"),
+        ({"edits": "zero L0N999"}, "has no L0N999: its neurons are 0 to "),
         ({"answer": "ab"}, "is 2 tokens"),
         ({"foil": "xyz"}, "is 3 tokens"),
     ],

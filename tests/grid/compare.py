@@ -54,11 +54,12 @@ COLUMNS = (*VIEWS, *GROUPS)
 
 @dataclass
 class Cell:
-    """What came out of the comparisons of one kind: how many were right, what was wrong, what was refused."""
+    """What came out of the comparisons of one kind: how many were right, what was wrong, and by the sentence of the
+    refusal what was refused."""
 
     right: int = 0
     wrong: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    refused: dict[str, list[str]] = field(default_factory=dict)
 
     def near(self, what: str, got: Any, expected: Any, atol: float = CLOSE) -> None:
         got, expected = (np.asarray(each, dtype=np.float64) for each in (got, expected))
@@ -75,9 +76,11 @@ class Cell:
         else:
             self.right += 1
 
-    def refuse(self, sentence: str) -> None:
-        if sentence not in self.refused:
-            self.refused.append(sentence)
+    def refuse(self, sentence: str, what: str = "") -> None:
+        """what: a part of what was compared; nothing for all of it."""
+        parts = self.refused.setdefault(sentence, [])
+        if what not in parts:
+            parts.append(what)
 
 
 class Grid:
@@ -227,16 +230,17 @@ class Grid:
             cell.near(f"generation {edits}", [token.id for token in answer.tokens], ids[len(self.ids) :])
 
     def _program(self, cell: Cell) -> None:
-        stacks = (
-            ("zero L1H1 @-1", "scale L0.attn x2", "mean L1H0.v"),
-            ("mean L1H1.pattern", "noise L0H1.scores sd0.5"),
-            ("scale L1.mlp x3", "add L1.pre @2 v x2", "cut L0H0-1 -1>10-11"),
-        )
-        for edits in stacks:
+        stacks = {
+            "z, attn, mlp, pre": ("zero L1H1 @-1", "scale L0.attn x2", "scale L1.mlp x3", "add L1.pre @2 v x2"),
+            "q, k, v": ("scale L0.attn x2", "mean L1H0.v", "zero L0H0.q"),
+            "pattern, scores": ("mean L1H1.pattern", "noise L0H1.scores sd0.5"),
+            "cut": ("scale L1.mlp x3", "cut L0H0-1 -1>10-11"),
+        }
+        for what, edits in stacks.items():
             try:
                 cell.near(f"program {edits}", self._program_says(edits), self.reference(edits)[0])
             except (ScriptError, SystemExit) as error:
-                cell.refuse(str(error).replace(str(self.folder), "the model"))
+                cell.refuse(str(error), what)
 
     def _program_says(self, edits: Sequence[str]) -> Tensor:
         session = self.session(*edits)
@@ -265,7 +269,7 @@ class Grid:
         for edits in stacks(group):
             opened = self.engine.open(self.session(*edits))
             if opened.problems:
-                cell.refuse(opened.problems[0].sentence)
+                cell.refuse(opened.problems[0].sentence, edits[-1].partition(" ")[0])
                 continue
             edited = opened.edited
             assert edited is not None

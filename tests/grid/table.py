@@ -12,6 +12,8 @@ from tests.grid.families import make
 
 TABLE = Path(__file__).parents[2] / "docs" / "models.md"
 
+PARTLY = "right; "
+
 HEAD = """\
 # Which models are right
 
@@ -21,12 +23,14 @@ with Hugging Face's own forward and plain torch hooks: logits and probabilities,
 and scores, the lens, attribution, sweeps and effects, generation, the program that `W` writes, and every op at every
 site. `python -m tests.grid` makes the comparisons and writes this page; `python -m pytest tests/grid` makes a part.
 
-**right**: within 0.0001 (attribution and patched sweeps: 0.001). A number: refused, with the sentence of that number.
+**right**: within 0.0001 (attribution and patched sweeps: 0.001). A number: refused, with the sentence of that number;
+what stands before it is all that is refused.
 """
 
 
 def row(name: str, folder: Path, wanted: Sequence[str] = COLUMNS) -> dict[str, str]:
-    """What came out for one architecture: per column "right", "wrong: ..." or the sentence of a refusal."""
+    """What came out for one architecture: per column "right", "wrong: ...", the sentence of a refusal, or
+    "right; PARTS: sentence" where only those parts are refused."""
     make(name, folder)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -38,11 +42,23 @@ def row(name: str, folder: Path, wanted: Sequence[str] = COLUMNS) -> dict[str, s
         if cell.wrong:
             found[what] = "wrong: " + "; ".join(cell.wrong)
         elif cell.refused:
-            found[what] = " / ".join(cell.refused).replace(str(folder), "the model")
+            parts = ", ".join(dict.fromkeys(part for each in cell.refused.values() for part in each))
+            sentence = " / ".join(cell.refused).replace(str(folder), "the model")
+            found[what] = f"{PARTLY}{parts}: {sentence}" if cell.right else sentence
         else:
             assert cell.right, f"{name}: nothing was compared of {what}"
             found[what] = "right"
     return found
+
+
+def _cell(says: str, sentences: list[str]) -> str:
+    """A sentence becomes its number in `sentences`, where it is added if it is new."""
+    if says == "right" or says.startswith("wrong"):
+        return says
+    parts, _, sentence = says.partition(": ") if says.startswith(PARTLY) else ("", "", says)
+    if sentence not in sentences:
+        sentences.append(sentence)
+    return f"{parts} {sentences.index(sentence) + 1}".lstrip()
 
 
 def written(rows: dict[str, dict[str, str]]) -> str:
@@ -54,12 +70,7 @@ def written(rows: dict[str, dict[str, str]]) -> str:
         for name, found in rows.items():
             shown = []
             for column in columns:
-                says = found[column]
-                if says != "right" and not says.startswith("wrong"):
-                    if says not in sentences:
-                        sentences.append(says)
-                    says = str(sentences.index(says) + 1)
-                shown.append(says)
+                shown.append(_cell(found[column], sentences))
             lines.append(f"| {name} | {' | '.join(shown)} |")
         lines.append("")
     lines += ["## Refusals", ""]
@@ -82,6 +93,8 @@ def committed() -> dict[str, dict[str, str]]:
         if line.startswith("| model |"):
             columns = cells[1:]
         elif line.startswith("| "):
-            says = (sentences.get(cell, cell) for cell in cells[1:])
-            rows.setdefault(cells[0], {}).update(zip(columns, says, strict=True))
+            for column, cell in zip(columns, cells[1:], strict=True):
+                parts, _, number = cell.rpartition(" ") if cell.startswith(PARTLY) else ("", "", cell)
+                says = sentences.get(number, number)
+                rows.setdefault(cells[0], {})[column] = f"{parts}: {says}" if parts else says
     return rows

@@ -143,8 +143,8 @@ def test_several_edits_act_in_order(gpt2_model: Model, gpt2_folder: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("zero L9H0", "there is no layer 9"),
-        ("zero L0H9", "there is no head 9"),
+        ("zero L9H0", "m has no L9H0: its layers are 0 to 1"),
+        ("zero L0H9", "m has no L0H9: its heads are 0 to 3"),
         ("zero L0H0 @99", "no such position"),
         ("patch L0H0", "the session has none"),
         ("add L0.pre love", "there is no steering vector love"),

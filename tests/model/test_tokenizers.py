@@ -53,21 +53,20 @@ def test_a_text_that_the_tokenizer_fails_on_is_one_sentence(llama_folder: Path, 
     model = {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"a": 0}}
     folder = _changed(llama_folder, tmp_path, lambda kept: kept.update(model=model, pre_tokenizer=None))
     engine = Engine(load_now(folder))
-    with pytest.raises(SessionError, match=r"^the prompt cannot be read by this model's tokenizer \(.*\[UNK\]"):
+    name = engine.model.ready.name
+    with pytest.raises(SessionError, match=r"^the prompt cannot be read by the tokenizer of \S+ \(.*\[UNK\]"):
         engine.open(session_of(prompt="b"))
     problems = engine.open(session_of(prompt="a", source="b", answer="b")).problems
     assert [problem.sentence.split(" (")[0] for problem in problems] == [
-        "the source cannot be read by this model's tokenizer",
-        "answer cannot be read by this model's tokenizer",
+        f"the source cannot be read by the tokenizer of {name}",
+        f"answer cannot be read by the tokenizer of {name}",
     ]
 
 
 def test_a_text_that_the_tokenizer_panics_on_is_one_sentence(llama_folder: Path, tmp_path: Path) -> None:
     nothing = {"type": "Prepend", "prepend": ""}
     engine = Engine(load_now(_changed(llama_folder, tmp_path, lambda kept: kept.update(normalizer=nothing))))
-    with pytest.raises(
-        SessionError, match=r"^the prompt cannot be read by this model's tokenizer \(index out of bounds"
-    ):
+    with pytest.raises(SessionError, match=r"^the prompt cannot be read by the tokenizer of \S+ \(index out of bounds"):
         engine.open(session_of(prompt="Mary \u00e9"))
 
 
@@ -81,5 +80,5 @@ def test_a_text_with_a_token_that_the_model_does_not_know_is_refused(llama_folde
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     folder = _changed(llama_folder, tmp_path, lambda kept: kept["added_tokens"].append(unknown | flags))
     engine = Engine(load_now(folder))
-    with pytest.raises(SessionError, match=r"^the prompt has token \d+, and this model knows those below \d+"):
+    with pytest.raises(SessionError, match=r"^the prompt has token \d+, and \S+ knows those below \d+"):
         engine.open(session_of(prompt="When <x>"))

@@ -128,17 +128,18 @@ def test_effects_and_sweeps_leave_out_what_is_not_finite(gpt2_model: Model) -> N
 
 
 @pytest.mark.parametrize(
-    ("sites", "sentence"),
+    ("sites", "why"),
     [
-        ("L2-9H*", "L2-9H*: there is no layer 9; this model has 2, 0 to 1"),
-        ("L0H2-9", "L0H2-9: there is no head 9; this model has 4, 0 to 3"),
-        ("L0-2.mlp", "L0-2.mlp: there is no layer 2; this model has 2, 0 to 1"),
-        ("L0H3-4.k", "L0H3-4.k: there is no head 4; this model has 4, 0 to 3"),
+        ("L2-9H*", "its layers are 0 to 1"),
+        ("L0H2-9", "its heads are 0 to 3"),
+        ("L0-2.mlp", "its layers are 0 to 1"),
+        ("L0H3-4.k", "its heads are 0 to 3"),
     ],
 )
-def test_a_sweep_is_refused_as_the_edit_of_its_name_is(sites: str, sentence: str, gpt2_model: Model) -> None:
+def test_a_sweep_is_refused_as_the_edit_of_its_name_is(sites: str, why: str, gpt2_model: Model) -> None:
     opened = Engine(gpt2_model).open(session_of(f"zero {sites}"))
+    sentence = f"{gpt2_model.ready.name} has no {sites}: {why}"
     assert opened.problems[0].sentence == sentence
     with pytest.raises(SessionError) as refused:
         list(opened.answer(parse_question(f"sweep zero {sites}")))
-    assert str(refused.value) == sentence
+    assert str(refused.value) == f"sweep zero {sites}: {sentence}"

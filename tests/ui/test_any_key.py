@@ -45,7 +45,7 @@ async def lines(it: Mechtui, pilot, key: str, text: str) -> str:
         ("colon", "lens", "There is no pane for lens"),
         ("colon", "attribution", "There is no pane for attribution"),
         ("colon", "sweep zero L*H*", "There is no pane for sweep"),
-        ("colon", "attention L99H0", "There is no L99H0"),
+        ("colon", "attention L99H0", "has no L99H0"),
         ("S", "~nouser/a.toml", "there is no user nouser"),
         ("S", "/", "is a folder"),
         ("S", "nowhere/a.toml", "there is no folder nowhere"),

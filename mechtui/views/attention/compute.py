@@ -6,8 +6,10 @@ from typing import Literal
 
 import torch
 
+from mechtui.session.document import Site, Span
 from mechtui.views.attention import Attention, AttentionAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Run, SessionError, each
+from mechtui.worker.engine import Answers, Need, Opened, Run, each
+from mechtui.worker.engine.resolve import check_site
 
 
 def needs(question: Attention, opened: Opened) -> list[Need]:
@@ -34,11 +36,8 @@ def _lengths(question: Attention) -> Need:
 
 def answers(question: Attention, opened: Opened) -> Answers:
     shape = opened.model.shape
-    if question.layer >= shape.n_layers or question.head >= shape.n_heads:
-        raise SessionError(
-            f"there is no L{question.layer}H{question.head}: this model has {shape.n_layers} layers (0 to "
-            f"{shape.n_layers - 1}) of {shape.n_heads} heads (0 to {shape.n_heads - 1})"
-        )
+    head = Site("head", Span(question.layer, question.layer), Span(question.head, question.head), "z")
+    check_site(head, opened.model.ready)
 
     def answer(run: Run) -> AttentionAnswer:
         table = run.take(_table(question, "scores" if question.what == "scores" else "pattern")).float()

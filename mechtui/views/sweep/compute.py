@@ -12,7 +12,7 @@ from mechtui.session.lines import format_edit
 from mechtui.views.sweep import Sweep, SweepAnswer
 from mechtui.worker.engine import Answers, Need, Opened, Run, SessionError, each
 from mechtui.worker.engine.actions import Actions
-from mechtui.worker.engine.resolve import EditError, hooks
+from mechtui.worker.engine.resolve import EditError, check_site, head_count
 
 
 def needs(question: Sweep, opened: Opened) -> list[Need]:
@@ -20,10 +20,7 @@ def needs(question: Sweep, opened: Opened) -> list[Need]:
 
 
 def answers(question: Sweep, opened: Opened) -> Answers:
-    try:
-        hooks(question.edit, opened.model.shape)
-    except EditError as error:
-        raise SessionError(str(error)) from error
+    check_site(question.edit.site, opened.model.ready)
     layers = list(question.edit.site.layers.within(opened.model.shape.n_layers))
     columns = _columns(question.edit, opened)
     grid = [[_actions(_one(question.edit, layer, column), opened) for column in columns] for layer in layers]
@@ -68,8 +65,7 @@ def answers(question: Sweep, opened: Opened) -> Answers:
 def _columns(edit: Edit, opened: Opened) -> list[int]:
     if edit.site.kind == "layer":
         return list(range(len(opened.ids)))
-    shape = opened.model.shape
-    return list(edit.site.index.within(shape.n_kv_heads if edit.site.part in ("k", "v") else shape.n_heads))
+    return list(edit.site.index.within(head_count(edit.site, opened.model.ready)))
 
 
 def _one(edit: Edit, layer: int, column: int) -> Edit:
@@ -92,4 +88,4 @@ def _why(edit: Edit, opened: Opened) -> str:
         opened.actions_of(edit, opened.ids, True)
     except EditError as error:
         return str(error)
-    return "no site of this model fits"
+    return f"no site of {opened.model.ready.name} fits"

@@ -13,7 +13,7 @@ from torch import Tensor
 from mechtui.link.messages import EditProblem
 from mechtui.session.alignment import align
 from mechtui.session.document import Edit, Session, Token, surrogate
-from mechtui.session.lines import LineError
+from mechtui.session.lines import LineError, format_edit
 from mechtui.views import Answer, Question
 from mechtui.worker.engine.actions import Actions, Ids
 from mechtui.worker.engine.engine import Engine, Trace
@@ -115,7 +115,8 @@ class Opened:
         most = self.model.shape.n_ctx
         if len(ids) > most:
             more = len(ids) - most
-            raise SessionError(f"{what} has {len(ids):,} tokens and this model reads {most:,}: remove {more:,} of them")
+            name = self.model.ready.name
+            raise SessionError(f"{what} has {len(ids):,} tokens and {name} reads {most:,}: remove {more:,} of them")
         return ids
 
     def _optional(self, text: str, where: str) -> Ids:
@@ -173,7 +174,7 @@ class Opened:
         try:
             return self.actions_of(edit, self.ids, True)
         except EditError as error:
-            self._problems.append(EditProblem(number, "edit", str(error)))
+            self._problems.append(EditProblem(number, format_edit(edit), str(error)))
             return None
 
     def actions_of(self, edit: Edit, ids: Ids, everywhere: bool) -> Actions:
@@ -181,7 +182,7 @@ class Opened:
         texts = tuple(self.model.token(id).text for id in ids)
         prompt = Prompt(ids, texts, len(self.ids), everywhere)
         around = Surroundings(
-            self.session, self.model.shape, self.bos, self.source_ids, self.alignment, self.references
+            self.session, self.model.ready, self.bos, self.source_ids, self.alignment, self.references
         )
         actions = resolve(edit, prompt, around)
         for action in actions:
@@ -249,7 +250,10 @@ class Opened:
 
     def answer(self, question: Question) -> Answers:
         """The answers to one question: one pair, or several where they stream. Raises SessionError, Cancelled."""
-        yield from self._compute(question).answers(question, self)
+        try:
+            yield from self._compute(question).answers(question, self)
+        except EditError as error:
+            raise SessionError(f"{question.line()}: {error}") from error
 
     @staticmethod
     def _compute(question: Question) -> Any:

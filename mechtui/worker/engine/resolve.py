@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
-from mechtui.session.document import Edit, ModelShape, Positions, Range, Session, Site, Span, TokenPlaces, Vector
-from mechtui.session.lines import format_edit, format_positions, format_site
+from mechtui.link.messages import Ready
+from mechtui.session.document import Edit, Positions, Range, Session, Site, Span, TokenPlaces, Vector
+from mechtui.session.lines import format_positions, format_site
 from mechtui.worker.engine.actions import Action, Actions, Ids, Parameter, Steering
 
 LAYER_HOOKS = {
@@ -79,19 +81,19 @@ class Prompt:
 
 
 class Surroundings:
-    """What an edit may refer to besides the prompt. bos: whether texts begin with BOS."""
+    """What an edit may refer to besides the prompt. model: what is known of it. bos: whether texts begin with BOS."""
 
     def __init__(
         self,
         session: Session,
-        shape: ModelShape,
+        model: Ready,
         bos: bool,
         source: Ids,
         alignment: tuple[int, ...],
         references: tuple[Ids, ...],
     ) -> None:
         self.session = session
-        self.shape = shape
+        self.model = model
         self.bos = bos
         self.source = source
         self.alignment = alignment
@@ -100,7 +102,7 @@ class Surroundings:
 
 def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> Actions:
     """The actions of one edit, in rising layers. Raises EditError."""
-    where = hooks(edit, around.shape)
+    where = hooks(edit, around.model)
     if edit.op == "cut":
         places = _cut_places(edit, prompt)
     else:
@@ -166,41 +168,60 @@ def file_state(path: str) -> tuple[int, ...]:
     return (state.st_mtime_ns, state.st_size, state.st_ino)
 
 
-def hooks(edit: Edit, shape: ModelShape) -> list[tuple[str, int, tuple[int, ...] | None]]:
+def hooks(edit: Edit, model: Ready) -> list[tuple[str, int, tuple[int, ...] | None]]:
     """(hook point, layer, heads or neurons; None: the whole width) of each place that the edit names, in rising
     layers. Raises EditError."""
-    site = edit.site
+    site, shape = edit.site, model.shape
+    check_site(site, model)
     if site.kind in ("embed", "pos"):
-        if site.kind == "pos" and not shape.has_pos:
-            raise EditError("this model adds no position embedding to the residual stream, so there is no pos")
         return [("hook_embed" if site.kind == "embed" else "hook_pos_embed", -1, None)]
-    layers = _existing(site.layers, shape.n_layers, "layer", site)
+    layers = site.layers.within(shape.n_layers)
+    match site.kind:
+        case "head":
+            index = tuple(site.index.within(head_count(site, model)))
+            part = "pattern" if edit.op == "cut" else site.part or "z"
+            return [(f"blocks.{layer}.{HEAD_HOOKS[part]}", layer, index) for layer in layers]
+        case "neuron":
+            index = tuple(site.index.within(shape.d_mlp))
+            return [(f"blocks.{layer}.mlp.hook_post", layer, index) for layer in layers]
+        case _:
+            return [(f"blocks.{layer}.{LAYER_HOOKS[site.part or 'pre']}", layer, None) for layer in layers]
+
+
+def head_count(site: Site, model: Ready) -> int:
+    """How many heads there are to name at a site: k and v have one for each key-value group."""
+    return model.shape.n_kv_heads if site.part in ("k", "v") else model.shape.n_heads
+
+
+def check_site(site: Site, model: Ready) -> None:
+    """Raises EditError, which names the model and what it lacks, where it has no such site."""
+    shape = model.shape
+
+    def lacks(why: str) -> EditError:
+        return EditError(f"{model.name} has no {format_site(site)}: {why}")
+
+    def check_count(span: Span, count: int, what: str) -> None:
+        if (span.first if span.last is None else span.last) >= count:
+            raise lacks(f"its {what} are 0 to {count - 1}")
+
+    if site.kind == "pos" and not shape.has_pos:
+        raise lacks("it adds no position embedding to the residual stream")
+    if site.kind in ("embed", "pos"):
+        return
+    check_count(site.layers, shape.n_layers, "layers")
     if site.kind == "head":
         groups = site.part in ("k", "v") and shape.n_kv_heads != shape.n_heads
-        count, what = (shape.n_kv_heads, "key-value group") if groups else (shape.n_heads, "head")
-        index = _existing(site.index, count, what, site)
-        part = "pattern" if edit.op == "cut" else site.part or "z"
-        return [(f"blocks.{layer}.{HEAD_HOOKS[part]}", layer, index) for layer in layers]
-    if site.kind == "neuron" or site.part == "mlp":
-        if not shape.d_mlp:
-            raise EditError(f"this model has no MLP, so there is no {format_site(site)}")
-        if site.kind == "neuron":
-            if not shape.has_neurons:
-                raise EditError(
-                    f"{format_site(site)}: the MLP of this model is a mixture of experts; edit its mlp instead"
-                )
-            index = _existing(site.index, shape.d_mlp, "neuron", site)
-            return [(f"blocks.{layer}.mlp.hook_post", layer, index) for layer in layers]
+        check_count(site.index, head_count(site, model), "key-value groups" if groups else "heads")
+    if (site.kind == "neuron" or site.part in ("mlp", "mid")) and not shape.d_mlp:
+        raise lacks("its blocks have no MLP")
+    if site.kind == "neuron":
+        if not shape.has_neurons:
+            whole = format_site(Site("layer", site.layers, part="mlp"))
+            raise lacks(f"its MLPs are mixtures of experts, each with neurons of its own; take {whole}")
+        check_count(site.index, shape.d_mlp, "neurons")
     if site.part == "mid" and not shape.has_mid:
-        raise EditError("attention and MLP of this model read the same residual, so there is no mid; use pre or post")
-    return [(f"blocks.{layer}.{LAYER_HOOKS[site.part or 'pre']}", layer, None) for layer in layers]
-
-
-def _existing(span: Span, count: int, what: str, site: Site) -> tuple[int, ...]:
-    top = span.first if span.last is None else span.last
-    if top >= count:
-        raise EditError(f"{format_site(site)}: there is no {what} {top}; this model has {count}, 0 to {count - 1}")
-    return tuple(span.within(count))
+        pre, post = (format_site(replace(site, part=part)) for part in ("pre", "post"))
+        raise lacks(f"its attention and MLP read the same residual; take {pre} or {post}")
 
 
 def _cut_places(edit: Edit, prompt: Prompt) -> list[tuple[int, Parameter]]:
@@ -232,10 +253,9 @@ def _partners(
         named = ", ".join(f'{p} "{prompt.texts[p]}"' for p in lonely[:4]) + (", ..." if len(lonely) > 4 else "")
         have = [p for p in range(prompt.end) if around.alignment[p] >= 0]
         example = f"; name positions that have one, as in @{_runs(have)}" if have and not two_axes else ""
-        plain = format_edit(edit)
         plural = "tokens" if len(lonely) > 1 else "token"
         verb = "have" if len(lonely) > 1 else "has"
-        raise EditError(f"{plain}: {plural} {named} {verb} no partner in the source{example}")
+        raise EditError(f"{plural} {named} {verb} no partner in the source{example}")
     return [(position, around.alignment[position]) for position, _ in places]
 
 

@@ -12,12 +12,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mechtui.session.document import Vector
+from mechtui.session.document import Site, Span, Vector
 from mechtui.session.lines import format_vector
 from mechtui.session.paths import PathError, reason, to_read
 from mechtui.worker.engine.actions import Steering
 from mechtui.worker.engine.needs import Need
-from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError
+from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError, check_site
 from mechtui.worker.engine.weights import unembedding_column, write_vector
 from mechtui.worker.model import TextError
 
@@ -34,8 +34,8 @@ def vector_value(engine: Engine, steering: Steering, cancelled: Callable[[], boo
     if steering not in engine.vectors:
         vector, value = steering.vector, _made(engine, steering, cancelled)
         if value.shape != (engine.model.shape.d_model,):
-            shape = "x".join(str(n) for n in value.shape)
-            raise VectorError(f"{vector.name} has shape {shape}; this model wants {engine.model.shape.d_model} numbers")
+            shape, ready = "x".join(str(n) for n in value.shape), engine.model.ready
+            raise VectorError(f"{vector.name} has shape {shape}; {ready.name} wants {ready.shape.d_model} numbers")
         if not bool(value.isfinite().all()):
             raise VectorError(f"{format_vector(vector)} holds numbers that are not finite (NaN or infinite)")
         if not length(value) > 0:
@@ -45,9 +45,12 @@ def vector_value(engine: Engine, steering: Steering, cancelled: Callable[[], boo
 
 
 def _made(engine: Engine, steering: Steering, cancelled: Callable[[], bool]) -> Tensor:
-    vector, shape = steering.vector, engine.model.shape
-    if vector.layer >= shape.n_layers:
-        raise VectorError(f"{vector.name}: there is no layer {vector.layer}; this model has {shape.n_layers}")
+    vector = steering.vector
+    if vector.source not in ("token", "file"):
+        try:
+            check_site(_site(vector), engine.model.ready)
+        except EditError as error:
+            raise VectorError(f"{vector.name}: {error}") from error
 
     def read(text: str) -> Tensor:
         return _activation(engine, steering, text, cancelled)
@@ -79,14 +82,6 @@ def _made(engine: Engine, steering: Steering, cancelled: Callable[[], bool]) -> 
             signed: Tensor = first * torch.sign(first[first.abs().argmax()])
             return signed
         case "neuron":
-            if not shape.d_mlp:
-                raise VectorError(f"{vector.name}: this model has no MLP, so it has no neurons")
-            if not shape.has_neurons:
-                raise VectorError(
-                    f"{vector.name}: the MLP of this model is a mixture of experts, with no neurons of its own"
-                )
-            if vector.index >= shape.d_mlp:
-                raise VectorError(f"{vector.name}: there is no neuron {vector.index}; a layer has {shape.d_mlp}")
             return write_vector(engine.model.bridge, vector.layer, vector.index)
         case "token":
             try:
@@ -96,6 +91,14 @@ def _made(engine: Engine, steering: Steering, cancelled: Callable[[], bool]) -> 
             return unembedding_column(engine.model.bridge, token)
         case "file":
             return _read(vector).to(engine.model.device)
+
+
+def _site(vector: Vector) -> Site:
+    """Where in the model the vector is read."""
+    layers = Span(vector.layer, vector.layer)
+    if vector.source == "neuron":
+        return Site("neuron", layers, Span(vector.index, vector.index))
+    return Site("layer", layers, part=vector.part)
 
 
 def rounding(engine: Engine) -> float:
@@ -131,11 +134,8 @@ def _activation(engine: Engine, steering: Steering, text: str, cancelled: Callab
     if position is not None and not 0 <= position < len(ids):
         raise VectorError(f'{vector.name}: "{text}" has {len(ids)} tokens, so there is no position {vector.position}')
     if len(ids) > engine.model.shape.n_ctx:
-        raise VectorError(f"{vector.name}: a text of {len(ids)} tokens is longer than the model's context")
-    if vector.part == "mlp" and not engine.model.shape.d_mlp:
-        raise VectorError(f"{vector.name}: this model has no MLP, so there is no L{vector.layer}.mlp")
-    if vector.part == "mid" and not engine.model.shape.has_mid:
-        raise VectorError(f"{vector.name}: this model has no mid residual; use L{vector.layer}.pre or .post")
+        name, most = engine.model.ready.name, engine.model.shape.n_ctx
+        raise VectorError(f"{vector.name}: a text has {len(ids)} tokens and {name} reads {most:,}")
     hook = f"blocks.{vector.layer}.{LAYER_HOOKS[vector.part]}"
     need = Need(hook) if position is None else Need(hook, "at", position)
     activation = engine.take(engine.run(ids, (), [need], cancelled), need).float()
