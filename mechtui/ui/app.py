@@ -30,7 +30,7 @@ from mechtui.session.document import Session, surrogate
 from mechtui.session.history import History
 from mechtui.session.paths import to_write
 from mechtui.ui import keeping, status
-from mechtui.ui.actions import Action, KeyClashError, Registry, shown
+from mechtui.ui.actions import KeyClashError, Registry, run_action, shown, why_not
 from mechtui.ui.board import Board
 from mechtui.ui.boundary import Guarded
 from mechtui.ui.changes import CannotError
@@ -39,14 +39,15 @@ from mechtui.ui.conversation import GRACE, Conversation, News
 from mechtui.ui.ending import Ending
 from mechtui.ui.keeping import Keeper
 from mechtui.ui.kept import Kept
-from mechtui.ui.layout import PANES, TABS, compact
+from mechtui.ui.layout import compact
 from mechtui.ui.line import CommandLine, Field, Mistake
 from mechtui.ui.pane import Focus, Pane, Picture
 from mechtui.ui.prompt import Prompt
 from mechtui.ui.signs import Guard
-from mechtui.ui.state import View
+from mechtui.ui.state import Arrangement
 from mechtui.ui.theme import MECHTUI, THEMES, after, legible_names, palette
 from mechtui.ui.turns import Turns
+from mechtui.ui.workspaces import DESK
 from mechtui.visible import seen
 
 if TYPE_CHECKING:
@@ -113,9 +114,9 @@ class Mechtui(Guarded, App[int]):
         self.focus = Focus()
         # Files that this session was opened from or written to: they are written over unasked.
         self.own: set[Path] = set()
-        self.view = View()
+        self.arrangement = Arrangement()
         self.last_search = ""
-        self.here = "attention"
+        self.here = DESK.main
         self.board = Board(session)
         self.line = CommandLine()
         self.status_line = status.OneLine("status")
@@ -271,7 +272,7 @@ class Mechtui(Guarded, App[int]):
 
     def press(self, key: str) -> bool:
         """Do what a key is for; whether it is for something."""
-        action = self.registry.keymap.get(key)
+        action = self.registry.at(key, self.here)
         if action is None or (self.typing and not action.typing):
             return False
         self.do(action.name)
@@ -279,15 +280,15 @@ class Mechtui(Guarded, App[int]):
 
     def do(self, name: str) -> None:
         """Run an action, or say why it cannot run."""
-        action: Action = self.registry.by_name[name]
+        action = self.registry.by_name[name]
         self._read_editors()
         self._said = ("", False)
-        why = action.when(self)
+        why = why_not(action, self)
         if why:
             self.say(why, bad=True)
             return
         try:
-            action.run(self)
+            run_action(action, self)
         except (CannotError, TooLongError) as error:
             self.say(str(error), bad=True)
         self._paint_footer()
@@ -339,8 +340,8 @@ class Mechtui(Guarded, App[int]):
         self.board.refocus(self.focus)
         self._repaint_soon()
 
-    def lay_out(self, view: View) -> None:
-        self.view = view
+    def lay_out(self, arrangement: Arrangement) -> None:
+        self.arrangement = arrangement
         self._arrange()
         # At once, so that a pane that comes to the front knows the picture that keys count from.
         self.repaint()
@@ -352,20 +353,12 @@ class Mechtui(Guarded, App[int]):
 
     def go(self, pane: str) -> None:
         """Bring a pane to the front and give it the keys."""
-        if pane not in PANES:
+        if pane not in DESK.panes:
             raise CannotError(f"There is no pane for {pane} yet.")
         self.here = pane
-        view = self.view
-        if view.maximised:
-            view = replace(view, maximised=pane)
-        if pane in TABS:
-            view = replace(view, tab=pane)
-        if pane not in ("tokens", "next_tokens"):
-            view = replace(view, solo=pane)
-        if view.tab != "generate" or (self._compact and view.solo != "generate"):
-            view = replace(view, generating=False)
-        if view != self.view:
-            self.lay_out(view)
+        arrangement = self.arrangement.with_front(pane, self._compact)
+        if arrangement != self.arrangement:
+            self.lay_out(arrangement)
         self.screen.set_focus(self.board.panes[pane])
 
     def write(self, which: str) -> None:
@@ -428,8 +421,7 @@ class Mechtui(Guarded, App[int]):
     def open_help(self) -> None:
         from mechtui.ui.help import Help
 
-        pane = self.pane()
-        self.push_screen(Help(self.here, pane.NAME, pane.HELP, self.registry))
+        self.push_screen(Help(self.pane().VIEW, self.registry))
 
     def open_models(self, fetch: str = "") -> None:
         from mechtui.ui import recent
@@ -461,12 +453,12 @@ class Mechtui(Guarded, App[int]):
         """Out of the line, out of maximised, and at last out of a run or a load that takes long."""
         if self.line.kind is not None:
             self.line.close()
-        elif self.view.maximised:
-            self.lay_out(replace(self.view, maximised=""))
+        elif self.arrangement.maximised:
+            self.lay_out(replace(self.arrangement, maximised=""))
         elif self.talk.running:
             self.talk.send(Cancel("ask"))
             # What was stopped stays so: a moved cursor asks anew for what is not known.
-            self.lay_out(replace(self.view, generating=False))
+            self.lay_out(replace(self.arrangement, job=""))
             self.say("stopped")
         elif self.talk.loading is not None:
             self.talk.send(Cancel("load"))
@@ -527,7 +519,7 @@ class Mechtui(Guarded, App[int]):
             self._grace_timer = self.set_timer(GRACE, self._show)
 
     def _arrange(self) -> None:
-        self.board.arrange_for(self.view, self.session, self.ready)
+        self.board.arrange_for(self.arrangement, self.session, self.ready)
 
     @property
     def settled(self) -> bool:
@@ -647,7 +639,7 @@ class Mechtui(Guarded, App[int]):
             self.footer_line.put(Text(f" {sentence}", look.bad if bad else look.bold))
             return
         actions = self.registry.for_footer(self.here)
-        off = frozenset(action.name for action in actions if action.when(self))
+        off = frozenset(action.name for action in actions if why_not(action, self))
         self.footer_line.put(status.footer(actions, self.size.width, look, off))
 
 

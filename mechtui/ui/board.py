@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 
 import msgspec
@@ -16,35 +17,21 @@ from mechtui.session.document import Session
 from mechtui.ui.boundary import Guarded
 from mechtui.ui.conversation import Conversation, moved
 from mechtui.ui.kept import Kept
-from mechtui.ui.layout import PANES, DeskLayout, Wish, plan
+from mechtui.ui.layout import DeskLayout, Wish, plan
 from mechtui.ui.pane import Focus, Pane, Picture
+from mechtui.ui.picture import BASE
 from mechtui.ui.prompt import Prompt
-from mechtui.ui.state import View
-from mechtui.views import Question
-from mechtui.views.attention.pane import AttentionPane
-from mechtui.views.effects.pane import EditsPane
-from mechtui.views.generate.pane import GeneratePane
-from mechtui.views.heads.pane import HeadsPane
-from mechtui.views.next_tokens.pane import NextTokensPane
-from mechtui.views.residual.pane import ResidualPane
-from mechtui.views.tokens import Tokens, TokensAnswer
-from mechtui.views.tokens.pane import TokensPane
-from mechtui.views.vectors.pane import VectorsPane
+from mechtui.ui.state import Arrangement
+from mechtui.ui.workspaces import DESK
+from mechtui.views import Question, specs
+from mechtui.views.spec import Cost
+from mechtui.views.tokens import TokensAnswer
 
-CLASSES: dict[str, type[Pane]] = {
-    "tokens": TokensPane,
-    "heads": HeadsPane,
-    "attention": AttentionPane,
-    "next_tokens": NextTokensPane,
-    "residual": ResidualPane,
-    "effects": EditsPane,
-    "vectors": VectorsPane,
-    "generate": GeneratePane,
-}
-# What costs runs of its own is asked for after everything that one run answers.
-LATE = ("effects", "vectors", "generate")
-# What shows the session itself, whatever the model says of it.
-OF_SESSION = ("tokens", "effects", "vectors", "generate")
+
+def pane_class(view: str) -> type[Pane]:
+    """The pane of a view, from its folder."""
+    kind: type[Pane] = importlib.import_module(f"mechtui.views.{view}.pane").PANE
+    return kind
 
 
 class Label(Kept, Static):
@@ -56,12 +43,15 @@ class Board(Guarded, Kept, Container):
 
     def __init__(self, session: Session) -> None:
         super().__init__(id="desk")
-        self.panes = {name: kind(id=name) for name, kind in CLASSES.items()}
+        self.panes = {name: pane_class(name)(id=name) for name in DESK.panes}
+        for name, pane in self.panes.items():
+            pane.number = DESK.digit(name)
         self.prompt = Prompt("prompt", session.prompt, "type a prompt")
         self.source = Prompt("source", session.source, "the second prompt, that patching takes its values from")
         self.editors = {"prompt": self.prompt, "source": self.source}  # by the session's fields
         self._set_for = dict.fromkeys(("target", "source"), session.prompt)
-        self._wish = Wish(View(), None, 1, 0, 2)
+        self._wish = Wish(Arrangement(), None, 1, 0, 2)
+        self._session = session
         self._ready: Ready | None = None
         self.writing = ""
         self._plan = DeskLayout(self.where)
@@ -83,22 +73,21 @@ class Board(Guarded, Kept, Container):
 
     def where(self, size: Size) -> dict[str, Region]:
         # A window that was resized is laid out before its panes know their new width.
-        return plan(size.width, size.height, self._wish._replace(token_rows=self._token_rows(size.width)))
+        return plan(size.width, size.height, self._wish._replace(top_rows=self._top_rows(size.width)))
 
-    def _token_rows(self, width: int) -> int:
-        tokens = self.panes["tokens"]
-        return tokens.rows_at(width - 2) if isinstance(tokens, TokensPane) else 1
+    def _top_rows(self, width: int) -> int:
+        return self.panes[DESK.top].rows_at(width - 2, self._session)
 
-    def arrange_for(self, view: View, session: Session, ready: Ready | None) -> None:
+    def arrange_for(self, arrangement: Arrangement, session: Session, ready: Ready | None) -> None:
         """Lay out again when something that the plan depends on has changed."""
+        self._session = session
         wish = Wish(
-            view,
+            arrangement,
             ready.shape if ready else None,
             self.prompt.rows(),
             self.source.rows() if session.source or self.writing == "source" else 0,
-            self._token_rows(self.size.width),
-            len(session.edits),
-            len(session.vectors),
+            self._top_rows(self.size.width),
+            self.panes[DESK.rail[-1]].rows_at(self.size.width, session),
         )
         if wish != self._wish:
             self._wish = wish
@@ -108,7 +97,7 @@ class Board(Guarded, Kept, Container):
     def seen(self) -> list[str]:
         """Names of the panes that have a place."""
         regions = self.where(self.size)
-        return [name for name in PANES if name in regions]
+        return [name for name in DESK.panes if name in regions]
 
     # Pictures
 
@@ -120,7 +109,7 @@ class Board(Guarded, Kept, Container):
 
     def picture(self, talk: Conversation, session: Session, focus: Focus) -> Picture:
         """What is true for all panes."""
-        answered, _ = talk.answers.of("tokens", (Tokens(),))
+        answered, _ = talk.answers.of("", (BASE,))
         tokens = answered[0].clean if answered else None
         known = tokens if isinstance(tokens, TokensAnswer) else None
         if known is None or self._tokens is None or not known.same(self._tokens):
@@ -151,18 +140,17 @@ class Board(Guarded, Kept, Container):
         return tuple(moved(question, here, focus) for question in self.panes[name].questions(picture))
 
     def _asks(self, name: str) -> bool:
-        """A generation costs many runs: only its own key asks for it."""
-        return name != "generate" or self._wish.view.generating
+        """A job costs many runs: only its own key asks for it."""
+        return specs()[name].cost is not Cost.JOB or self._wish.arrangement.job == name
 
     def questions(self, picture: Picture, here: str) -> tuple[Question, ...]:
-        """Of the visible panes, what the user looks at first: tokens, the pane in focus, the next token, the
-        rest, and last what costs more runs."""
+        """Of the visible panes, what the user looks at first: the top, the pane in focus, the result, the rest, and
+        last what costs more runs."""
         seen = [name for name in self.seen() if self._asks(name)]
-        rest = [name for name in seen if name not in LATE]
-        order = ["tokens", *(name for name in (here, "next_tokens") if name in rest), *rest]
-        order += [name for name in LATE if name in seen]
-        questions: Iterable[Question] = (q for name in dict.fromkeys(order) for q in self.asked(name, picture))
-        return tuple(dict.fromkeys((Tokens(), *questions)))
+        first = [name for name in (DESK.top, here, DESK.result) if name in seen]
+        order = sorted(dict.fromkeys((*first, *seen)), key=lambda name: specs()[name].cost is not Cost.ONE_RUN)
+        questions: Iterable[Question] = (q for name in order for q in self.asked(name, picture))
+        return tuple(dict.fromkeys((BASE, *questions)))
 
     def show(self, talk: Conversation, picture: Picture) -> bool:
         """Give every visible pane its picture, if it is another; whether one of them shows what is older."""
@@ -172,11 +160,11 @@ class Board(Guarded, Kept, Container):
             if stale and not self._asks(name):
                 answered, stale = (), False  # nobody is about to renew it
             older |= stale
-            # Effects are matched with edits by their place in the list: they may never be taken for newer.
-            marked = stale and bool(answered) and (name == "effects" or talk.overdue)
+            pane = self.panes[name]
+            marked = stale and bool(answered) and (pane.BY_PLACE or talk.overdue)
             shown = self._shown.get(name)
             # Older numbers stay with the session that they are of, until they are called old.
-            waits = stale and not talk.overdue and name not in OF_SESSION
+            waits = stale and not talk.overdue and not pane.OF_SESSION
             given = Picture(
                 shown.session if waits and shown is not None else picture.session,
                 picture.focus,
@@ -189,5 +177,5 @@ class Board(Guarded, Kept, Container):
             )
             if shown is None or not given.same(shown):
                 self._shown[name] = given
-                self.panes[name].show(given)
+                pane.show(given)
         return older

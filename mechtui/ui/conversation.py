@@ -29,8 +29,9 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.session.document import Session
-from mechtui.ui.state import Answers, same_run, same_texts
+from mechtui.ui.state import Answers, difference
 from mechtui.views import Question
+from mechtui.views.spec import Follows
 
 # Seconds until numbers of an earlier state are called old: under this, the mark would only flicker.
 GRACE = 0.15
@@ -92,14 +93,14 @@ class Conversation:
         """Ask what is not known of this session. Newest wins: what was asked before and is not answered is
         asked again, in the new order."""
         before, self._session = self._session, session
-        changed = not same_run(session, before)
-        if changed:
-            self._forget(texts=not same_texts(session, before))
+        changed = difference(before, session)
+        if changed is not None:
+            self._forget(changed)
         if self.ready is None:
             return
         wanted = tuple(q for q in self.answers.wanted(questions) if q not in self._failed)
         # A generation under way would begin anew: its Ask stays as long as nothing else is wanted.
-        if not wanted or (not changed and self._running and wanted == self._still(wanted)):
+        if not wanted or (changed is None and self._running and wanted == self._still(wanted)):
             return
         self._generation += 1
         self._asked, self._asked_at, self._running = wanted, self._now(), True
@@ -108,8 +109,8 @@ class Conversation:
     def _still(self, wanted: tuple[Question, ...]) -> tuple[Question, ...]:
         return tuple(question for question in wanted if question in self._asked)
 
-    def _forget(self, texts: bool = True) -> None:
-        self.answers.changed(self._generation + 1, texts)
+    def _forget(self, what: Follows = Follows.MODEL) -> None:
+        self.answers.changed(self._generation + 1, what)
         self._failed.clear()
         self._asked, self._running = (), False
         self._asked_at = self._now()

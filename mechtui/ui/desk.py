@@ -7,8 +7,9 @@ from typing import Protocol
 
 from mechtui.link.messages import Ready, Request
 from mechtui.session.document import Session
-from mechtui.ui.pane import Focus
-from mechtui.ui.state import View
+from mechtui.ui.picture import Focus
+from mechtui.ui.state import Arrangement
+from mechtui.views import Question
 
 
 class PaneLike(Protocol):
@@ -24,13 +25,14 @@ class PaneLike(Protocol):
     def value(self) -> str: ...
     def row(self) -> str: ...
     def search(self, text: str, forward: bool = True) -> bool: ...
+    def take(self, question: Question, desk: Desk) -> None: ...
 
 
 class Desk(Protocol):
     """The app, as actions see it."""
 
     focus: Focus
-    view: View
+    arrangement: Arrangement
     last_search: str
     own: set[Path]  # files that this session was opened from or written to
     here: str  # name of the pane that the keys act on
@@ -58,7 +60,7 @@ class Desk(Protocol):
         ...
 
     def look(self, focus: Focus) -> None: ...
-    def lay_out(self, view: View) -> None: ...
+    def lay_out(self, arrangement: Arrangement) -> None: ...
     def say(self, sentence: str, *, bad: bool = False) -> None: ...
     def go(self, pane: str) -> None: ...
     def undo(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What each action does, by name. `mechtui.ui.actions` holds their keys and words."""
+"""What each of the program's actions does, by name. `mechtui.ui.actions` holds their keys and words."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from mechtui.session.lines import MOST, format_edit, format_vector
 from mechtui.ui import changes
 from mechtui.ui.changes import CannotError
 from mechtui.ui.desk import Desk
-from mechtui.ui.layout import PANES
-from mechtui.views.generate import TEMPERATURES, Generate, asked_for
+from mechtui.ui.workspaces import DESK
 
 Do = Callable[[Desk], None]
 DO: dict[str, Do] = {}
@@ -45,17 +43,6 @@ def vector_line(desk: Desk) -> None:
     desk.open_line("vector")
 
 
-@does("change_line")
-def change_line(desk: Desk) -> None:
-    focus = desk.focus
-    if desk.here == "effects" and desk.session.edits:
-        desk.open_line("edit", format_edit(changes.chosen(desk.session, focus.edit)), focus.edit)
-    elif desk.here == "vectors" and desk.session.vectors:
-        desk.open_line("vector", format_vector(changes.chosen_vector(desk.session, focus.vector)), focus.vector)
-    else:
-        maximise(desk)
-
-
 # Moving
 
 
@@ -81,14 +68,15 @@ def _step_token(desk: Desk, by: int) -> None:
 
 
 def _step_pane(desk: Desk, by: int) -> None:
-    desk.go(PANES[(PANES.index(desk.here) + by) % len(PANES)])
+    panes = DESK.panes
+    desk.go(panes[(panes.index(desk.here) + by) % len(panes)])
 
 
 def _go(name: str) -> Do:
     return lambda desk: desk.go(name)
 
 
-DO.update({f"pane_{digit}": _go(name) for digit, name in enumerate(PANES, 1)})
+DO.update({f"pane_{digit}": _go(name) for digit, name in enumerate(DESK.panes, 1)})
 DO["search"] = lambda desk: desk.open_line("search")
 DO["search_next"] = lambda desk: find(desk, desk.last_search, forward=True)
 DO["search_back"] = lambda desk: find(desk, desk.last_search, forward=False)
@@ -126,21 +114,7 @@ def patch(desk: Desk) -> None:
     desk.change(changes.head_edit(desk.session, "patch", desk.focus.layer, desk.focus.head))
 
 
-@does("cut")
-def cut(desk: Desk) -> None:
-    focus = desk.focus
-    desk.change(changes.cut_edge(desk.session, focus.layer, focus.head, desk.position(), focus.key))
-
-
-@does("toggle")
-def toggle(desk: Desk) -> None:
-    if desk.here == "vectors":
-        desk.change(changes.add_vector_edit(desk.session, desk.focus.vector))
-        desk.look(replace(desk.focus, edit=len(desk.session.edits) - 1))
-    else:
-        desk.change(changes.toggle(desk.session, desk.focus.edit))
-
-
+DO["toggle"] = lambda desk: desk.change(changes.toggle(desk.session, desk.focus.edit))
 DO["toggle_all"] = lambda desk: desk.change(changes.toggle_all(desk.session))
 DO["more"] = lambda desk: desk.change(changes.nudge(desk.session, desk.focus.edit, 1), "nudge")
 DO["less"] = lambda desk: desk.change(changes.nudge(desk.session, desk.focus.edit, -1), "nudge")
@@ -164,14 +138,7 @@ def _shift(desk: Desk, by: int) -> None:
 DO["duplicate"] = lambda desk: desk.change(changes.duplicate(desk.session, desk.focus.edit))
 
 
-@does("delete")
-def delete(desk: Desk) -> None:
-    if desk.here == "vectors":
-        desk.change(changes.delete_vector(desk.session, desk.focus.vector))
-    else:
-        desk.change(changes.delete(desk.session, desk.focus.edit))
-
-
+DO["delete"] = lambda desk: desk.change(changes.delete(desk.session, desk.focus.edit))
 DO["undo"] = lambda desk: desk.undo()
 DO["bring_back"] = lambda desk: desk.bring_back()
 DO["redo"] = lambda desk: desk.redo()
@@ -193,7 +160,6 @@ DO["save_vectors"] = lambda desk: desk.open_line("save_vectors", "vectors.safete
 
 DO["summary"] = lambda desk: _and_ask(desk, desk.pane().cycle)
 DO["swap_run"] = lambda desk: _and_ask(desk, desk.pane().swap_run)
-DO["ids"] = lambda desk: _and_ask(desk, desk.pane("tokens").cycle)
 
 
 def _and_ask(desk: Desk, do: Callable[[], None]) -> None:
@@ -204,51 +170,16 @@ def _and_ask(desk: Desk, do: Callable[[], None]) -> None:
 
 @does("maximise")
 def maximise(desk: Desk) -> None:
-    desk.lay_out(replace(desk.view, maximised="" if desk.view.maximised else desk.here))
+    arrangement = desk.arrangement
+    desk.lay_out(replace(arrangement, maximised="" if arrangement.maximised else desk.here))
 
 
 DO["wider"] = lambda desk: _widen(desk, 4)
-DO["zoom_in"] = lambda desk: desk.pane().zoom(1)
-DO["zoom_out"] = lambda desk: desk.pane().zoom(-1)
 DO["narrower"] = lambda desk: _widen(desk, -4)
 
 
 def _widen(desk: Desk, by: int) -> None:
-    desk.lay_out(replace(desk.view, wider=max(-40, min(desk.view.wider + by, 40))))
-
-
-@does("generate")
-def generate(desk: Desk) -> None:
-    """Begin the generation and show it; when it is shown already, another one."""
-    asked = asked_for(desk.session.views)
-    if not desk.view.generating:
-        begin_generation(desk)
-    elif desk.here == "generate":
-        if not asked.temperature:
-            raise CannotError("At temperature 0 there is one continuation; ^ raises the temperature.")
-        set_generation(desk, replace(asked, seed=(asked.seed + 1) % MOST))
-    else:
-        desk.go("generate")
-
-
-def begin_generation(desk: Desk) -> None:
-    desk.go("generate")
-    desk.lay_out(replace(desk.view, generating=True))
-
-
-DO["warmer"] = lambda desk: _warm(desk, 0.1)
-DO["cooler"] = lambda desk: _warm(desk, -0.1)
-
-
-def _warm(desk: Desk, by: float) -> None:
-    asked = asked_for(desk.session.views)
-    set_generation(desk, replace(asked, temperature=round(min(max(asked.temperature + by, 0.0), TEMPERATURES[1]), 2)))
-
-
-def set_generation(desk: Desk, asked: Generate) -> None:
-    """Keep it in the session, where the pane and the session file have it from."""
-    others = tuple(text for text in desk.session.views if text.split(" ", 1)[0] != "generate")
-    desk.change(replace(desk.session, views=(*others, asked.line())), "generate")
+    desk.lay_out(replace(desk.arrangement, wider=max(-40, min(desk.arrangement.wider + by, 40))))
 
 
 # The program

@@ -12,8 +12,10 @@ from textual.widgets import Static
 
 from mechtui.paint.palette import Palette
 from mechtui.ui import theme
-from mechtui.ui.actions import Action, Registry, shown
+from mechtui.ui.actions import Registry, shown
 from mechtui.ui.boundary import Window
+from mechtui.views import View
+from mechtui.views.spec import Action
 
 WORDS = {
     "residual stream": "the vector of d_model numbers at every position that each layer reads and adds to",
@@ -38,16 +40,6 @@ WORDS = {
     "edge": "the attention from one query position to one key position of one head",
     "neuron": "one number of an MLP's hidden layer; its write vector is a row of W_out",
 }
-PANE_WORDS = {
-    "tokens": ("surprise", "nat", "BOS", "source"),
-    "heads": ("pattern", "entropy", "hook_z", "L2 norm", "nat"),
-    "attention": ("pattern", "scores", "value-weighted", "edge", "hook_z"),
-    "next_tokens": ("logit", "logit difference", "rank", "clean, edited"),
-    "residual": ("residual stream", "L2 norm", "clean, edited"),
-    "effects": ("clean, edited", "hook_z", "logit difference", "edge", "source"),
-    "vectors": ("steering vector", "unembedding", "neuron", "residual stream"),
-    "generate": ("temperature", "clean, edited", "steering vector"),
-}
 
 
 def keys_table(actions: list[Action], look: Palette) -> Table:
@@ -60,22 +52,22 @@ def keys_table(actions: list[Action], look: Palette) -> Table:
     return table
 
 
-def content(pane: str, title: str, sentence: str, registry: Registry, look: Palette) -> Group:
-    """The help page of a pane."""
-    actions = registry.for_help(pane)
-    own = [action for action in actions if pane in action.panes]
+def content(view: View, registry: Registry, look: Palette) -> Group:
+    """The help page of a view's pane."""
+    own, rest = registry.for_help(view.name)
     words = Table.grid(padding=(0, 2))
     words.add_column(style="bold", no_wrap=True)
     words.add_column(style=look.dim)
-    for word in PANE_WORDS.get(pane, ()):
+    for word in view.words:
         words.add_row(word, WORDS[word])
-    parts: list[Text | Table] = [Text(title, "bold underline"), Text(sentence), Text(), keys_table(own, look)]
-    if words.row_count:
-        parts += [Text(), Text("Words", "bold underline"), words]
-    for group in dict.fromkeys(action.group for action in registry.actions):
-        rest = [action for action in registry.actions if action.group == group and action not in own and action.keys]
-        if rest:
-            parts += [Text(), Text(f"{group}, in every pane", "bold underline"), keys_table(rest, look)]
+    parts: list[Text | Table] = [Text(view.title, "bold underline"), Text(f"{view.shows} {view.read}"), Text(view.trap)]
+    if view.paper:
+        parts.append(Text(view.paper, look.dim))
+    parts += [Text(), keys_table(own, look), Text(), Text("Words", "bold underline"), words]
+    for group in dict.fromkeys(action.group for action in registry.actions if action.group):
+        actions = [action for action in rest if action.group == group]
+        if actions:
+            parts += [Text(), Text(f"{group}, in every pane", "bold underline"), keys_table(actions, look)]
     parts += [Text(), Text("While you type, letters are text: esc leaves, ctrl+j begins a new line.", look.dim)]
     return Group(*parts)
 
@@ -83,9 +75,9 @@ def content(pane: str, title: str, sentence: str, registry: Registry, look: Pale
 class Help(Window[None]):
     """Scrolls with arrows and jk; any of esc, q, ? closes it."""
 
-    def __init__(self, pane: str, title: str, sentence: str, registry: Registry) -> None:
+    def __init__(self, view: View, registry: Registry) -> None:
         super().__init__()
-        self._content = content(pane, title, sentence, registry, theme.palette(self.app))
+        self._content = content(view, registry, theme.palette(self.app))
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help") as box:

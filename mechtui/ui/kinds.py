@@ -13,16 +13,14 @@ from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.lines import LineError, parse_edit, parse_vector
 from mechtui.session.paths import PathError, expanded, reason, to_write, write_private
 from mechtui.ui import changes, palette
-from mechtui.ui.actions import Registry, shown
+from mechtui.ui.actions import Registry, shown, why_not
 from mechtui.ui.changes import CannotError
 from mechtui.ui.desk import Desk
-from mechtui.ui.doing import begin_generation, find, set_generation
+from mechtui.ui.doing import find
 from mechtui.ui.edits_line import Completion, Known, complete, complete_edit, complete_vector
-from mechtui.ui.layout import PANES
 from mechtui.ui.line import Kind, Mistake, Suggestion
+from mechtui.ui.workspaces import DESK
 from mechtui.views import Question, check_questions
-from mechtui.views.attention import Attention
-from mechtui.views.generate import Generate
 
 EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · esc leaves"
 VECTOR_HINT = 'NAME = diff L6.pre "Love" "Hate"   tab completes · enter keeps · esc leaves'
@@ -134,7 +132,7 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
                 match.action.explanation,
                 key=" ".join(shown(key) for key in match.action.keys),
                 run=match.action.name,
-                why_not=match.action.when(desk),
+                why_not=why_not(match.action, desk),
                 sure=not match.action.weighty or palette.named(text, match.action),
             )
             for match in palette.matches(text, registry.actions)
@@ -167,24 +165,22 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
 def look_at(desk: Desk, question: Question) -> None:
     """Go to the pane that answers a question, and look there at what it asks about. Raises CannotError."""
     pane = str(question.__struct_config__.tag)
-    if pane not in PANES:
+    if pane not in DESK.panes:
         raise CannotError(f"There is no pane for {pane}; mechtui run --view {question.line()!r} answers it.")
-    if isinstance(question, Attention):
+    layer, head = getattr(question, "layer", None), getattr(question, "head", None)
+    if isinstance(layer, int) and isinstance(head, int):
         ready = desk.ready
-        if ready and not (question.layer < ready.shape.n_layers and question.head < ready.shape.n_heads):
+        if ready and not (layer < ready.shape.n_layers and head < ready.shape.n_heads):
             there = f"its layers are 0 to {ready.shape.n_layers - 1}, its heads 0 to {ready.shape.n_heads - 1}"
-            raise CannotError(f"{ready.name} has no L{question.layer}H{question.head}: {there}.")
-        desk.look(replace(desk.focus, layer=question.layer, head=question.head))
-    if isinstance(question, Generate):
-        set_generation(desk, question)
+            raise CannotError(f"{ready.name} has no L{layer}H{head}: {there}.")
+        desk.look(replace(desk.focus, layer=layer, head=head))
     position = getattr(question, "position", None)
     if isinstance(position, int):
         if desk.count() and not -desk.count() <= position < desk.count():
             raise CannotError(f"There is no position {position}: the prompt has {desk.count()} tokens.")
         desk.look(replace(desk.focus, position=position))
     desk.go(pane)
-    if isinstance(question, Generate):
-        begin_generation(desk)
+    desk.pane().take(question, desk)
 
 
 class _Target:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from mechtui.session.document import Edit, Vector
 from mechtui.session.lines import OPS, parse_edit, parse_vector
-from mechtui.ui.actions import Action, shown
-from mechtui.views import Question, folders, parse_question
+from mechtui.ui.actions import shown
+from mechtui.views import Question, parse_question, specs
+from mechtui.views.spec import Action
 
 
 class Match(NamedTuple):
@@ -64,13 +65,13 @@ def named(text: str, action: Action) -> bool:
 def is_line(text: str) -> bool:
     """Whether a text means to be an edit, a vector or a question rather than an action's name."""
     word = text.strip().lstrip("# ").partition(" ")[0]
-    return " = " in text or (word in OPS and " " in text.strip()) or word in folders()
+    return " = " in text or (word in OPS and " " in text.strip()) or word in specs()
 
 
 def read(text: str) -> Edit | Vector | Question:
     """The line as what it is. Raises LineError."""
     word = text.strip().lstrip("# ").partition(" ")[0]
-    if word in folders():
+    if word in specs():
         return parse_question(text)
     if " = " in text and word not in OPS:
         return parse_vector(text)

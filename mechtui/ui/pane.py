@@ -26,13 +26,15 @@ from textual.strip import Strip
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
 from mechtui.paint.tokens import visible
+from mechtui.session.document import Session
 from mechtui.ui import theme
 from mechtui.ui.boundary import Guarded, tell
+from mechtui.ui.desk import Desk
 from mechtui.ui.kept import Kept
 from mechtui.ui.picture import Focus, Picture
 from mechtui.ui.signs import painted as with_signs
 from mechtui.ui.signs import shown
-from mechtui.views import Question
+from mechtui.views import Question, View
 from mechtui.visible import seen
 
 Line = list[Segment]
@@ -95,15 +97,18 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
-    """Base of all panes. `NAME` is its title, `HELP` one sentence on what it shows and in which unit.
+    """Base of all panes. `VIEW` is the view that it shows.
 
     No keys are bound here, ScrollView's neither: the app's registry of actions is the one place for them. A pane
-    implements `draw`; the app's actions call move, home, end, page, cycle, swap_run, value, row and search.
+    implements `draw`, and `do_<name>(desk)` for each of its view's own actions; the program's actions call move, home,
+    end, page, cycle, swap_run, value, row and search.
     """
 
-    NAME: ClassVar[str] = ""
-    NUMBER: ClassVar[int] = 0
-    HELP: ClassVar[str] = ""
+    VIEW: ClassVar[View]
+    # Whether it shows the session itself, whatever the model says of it: then it does not wait for numbers.
+    OF_SESSION: ClassVar[bool] = False
+    # Whether its numbers are matched with the session by their place in a list: then older ones are never shown as new.
+    BY_PLACE: ClassVar[bool] = False
     WAITING: ClassVar[str] = "waiting for the model"
     BROKEN: ClassVar[str] = "this cannot be drawn, by a mistake in mechtui; the log says more"
 
@@ -141,6 +146,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
+        self.number = 0  # the digit that leads here
         self.palette: Palette = of_terminal()
         self._page: Page | None = None
         self._anchor: tuple[object, ...] = ()
@@ -164,7 +170,14 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         """What a click on row `index` (-1: the head) at cell `x` looks at; None: nothing."""
         return None
 
+    def rows_at(self, width: int, session: Session) -> int:
+        """How many rows it would fill if it were `width` cells wide inside, where the plan asks for it."""
+        return 1
+
     # What the app's actions call
+
+    def take(self, question: Question, desk: Desk) -> None:
+        """A line asked this question; the shared focus has gone to its head and position already."""
 
     def show(self, picture: Picture) -> None:
         """Take a new picture and repaint what changed."""
@@ -296,7 +309,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         if labels == self._labels:
             return
         self._labels = labels
-        title = Text(f"{self.NUMBER} {self.NAME}" if self.NUMBER else self.NAME)
+        title = Text(f"{self.number} {self.VIEW.title}" if self.number else self.VIEW.title)
         if page.title:
             title.append(f" {page.title}")
         if stale:

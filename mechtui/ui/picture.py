@@ -11,7 +11,10 @@ from mechtui.paint.tokens import visible
 from mechtui.paint.tokens import width as cells
 from mechtui.session.document import Session, Token
 from mechtui.views import Question
-from mechtui.views.tokens import TokensAnswer
+from mechtui.views.tokens import Tokens, TokensAnswer
+
+# What every picture is made of: panes name positions by their tokens.
+BASE = Tokens()
 
 
 class Focus(msgspec.Struct, frozen=True):

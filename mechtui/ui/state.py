@@ -5,25 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from mechtui.link.messages import Answered, EditProblem
 from mechtui.session.document import Session
-from mechtui.views import Question
+from mechtui.ui.workspaces import DESK
+from mechtui.views import Question, spec_of
+from mechtui.views.spec import Follows
 
 KEPT = 48
 
 
-class View(msgspec.Struct, frozen=True):
-    """Layout that the user chose. tab: the pane that shares a place with others and is in front (below the
-    attention table); solo: the one beside the next tokens where there is room for one pane only. maximised:
-    a pane's name, empty for none. wider: columns that the right side lends to the attention table. generating:
-    a generation was asked for by its key, and is renewed with every edit until it is stopped or left."""
+class Arrangement(msgspec.Struct, frozen=True):
+    """How the user arranged the panes. tab: the pane that shares a place with others and is in front (below the
+    main one); solo: the one beside the result where there is room for one pane only. maximised: a pane's name, empty
+    for none. wider: columns that the right side lends to the left. job: the view whose many runs were asked for by its
+    key, and are renewed with every edit until they are stopped or the pane is left; empty for none."""
 
-    tab: str = "residual"
-    solo: str = "attention"
+    tab: str = DESK.tabs[0]
+    solo: str = DESK.main
     maximised: str = ""
     wider: int = 0
-    generating: bool = False
+    job: str = ""
+
+    def with_front(self, pane: str, compact: bool) -> Arrangement:
+        """With this pane to the front, where panes share a place. compact: whether there is room for one only."""
+        tab = pane if pane in DESK.tabs else self.tab
+        solo = self.solo if pane in (DESK.top, DESK.result) else pane
+        covered = (self.job in DESK.tabs and self.job != tab) or (compact and self.job != solo)
+        return Arrangement(tab, solo, pane if self.maximised else "", self.wider, "" if covered else self.job)
 
 
 class Answers:
@@ -39,11 +49,10 @@ class Answers:
         self._last: dict[str, tuple[Answered, ...]] = {}
         self.problems: tuple[EditProblem, ...] = ()
 
-    def changed(self, generation: int, texts: bool = True) -> None:
-        """The session is another from this generation on: nothing known is fresh, but what depends on the texts
-        alone where these are the same."""
+    def changed(self, generation: int, what: Follows) -> None:
+        """From this generation on `what` is another: only what does not follow it stays fresh."""
         self.since = generation
-        self._fresh = {q: answered for q, answered in self._fresh.items() if q.OF_TEXTS and not texts}
+        self._fresh = {q: answered for q, answered in self._fresh.items() if spec_of(q).follows < what}
 
     def take(self, answered: Answered) -> bool:
         """Keep an answer; False when it is about an older session."""
@@ -78,12 +87,15 @@ class Answers:
         return found + older, True
 
 
-def same_run(before: Session, after: Session) -> bool:
-    """Whether two sessions have equal answers to every question."""
-    return msgspec.structs.replace(before, views=()) == msgspec.structs.replace(after, views=())
-
-
-def same_texts(before: Session, after: Session) -> bool:
-    """Whether two sessions have equal answers to the questions that depend on the texts alone."""
-    others = {"edits": (), "vectors": (), "references": (), "answer": "", "foil": ""}
-    return same_run(*(msgspec.structs.replace(session, **others) for session in (before, after)))
+def difference(before: Session, after: Session) -> Follows | None:
+    """What the answers to a session follow and is another in the other: the first of model, texts, session. None
+    where all answers are equal."""
+    before, after = (replace(session, views=()) for session in (before, after))
+    if before == after:
+        return None
+    if before.model != after.model:
+        return Follows.MODEL
+    before, after = (
+        replace(session, edits=(), vectors=(), references=(), answer="", foil="") for session in (before, after)
+    )
+    return Follows.SESSION if before == after else Follows.TEXTS

@@ -12,12 +12,13 @@ from textual.widget import Widget
 
 from mechtui.link.messages import Ready, Stage
 from mechtui.paint.palette import Palette
-from mechtui.ui.actions import Action
+from mechtui.ui.actions import ALWAYS
 from mechtui.ui.actions import shown as shown_key
 from mechtui.ui.boundary import Guarded
 from mechtui.ui.conversation import Conversation
 from mechtui.ui.kept import Kept
 from mechtui.ui.signs import shown
+from mechtui.views.spec import Action
 from mechtui.visible import signs
 
 BAR = 16
@@ -139,7 +140,7 @@ def right(talk: Conversation, older: bool, typing: bool, look: Palette) -> Text:
 def footer(actions: Iterable[Action], width: int, look: Palette, off: frozenset[str] = frozenset()) -> Text:
     """As many `key title` pairs as fit; palette and help always. Those in `off` cannot run now and are dim."""
     actions = list(actions)
-    always = [action for action in actions if action.name in ("palette", "help")]
+    always = [action for action in actions if action.name in ALWAYS]
     text = Text()
     room = width - sum(cell_len(shown_key(a.keys[0])) + len(a.title) + 3 for a in always)
     for action in _fit(actions, always, room):

@@ -1,8 +1,8 @@
 """One folder per question that can be asked of a run.
 
-<view>/__init__.py  the question and its answer, pure data: QUESTION and ANSWER name the two structs
+<view>/__init__.py  the question, its answer, and SPEC: all that is said of the view, pure data
 <view>/compute.py   the answer from a run (torch; model process only)
-<view>/pane.py      the answer on the screen (textual; UI process only)
+<view>/pane.py      the answer on the screen, PANE (textual; UI process only)
 
 A new view is a new folder: this module finds it.
 """
@@ -14,48 +14,48 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from functools import cache
-from types import ModuleType
 from typing import Any, Union
 
 from mechtui.session.lines import LineError, cut, short
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import View
 
 
 @cache
-def folders() -> dict[str, ModuleType]:
-    """Name -> the view's data module, for every folder here that is a view."""
-    modules = {
-        info.name: importlib.import_module(f"{__name__}.{info.name}")
-        for info in pkgutil.iter_modules(__path__)
-        if info.ispkg
-    }
-    return {name: module for name, module in sorted(modules.items()) if hasattr(module, "QUESTION")}
+def specs() -> dict[str, View]:
+    """Name -> what is known of the view, for every folder here."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__) if info.ispkg)
+    return {name: importlib.import_module(f"{__name__}.{name}").SPEC for name in names}
+
+
+def spec_of(question: Question) -> View:
+    """The view that a question belongs to."""
+    return specs()[str(question.__struct_config__.tag)]
 
 
 def question_types() -> Any:
     """The union of all questions, for decoding."""
-    return Union[tuple(module.QUESTION for module in folders().values())]  # noqa: UP007 - made at run time
+    return Union[tuple(view.question for view in specs().values())]  # noqa: UP007 - made at run time
 
 
 def answer_types() -> Any:
     """The union of all answers, for decoding."""
-    return Union[tuple(module.ANSWER for module in folders().values())]  # noqa: UP007 - made at run time
+    return Union[tuple(view.answer for view in specs().values())]  # noqa: UP007 - made at run time
 
 
 def parse_question(line: str) -> Question:
     """A question line (`attention L9H9`, `next_tokens @-1 top20`) -> its struct. Raises LineError."""
     words = cut(line)
     name = words[0][0] if words else ""
-    module = folders().get(name)
-    if module is None:
-        names = tuple(folders())
+    view = specs().get(name)
+    if view is None:
+        names = tuple(specs())
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise LineError(
             line, 0, f"{short(name) or 'nothing'} is not a question; {hint}questions are {', '.join(names)}"
         )
-    question: Question = module.QUESTION.parse(line, line.strip()[len(name) :].strip())
-    return question
+    return view.question.parse(line, line.strip()[len(name) :].strip())
 
 
 def check_questions(lines: Iterable[str]) -> None:
@@ -64,4 +64,14 @@ def check_questions(lines: Iterable[str]) -> None:
         parse_question(line)
 
 
-__all__ = ["Answer", "Question", "answer_types", "check_questions", "folders", "parse_question", "question_types"]
+__all__ = [
+    "Answer",
+    "Question",
+    "View",
+    "answer_types",
+    "check_questions",
+    "parse_question",
+    "question_types",
+    "spec_of",
+    "specs",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -12,9 +12,6 @@ from mechtui.session.lines import LineError, short
 
 class Question(msgspec.Struct, frozen=True, tag_field="view"):
     """One question about a run. Equal questions have equal answers for equal sessions."""
-
-    # Whether the texts alone decide the answer: it stays true while edits change.
-    OF_TEXTS: ClassVar[bool] = False
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:

@@ -13,7 +13,7 @@ from twin import SOURCE, session_of
 from mechtui.config import Settings
 from mechtui.headless import _Run
 from mechtui.link.messages import Checked
-from mechtui.views import folders, parse_question
+from mechtui.views import parse_question, specs
 from mechtui.views.tokens import Tokens
 from mechtui.worker.engine import Engine
 from mechtui.worker.model import Model
@@ -45,7 +45,7 @@ def row(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def printed(gpt2_model: Model) -> dict[str, Any]:
-    lines = [line for name in folders() for line in VIEWS.get(name, (name,))]
+    lines = [line for name in specs() for line in VIEWS.get(name, (name,))]
     vectors = ('v = diff L1.pre "Love" "Hate"', "w = neuron L0N999")
     session = session_of("zero L0H1", "add L1.pre v x2", source=SOURCE, vectors=vectors, answer=" Mary", foil=" John")
     questions = {line: parse_question(line) for line in lines}
@@ -59,7 +59,7 @@ def printed(gpt2_model: Model) -> dict[str, Any]:
     return said.result(session, questions)
 
 
-@pytest.mark.parametrize("name", sorted(folders()))
+@pytest.mark.parametrize("name", sorted(specs()))
 def test_every_key_of_an_answer_is_documented(name: str, printed: dict[str, Any]) -> None:
     text = row(name)
     for run in ("clean", "edited"):

@@ -18,13 +18,15 @@ from mechtui.ui.changes import CannotError
 from mechtui.ui.clipboard import LIMIT, TooLongError, fitting
 from mechtui.ui.conversation import Conversation, News, moved
 from mechtui.ui.edits_line import Known, complete, complete_edit, complete_vector
-from mechtui.ui.layout import PANES, TABS, Wish, plan
+from mechtui.ui.layout import Wish, plan
 from mechtui.ui.models import size, suggestions
-from mechtui.ui.state import Answers, View, same_texts
+from mechtui.ui.state import Answers, Arrangement, difference
 from mechtui.ui.status import about, bar, left, loading
+from mechtui.ui.workspaces import DESK
 from mechtui.views.heads import Heads
 from mechtui.views.next_tokens import NextTokens
 from mechtui.views.residual import Residual
+from mechtui.views.spec import Follows
 from mechtui.views.tokens import Tokens
 from tests.ui.answering import ready, session, shape
 
@@ -145,14 +147,14 @@ def test_vector_lines_complete():
 @given(
     st.integers(40, 300),
     st.integers(15, 100),
-    st.sampled_from(["", *PANES]),
-    st.sampled_from(TABS),
-    st.sampled_from(PANES[1:3]),
+    st.sampled_from(["", *DESK.panes]),
+    st.sampled_from(DESK.tabs),
+    st.sampled_from((DESK.map, DESK.main)),
     st.integers(0, 3),
     st.integers(-40, 40),
 )
 def test_panes_lie_within_the_window_and_never_over_each_other(width, height, maximised, tab, solo, source, wider):
-    wish = Wish(View(tab, solo, maximised, wider), shape(), 2, source, 4, 3, 2)
+    wish = Wish(Arrangement(tab, solo, maximised, wider), shape(), 2, source, 4, 6)
     regions = plan(width, height, wish)
     seen = list(regions.items())
     for name, region in seen:
@@ -166,10 +168,11 @@ def test_panes_lie_within_the_window_and_never_over_each_other(width, height, ma
 
 
 def test_at_120x40_all_panes_are_seen_and_wider_windows_give_the_table_the_room():
-    wish = Wish(View(), shape(), 1, 0, 2)
+    wish = Wish(Arrangement(), shape(), 1, 0, 2)
     normal, wide = plan(120, 38, wish), plan(200, 38, wish)
-    assert set(PANES) <= set(normal)
-    assert plan(120, 38, wish._replace(view=View(tab="generate")))["generate"].width > normal["generate"].width
+    assert set(DESK.panes) <= set(normal)
+    generating = wish._replace(arrangement=Arrangement(tab="generate"))
+    assert plan(120, 38, generating)["generate"].width > normal["generate"].width
     assert wide["attention"].width - normal["attention"].width > 40
 
 
@@ -183,7 +186,7 @@ def test_answers_of_an_older_session_are_refused_and_the_older_stay_to_be_seen()
     assert answers.of("residual", (question,)) == ((), True)
     assert answers.take(first)
     assert answers.of("residual", (question,)) == ((first,), False)
-    answers.changed(2)
+    answers.changed(2, Follows.SESSION)
     assert not answers.take(first)
     assert answers.of("residual", (question,)) == ((first,), True)
     assert answers.wanted((question, question)) == (question,)
@@ -194,32 +197,32 @@ def test_what_depends_on_the_texts_alone_stays_while_they_do():
     tokens, residual = (Answered(1, question, None, None, 1.0) for question in (Tokens(), Residual()))
     answers.take(tokens)
     answers.take(residual)
-    answers.changed(2, texts=False)
+    answers.changed(2, Follows.SESSION)
     assert answers.of("tokens", (Tokens(),)) == ((tokens,), False)
     assert answers.wanted((Tokens(), Residual())) == (Residual(),)
-    answers.changed(3)
+    answers.changed(3, Follows.TEXTS)
     assert answers.wanted((Tokens(), Residual())) == (Tokens(), Residual())
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "same"),
+    ("field", "value", "what"),
     [
-        ("edits", (parse_edit("zero L0H0"),), True),
-        ("vectors", (parse_vector("v = neuron L0N5"),), True),
-        ("references", ("a text",), True),
-        ("answer", " a", True),
-        ("foil", " b", True),
-        ("views", ("residual",), True),
-        ("model", "another", False),
-        ("prompt", "another", False),
-        ("source", "another", False),
-        ("bos", "no", False),
-        ("align", "left", False),
+        ("edits", (parse_edit("zero L0H0"),), Follows.SESSION),
+        ("vectors", (parse_vector("v = neuron L0N5"),), Follows.SESSION),
+        ("references", ("a text",), Follows.SESSION),
+        ("answer", " a", Follows.SESSION),
+        ("foil", " b", Follows.SESSION),
+        ("views", ("residual",), None),
+        ("model", "another", Follows.MODEL),
+        ("prompt", "another", Follows.TEXTS),
+        ("source", "another", Follows.TEXTS),
+        ("bos", "no", Follows.TEXTS),
+        ("align", "left", Follows.TEXTS),
     ],
 )
-def test_which_texts_are_the_same(field: str, value: object, same: bool):
+def test_what_a_change_makes_old(field: str, value: object, what: Follows | None):
     before = session()
-    assert same_texts(before, replace(before, **{field: value})) is same
+    assert difference(before, replace(before, **{field: value})) is what
 
 
 def test_what_is_still_being_generated_is_still_wanted():

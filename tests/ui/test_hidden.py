@@ -36,7 +36,7 @@ from mechtui.session.document import Session
 from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
 from mechtui.session.storage import dumps, loads
 from mechtui.ui.app import Mechtui
-from mechtui.ui.layout import PANES
+from mechtui.ui.workspaces import DESK
 from tests.hidden import COMMANDS, KINDS, hidden, left_over
 from tests.ui.answering import Model, app, idle, session
 
@@ -172,7 +172,7 @@ async def everywhere(
     """Through every pane, editor, line, list, sentence and screen."""
     await idle(pilot)
     checked("begin")
-    for number, name in enumerate(PANES, 1):
+    for number, name in enumerate(DESK.panes, 1):
         await pilot.press(str(number))
         await pilot.pause()
         checked(name)

@@ -42,7 +42,7 @@ def state(it: Mechtui) -> tuple[object, ...]:
     texts = [(name, editor.text, editor.selection) for name, editor in it.board.editors.items()]
     focused = it.focused.id if it.focused else None
     kind = it.line.kind.label if it.line.kind else None
-    where = (type(it.screen).__name__, focused, it.here, it.focus, it.view, it.theme, it.board.writing, kind)
+    where = (type(it.screen).__name__, focused, it.here, it.focus, it.arrangement, it.theme, it.board.writing, kind)
     return (it.session, where, texts, inputs)
 
 

@@ -11,7 +11,7 @@ from mechtui.cli import cli
 from mechtui.config import NAMES, settings
 from mechtui.session.lines import OPS, parse_edit, parse_vector
 from mechtui.session.storage import loads
-from mechtui.views import folders, parse_question
+from mechtui.views import parse_question, specs
 
 DOCS = Path(__file__).parents[2] / "docs"
 LINES = (DOCS / "lines.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def test_every_vector_of_the_table_is_one(line: str) -> None:
 def test_every_question_has_a_row_that_parses() -> None:
     lines = [re.sub(r"\[([^\]|]*)[^\]]*\]", r"\1", line) for line in first_cells(section("Questions"))]
     names = {str(parse_question(line.replace("@POS", "@-1")).__struct_config__.tag) for line in lines}
-    assert names == set(folders())
+    assert names == set(specs())
 
 
 def test_the_session_file_is_one() -> None:

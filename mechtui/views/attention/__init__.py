@@ -8,6 +8,7 @@ import numpy as np
 
 from mechtui.session.lines import LineError, cut, parse_site, short
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import Action, Needs, View
 
 What = Literal["pattern", "scores", "value"]
 
@@ -55,5 +56,33 @@ class AttentionAnswer(Answer, frozen=True, tag="attention", eq=False):
         return {self.what: plain(table)}
 
 
-QUESTION = Attention
-ANSWER = AttentionAnswer
+SPEC = View(
+    question=Attention,
+    answer=AttentionAnswer,
+    title="Attention",
+    go="a",
+    shows=(
+        "How much each token (row, the query) attends to those before it (column, the key): pattern (rows add up "
+        "to 1), scores before the softmax, the pattern weighted by the length of the value vectors (each row divided "
+        "by its sum), or the pattern edited minus clean."
+    ),
+    read="Blank: the query does not see that key; ·: a number that has no room.",
+    trap=(
+        "A large weight moves little where the value vector is short, as at the first token; and what a position "
+        "holds after some layers is not its token alone."
+    ),
+    paper="Kobayashi et al. 2020, Attention is not only a weight (value-weighted)",
+    words=("pattern", "scores", "value-weighted", "edge", "hook_z"),
+    footer=("search", "zero", "zero_here", "mean", "patch", "cut", "undo", "summary", "maximise"),
+    actions=(
+        Action("cut", ("x",), "cut", "Remove the attention from the row's token to the column's.", needs=Needs.MODEL),
+        Action("zoom_in", ("right_curly_bracket",), "wide cells", "Make the cells wider.", needs=Needs.MODEL),
+        Action(
+            "zoom_out",
+            ("left_curly_bracket",),
+            "narrow cells",
+            "Make the cells narrower, so that more of them fit.",
+            needs=Needs.MODEL,
+        ),
+    ),
+)

@@ -12,9 +12,11 @@ from mechtui.paint.heat import Piece, cell, legend
 from mechtui.paint.numbers import fit, tick
 from mechtui.paint.tokens import cut, pad
 from mechtui.paint.tokens import width as cell_width
+from mechtui.ui import changes
+from mechtui.ui.desk import Desk
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, window
 from mechtui.views import Question
-from mechtui.views.attention import Attention, AttentionAnswer, What
+from mechtui.views.attention import SPEC, Attention, AttentionAnswer, What
 
 # What the table shows, and whether it is edited minus clean.
 MODES: tuple[tuple[What, bool], ...] = (("pattern", False), ("scores", False), ("value", False), ("pattern", True))
@@ -37,14 +39,7 @@ def column_width(room: int, count: int) -> int:
 
 
 class AttentionPane(Pane):
-    NAME = "Attention"
-    NUMBER = 3
-    HELP = (
-        "How much each token (row, the query) attends to those before it (column, the key): pattern (rows add up "
-        "to 1), scores before the softmax, the pattern weighted by the length of the value vectors (each row divided "
-        "by its sum), or the pattern edited minus clean. Blank: the query does not see that key; ·: a number that has "
-        "no room."
-    )
+    VIEW = SPEC
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
@@ -230,6 +225,16 @@ class AttentionPane(Pane):
         self.chosen = WIDTHS[max(0, min(nearest + steps, len(WIDTHS) - 1))]
         self.renew()
 
+    def do_cut(self, desk: Desk) -> None:
+        focus = desk.focus
+        desk.change(changes.cut_edge(desk.session, focus.layer, focus.head, desk.position(), focus.key))
+
+    def do_zoom_in(self, desk: Desk) -> None:
+        self.zoom(1)
+
+    def do_zoom_out(self, desk: Desk) -> None:
+        self.zoom(-1)
+
     def _line(self) -> list[float]:
         """The focused query's row; empty where there is none."""
         if self.picture is None or isinstance(found := self._table(self.picture), str):
@@ -245,6 +250,9 @@ class AttentionPane(Pane):
 
     def row(self) -> str:
         return "\t".join(f"{value:.6g}" for value in self._line())
+
+
+PANE = AttentionPane
 
 
 def _short(token: str, cells: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import View
 
 
 class Attribution(Question, frozen=True, tag="attribution"):
@@ -29,5 +30,17 @@ class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
     rounding: float
 
 
-QUESTION = Attribution
-ANSWER = AttributionAnswer
+SPEC = View(
+    question=Attribution,
+    answer=AttributionAnswer,
+    title="Attribution",
+    go="d",
+    shows=(
+        "What each head, MLP, embedding and bias wrote along the unembedding of answer minus foil at the last "
+        "position, in logits, with the final norm's scale held at its value."
+    ),
+    read="All of them add up to the logit difference.",
+    trap="This is the direct way only: a head that works through later heads has no share of its own here.",
+    paper="Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
+    words=("logit difference", "unembedding", "residual stream"),
+)

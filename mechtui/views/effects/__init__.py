@@ -7,6 +7,7 @@ from typing import Self
 
 from mechtui.session.lines import LineError, cut, short, whole
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import Action, Cost, Needs, View
 
 
 class Effects(Question, frozen=True, tag="effects"):
@@ -39,5 +40,20 @@ class EffectsAnswer(Answer, frozen=True, tag="effects", eq=False):
     position: int = 0
 
 
-QUESTION = Effects
-ANSWER = EffectsAnswer
+SPEC = View(
+    question=Effects,
+    answer=EffectsAnswer,
+    title="Edits",
+    go="e",
+    shows=(
+        "The edits in the order in which they act; [x] is on. The number is what the edit, as the only one, adds to "
+        "the logit difference between answer and foil after the selected token (@). For the edit under the cursor: how "
+        "long an added vector is beside the activation, and where it was read if it acts elsewhere."
+    ),
+    read="✗ says why an edit cannot be applied.",
+    trap="Effects do not add up: two edits together may do more or less than the sum of each alone.",
+    words=("clean, edited", "hook_z", "logit difference", "edge", "source"),
+    cost=Cost.OWN_RUNS,
+    footer=("edit_line", "change_edit", "toggle", "toggle_all", "more", "less", "delete", "undo"),
+    actions=(Action("change_edit", ("enter",), "change", "Change the edit under the cursor.", needs=Needs.EDITS),),
+)

@@ -10,9 +10,10 @@ from mechtui.paint.tokens import width as cells
 from mechtui.session.document import Edit, Session
 from mechtui.session.lines import format_edit
 from mechtui.ui import changes
+from mechtui.ui.desk import Desk
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.views import Question
-from mechtui.views.effects import Effects, EffectsAnswer
+from mechtui.views.effects import SPEC, Effects, EffectsAnswer
 from mechtui.visible import seen
 
 # What has a number that keys change.
@@ -55,14 +56,9 @@ def _base(session: Session) -> Session:
 
 
 class EditsPane(Pane):
-    NAME = "Edits"
-    NUMBER = 6
-    HELP = (
-        "The edits in the order in which they act; [x] is on. The number is what the edit, as the only one, adds to "
-        "the logit difference between answer and foil after the selected token (@). For the edit under the cursor: how "
-        "long an added vector is beside the activation, and where it was read if it acts elsewhere. ✗ says why an edit "
-        "cannot be applied."
-    )
+    VIEW = SPEC
+    OF_SESSION = True
+    BY_PLACE = True
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
@@ -152,6 +148,10 @@ class EditsPane(Pane):
             here = max(0, min(self.picture.focus.edit, self._count() - 1))
             self.look(edit=max(0, min(here + dy, self._count() - 1)))
 
+    def do_change_edit(self, desk: Desk) -> None:
+        at = desk.focus.edit
+        desk.open_line("edit", format_edit(changes.chosen(desk.session, at)), at)
+
     def value(self) -> str:
         edit = self._here()
         if edit is None:
@@ -178,3 +178,6 @@ class EditsPane(Pane):
                 self.look(edit=at)
                 return True
         return False
+
+
+PANE = EditsPane

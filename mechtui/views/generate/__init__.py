@@ -10,6 +10,7 @@ from typing import Self
 from mechtui.session.document import Token
 from mechtui.session.lines import LineError, cut, decimal, format_number, short, whole
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import Action, Cost, Needs, View
 
 # Colder than this, logits over temperature are no numbers any more; hotter, all tokens are alike.
 TEMPERATURES = (0.001, 1000.0)
@@ -88,5 +89,34 @@ class GenerateAnswer(Answer, frozen=True, tag="generate", eq=False):
     why: str = ""
 
 
-QUESTION = Generate
-ANSWER = GenerateAnswer
+SPEC = View(
+    question=Generate,
+    answer=GenerateAnswer,
+    title="Generate",
+    go="c",
+    shows=(
+        "The prompt continued by the clean and by the edited model; from the first token that differs on, the edited "
+        "text is marked."
+    ),
+    read="Edits act on generated positions too, or on the prompt's only: the title says which.",
+    trap=(
+        "A mean's and noise's statistics count the generated tokens too. One continuation is one draw: at a "
+        "temperature look at several."
+    ),
+    words=("temperature", "clean, edited", "steering vector"),
+    cost=Cost.JOB,
+    footer=("summary", "maximise", "generate", "warmer", "cooler"),
+    actions=(
+        Action(
+            "generate",
+            ("full_stop", "ctrl+g"),
+            "generate",
+            "Continue the prompt, clean and edited side by side; once more, with another seed.",
+            "Look",
+            Needs.MODEL,
+            weighty=True,
+        ),
+        Action("warmer", ("circumflex_accent",), "warmer", "Raise the temperature by 0.1."),
+        Action("cooler", ("underscore",), "cooler", "Lower the temperature by 0.1; 0 takes the most probable token."),
+    ),
+)

@@ -7,9 +7,12 @@ from msgspec.structs import replace
 from mechtui.link.messages import Answered
 from mechtui.paint.tokens import width
 from mechtui.session.document import Token
+from mechtui.session.lines import MOST
+from mechtui.ui import changes
+from mechtui.ui.desk import Desk
 from mechtui.ui.pane import Line, Page, Pane, Picture, line, lines_page
 from mechtui.views import Question
-from mechtui.views.generate import Generate, GenerateAnswer, asked_for
+from mechtui.views.generate import SPEC, TEMPERATURES, Generate, GenerateAnswer, asked_for
 from mechtui.visible import seen
 
 SIDE_BY_SIDE = 50
@@ -51,13 +54,8 @@ def _first(text: str, room: int) -> str:
 
 
 class GeneratePane(Pane):
-    NAME = "Generate"
-    NUMBER = 8
-    HELP = (
-        "The prompt continued by the clean and by the edited model; from the first token that differs on, the edited "
-        "text is marked. Edits act on generated positions too, or on the prompt's only: the title says which. A "
-        "mean's and noise's statistics count the generated tokens too."
-    )
+    VIEW = SPEC
+    OF_SESSION = True
     WAITING = "nothing generated yet: . continues the prompt, clean and edited"
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
@@ -119,6 +117,33 @@ class GeneratePane(Pane):
             self.renew()
             self.post_message(self.Asks(self))
 
+    def take(self, question: Question, desk: Desk) -> None:
+        if isinstance(question, Generate):
+            _keep(desk, question)
+            self._begin(desk)
+
+    def do_generate(self, desk: Desk) -> None:
+        """Begin the generation and show it; when it is shown already, another one."""
+        asked = asked_for(desk.session.views)
+        if desk.arrangement.job != self.VIEW.name:
+            self._begin(desk)
+        elif desk.here == self.VIEW.name:
+            if not asked.temperature:
+                raise changes.CannotError("At temperature 0 there is one continuation; ^ raises the temperature.")
+            _keep(desk, replace(asked, seed=(asked.seed + 1) % MOST))
+        else:
+            desk.go(self.VIEW.name)
+
+    def do_warmer(self, desk: Desk) -> None:
+        _warm(desk, 0.1)
+
+    def do_cooler(self, desk: Desk) -> None:
+        _warm(desk, -0.1)
+
+    def _begin(self, desk: Desk) -> None:
+        desk.go(self.VIEW.name)
+        desk.lay_out(replace(desk.arrangement, job=self.VIEW.name))
+
     def _text(self, edited: bool) -> str:
         answered = self.picture.answer(Generate) if self.picture else None
         run = None if answered is None else answered.edited if edited else answered.clean
@@ -133,6 +158,21 @@ class GeneratePane(Pane):
 
     def search(self, text: str, forward: bool = True) -> bool:
         return bool(text) and text.lower() in self.row().lower()
+
+
+PANE = GeneratePane
+
+
+def _warm(desk: Desk, by: float) -> None:
+    asked = asked_for(desk.session.views)
+    _keep(desk, replace(asked, temperature=round(min(max(asked.temperature + by, 0.0), TEMPERATURES[1]), 2)))
+
+
+def _keep(desk: Desk, asked: Generate) -> None:
+    """Keep it in the session, where the pane and the session file have it from."""
+    name = SPEC.name
+    others = tuple(text for text in desk.session.views if text.split(" ", 1)[0] != name)
+    desk.change(replace(desk.session, views=(*others, asked.line())), name)
 
 
 def _first_difference(answered: Answered) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mechtui.session.lines import LineError, cut, short, whole
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import View
 
 Summary = Literal["entropy", "first", "norm"]
 
@@ -46,5 +47,17 @@ class HeadsAnswer(Answer, frozen=True, tag="heads", eq=False):
     values: np.ndarray
 
 
-QUESTION = Heads
-ANSWER = HeadsAnswer
+SPEC = View(
+    question=Heads,
+    answer=HeadsAnswer,
+    title="Heads",
+    go="h",
+    shows=(
+        "One cell for every layer and head at the selected token: entropy of its attention in nats, attention to "
+        "the first token, L2 norm of what it writes to the residual stream, or each of these edited minus clean."
+    ),
+    read="▸ is the cursor, * an edited head.",
+    trap="A head that attends sharply need not matter: what it writes may be short, or point where nothing reads.",
+    words=("pattern", "entropy", "hook_z", "L2 norm", "nat"),
+    footer=("zero", "zero_here", "mean", "patch", "undo", "summary", "maximise"),
+)

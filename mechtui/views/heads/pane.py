@@ -13,7 +13,7 @@ from mechtui.paint.numbers import fit, tick
 from mechtui.paint.tokens import width as cells
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, window
 from mechtui.views import Question
-from mechtui.views.heads import Heads, HeadsAnswer, Summary
+from mechtui.views.heads import SPEC, Heads, HeadsAnswer, Summary
 
 # What the cells show, and whether it is edited minus clean.
 MODES: tuple[tuple[Summary, bool], ...] = (
@@ -28,13 +28,7 @@ UNITS: dict[Summary, str] = {"entropy": "nats", "first": "of 1", "norm": "L2"}
 
 
 class HeadsPane(Pane):
-    NAME = "Heads"
-    NUMBER = 2
-    HELP = (
-        "One cell for every layer and head at the selected token: entropy of its attention in nats, attention to "
-        "the first token, L2 norm of what it writes to the residual stream, or each of these edited minus clean. "
-        "▸ is the cursor, * an edited head."
-    )
+    VIEW = SPEC
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
@@ -165,6 +159,9 @@ class HeadsPane(Pane):
         if self.picture is None or isinstance(found := self._values(self.picture), str):
             return ""
         return "\t".join(f"{value:.6g}" for value in found[0][self.picture.head()[0]])
+
+
+PANE = HeadsPane
 
 
 def _scale(picture: Picture, values: np.ndarray, answer: HeadsAnswer, difference: bool) -> tuple[float, float]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mechtui.session.document import Token
 from mechtui.views.question import Answer, Question, plain
+from mechtui.views.spec import View
 
 
 class Lens(Question, frozen=True, tag="lens"):
@@ -34,5 +35,17 @@ class LensAnswer(Answer, frozen=True, tag="lens", eq=False):
         }
 
 
-QUESTION = Lens
-ANSWER = LensAnswer
+SPEC = View(
+    question=Lens,
+    answer=LensAnswer,
+    title="Lens",
+    go="l",
+    shows=(
+        "For every layer and position the token that the model would say if it stopped there, softmax(W_U norm(post)), "
+        "its probability, and the answer's rank."
+    ),
+    read="From the layer on where the answer has rank 0 and keeps it, the model has decided.",
+    trap="Early layers do not write in the unembedding's terms: nonsense there is the lens's, not the model's.",
+    paper="nostalgebraist 2020, interpreting GPT: the logit lens",
+    words=("residual stream", "unembedding", "rank"),
+)

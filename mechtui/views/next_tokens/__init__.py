@@ -8,6 +8,7 @@ from typing import Any, Self
 from mechtui.session.document import Struct, Token
 from mechtui.session.lines import LineError, cut, short, whole
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import View
 
 
 class NextTokens(Question, frozen=True, tag="next_tokens"):
@@ -85,5 +86,20 @@ class NextTokensAnswer(Answer, frozen=True, tag="next_tokens", eq=False):
         }
 
 
-QUESTION = NextTokens
-ANSWER = NextTokensAnswer
+SPEC = View(
+    question=NextTokens,
+    answer=NextTokensAnswer,
+    title="Next token",
+    go="n",
+    shows=(
+        "The likeliest next tokens after the selected one, probability clean and edited, entropy in nats, and logit, "
+        "probability and rank (0 is first) of answer and foil."
+    ),
+    read="▲ ▼ mark changes of .005 or more.",
+    trap=(
+        "A probability near 1 hides what the logits do. Where no answer is named, the two likeliest tokens of the "
+        "clean run stand for answer and foil."
+    ),
+    words=("logit", "logit difference", "rank", "clean, edited"),
+    footer=("prompt", "target", "token_back", "token_next", "summary"),
+)

@@ -10,7 +10,7 @@ from mechtui.paint.tokens import pad, visible
 from mechtui.paint.tokens import width as cells
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.views import Question
-from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
+from mechtui.views.next_tokens import SPEC, Candidate, NextTokens, NextTokensAnswer
 from mechtui.visible import seen
 
 TOPS = (10, 20, 50)
@@ -34,12 +34,7 @@ def pairs(clean: NextTokensAnswer, edited: NextTokensAnswer | None) -> list[Pair
 
 
 class NextTokensPane(Pane):
-    NAME = "Next token"
-    NUMBER = 4
-    HELP = (
-        "The likeliest next tokens after the selected one, probability clean and edited (▲ ▼ mark changes of "
-        ".005 or more), entropy in nats, and logit, probability and rank (0 is first) of answer and foil."
-    )
+    VIEW = SPEC
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
@@ -212,6 +207,9 @@ class NextTokensPane(Pane):
                 self.renew()
                 return True
         return False
+
+
+PANE = NextTokensPane
 
 
 def _arrow(clean: float | None, edited: float | None, two: bool, plus: bool = True) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import View
 
 
 class Residual(Question, frozen=True, tag="residual"):
@@ -22,5 +23,18 @@ class ResidualAnswer(Answer, frozen=True, tag="residual", eq=False):
     mlp: np.ndarray
 
 
-QUESTION = Residual
-ANSWER = ResidualAnswer
+SPEC = View(
+    question=Residual,
+    answer=ResidualAnswer,
+    title="Residual",
+    go="r",
+    shows=(
+        "For every token the L2 norm of the residual stream from L0.pre to the last layer's post, with its least "
+        "and greatest value; below, for the selected token, the norm of what attention and the MLP wrote at each "
+        "layer."
+    ),
+    read="All sparklines of a kind have one scale; log says that it is logarithmic.",
+    trap="A long write need not move the answer: it may be orthogonal to it, or be taken back by a later layer.",
+    words=("residual stream", "L2 norm", "clean, edited"),
+    footer=("edit_line", "token_back", "token_next", "summary", "maximise", "generate"),
+)

@@ -11,7 +11,7 @@ from mechtui.paint.spark import cell_of, logs, scale, sparkline, with_cursor
 from mechtui.paint.tokens import pad
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
-from mechtui.views.residual import Residual, ResidualAnswer
+from mechtui.views.residual import SPEC, Residual, ResidualAnswer
 
 # One token's norm so far above the others' (attention sinks reach 100 times) flattens them on a linear scale.
 MASSIVE = 8.0
@@ -22,13 +22,7 @@ LABEL, WRITES = 13, 13
 
 
 class ResidualPane(Pane):
-    NAME = "Residual"
-    NUMBER = 5
-    HELP = (
-        "For every token the L2 norm of the residual stream from L0.pre to the last layer's post, with its least "
-        "and greatest value; below, for the selected token, the norm of what attention and the MLP wrote at each "
-        "layer. All sparklines of a kind have one scale; log says that it is logarithmic."
-    )
+    VIEW = SPEC
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
@@ -190,3 +184,6 @@ class ResidualPane(Pane):
 
     def row(self) -> str:
         return "\t".join(f"{value:.6g}" for value in self._column())
+
+
+PANE = ResidualPane

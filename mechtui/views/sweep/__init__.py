@@ -12,6 +12,7 @@ import numpy as np
 from mechtui.session.document import ALL, Edit
 from mechtui.session.lines import LineError, format_edit, parse_edit
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import Cost, View
 
 
 class Sweep(Question, frozen=True, tag="sweep"):
@@ -57,5 +58,18 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     source_baseline: float | None = None
 
 
-QUESTION = Sweep
-ANSWER = SweepAnswer
+SPEC = View(
+    question=Sweep,
+    answer=SweepAnswer,
+    title="Sweep",
+    go="s",
+    shows=(
+        "The same edit at every site in turn, one run each, and what it does to the logit difference after the last "
+        "token; for patch, as a share of the source's: (patched - corrupted) / (clean - corrupted)."
+    ),
+    read="1 restores the source's logit difference, 0 changes nothing.",
+    trap="A site that shows nothing alone may matter where another stands in for it once it is gone.",
+    paper="Meng et al. 2022, Locating and Editing Factual Associations in GPT (causal tracing)",
+    words=("logit difference", "source", "clean, edited"),
+    cost=Cost.JOB,
+)

@@ -6,12 +6,11 @@ import numpy as np
 
 from mechtui.session.document import Token
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import Action, Follows, View
 
 
 class Tokens(Question, frozen=True, tag="tokens"):
     """The tokens of the prompt and of the source, their alignment, the surprise of each."""
-
-    OF_TEXTS = True
 
 
 class TokensAnswer(Answer, frozen=True, tag="tokens", eq=False):
@@ -33,5 +32,19 @@ class TokensAnswer(Answer, frozen=True, tag="tokens", eq=False):
         return mine == its and np.array_equal(self.surprise, other.surprise, equal_nan=True)
 
 
-QUESTION = Tokens
-ANSWER = TokensAnswer
+SPEC = View(
+    question=Tokens,
+    answer=TokensAnswer,
+    title="Tokens",
+    go="t",
+    shows="The prompt as the model reads it: position and token, · a space, ⏎ a newline.",
+    read=(
+        "The background is the surprise, -ln p of the token given those before it, in nats, up to that of an even "
+        "guess."
+    ),
+    trap="The first token has no surprise: nothing stands before it. A token is seldom a word.",
+    words=("surprise", "nat", "BOS", "source"),
+    follows=Follows.TEXTS,
+    footer=("prompt", "source", "target", "search", "undo", "ids", "maximise"),
+    actions=(Action("ids", ("t",), "ids", "Show token ids.", "Look"),),
+)

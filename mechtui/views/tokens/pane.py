@@ -10,9 +10,11 @@ from mechtui.paint.heat import Piece, legend
 from mechtui.paint.numbers import fit
 from mechtui.paint.palette import LEVELS, level
 from mechtui.paint.tokens import cut, visible, width
+from mechtui.session.document import Session
+from mechtui.ui.desk import Desk
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
-from mechtui.views.tokens import Tokens, TokensAnswer
+from mechtui.views.tokens import SPEC, Tokens, TokensAnswer
 
 NO_PARTNER = "∅"
 
@@ -60,12 +62,8 @@ def _numbered(position: int, text: str) -> str:
 
 
 class TokensPane(Pane):
-    NAME = "Tokens"
-    NUMBER = 1
-    HELP = (
-        "The prompt as the model reads it: position and token, · a space, ⏎ a newline; the background is the "
-        "surprise, -ln p of the token given those before it, in nats, up to that of an even guess."
-    )
+    VIEW = SPEC
+    OF_SESSION = True
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
@@ -115,8 +113,8 @@ class TokensPane(Pane):
             legend=(("surprise ", self.palette.dim), *scale),
         )
 
-    def rows_at(self, width: int) -> int:
-        """How many rows the tokens take in a pane that is `width` cells wide inside."""
+    def rows_at(self, width: int, session: Session) -> int:
+        """How many rows the tokens take."""
         answer = self.picture.tokens if self.picture is not None else None
         if answer is None or not answer.tokens or width <= 0:
             return 1
@@ -190,6 +188,10 @@ class TokensPane(Pane):
         self.ids = not self.ids
         self.renew()
 
+    def do_ids(self, desk: Desk) -> None:
+        self.cycle()
+        desk.repaint()
+
     def value(self) -> str:
         picture = self.picture
         if picture is None or picture.tokens is None or not picture.tokens.tokens:
@@ -203,3 +205,6 @@ class TokensPane(Pane):
         here = picture.position()
         token = picture.tokens.tokens[here]
         return f"{here}\t{token.id}\t{visible(token)}\t{float(picture.tokens.surprise[here]):.4f}"
+
+
+PANE = TokensPane

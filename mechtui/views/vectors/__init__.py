@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mechtui.session.document import Struct, Token
 from mechtui.views.question import Answer, Question
+from mechtui.views.spec import Action, Cost, Needs, View
 
 
 class Vectors(Question, frozen=True, tag="vectors"):
@@ -28,5 +29,33 @@ class VectorsAnswer(Answer, frozen=True, tag="vectors", eq=False):
     vectors: tuple[VectorMeaning, ...]
 
 
-QUESTION = Vectors
-ANSWER = VectorsAnswer
+SPEC = View(
+    question=Vectors,
+    answer=VectorsAnswer,
+    title="Vectors",
+    go="v",
+    shows=(
+        "Each steering vector: how it is made, its L2 norm and that as a share of the residual stream's mean norm "
+        "where it was read, and the tokens whose logits a step along it raises and lowers most, through the final "
+        "norm's weight and the unembedding: by so many logits per unit of the vector's length, where the final norm "
+        "divides by 1."
+    ),
+    read="* marks a vector that an edit adds or projects out.",
+    trap="What a vector does at its layer goes through all layers after it: the tokens are its direct way only.",
+    paper="Turner et al. 2023, Activation addition",
+    words=("steering vector", "unembedding", "neuron", "residual stream"),
+    cost=Cost.OWN_RUNS,
+    footer=("vector_line", "change_vector", "add_vector", "delete_vector", "undo", "save_vectors", "generate"),
+    actions=(
+        Action("change_vector", ("enter",), "change", "Change the vector under the cursor.", needs=Needs.VECTORS),
+        Action("add_vector", ("space",), "add", "Add the vector under the cursor as an edit.", needs=Needs.VECTORS),
+        Action(
+            "delete_vector",
+            ("d", "delete"),
+            "delete",
+            "Delete the vector under the cursor.",
+            needs=Needs.VECTORS,
+            weighty=True,
+        ),
+    ),
+)

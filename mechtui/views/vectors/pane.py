@@ -8,12 +8,13 @@ from mechtui.paint.heat import Piece
 from mechtui.paint.numbers import amount, share, signed
 from mechtui.paint.tokens import pad, visible
 from mechtui.paint.tokens import width as cells
-from mechtui.session.document import Token
+from mechtui.session.document import Session, Token
 from mechtui.session.lines import format_vector
 from mechtui.ui import changes
+from mechtui.ui.desk import Desk
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.views import Question
-from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
+from mechtui.views.vectors import SPEC, VectorMeaning, Vectors, VectorsAnswer
 from mechtui.visible import seen
 
 EMPTY = 'no vector yet: v takes a line, as in love-hate = diff L6.pre "Love" "Hate"'
@@ -21,14 +22,8 @@ ROWS = 3
 
 
 class VectorsPane(Pane):
-    NAME = "Vectors"
-    NUMBER = 7
-    HELP = (
-        "Each steering vector: how it is made, its L2 norm and that as a share of the residual stream's mean norm "
-        "where it was read, and the tokens whose logits a step along it raises and lowers most, through the final "
-        "norm's weight and the unembedding: by so many logits per unit of the vector's length, where the final norm "
-        "divides by 1."
-    )
+    VIEW = SPEC
+    OF_SESSION = True
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         return (Vectors(),) if picture.session.vectors else ()
@@ -105,6 +100,20 @@ class VectorsPane(Pane):
         here = max(0, min(self.picture.focus.vector, count - 1))
         self.look(vector=max(0, min(here + dy, count - 1)))
 
+    def rows_at(self, width: int, session: Session) -> int:
+        return len(session.vectors) * ROWS
+
+    def do_change_vector(self, desk: Desk) -> None:
+        at = desk.focus.vector
+        desk.open_line("vector", format_vector(changes.chosen_vector(desk.session, at)), at)
+
+    def do_add_vector(self, desk: Desk) -> None:
+        desk.change(changes.add_vector_edit(desk.session, desk.focus.vector))
+        desk.look(replace(desk.focus, edit=len(desk.session.edits) - 1))
+
+    def do_delete_vector(self, desk: Desk) -> None:
+        desk.change(changes.delete_vector(desk.session, desk.focus.vector))
+
     def value(self) -> str:
         vectors = self.picture.session.vectors if self.picture else ()
         if self.picture is None or not vectors:
@@ -130,3 +139,6 @@ class VectorsPane(Pane):
                 self.look(vector=at)
                 return True
         return False
+
+
+PANE = VectorsPane

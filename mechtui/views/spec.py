@@ -1,0 +1,88 @@
+"""What the rest of the program knows of a view: pure data, one `SPEC` in each view's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from mechtui.views.question import Answer, Question
+
+
+class Cost(Enum):
+    """ONE_RUN: answered from the run that all views share. OWN_RUNS: costs a few runs more, so it is asked for after
+    the others. JOB: costs many runs, so it is asked for by its own key only."""
+
+    ONE_RUN = "one run"
+    OWN_RUNS = "own runs"
+    JOB = "job"
+
+
+class Follows(IntEnum):
+    """What an answer depends on. Each one depends on those before it too: a change of the model changes every answer,
+    a change of an edit only those that follow the session."""
+
+    MODEL = 0
+    TEXTS = 1
+    SESSION = 2
+
+
+class Needs(Enum):
+    """What must be there before an action can do something."""
+
+    NOTHING = "nothing"
+    MODEL = "model"
+    SOURCE = "source"
+    EDITS = "edits"
+    VECTORS = "vectors"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that can be done.
+
+    keys: textual's key names, the first is the one that is shown. title: two or three words for footer and palette.
+    explanation: one sentence. group: heading in help and docs; an action without one works in its view's pane only.
+    typing: works while one types. weighty: it costs, overwrites, takes away or leaves, so the palette does it only
+    for its own name or key, never for other words that happen to fit. view: whose action it is, empty for the
+    program's; the registry fills it in.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    title: str
+    explanation: str
+    group: str = ""
+    needs: Needs = Needs.NOTHING
+    typing: bool = False
+    weighty: bool = False
+    view: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """A question about a run, and what the board, help, the footer, the palette and the docs say of it.
+
+    question, answer: the structs that cross the wire. title: its pane's. go: the letter that names it. shows: what is
+    shown, in which unit. read: how to read it. trap: what it does not say. paper: where it was first described; empty
+    where it needs no source. words: those of the glossary that its help explains. footer: names of the actions that
+    its pane's footer offers, in this order. actions: its own; its pane has a method `do_<name>` for each.
+    """
+
+    question: type[Question]
+    answer: type[Answer]
+    title: str
+    go: str
+    shows: str
+    read: str
+    trap: str
+    paper: str = ""
+    words: tuple[str, ...] = ()
+    cost: Cost = Cost.ONE_RUN
+    follows: Follows = Follows.SESSION
+    footer: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The view's folder, and the first word of its line."""
+        return str(self.question.__struct_config__.tag)

@@ -1,0 +1,61 @@
+"""Every folder of mechtui/views is a view, and all that is said of it stands there."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+
+import mechtui
+from mechtui.link.messages import Answered, Ask
+from mechtui.views import parse_question, spec_of, specs
+
+ROOM = Path(mechtui.__file__).parent
+FOLDERS = sorted(path.parent.name for path in (ROOM / "views").glob("*/__init__.py"))
+WITHOUT_PANE = {"lens", "attribution", "sweep"}
+# A line for the views whose name alone is none.
+LINES = {"attention": "attention L0H0", "sweep": "sweep zero L*H*"}
+# Where the screen may name views: their places, and what positions are named by.
+NAMED = {"workspaces.py": set(FOLDERS), "picture.py": {"tokens"}, "board.py": {"tokens"}}
+
+each = pytest.mark.parametrize("name", FOLDERS)
+
+
+@each
+def test_a_folder_is_a_view(name: str) -> None:
+    view = specs()[name]
+    assert view.name == name
+    assert view.answer.__struct_config__.tag == name
+    assert spec_of(parse_question(LINES.get(name, name))) is view
+    assert view.title
+    assert all(text.endswith(".") for text in (view.shows, view.read, view.trap))
+    files = {path.name for path in (ROOM / "views" / name).glob("*.py")}
+    assert files == {"__init__.py", "compute.py"} | (set() if name in WITHOUT_PANE else {"pane.py"})
+
+
+def test_the_wire_carries_every_view() -> None:
+    asked = get_args(get_type_hints(Ask)["questions"])[0]
+    answered = get_type_hints(Answered)["clean"]
+    for view in specs().values():
+        assert view.question in get_args(asked)
+        assert view.answer in get_args(answered)
+
+
+def test_letters_are_unique() -> None:
+    letters = [view.go for view in specs().values()]
+    assert len(set(letters)) == len(letters)
+    assert all(len(letter) == 1 and letter.islower() and letter != "g" for letter in letters)
+
+
+@pytest.mark.parametrize("path", sorted((ROOM / "ui").glob("*.py")), ids=lambda path: path.name)
+def test_the_screen_names_no_view_but_by_its_place(path: Path) -> None:
+    named = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Constant(value=str(text)) if text in FOLDERS:
+                named.add(text)
+            case ast.ImportFrom(module=str(module)) if module.startswith("mechtui.views."):
+                named |= {module.split(".")[2]} & set(FOLDERS)
+    assert named <= NAMED.get(path.name, set())
