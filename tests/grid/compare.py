@@ -48,7 +48,10 @@ GROUPS = {
     "embed": ("embed", STREAM_OPS),
     "pos": ("pos", STREAM_OPS),
 }
-VIEWS = ("logits", "residual", "attention", "lens", "attribution", "sweep", "generation", "program")
+VIEWS = ("logits", "residual", "attention", "lens", "attribution", "sweep", "generation", "program", "folded")
+# What is compared again of the model with its norms' weights folded in (`--fold-ln`): the same numbers.
+FOLDED = ("logits", "residual", "attention", "lens", "attribution", "sweep", "z", "q", "k", "v", "pattern", "scores",
+          "attn", "mlp", "pre")  # fmt: skip
 COLUMNS = (*VIEWS, *GROUPS)
 
 
@@ -86,11 +89,11 @@ class Cell:
 class Grid:
     """One model folder's comparisons."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, folded: bool = False) -> None:
         from transformers import AutoModelForCausalLM
 
         self.folder = folder
-        self.model = load(Load(str(folder), device="cpu"), lambda *_: None, lambda: False)
+        self.model = load(Load(str(folder), device="cpu", fold_ln=folded), lambda *_: None, lambda: False)
         self.engine = Engine(self.model)
         self.plain = AutoModelForCausalLM.from_pretrained(
             folder, attn_implementation="eager", dtype=torch.float32
@@ -241,6 +244,23 @@ class Grid:
                 cell.near(f"program {edits}", self._program_says(edits), self.reference(edits)[0])
             except (ScriptError, SystemExit) as error:
                 cell.refuse(str(error), what)
+
+    def _folded(self, cell: Cell) -> None:
+        """What is refused of the raw weights, too, is said there."""
+        try:
+            folded = Grid(self.folder, folded=True)
+        except ModelError as error:
+            cell.refuse(str(error))
+            return
+        for name, found in folded.cells(FOLDED):
+            cell.right += found.right
+            cell.wrong += [f"{name}: {each}" for each in found.wrong]
+            for sentence in found.refused:
+                cell.refuse(sentence, name)
+        meant: Any = [grid.answers("vectors")[0] for grid in (self, folded)]
+        for side in ("raises", "lowers"):
+            one, two = ([(token.id, change) for token, change in getattr(each.vectors[0], side)] for each in meant)
+            cell.near(f"vectors: what v {side}", two, one)
 
     def _program_says(self, edits: Sequence[str]) -> Tensor:
         session = self.session(*edits)

@@ -21,7 +21,8 @@ For every architecture below a tiny model with random weights and its own quirks
 scaled rotations, soft caps, norms behind the blocks, multipliers) is made, and what mechtui says of it is compared
 with Hugging Face's own forward and plain torch hooks: logits and probabilities, norms of the residual stream, patterns
 and scores, the lens, attribution, sweeps and effects, generation, the program that `W` writes, and every op at every
-site. `python -m tests.grid` makes the comparisons and writes this page; `python -m pytest tests/grid` makes a part.
+site. folded: the same views, edits at most sites and vectors with `--fold-ln`, which changes no number.
+`python -m tests.grid` makes the comparisons and writes this page; `python -m pytest tests/grid` makes a part.
 
 **right**: within 0.0001 (attribution and patched sweeps: 0.001). A number: refused, with the sentence of that number;
 what stands before it is all that is refused.

@@ -34,6 +34,11 @@ def test_an_architecture_is_right_or_refused_as_the_table_says(name: str, tmp_pa
     assert found == {what: committed()[name][what] for what in FAST}
 
 
+@pytest.mark.parametrize("name", ["gpt2", "gpt2 unscaled", "opt", "llama", "gemma 2", "olmo 2", "granite"])
+def test_weights_of_norms_that_are_folded_change_no_number_or_are_refused(name: str, tmp_path: Path) -> None:
+    assert row(name, tmp_path / "model", ("folded",))["folded"] == committed()[name]["folded"]
+
+
 @pytest.mark.parametrize(
     "name", ["gpt2", "falcon alibi", "mpt", "gemma 3", "granite", "olmo", "olmo 2", "phi-3 window"]
 )

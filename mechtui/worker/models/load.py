@@ -15,8 +15,11 @@ import torch
 
 from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
-from mechtui.worker.check import TEXT, TOKENS, Plain
+from mechtui.worker.check import TEXT, TOKENS, Plain, compare
+from mechtui.worker.engine import Engine
 from mechtui.worker.engine.memory import free
+from mechtui.worker.engine.readout import Norm
+from mechtui.worker.engine.weights import W_U
 from mechtui.worker.errors import ModelError, Progress, megabytes, told
 from mechtui.worker.model import Model
 from mechtui.worker.models.gguf import dequantised
@@ -32,6 +35,7 @@ from mechtui.worker.models.weights import (
 )
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+UNFOLDED = "load it without --fold-ln"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt", "tokenizer_config.json")
 
 
@@ -56,9 +60,7 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Mo
     weights: Literal["raw", "folded"] = "raw"
     if request.fold_ln:
         weights = "folded"
-        bridge.process_weights(
-            fold_ln=True, center_writing_weights=False, center_unembed=False, fold_value_biases=False
-        )
+        _fold(bridge, name)
     bridge.eval()
     bridge.original_model.requires_grad_(False)
     progress("first run", None, "")
@@ -87,7 +89,38 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Mo
         note=note,
         place=_place(name, where, folder),
     )
-    return Model(bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready, plain)
+    model = Model(bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready, plain)
+    if request.fold_ln and plain is not None:
+        _check_folded(model, plain, cancelled)
+    return model
+
+
+def _fold(bridge: Any, name: str) -> None:
+    """The weights of the norms into what reads them. Raises ModelError where some stay where they are."""
+    bridge.process_weights(fold_ln=True, center_writing_weights=False, center_unembed=False, fold_value_biases=False)
+    like = W_U(bridge)[:, 0]
+    read = [(bridge.ln_final, like)]
+    for block in bridge.blocks:
+        here = like.to(next(block.parameters()).device)
+        read += [(norm, here) for norm in (getattr(block, "ln1", None), getattr(block, "ln2", None)) if norm]
+    try:
+        weights = [Norm(norm, here).weight for norm, here in read]
+    except ValueError:
+        weights = []
+    rounding = 2 * torch.finfo(like.dtype).eps ** 0.5
+    if not weights or any(float((weight - 1).abs().max()) > rounding for weight in weights):
+        raise ModelError(f"{name} cannot be folded: TransformerLens leaves its norms their weights; {UNFOLDED}")
+
+
+def _check_folded(model: Model, plain: Plain, cancelled: Callable[[], bool]) -> None:
+    """Raises ModelError where the numbers of folded weights are not those of the raw ones, and Cancelled."""
+    checked = compare(Engine(model), plain, cancelled)
+    if checked.sentence:
+        most = max(checked.differences.values())
+        raise ModelError(
+            f"{model.ready.name} cannot be folded: TransformerLens then computes logits up to {most:.2g} away from "
+            f"Hugging Face's own; {UNFOLDED}"
+        )
 
 
 def _place(name: str, where: Place, folder: Path) -> str:
