@@ -159,7 +159,7 @@ class Worker:
         except Cancelled:
             return  # and again when there is nothing to do
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
-            checked = Checked(model.ready.name, sentence=_unexpected("the self-check of this model", error))
+            checked = Checked(model.ready.name, sentence=_unexpected(f"the self-check of {model.ready.name}", error))
         self.unchecked, model.plain = False, None
         self.wire.send(checked)
 

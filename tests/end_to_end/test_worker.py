@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from mechtui.link.client import Client, Life, worker_command
-from mechtui.link.frames import HEADER, encode
+from mechtui.link.frames import HEADER, UnsendableError, encode
 from mechtui.link.messages import (
     Answered,
     Ask,
@@ -164,7 +164,7 @@ async def test_cancelling_ends_a_generation_and_says_so(talk: Talk) -> None:
 )
 async def test_a_prompt_that_cannot_be_run(talk: Talk, fields: dict[str, str], sentence: str) -> None:
     if "\ud800" in fields["prompt"]:
-        with pytest.raises(UnicodeEncodeError):  # it cannot even be sent: the prompt's editor keeps it out
+        with pytest.raises(UnsendableError):  # it cannot even be sent: the prompt's editor keeps it out
             encode(Ask(1, session(**fields), ()))
         return
     heard = await talk.ask(session(**fields), "next_tokens")

@@ -143,3 +143,43 @@ def test_a_sweep_is_refused_as_the_edit_of_its_name_is(sites: str, why: str, gpt
     with pytest.raises(SessionError) as refused:
         list(opened.answer(parse_question(f"sweep zero {sites}")))
     assert str(refused.value) == f"sweep zero {sites}: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "why"),
+    [
+        ("gpt2_model", 'diff L2.pre "Love" "Hate"', "L2.pre: its layers are 0 to 1"),
+        ("gpt2_model", "neuron L1N9999", "L1N9999: its neurons are 0 to 127"),
+        ("attention_only", "neuron L1N3", "L1N3: its blocks have no MLP"),
+        ("attention_only", 'diff L1.mlp "Love" "Hate"', "L1.mlp: its blocks have no MLP"),
+        ("attention_only", 'pca L1.mid "Love" | "Hate"', "L1.mid: its blocks have no MLP"),
+    ],
+)
+def test_a_vector_of_what_the_model_has_not_is_refused_by_its_name(
+    model: str, source: str, why: str, request: pytest.FixtureRequest
+) -> None:
+    loaded: Model = request.getfixturevalue(model)
+    opened = Engine(loaded).open(session_of("add L1.pre v x5", vectors=(f"v = {source}",)))
+    sentence = f"v: {loaded.ready.name} has no {why}"
+    assert [(each.where, each.sentence) for each in opened.problems] == [("add L1.pre v x5", sentence)]
+    ((answer, _, _),) = opened.answer(parse_question("vectors"))
+    assert answer.vectors[0].problem == sentence
+
+
+@pytest.fixture(scope="module")
+def attention_only() -> Model:
+    return load_now("attn-only-2l")
+
+
+@pytest.mark.parametrize(
+    ("view", "why"),
+    [
+        ("attention L2H0", "L2H0: its layers are 0 to 1"),
+        ("attention L1H4 scores", "L1H4: its heads are 0 to 3"),
+        ("sweep mean L2.pre", "L2.pre: its layers are 0 to 1"),
+    ],
+)
+def test_a_view_of_what_the_model_has_not_is_refused_by_its_name(view: str, why: str, gpt2_model: Model) -> None:
+    with pytest.raises(SessionError) as refused:
+        list(Engine(gpt2_model).open(session_of()).answer(parse_question(view)))
+    assert str(refused.value) == f"{view}: {gpt2_model.ready.name} has no {why}"
