@@ -210,7 +210,9 @@ class Registry:
             keymap = self._layers.setdefault(layer(action), {})
             for key in action.keys:
                 if key in keymap:
-                    raise KeyClashError(f"{shown(key)} is given to both {keymap[key].name} and {action.name}")
+                    both = (keymap[key].name, action.name)
+                    where = "[keys] gives" if any(name in chosen for name in both) else "the program gives"
+                    raise KeyClashError(f"{where} {shown(key)} to both {both[0]} and {both[1]}")
                 keymap[key] = action
         self.by_name = {action.name: action for action in self.actions}
 

@@ -227,6 +227,12 @@ async def test_an_action_that_cannot_run_says_why():
         await pilot.press("u")
         await idle(pilot)
         assert "There is nothing to undo." in screen(it)
+        await pilot.press("2", "x")
+        await idle(pilot)
+        assert "cut belongs to the Attention pane: press 3 first." in screen(it)
+        await pilot.press("3", "x")
+        await idle(pilot)
+        assert len(it.session.edits) == 1
 
 
 async def test_a_mistake_in_an_edit_line_has_a_caret_and_loses_nothing():

@@ -90,7 +90,7 @@ def test_a_key_that_the_settings_give_to_the_program_means_that_in_every_pane():
 
 def test_two_actions_of_a_layer_with_one_key_are_refused_when_the_program_starts():
     first, second = (Action(name, ("x",), name, name, view=DESK.map) for name in ("first", "second"))
-    with pytest.raises(KeyClashError, match="x is given to both first and second"):
+    with pytest.raises(KeyClashError, match="the program gives x to both first and second"):
         Registry(actions=(*ACTIONS, first, second))
 
 
@@ -109,7 +109,7 @@ def test_the_glossary_has_every_word_that_a_view_names():
 
 @pytest.mark.parametrize(
     ("keys", "said"),
-    [({"zreo": "z"}, "did you mean zero?"), ({"zero": "w", "mean": "w"}, "w is given to both")],
+    [({"zreo": "z"}, "did you mean zero?"), ({"zero": "w", "mean": "w"}, "keys] gives w to both")],
 )
 def test_a_keymap_that_cannot_be_is_refused(keys, said):
     with pytest.raises(KeyClashError, match=said.replace("?", r"\?")):

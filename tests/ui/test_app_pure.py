@@ -176,6 +176,28 @@ def test_at_120x40_all_panes_are_seen_and_wider_windows_give_the_table_the_room(
     assert wide["attention"].width - normal["attention"].width > 40
 
 
+@pytest.mark.parametrize(
+    ("pane", "compact", "job"),
+    [
+        ("attention", False, "generate"),
+        ("residual", False, ""),
+        ("attention", True, ""),
+        ("next_tokens", True, "generate"),
+    ],
+)
+def test_a_job_goes_on_while_its_pane_is_in_front(pane: str, compact: bool, job: str):
+    before = Arrangement(tab="generate", solo="generate", job="generate")
+    assert before.with_front(pane, compact).job == job
+
+
+def test_a_pane_comes_to_the_front_of_its_place_and_takes_the_whole_window_over():
+    assert Arrangement().with_front("generate", False).tab == "generate"
+    assert Arrangement().with_front("heads", False).solo == "heads"
+    # Those that are always in sight leave the one pane of a small window where it is.
+    assert Arrangement(solo="heads").with_front("tokens", True).solo == "heads"
+    assert Arrangement(maximised="heads").with_front("effects", False).maximised == "effects"
+
+
 # Answers
 
 
