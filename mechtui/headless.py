@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,9 @@ class _Run:
             edit = self.session.edits[problem.index]
             if edit.on:
                 line = format_edit(edit)
-                wrong = edit.vector if edit.vector and edit.vector in problem.sentence else format_site(edit.site)
-                raise LineError(line, line.index(wrong), problem.sentence)
+                about_vector = edit.vector and edit.vector in re.split("[ :;]", problem.sentence)
+                wrong = f" {edit.vector}" if about_vector else f" {format_site(edit.site)}"
+                raise LineError(line, line.index(wrong) + 1, problem.sentence)
 
     def result(self, session: Session, questions: dict[str, Question]) -> dict[str, Any]:
         """What is printed."""

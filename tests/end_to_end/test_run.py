@@ -122,6 +122,12 @@ def test_generation_is_printed_whole(mechtui: Program, tiny: Path) -> None:
     [
         (["--prompt", "ab", "--edit", "zero L9H0"], 2, ["has no L9H0: its layers are", "  zero L9H0", "       ^"]),
         (["--prompt", "ab", "--edit", "add L1.pre love x2"], 2, ["no steering vector love", "             ^"]),
+        (["--prompt", "ab", "--edit", "add L9.pre a x2"], 2, ["has no L9.pre", "  add L9.pre a x2\n      ^"]),
+        (
+            ["--prompt", "ab", "--edit", "add L1.pre d x2"],
+            2,
+            ["no steering vector d", " L1.pre d x2\n             ^"],
+        ),
         (["--prompt", "ab", "--view", "attention L9H9"], 2, ["attention L9H9: ", "has no L9H9: its layers are"]),
         (["--prompt", ""], 2, ["there is no prompt"]),
     ],
