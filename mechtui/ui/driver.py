@@ -16,8 +16,8 @@ CHUNK = 4096
 # The key `esc` as a sequence that nothing else can be.
 ESCAPE = "\x1b[27u"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"
-# Behind these an ESC begins a sequence: CSI, SS3, and what keyboards send for alt with enter, backspace and arrows.
-_KEY = re.compile(r"\x1b(?![\[O\r\x7f\x08bf])")
+# Behind these an ESC begins a sequence: CSI, SS3, and what keyboards send for alt with backspace and arrows.
+_KEY = re.compile(r"\x1b(?![\[O\x7f\x08bf])")
 _BEGUN = re.compile(r"\x1b(?:\[(?:2(?:0[01]?)?)?)?\Z")
 
 

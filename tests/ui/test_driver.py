@@ -33,6 +33,7 @@ def read(*chunks: str) -> list[str]:
         (["\x1bz\x1b[A\x1b", ""], ["escape", "z", "up", "escape"]),
         (["\x1b\x1bz"], ["escape", "escape", "z"]),
         (["\x1b", "z"], ["escape", "z"]),
+        (["\x1b\r\ra"], ["escape", "enter", "enter", "a"]),
         (["\x1b", "[A"], ["up"]),
         (["\x1b[", "A"], ["up"]),
         (["\x1b1\x1b\t\x1b-"], ["escape", "1", "escape", "tab", "escape", "minus"]),
@@ -53,9 +54,6 @@ KEYS = {
 
 @given(st.lists(st.sampled_from(list(KEYS)), max_size=12), st.lists(st.integers(0, 60), max_size=6))
 def test_however_it_is_cut_the_keys_are_the_same(keys: list[str], cuts: list[int]) -> None:
-    # What follows esc here is never what could continue a sequence with it.
-    keys = [key for at, key in enumerate(keys) if not (key == "enter" and at and keys[at - 1] == "escape")]
-    keys = [key for at, key in enumerate(keys) if not (key == "enter" and at and keys[at - 1] == "escape")]
     keys.append("a")
     text = "".join(KEYS[key] for key in keys)
     places = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
