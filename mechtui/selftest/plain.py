@@ -223,7 +223,7 @@ def _watch(stack: ExitStack, model: Any, where: Family, act: Act) -> None:
         else:
             for site, name in zip("qkv", where.qkv, strict=True):
                 at_output(block.get_submodule(name), by_head(site, layer, heads if site == "q" else groups))
-        stack.enter_context(_softmax_of(block.get_submodule(where.attn), layer, act))
+        stack.enter_context(_softmax_of(block.get_submodule(where.attn), layer, act, model.dtype))
         at_input(block.get_submodule(where.o), by_head("z", layer, heads))
         at_output(block.get_submodule(where.attn_out), flat("attn", layer, where.times))
         added: list[Tensor] = []
@@ -285,12 +285,12 @@ def _fused(config: Any, layer: int, act: Act, sizes: tuple[int, int, int]) -> Ca
 
 
 @contextmanager
-def _softmax_of(attn: nn.Module, layer: int, act: Act) -> Iterator[None]:
-    """Within, the softmax that this attention takes lets its scores and its pattern pass `act`."""
+def _softmax_of(attn: nn.Module, layer: int, act: Act, dtype: torch.dtype) -> Iterator[None]:
+    """Within, the softmax that this attention takes lets its scores and its pattern pass `act`. dtype: of the mask."""
     own = attn.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        with softmax_stood_in(lambda scores, softmax: _attend(scores, softmax, layer, act)):
+        with softmax_stood_in(lambda scores, softmax: _attend(scores, softmax, layer, act, dtype)):
             return own(*args, **kwargs)
 
     object.__setattr__(attn, "forward", forward)
@@ -300,9 +300,11 @@ def _softmax_of(attn: nn.Module, layer: int, act: Act) -> Iterator[None]:
         object.__delattr__(attn, "forward")
 
 
-def _attend(scores: Tensor, softmax: Callable[[Tensor], Tensor], layer: int, act: Act) -> Tensor:
+def _attend(
+    scores: Tensor, softmax: Callable[[Tensor], Tensor], layer: int, act: Act, dtype: torch.dtype
+) -> Tensor:
     told = scores.reshape(-1, *scores.shape[-2:])
-    seen = told > torch.finfo(scores.dtype).min / 2
+    seen = told > max(torch.finfo(each).min for each in (scores.dtype, dtype)) / 2
     told = torch.where(seen, act("scores", layer, told.masked_fill(~seen, -torch.inf)), told)
     pattern = softmax(told.view_as(scores))
     return act("pattern", layer, pattern.reshape(-1, *scores.shape[-2:])).view_as(pattern)

@@ -12,6 +12,7 @@ from transformers import (
     AutoModelForCausalLM,
     FalconConfig,
     GPTBigCodeConfig,
+    GPTJConfig,
     GPTNeoXConfig,
     OPTConfig,
     PhiConfig,
@@ -85,3 +86,17 @@ def test_it_loads_and_its_edited_runs_resume(kind: str, tmp_path: Path) -> None:
         expected = plain(torch.tensor([longer.ids]), use_cache=False).logits[0]
     torch.testing.assert_close(longer.clean.logits(), expected, atol=1e-4, rtol=0)
     assert longer.clean.trace.start[1] > 0, "nothing was taken from the shorter run"
+
+
+@pytest.mark.parametrize("edit", ["zero L0H1.scores", "scale L0H1.scores x0.5", "mean L0H1.pattern"])
+def test_scores_in_float32_of_a_float16_model_keep_hidden_keys_hidden(edit: str, tmp_path: Path) -> None:
+    # GPT-J computes its scores in float32 and masks them with the least number of float16.
+    _made(GPTJConfig(n_layer=2, n_head=4, n_embd=32, n_positions=64, rotary_dim=4, **IDS), tmp_path)
+    engine = Engine(load_now(tmp_path, dtype="float16"))
+    one, other = (engine.open(session_of(edit, prompt=f"When Mary and {name}")) for name in ("John", "Mary"))
+    before = len(one.ids) - 1
+    assert one.ids[:before] == other.ids[:before]
+    assert one.edited is not None
+    assert other.edited is not None
+    torch.testing.assert_close(one.edited.logits()[:before], other.edited.logits()[:before])
+    assert not torch.equal(one.edited.logits()[:before], one.clean.logits()[:before])

@@ -9,6 +9,7 @@ import torch
 from mechtui.session.document import Site, Span
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.worker.engine import Answers, Need, Opened, Run, each
+from mechtui.worker.engine.apply import seen_in
 from mechtui.worker.engine.resolve import check_site
 
 
@@ -50,7 +51,7 @@ def answers(question: Attention, opened: Opened) -> Answers:
         if opened.engine.passes.windows:
             # Keys outside a window are masked as those ahead are.
             scores = run.take(_table(question, "scores"))
-            seen &= scores > torch.finfo(scores.dtype).min / 2
+            seen &= seen_in(scores, opened.model.dtype)
         return AttentionAnswer(question.what, torch.where(seen, table, torch.nan).cpu().numpy())
 
     return each(opened, answer)

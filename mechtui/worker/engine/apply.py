@@ -44,10 +44,12 @@ def hook_function(
     return apply
 
 
-def seen_in(scores: Tensor) -> Tensor:
-    """[query, key]: which keys each query sees, from scores [batch, head, query, key] as the model masks them. Keys
-    ahead, and those that lie outside a window, are masked the same way."""
-    return scores[0, 0] > torch.finfo(scores.dtype).min / 2
+def seen_in(scores: Tensor, dtype: torch.dtype) -> Tensor:
+    """[..., query, key]: which keys each query sees, from scores as the model masks them. Keys ahead, and those that
+    lie outside a window, are masked the same way. dtype: the model's, whose least number masks also the scores that
+    are computed in float32."""
+    least = max(torch.finfo(each).min for each in (scores.dtype, dtype))
+    return scores > least / 2
 
 
 def _apply_one(

@@ -135,6 +135,7 @@ class Passes:
         self.blocks: list[nn.Module] = list(bridge.blocks)
         self.model = bridge.original_model
         self._cache_name = cache_name(self.model)
+        self._dtype: torch.dtype = next(self.model.parameters()).dtype
         self._points: dict[str, Any] = {}
         self.inside = Inside(self.blocks, self._z_point)
         own = all(hasattr(block, "attn") for block in self.blocks)
@@ -305,7 +306,7 @@ class Passes:
         arguments = {self._cache_name: past, "use_cache": True} if self.caches else {}
         pairs = [(action, EVERY_ROW) for action in actions]
         with ExitStack() as stack:
-            stack.enter_context(self._watched(_taps(pairs, givens, needs, offset, taken), -1))
+            stack.enter_context(self._watched(_taps(pairs, givens, needs, offset, taken, self._dtype), -1))
             for number, block in enumerate(self.blocks):
                 stack.enter_context(replaced(block, skip(number)))
             with suppress(_Reached):
@@ -364,7 +365,7 @@ class Passes:
         stream = [residual]
         taken: dict[Need, Tensor] = {}
         heads: list[Tensor] = []
-        taps = _taps(actions, givens, needs, offset, taken)
+        taps = _taps(actions, givens, needs, offset, taken, self._dtype)
         for layer in layers:
             if cancelled():
                 raise Cancelled
@@ -414,7 +415,7 @@ class Passes:
         offset: int,
     ) -> Tensor:
         """What the heads of one block give [batch, pos, head * d_head], before any action at z. Nothing behind runs."""
-        taps = _taps(actions, givens, (), offset, {})
+        taps = _taps(actions, givens, (), offset, {}, self._dtype)
         if written := self._block(layer, residual, call, offset):
             tap = _tap(layer, taps)
             return written.heads(tap("hook_resid_pre", residual), self._given(call), cache, tap)
@@ -508,8 +509,9 @@ def _taps(
     needs: Sequence[Need],
     offset: int,
     taken: dict[Need, Tensor],
+    dtype: torch.dtype,
 ) -> Taps:
-    """The actions act, and then what is needed lands in `taken`."""
+    """The actions act, and then what is needed lands in `taken`. dtype: the model's."""
     by_hook: dict[str, list[tuple[Action, Rows]]] = {}
     for action, rows in actions:
         by_hook.setdefault(action.hook, []).append((action, rows))
@@ -520,15 +522,15 @@ def _taps(
         seen: list[Tensor] = []
         if group[0][0].is_pattern:
             # Which keys are seen stands in the scores before any edit of them.
-            taps.setdefault(scores, []).insert(0, partial(_note_seen, seen))
+            taps.setdefault(scores, []).insert(0, partial(_note_seen, seen, dtype))
         taps.setdefault(hook, []).append(hook_function(group, givens, offset, seen))
     for need in needs:
         taps.setdefault(need.hook, []).append(_taker(need, offset, taken))
     return taps
 
 
-def _note_seen(seen: list[Tensor], scores: Tensor) -> None:
-    seen[:] = [seen_in(scores)]
+def _note_seen(seen: list[Tensor], dtype: torch.dtype, scores: Tensor) -> None:
+    seen[:] = [seen_in(scores[0, 0], dtype)]
 
 
 def _tap(layer: int, taps: Taps) -> Tap:
