@@ -82,11 +82,15 @@ def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> No
         return
     chosen = _settings(given)
     session = _session(chosen, given, session_file)
+    bare = session_file is None and not {"prompt", "model"} & given.keys()
+    _app(session, chosen, offer=bare, file=session_file)
+
+
+def _app(session: Session, settings: Settings, **more: Any) -> NoReturn:
+    """Show the app until the user quits. more: as `mechtui.ui.app.run` takes it."""
     if not all(os.isatty(stream) for stream in (0, 1, 2)):
         _mistake("the app needs a terminal to read keys from and to draw on; mechtui run answers without one")
-    bare = session_file is None and not {"prompt", "model"} & given.keys()
-    run = importlib.import_module("mechtui.ui.app").run
-    sys.exit(run(session, chosen, offer=bare, file=session_file) or 0)
+    sys.exit(importlib.import_module("mechtui.ui.app").run(session, settings, **more) or 0)
 
 
 @cli.command()
@@ -156,12 +160,11 @@ def selftest(
 
 def _open_claim(given: dict[str, Any], model: str, number: int, file: str | None) -> NoReturn:
     """The app on the session that shows a published claim, or that session as a file."""
-    from pathlib import Path
-
     from msgspec.structs import replace
 
     from mechtui.selftest import is_published
     from mechtui.selftest.claims import CLAIMS
+    from mechtui.session.paths import PathError, to_write
     from mechtui.session.storage import StorageError, save
 
     if not is_published(model):
@@ -170,12 +173,12 @@ def _open_claim(given: dict[str, Any], model: str, number: int, file: str | None
         _mistake(f"there is no line {number}: mechtui selftest gpt2 has lines 1 to {len(CLAIMS)}")
     session = replace(CLAIMS[number - 1].session, model=model)
     if file is None:
-        sys.exit(importlib.import_module("mechtui.ui.app").run(session, _settings(given)) or 0)
-    if Path(file).expanduser().exists():
-        _mistake(f"{file} is there already: name another file")
+        _app(session, _settings(given))
     try:
-        save(session, Path(file))
-    except StorageError as error:
+        if to_write(file).exists():
+            _mistake(f"{file} is there already: name another file")
+        save(session, file)
+    except (PathError, StorageError) as error:
         _mistake(str(error))
     click.echo(f"{file} shows line {number}: {CLAIMS[number - 1].what}")
     sys.exit(0)

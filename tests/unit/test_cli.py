@@ -129,6 +129,9 @@ def test_a_published_line_as_a_session(tmp_path: Path) -> None:
         (["gpt2", "--open", "0"], "there is no line 0: mechtui selftest gpt2 has lines 1 to "),
         (["demo", "--open", "1"], "those are of gpt2: demo has none"),
         (["gpt2", "-o", "x.toml"], "say which with --open N"),
+        (["gpt2", "--open", "1", "-o", "~nobody-of-this-name/x.toml"], "there is no user nobody-of-this-name"),
+        (["gpt2", "--open", "1", "-o", "/dev/null"], "is no regular file"),
+        (["gpt2", "--open", "1"], "the app needs a terminal"),
     ],
 )
 def test_a_line_that_cannot_be_opened_is_said(arguments: list[str], said: str) -> None:
@@ -140,6 +143,7 @@ def test_a_line_that_cannot_be_opened_is_said(arguments: list[str], said: str) -
 def test_opening_a_published_line_opens_the_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened = []
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("os.isatty", lambda stream: True)
     monkeypatch.setattr("mechtui.ui.app.run", lambda session, settings: opened.append(session))
     assert CliRunner().invoke(cli, ["selftest", "some/gpt2", "--open", "2"]).exit_code == 0
     (session,) = opened
