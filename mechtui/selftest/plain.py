@@ -300,9 +300,7 @@ def _softmax_of(attn: nn.Module, layer: int, act: Act, dtype: torch.dtype) -> It
         object.__delattr__(attn, "forward")
 
 
-def _attend(
-    scores: Tensor, softmax: Callable[[Tensor], Tensor], layer: int, act: Act, dtype: torch.dtype
-) -> Tensor:
+def _attend(scores: Tensor, softmax: Callable[[Tensor], Tensor], layer: int, act: Act, dtype: torch.dtype) -> Tensor:
     told = scores.reshape(-1, *scores.shape[-2:])
     seen = told > max(torch.finfo(each).min for each in (scores.dtype, dtype)) / 2
     told = torch.where(seen, act("scores", layer, told.masked_fill(~seen, -torch.inf)), told)

@@ -119,3 +119,9 @@ def test_an_architecture_that_is_not_described_is_compared_in_its_logits(
 
 def test_one_of_transformer_lenss_own_has_no_plain_runs() -> None:
     assert load_now("attn-only-1l").plain is None
+
+
+def test_logits_that_are_no_numbers_do_not_hold(model: Model) -> None:
+    assert model.plain is not None
+    model.plain.run()["logits"][-1, 0] = torch.nan
+    assert checked(model).sentence.startswith("Self-check: logits are up to inf away")
