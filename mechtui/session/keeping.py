@@ -97,7 +97,7 @@ def _claim(folder: Path) -> tuple[Path, int]:
         except FileExistsError:
             continue
         with suppress(OSError):  # a file system without locks: the file only looks as if its program had ended
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX)  # it waits only while another program looks whether this one runs
         return path, handle
     raise OSError(f"a thousand programs have the name {stem}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -215,3 +216,24 @@ def test_what_is_as_it_began_is_not_kept(state: Path) -> None:
     assert not files(state), "the demonstration would be offered as the last session"
     assert not worth(begun)
     assert worth(Session(prompt="mine"))
+
+
+def test_a_program_that_is_looked_at_while_it_claims_its_file_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def looked_at(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        handle = real(path, flags, mode)
+        if flags & os.O_EXCL and str(path).endswith(".lock"):
+            # Another program asks whether this one runs, between the file's making and its locking.
+            other = real(path, os.O_RDWR)
+            fcntl.flock(other, fcntl.LOCK_SH)
+            threading.Timer(0.1, os.close, [other]).start()
+        return handle
+
+    kept = Kept()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", looked_at)
+        kept.write(Session(prompt="one"))
+    assert last() is None
+    kept.release()
+    assert last() == Session(prompt="one")
