@@ -51,8 +51,8 @@ def _only_a_tokenizer() -> Model:
 
     if not _kept:
         words = tokenizer()
-        shape = SimpleNamespace(d_vocab=len(words))
-        _kept.append(Model(None, words, shape, torch.device("cpu"), torch.float32, None))  # type: ignore[arg-type]
+        shape, ready = SimpleNamespace(d_vocab=len(words)), SimpleNamespace(name="tiny", bos_auto=False)
+        _kept.append(Model(None, words, shape, torch.device("cpu"), torch.float32, ready))  # type: ignore[arg-type]
     return _kept[0]
 
 
