@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 
 from mechtui.session.document import Session
 
 LIMIT = 1000
+# Seconds after which a change that is no typing does not join the one before.
+PAUSE = 1.5
 
 
 class History:
     """The present session, those before it, and those that undo left behind.
 
-    limit: how many steps can be undone; older ones are forgotten.
+    limit: how many steps can be undone; older ones are forgotten. clock: seconds, from any time on.
     """
 
-    def __init__(self, session: Session, limit: int = LIMIT) -> None:
+    def __init__(self, session: Session, limit: int = LIMIT, clock: Callable[[], float] = time.monotonic) -> None:
         self._present = session
         self._past: deque[Session] = deque(maxlen=limit)
         self._future: list[Session] = []
         self._merge = ""
         self._typing = ""
+        self._clock = clock
+        self._when = clock()
 
     @property
     def present(self) -> Session:
@@ -37,20 +43,28 @@ class History:
     def change(self, session: Session, merge: str = "") -> None:
         """Make `session` the present one. Redo is forgotten.
 
-        merge: changes that follow each other with the same key are one step ("prompt" for keystrokes, "edit 3"
-        for a number held down). Keystrokes make a new step at the first letter of a word, for pasted text, and
-        where typing turns into deleting.
+        merge: changes that follow each other closely with the same key are one step ("prompt" for what is typed,
+        "nudge 3" for a number held down). What is typed may come in pieces of any length; a new step begins with
+        a word, and where typing turns into deleting. So no step ends within a word that is being typed.
         """
         if session == self._present:
             return
-        typing = _typing(self._present, session)
-        joins = merge != "" and merge == self._merge and typing != "new" and typing == self._typing
+        typing, now = _typing(self._present, session), self._clock()
+        joins = merge != "" and merge == self._merge
+        if typing:
+            joins &= typing != "new" and bool(self._typing) and (typing, self._typing) != ("delete", "insert")
+        else:
+            joins &= not self._typing and now - self._when < PAUSE
         if not joins:
             self._past.append(self._present)
         # The first letter of a word begins a step that the letters after it join.
-        self._merge, self._typing = merge, "insert" if typing == "new" else typing
+        self._merge, self._typing, self._when = merge, "insert" if typing == "new" else typing, now
         self._present = session
         self._future.clear()
+
+    def rest(self) -> None:
+        """The next change begins a step, however soon it comes."""
+        self._merge = ""
 
     def undo(self) -> Session | None:
         """The session before the last step, now the present one; None when there is no step."""
@@ -72,8 +86,8 @@ class History:
 
 
 def _typing(old: Session, new: Session) -> str:
-    """What kind of typing led from one to the other: "insert", "delete", "new" (an insertion that begins a
-    step), or "" for a change that is no typing."""
+    """What kind of typing led from one to the other: "insert", "delete", "new" (an insertion that begins with
+    another word), or "" for a change that is no typing."""
     for before, after in ((old.prompt, new.prompt), (old.source, new.source)):
         if before != after:
             return _text_change(before, after)
@@ -83,9 +97,9 @@ def _typing(old: Session, new: Session) -> str:
 def _text_change(before: str, after: str) -> str:
     if len(after) < len(before):
         return "delete"
-    shorter = min(len(before), len(after))
-    start = next((i for i in range(shorter) if before[i] != after[i]), shorter)
-    if len(after) - len(before) != 1 or before[start:] != after[start + 1 :]:
-        return "new"  # pasted or replaced
-    begins_word = not after[start].isspace() and (start == 0 or after[start - 1].isspace())
-    return "new" if begins_word else "insert"
+    start = next((i for i, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), len(before))
+    end = start + len(after) - len(before)
+    if before[start:] != after[end:]:
+        return "new"  # replaced
+    into_word = start > 0 and not after[start - 1].isspace() and not after[start].isspace()
+    return "insert" if into_word or after[start:end].isspace() else "new"

@@ -356,6 +356,7 @@ class Mechtui(Guarded, App[int]):
         if pane not in DESK.panes:
             raise CannotError(f"There is no pane for {pane} yet.")
         self.here = pane
+        self.history.rest()
         arrangement = self.arrangement.with_front(pane, self._compact)
         if arrangement != self.arrangement:
             self.lay_out(arrangement)

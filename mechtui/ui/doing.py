@@ -116,8 +116,13 @@ def patch(desk: Desk) -> None:
 
 DO["toggle"] = lambda desk: desk.change(changes.toggle(desk.session, desk.focus.edit))
 DO["toggle_all"] = lambda desk: desk.change(changes.toggle_all(desk.session))
-DO["more"] = lambda desk: desk.change(changes.nudge(desk.session, desk.focus.edit, 1), "nudge")
-DO["less"] = lambda desk: desk.change(changes.nudge(desk.session, desk.focus.edit, -1), "nudge")
+DO["more"] = lambda desk: _nudge(desk, 1)
+DO["less"] = lambda desk: _nudge(desk, -1)
+
+
+def _nudge(desk: Desk, sign: int) -> None:
+    index = desk.focus.edit
+    desk.change(changes.nudge(desk.session, index, sign), f"nudge {index}")
 
 
 @does("move_up")

@@ -148,6 +148,48 @@ async def test_typing_is_undone_by_the_word_and_the_editor_follows():
         assert it.session.prompt == it.board.prompt.text == "one two"
 
 
+async def test_a_source_whose_keys_come_together_is_undone_at_the_end_of_a_word():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("I", "W", "h")
+        await idle(pilot)
+        for piece in ("en John and Ma", "ry went"):
+            for letter in piece:
+                it.board.source.post_message(events.Key("space" if letter == " " else letter, letter))
+            await idle(pilot, lambda piece=piece: it.session.source.endswith(piece))
+        await pilot.press("escape")
+        await idle(pilot)
+        await pilot.press("2", "p", "z")
+        await idle(pilot)
+        assert edits(it) == ["patch L0H0", "zero L0H0"]
+        left = []
+        for _ in range(30):
+            if not it.history.can_undo:
+                break
+            await pilot.press("u")
+            await idle(pilot)
+            left.append(it.session.source)
+        assert left[:2] == ["When John and Mary went"] * 2
+        assert all("When John and Mary went ".startswith(f"{text.strip()} ".lstrip()) for text in left), left
+
+
+async def test_numbers_that_are_nudged_in_two_visits_are_two_steps_and_the_edit_stays():
+    it, _, _ = app(session("scale L1H1 x0.5", "scale L2H2 x0.5"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("6", "+", "4", "6", "+")
+        await pilot.press("j", "+")
+        await idle(pilot)
+        assert edits(it) == ["scale L1H1 x0.7", "scale L2H2 x0.6"]
+        await pilot.press("u")
+        await idle(pilot)
+        assert edits(it) == ["scale L1H1 x0.7", "scale L2H2 x0.5"]
+        await pilot.press("u")
+        await idle(pilot)
+        assert edits(it) == ["scale L1H1 x0.6", "scale L2H2 x0.5"]
+
+
 async def test_keys_on_a_head_make_edits_and_the_same_key_takes_them_back():
     it, _, model = app(session(source=PROMPT.replace("John gave", "Mary gave")))
     async with it.run_test(size=SIZE) as pilot:

@@ -45,6 +45,49 @@ def test_a_paste_is_one_step() -> None:
     assert history.undo() == Session(prompt="a")
 
 
+SENTENCE = "When John and Mary went to the store, Mary gave a drink to"
+
+
+@given(st.lists(st.integers(1, len(SENTENCE) - 1), max_size=12))
+def test_typing_that_comes_in_pieces_is_never_cut_within_a_word(cuts: list[int]) -> None:
+    history = History(Session(prompt="one"))
+    for end in (*sorted(set(cuts)), len(SENTENCE)):
+        history.change(replace(history.present, source=SENTENCE[:end]), "source")
+    history.change(replace(history.present, answer=" Mary"))
+    assert history.undo() == Session(prompt="one", source=SENTENCE)
+    while history.undo() is not None:
+        left = history.present.source
+        assert not left or left[-1].isspace() or SENTENCE[len(left)].isspace(), left
+    assert history.present == Session(prompt="one")
+
+
+def test_a_word_that_is_mended_while_it_is_typed_is_undone_as_a_word() -> None:
+    history = History(Session())
+    typed(history, "the Wehn")
+    for text in ("the Weh", "the We", "the W"):
+        history.change(Session(prompt=text), "prompt")
+    typed(history, "hen it")
+    seen = []
+    while history.undo() is not None:
+        seen.append(history.present.prompt)
+    assert seen == ["the When ", "the Wehn", "the ", ""]
+
+
+def test_a_number_is_one_step_while_its_key_comes_again_at_once() -> None:
+    now = 0.0
+    history = History(Session(), clock=lambda: now)
+    history.change(Session(answer="0"))
+    for step, wait in enumerate((0.0, 0.3, 0.3, 3.0, 0.3), 1):
+        now += wait
+        history.change(Session(answer=str(step)), "nudge 0")
+    assert history.undo() == Session(answer="3")
+    assert history.undo() == Session(answer="0")
+    for answer in ("1", "2"):
+        history.rest()
+        history.change(Session(answer=answer), "nudge 0")
+    assert history.undo() == Session(answer="1")
+
+
 def test_keys_that_differ_never_merge() -> None:
     history = History(Session())
     history.change(Session(answer=" a"), "answer")
