@@ -6,7 +6,7 @@ the one before it (newest wins); each Answered carries the generation of its Ask
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -206,4 +206,3 @@ Request = Load | Ask | Models | Fetch | Cancel | SaveVectors | Quit
 Reply = (
     Stage | Ready | Checked | Failed | Started | Answered | Finished | ModelsFound | Fetched | Sized | Saved | Heartbeat
 )
-AnyMessage: Any = Request | Reply

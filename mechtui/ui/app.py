@@ -412,8 +412,8 @@ class Mechtui(Guarded, App[int]):
         if not text:
             raise CannotError("There is nothing under the cursor to copy.")
         self.copy_to_clipboard(text)
-        shown = text if len(text) <= 40 else text[:39] + "…"
-        self.say(f"Copied {shown!r}")
+        begins = text if len(text) <= 40 else text[:39] + "…"
+        self.say(f"Copied {begins!r}")
 
     def copy_to_clipboard(self, text: str) -> None:
         """Exactly the text: in OSC 52 it is base64, and nothing in it acts on this terminal. Raises TooLongError."""

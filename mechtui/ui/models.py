@@ -7,7 +7,6 @@ from collections.abc import Callable
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.message import Message
 from textual.widgets import Static
 
 from mechtui.link.messages import ModelFound, Sized, Stage
@@ -50,14 +49,6 @@ def suggestions(found: tuple[ModelFound, ...], recent: tuple[str, ...], typed: s
 
 class Models(Window[str | None]):
     """Dismissed with the model to load, or None."""
-
-    class Wants(Message):
-        """fetch: download the model; cancel: stop the download."""
-
-        def __init__(self, what: str, model: str = "") -> None:
-            super().__init__()
-            self.what = what
-            self.model = model
 
     def __init__(self, now: str, recent: tuple[str, ...], want: Callable[[str, str], None], fetch: str = "") -> None:
         """now: the model that runs. want("ask", "fetch" or "cancel", model) is called: ask is for the size of a

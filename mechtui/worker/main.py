@@ -296,7 +296,8 @@ def _unexpected(what: str, error: Exception) -> str:
     """One sentence for an error that nobody foresaw; the whole of it goes to the log."""
     traceback.print_exception(error, file=sys.stderr)
     sys.stderr.flush()
-    return out_of_memory(error) or f"{what[0].upper()}{what[1:]} failed: {type(error).__name__}: {_first_line(error)}"
+    failed = f"{what[0].upper()}{what[1:]} failed, by a mistake in mechtui; the log has the rest"
+    return out_of_memory(error) or f"{failed}: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

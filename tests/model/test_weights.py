@@ -81,6 +81,12 @@ def _index_broken(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text('{"weight_map": 3}')
 
 
+def _index_elsewhere(folder: Path) -> None:
+    _shards(folder)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model-00001", "../model-00001"))
+
+
 def _bin(folder: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -141,6 +147,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "infinite": (_one(FC_BIAS, float("-inf")), rf"not finite \({FC_BIAS}\)"),
     "a shard missing": (_shard_missing, r"lacks 1 of its 2 weight files \(model-00002-of-00002\.safetensors\)"),
     "a broken index": (_index_broken, r"model\.safetensors\.index\.json of .* is broken"),
+    "an index of other folders": (_index_elsewhere, r"names files that are not beside it \(\.\./model-00001"),
     "a .bin that lacks": (_bin_lacks, r"lack 12 of 29 tensors"),
     "a .bin cut off": (_bin_cut, r"broken or cut off"),
     "a .bin with code": (_bin_with_code, r"pytorch_model\.bin of .* holds more than tensors"),

@@ -61,6 +61,10 @@ def _shards(index: Path, name: str) -> list[Path]:
     with told(f"{index.name} of {name} is broken", "fetch the model again"):
         files = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
         paths = [index.parent / file for file in files]
+    if outside := [str(file) for file in files if Path(file).name != file]:
+        raise ModelError(
+            f"{index.name} of {name} names files that are not beside it ({some(outside)}): fetch the model again"
+        )
     if missing := [path.name for path in paths if not path.is_file()]:
         raise ModelError(
             f"{name} lacks {len(missing)} of its {len(paths)} weight files ({some(missing)}): fetch the model again"
