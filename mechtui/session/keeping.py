@@ -98,8 +98,18 @@ def _claim(folder: Path) -> tuple[Path, int]:
             continue
         with suppress(OSError):  # a file system without locks: the file only looks as if its program had ended
             fcntl.flock(handle, fcntl.LOCK_EX)  # it waits only while another program looks whether this one runs
-        return path, handle
+        if _stands(handle, _lock_of(path)):
+            return path, handle
+        os.close(handle)  # another program took it for one that was left behind, and tidied it away
     raise OSError(f"a thousand programs have the name {stem}")
+
+
+def _stands(handle: int, path: Path) -> bool:
+    """Whether the open file is the one that lies there now."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock_of(path: Path) -> Path:

@@ -237,3 +237,23 @@ def test_a_program_that_is_looked_at_while_it_claims_its_file_runs(monkeypatch: 
     assert last() is None
     kept.release()
     assert last() == Session(prompt="one")
+
+
+def test_a_lock_that_another_program_tidied_away_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, taken = os.open, []
+
+    def tidied(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        handle = real(path, flags, mode)
+        if flags & os.O_EXCL and str(path).endswith(".lock") and not taken:
+            taken.append(path)
+            Path(path).unlink()  # between the file's making and its locking
+        return handle
+
+    kept = Kept()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", tidied)
+        kept.write(Session(prompt="one"))
+    assert taken
+    assert last() is None
+    kept.release()
+    assert last() == Session(prompt="one")
