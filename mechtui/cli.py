@@ -57,7 +57,22 @@ def _options(options: list[Callable[[Command], Command]]) -> Callable[[Command],
     return add
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands; a reader of their output that has enough (`| head -1`) is no failure, which click says it is."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # Nothing may be left to flush into the pipe.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(0)
+
+
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mechtui")
 @click.option("--session", "session_file", metavar="FILE", type=click.Path(), help="Open a session file (TOML).")
 @_options(SESSION_OPTIONS)
@@ -154,7 +169,7 @@ def selftest(
     if number is not None:
         _open_claim(given, model, number, session_file)
     if session_file is not None:
-        _mistake("--session-file writes the session of one line: say which with --open N")
+        _mistake("-o (--session-file) writes the session of one line: say which with --open N")
     sys.exit(importlib.import_module("mechtui.selftest").run(model, as_json=as_json))
 
 
@@ -203,10 +218,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has enough; nothing is left to flush into the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
     except Exception as error:
         if sys.argv[1:2] == ["worker"]:
             raise  # its stderr is the log

@@ -137,7 +137,7 @@ class _Run:
             case Failed(task="load"):
                 raise Stop(NO_MODEL, reply.sentence)
             case Failed(question=None):
-                raise Stop(FAILED, reply.sentence)
+                raise Stop(MISTAKE if reply.mistake else FAILED, reply.sentence)
             case Failed(question=question) if question is not None:
                 raise LineError(question.line(), 0, reply.sentence)
             case Life(state="starting", sentence=sentence) if sentence:
@@ -151,7 +151,7 @@ class _Run:
         """What cannot be applied is a mistake here: nobody would see that it was left out."""
         for problem in problems:
             if problem.index < 0:
-                raise Stop(MISTAKE, f"{problem.where}: {problem.sentence}")
+                raise Stop(MISTAKE, problem.sentence)
             edit = self.session.edits[problem.index]
             if edit.on:
                 line = format_edit(edit)

@@ -120,13 +120,14 @@ class Checked(Message, frozen=True, tag="checked"):
 
 class Failed(Message, frozen=True, tag="failed"):
     """Something asked for cannot be had: one sentence with what to do. generation for an Ask; question where
-    it is only this one that has no answer: the others still come."""
+    it is only this one that has no answer: the others still come. mistake: what was written is at fault."""
 
     task: Literal["load", "fetch", "ask", "save_vectors"]
     sentence: str
     generation: int = -1
     model: str = ""
     question: AnyQuestion | None = None
+    mistake: bool = False
 
 
 class EditProblem(msgspec.Struct, frozen=True):

@@ -18,14 +18,15 @@ VERDICTS = {True: Text("pass", "green"), False: Text("FAIL", "bold red"), None: 
 def table(model: str, checks: Sequence[Check]) -> Table:
     """One row a check. Published claims have a number, by which `--open` finds them, and a source."""
     made = Table(title=Text(seen(f"selftest {model}")), title_justify="left")
-    for column in ("#", "what", "expected", "measured", "verdict"):
-        made.add_column(column, overflow="fold")
+    numbered = any(check.number for check in checks)
+    for column in (*(("#",) if numbered else ()), "what", "expected", "measured", "verdict"):
+        made.add_column(column, overflow="fold", min_width=len(column))
     for check in checks:
         what = Text(seen(check.what))
         if check.source:
             what.append(f"\n{check.source}", "dim")
-        number = Text(str(check.number or ""))
-        made.add_row(number, what, Text(seen(check.expected)), Text(seen(check.measured)), VERDICTS[check.passed])
+        number = (Text(str(check.number or "")),) if numbered else ()
+        made.add_row(*number, what, Text(seen(check.expected)), Text(seen(check.measured)), VERDICTS[check.passed])
     return made
 
 

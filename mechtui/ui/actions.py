@@ -259,6 +259,8 @@ def keys_document() -> str:
         "Letters act only in NORMAL mode; while you type (INSERT, shown at the top right) they are text.",
         "`esc` always backs out. In the prompt `enter` leaves, `ctrl+j` begins a new line.",
         "A view's own keys, listed last, act in its pane, before the program's.",
+        "In the model picker (`M`) `enter` loads a model and `ctrl+f` fetches the one that is named from the hub, after",
+        "`enter`.",
         'Every key can be changed under `[keys]` in the config file: `name = "key,key"`.',
     ]
     groups = {action.group for action in ACTIONS if action.group}

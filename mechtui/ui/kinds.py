@@ -102,6 +102,8 @@ def target(desk: Desk) -> Kind:
         return [Suggestion(visible_text(text), "as the model reads it; · is a space")] if text else []
 
     def take(answer: str, foil: str) -> Mistake | None:
+        if answer and answer == foil:
+            return Mistake("The foil is the answer itself, so that their difference is always 0: name another token.")
         desk.change(replace(desk.session, answer=answer, foil=foil))
         return None
 

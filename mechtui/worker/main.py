@@ -173,9 +173,6 @@ class Worker:
         def cancelled() -> bool:
             return self.inbox.overtaken(number)
 
-        def fail(sentence: str) -> None:
-            self.wire.send(Failed("ask", sentence, ask.generation))
-
         try:
             if cancelled():
                 raise Cancelled
@@ -198,9 +195,9 @@ class Worker:
             if self.inbox.stopped(number):
                 self.wire.send(Finished(ask.generation, (time.perf_counter() - began) * 1000, CANCELLED))
         except SessionError as error:
-            fail(str(error))
+            self.wire.send(Failed("ask", str(error), ask.generation, mistake=True))
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
-            fail(_unexpected("this run", error))
+            self.wire.send(Failed("ask", _unexpected("this run", error), ask.generation))
 
     def save(self, request: SaveVectors) -> None:
         from mechtui.worker.engine import SessionError

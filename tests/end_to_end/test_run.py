@@ -130,6 +130,11 @@ def test_generation_is_printed_whole(mechtui: Program, tiny: Path) -> None:
         ),
         (["--prompt", "ab", "--view", "attention L9H9"], 2, ["attention L9H9: ", "has no L9H9: its layers are"]),
         (["--prompt", ""], 2, ["there is no prompt"]),
+        (["--prompt", "ab " * 400], 2, ["mechtui: the prompt has 1,200 tokens and ", " reads ", ": remove "]),
+        (["--prompt", "ab", "--answer", "ab"], 2, ['mechtui: answer "ab" is 2 tokens']),
+        (["--prompt", "ab", "--source", "ab " * 400], 2, ["mechtui: the source has 1,200 tokens"]),
+        (["--prompt", "ab", "--answer", "a", "--foil", "a"], 2, ["mechtui: the foil is the answer's own token"]),
+        (["--prompt", "ab", "--view", "generate 99999999"], 2, ["should be a count from 1 to 99,999, "]),
     ],
 )
 def test_what_cannot_be_run_says_why(
@@ -148,3 +153,19 @@ def test_a_model_that_is_not_there(mechtui: Program, tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "none" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_first_five_minutes_patch_does_what_the_readme_says(mechtui: Program) -> None:
+    text = " ".join(README.read_text("utf-8").split())
+    prompt = text.split("The prompt is *")[1].split("*")[0]
+    source = text.split("with both names swapped: `")[1].split("`")[0]
+    head, effect = text.split("second prompt: in `demo`, ")[1].split(" off the")[0].split(" takes ")
+    target = ("--answer", " Mary", "--foil", " John")
+    done = mechtui("run", "--model", "demo", "--prompt", prompt, "--source", source, *target, "--edit", f"patch {head}")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    clean, edited = (said[run]["next_tokens"]["logit_diff"] for run in ("clean", "edited"))
+    assert clean - edited == pytest.approx(float(effect), abs=0.005)

@@ -94,6 +94,15 @@ def test_a_foil_of_two_tokens_is_named(gpt2_model: Model) -> None:
     assert problem.sentence == 'foil " Mary John" is 2 tokens (" Mary", " John"); a target is one token'
 
 
+def test_a_foil_that_is_the_answer_is_refused_and_not_used(gpt2_model: Model) -> None:
+    opened = Engine(gpt2_model).open(Session(prompt=GOOD, answer=" Mary", foil=" Mary"))
+    (problem,) = opened.problems
+    assert problem.where == "foil"
+    assert "always 0" in problem.sentence
+    assert opened.targets[0] is not None
+    assert opened.targets[1] is None
+
+
 def test_a_patch_without_partners_names_them(gpt2_model: Model) -> None:
     edits = (parse_edit("patch L1.pre"),)
     prompt, source = "When Mary gave the big old drink to John", "When Mary gave the drink to John"

@@ -377,6 +377,17 @@ async def test_answer_and_foil():
         assert model.asks[-1].session.foil == " Johnny"
 
 
+async def test_a_foil_that_is_the_answer_is_refused_where_it_is_written():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        before = it.session
+        await pilot.press("a", *("backspace",) * 9, *"same", "tab", *("backspace",) * 9, *"same", "enter")
+        await idle(pilot)
+        assert it.session == before
+        assert "The foil is the answer itself" in screen(it)
+
+
 async def test_older_answers_are_kept_as_older_until_newer_come():
     it, link, model = app(session(prompt="one two three"))
     async with it.run_test(size=SIZE) as pilot:

@@ -128,7 +128,10 @@ def test_a_published_line_as_a_session(tmp_path: Path) -> None:
     [
         (["gpt2", "--open", "0"], "there is no line 0: mechtui selftest gpt2 has lines 1 to "),
         (["demo", "--open", "1"], "those are of gpt2: demo has none"),
-        (["gpt2", "-o", "x.toml"], "say which with --open N"),
+        (
+            ["gpt2", "-o", "x.toml"],
+            "mechtui: -o (--session-file) writes the session of one line: say which with --open N",
+        ),
         (["gpt2", "--open", "1", "-o", "~nobody-of-this-name/x.toml"], "there is no user nobody-of-this-name"),
         (["gpt2", "--open", "1", "-o", "/dev/null"], "is no regular file"),
         (["gpt2", "--open", "1"], "the app needs a terminal"),
@@ -148,3 +151,29 @@ def test_opening_a_published_line_opens_the_app(monkeypatch: pytest.MonkeyPatch,
     assert CliRunner().invoke(cli, ["selftest", "some/gpt2", "--open", "2"]).exit_code == 0
     (session,) = opened
     assert (session.model, session.answer) == ("some/gpt2", " Mary")
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_a_table_has_numbers_only_where_lines_have_them_and_whole_headings(number: int) -> None:
+    from rich.console import Console
+
+    from mechtui.selftest.checks import Check
+    from mechtui.selftest.report import table
+
+    long = "a sentence of many words that takes all the room there is " * 2
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(table("demo", [Check(long, long, long, True, number)]))
+    (heading,) = [line for line in shown.get().splitlines() if "measured" in line]
+    names = [name.strip() for name in heading.strip("┃").split("┃")]
+    assert names == [*(["#"] if number else []), "what", "expected", "measured", "verdict"]
+
+
+def test_a_reader_that_has_enough_is_no_failure() -> None:
+    code = (
+        "import os, sys; read, write = os.pipe(); os.close(read); os.dup2(write, 1); "
+        "sys.argv[1:] = ['info']; from mechtui.cli import main; import mechtui.info; "
+        "mechtui.info.lines = lambda: (f'line {n}' for n in range(9)); main()"
+    )
+    done = python("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")

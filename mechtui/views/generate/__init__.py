@@ -42,7 +42,9 @@ class Generate(Question, frozen=True, tag="generate"):
             elif word == "prompt":
                 everywhere = False
             else:
-                problem = f"{short(word)} should be a count, temperature0.8, top_p0.95, seed1 or prompt"
+                problem = (
+                    f"{short(word)} should be a count from 1 to 99,999, temperature0.8, top_p0.95, seed1 or prompt"
+                )
                 raise LineError(line, at, problem)
         return cls(count, temperature, top_p, seed, everywhere)
 

@@ -26,6 +26,9 @@ from mechtui.worker.model import TextError
 Answers = Iterator[tuple[Answer | None, Answer | None, bool]]
 
 
+SAME_TARGET = "is the answer's own token, so that their difference is always 0: name another token"
+
+
 class SessionError(ValueError):
     """Nothing of this session can be run: one sentence that says why and what to do."""
 
@@ -134,7 +137,7 @@ class Opened:
         try:
             return align(self.ids, self.source_ids, self.session.align)
         except LineError as error:
-            self._problems.append(EditProblem(-1, "align", str(error)))
+            self._problems.append(EditProblem(-1, "align", f"align: {error}"))
             return align(self.ids, self.source_ids, "auto")
 
     def _targets(self) -> tuple[int | None, int | None]:
@@ -147,7 +150,11 @@ class Opened:
                 except ValueError as error:
                     self._problems.append(EditProblem(-1, where, f"{where} {error}"))
             found.append(id)
-        return found[0], found[1]
+        answer, foil = found
+        if answer is not None and answer == foil:
+            self._problems.append(EditProblem(-1, "foil", f"the foil {SAME_TARGET}"))
+            foil = None
+        return answer, foil
 
     @property
     def auto(self) -> bool:
