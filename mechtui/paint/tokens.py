@@ -58,6 +58,11 @@ def cut(text: str, cells: int) -> str:
     return "".join(kept) + "…"
 
 
+def fitting(room: int, *texts: str) -> str:
+    """The first of the texts that fits into `room` cells; else the last one, which is the shortest."""
+    return next((text for text in texts if cell_len(text) <= room), texts[-1])
+
+
 def pad(text: str, cells: int, *, right: bool = False) -> str:
     """Exactly `cells` cells: cut with `…`, or filled with spaces (before the text with `right`)."""
     text = cut(text, cells)

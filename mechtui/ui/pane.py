@@ -25,7 +25,8 @@ from textual.strip import Strip
 
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
-from mechtui.paint.tokens import visible
+from mechtui.paint.tokens import fitting, visible
+from mechtui.paint.tokens import width as cell_len
 from mechtui.session.document import Session
 from mechtui.ui import theme
 from mechtui.ui.boundary import Guarded, tell
@@ -40,6 +41,7 @@ from mechtui.visible import seen
 Line = list[Segment]
 __all__ = ["Focus", "Line", "Page", "Pane", "Picture", "line", "lines_page", "window", "wrap"]
 
+OLDER = " ○ older"
 _HEAD = re.compile(r"(?:L(?=\d+H)|(?=\d+\.))(\d+)[H.](\d+)", re.IGNORECASE)
 
 
@@ -262,6 +264,16 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         """A page that says why there is nothing."""
         return lines_page([line((text, self.palette.dim)) for text in wrap(sentence, width)], title=title)
 
+    def titled(self, picture: Picture, width: int, *texts: str) -> str:
+        """The first of the titles that the border has room for beside the pane's name; else the last one."""
+        older = cell_len(OLDER) if picture.stale else 0
+        # The frame keeps two cells of it at either end; a scroll bar is no part of the border.
+        bar = self.scrollbar_size_vertical if self.show_vertical_scrollbar else 0
+        return fitting(width + bar - 4 - cell_len(f"{self._called()} ") - older, *texts)
+
+    def _called(self) -> str:
+        return f"{self.number} {self.VIEW.title}" if self.number else self.VIEW.title
+
     def _room(self) -> Size:
         return self.scrollable_content_region.size
 
@@ -309,11 +321,11 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         if labels == self._labels:
             return
         self._labels = labels
-        title = Text(f"{self.number} {self.VIEW.title}" if self.number else self.VIEW.title)
+        title = Text(self._called())
         if page.title:
             title.append(f" {page.title}")
         if stale:
-            title.append(" ○ older")
+            title.append(OLDER)
             title.stylize(self.palette.dim)
         self.border_title = shown(title)
         legend = Text()

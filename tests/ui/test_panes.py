@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from rich.cells import cell_len
+from rich.text import Text
 from textual.geometry import Region
 from textual.strip import Strip
 
@@ -22,6 +24,7 @@ from mechtui.views.effects import EffectsAnswer
 from mechtui.views.effects.pane import EditsPane
 from mechtui.views.generate.pane import GeneratePane
 from mechtui.views.heads.pane import HeadsPane
+from mechtui.views.next_tokens import NextTokensAnswer
 from mechtui.views.next_tokens.pane import NextTokensPane
 from mechtui.views.residual.pane import ResidualPane
 from mechtui.views.tokens.pane import TokensPane
@@ -511,7 +514,8 @@ async def test_vectors_tell_their_size_meaning_and_problem() -> None:
         await pilot.pause()
         lines = shown(app.pane)
         assert lines[0].startswith('*love diff L6.pre "Love" "Hate"')
-        assert lines[0].rstrip().endswith("‖v‖ 12 .20 of residual")
+        assert lines[0].rstrip().endswith("length 12")
+        assert lines[-1].rstrip() == "length 12, .20 of the stream's at L6"
         assert "·love +0.30" in lines[1]
         assert "·hate -0.20" in lines[2]
         assert "✗ there is no neuron 11" in lines[4]
@@ -673,3 +677,143 @@ async def test_numbers_in_the_text_stand_apart_from_positions_and_ids() -> None:
         look = app.pane.palette.dim.color
         ids = [segment.text for segment in app.pane.render_line(0) if segment.style.color == look]
         assert "=6" in "".join(ids)
+
+
+@pytest.mark.parametrize("cells", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("value", [0.0, 0.62, 1.62, 12.34])
+async def test_a_star_is_its_own_heads(cells: int, value: float) -> None:
+    given_picture = picture(layers=4, heads=8, edits=("patch L3H6",))
+    answered = given_picture.answered[0]
+    edited = replace(answered.edited, values=np.full((4, 8), value, dtype=np.float32))
+    pane = HeadsPane()
+    shown_picture = replace(given_picture, answered=(replace(answered, edited=edited),))
+    header, *rows = drawn(pane, shown_picture, 3 + 8 * cells, 20)
+    row, name = rows[3], header.index("6")
+    at = row.index("*")
+    assert header.index("5") < at <= name
+    if cells < 4 or (cells, value) == (4, 1.62):
+        assert at == name, "under its head's name"
+    else:
+        assert row[at - 1] == " ", "apart from the number of the head before"
+        assert row[at + 1] not in " *", "before its own number"
+
+
+@pytest.mark.parametrize("width", [28, 30, 32, 38, 46])
+@pytest.mark.parametrize("edited", [True, False])
+async def test_answer_and_foil_keep_their_names(width: int, edited: bool) -> None:
+    given_picture = picture(edited=edited)
+    answered = given_picture.answered[3]
+
+    def renamed(run: NextTokensAnswer | None) -> NextTokensAnswer | None:
+        if run is None:
+            return None
+        answer = replace(run.answer, token=Token(1, " Alexander"), logit=17.65)
+        return replace(run, answer=answer, foil=replace(run.foil, token=Token(2, " Jo"), logit=-13.63))
+
+    two = replace(answered, clean=renamed(answered.clean), edited=renamed(answered.edited))
+    lines = drawn(NextTokensPane(), replace(given_picture, answered=(two,)), width, 30)
+    answer, foil = (next(line for line in lines if line.startswith(name)) for name in ("answer ", "foil   "))
+    assert answer[7:9] == "·A"
+    assert foil[7:9] == "·J"
+    assert len(answer) == len(foil) <= width
+    assert ("17.65→17.65" if edited else "17.65") in answer
+
+
+@pytest.mark.parametrize("width", [31, 34, 38, 60])
+def test_no_targets_is_said_whole(width: int) -> None:
+    given_picture = picture(edited=False)
+    answered = given_picture.answered[3]
+    none = replace(answered, clean=replace(answered.clean, answer=None, foil=None, logit_diff=None))
+    said = drawn(NextTokensPane(), replace(given_picture, answered=(none,)), width, 30)[-1]
+    assert said.startswith("no ")
+    assert len(said) <= width
+    assert ("difference" in said) == (width >= 40)
+
+
+@pytest.mark.parametrize("width", [16, 24, 28, 46, 90])
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("stale", [True, False])
+async def test_titles_of_heads_and_generation_are_whole(width: int, number: int, stale: bool) -> None:
+    for pane in (HeadsPane(), GeneratePane()):
+        pane.number = number
+        given_picture = picture(stale=stale, focus=Focus(position=0))
+        app = Holder(pane)
+        async with app.run_test(size=(width + 2, 20)) as pilot:
+            for _ in range(4):
+                pane.show(given_picture)
+                await pilot.pause()
+                title = Text.from_markup(str(pane.border_title)).plain
+                assert len(title) <= max(width - 4, len(f"2 Generate 40, greedy{' ○ older' if stale else ''}"))
+                assert "40, greedy" in title or "Heads entropy" in title or "Heads first" in title
+                pane.cycle()
+
+
+@pytest.mark.parametrize(("width", "layers"), [(28, 24), (40, 24), (46, 24), (46, 4), (60, 24)])
+def test_a_write_is_beside_what_it_is_said_to_be(width: int, layers: int) -> None:
+    given_picture = picture(layers=layers, focus=Focus(layer=layers - 1))
+    lines = drawn(ResidualPane(), given_picture, width, 30)
+    at = next(i for i, each in enumerate(lines) if each.startswith("writes @13"))
+    assert all(len(each.rstrip()) <= width for each in lines[at:])
+    assert (" of max" in lines[at]) == (" of " in lines[at + 1])
+    numbered = lines[at + 1].rstrip()[-1].isdigit()
+    assert (f"L{layers - 1}" in lines[at]) == numbered
+    assert (" of " in lines[at + 1]) == (width - layers >= 19)
+
+
+async def test_a_refused_vector_says_its_whole_reason_at_the_foot() -> None:
+    reason = 'w = diff L2.pre "Mary" "Mary": both sides are the same, so the vector is zero'
+    given_picture = picture(focus=Focus(vector=1))
+    answered = given_picture.answered[-1]
+    meanings = (answered.clean.vectors[0], replace(answered.clean.vectors[1], problem=reason))
+    two = replace(answered, clean=replace(answered.clean, vectors=meanings))
+    app = Holder(VectorsPane())
+    async with app.run_test(size=(40, 10)) as pilot:
+        app.pane.show(replace(given_picture, answered=(two,)))
+        await pilot.pause()
+        foot = " ".join(each.strip() for each in shown(app.pane)[-4:])
+        assert f"✗ {reason}" in foot
+
+
+@pytest.mark.parametrize("width", [24, 50])
+def test_heads_always_have_a_scale(width: int) -> None:
+    said = picture(layers=4, heads=8)
+    pane = HeadsPane()
+    page = pane.draw(said, width, 18)
+    text = "".join(text for text, _ in page.legend) + "".join(Strip(each).text for each in page.foot)
+    assert "2.64" in text, "ln 14 at the last of 14 positions"
+
+
+@pytest.mark.parametrize("width", [24, 90])
+def test_heads_say_that_none_changed(width: int) -> None:
+    given_picture = picture(layers=4, heads=8)
+    answered = given_picture.answered[0]
+    same = replace(given_picture, answered=(replace(answered, edited=answered.clean),))
+    pane = HeadsPane()
+    pane.mode = 3
+    assert drawn(pane, same, width, 18)[-1] == "no head changed"
+    assert "no head changed" not in drawn(pane, given_picture, width, 18)
+    nothing = replace(answered.clean, values=np.full((4, 8), np.nan, dtype=np.float32))
+    unknown = replace(given_picture, answered=(replace(answered, clean=nothing, edited=nothing),))
+    assert "no head changed" not in drawn(pane, unknown, width, 18)
+
+
+async def test_the_one_row_of_tokens_that_is_seen_is_full() -> None:
+    app = Holder(TokensPane())
+    async with app.run_test(size=(80, 4)) as pilot:
+        app.pane.show(picture(source=True))
+        await pilot.pause()
+        token, partner = (each.rstrip() for each in shown(app.pane))
+        assert "13[b]x" in token
+        assert " 6the" in token.replace("·", "")
+        assert len(partner) > 40
+        for at, text in ((10, "10⇥"), (8, "8,"), (13, "13[b]")):
+            column = cell_len(token[: token.index(text)])
+            await pilot.click(app.pane, offset=(column + 2, 1))
+            assert app.looked[-1].position == at
+            await pilot.pause()
+        app.pane.home()
+        await pilot.pause()
+        assert shown(app.pane)[0].startswith("0When")
+        app.pane.move(0, 1)
+        await pilot.pause()
+        assert "13[b]x" in shown(app.pane)[0], "down goes to what the last row shows"

@@ -75,7 +75,7 @@ class GeneratePane(Pane):
         asked = self.question(picture)
         palette = self.palette
         if answered is None or not isinstance(answered.question, Generate):
-            return self.blank(self.WAITING, width, _title(asked))
+            return self.blank(self.WAITING, width, self.titled(picture, width, *_hows(asked)))
         clean, edited = answered.clean, answered.edited
         runs = [(n, r, s) for n, r, s in (("clean", clean, palette.clean), ("edited", edited, palette.edited)) if r]
         columns = 2 if len(runs) == 2 and width >= SIDE_BY_SIDE else 1
@@ -91,7 +91,7 @@ class GeneratePane(Pane):
                     line(*((t, palette.mark if name == "edited" and i >= differs else palette.bold) for i, t in parts))
                 )
             blocks.append(lines)
-        title = _title(answered.question) + (", no edit is on" if edited is None else _where(answered.question))
+        title = self.titled(picture, width, *_titles(answered.question, edited is not None))
         if not blocks:
             return self.blank(self.WAITING, width, title)
         growing = any(not run.done for _, run, _ in runs if isinstance(run, GenerateAnswer))
@@ -189,11 +189,22 @@ def _state(run: GenerateAnswer) -> str:
     return f"{count}, {seen(run.why) or 'done'}" if run.done else f"{count} …"
 
 
-def _title(asked: Generate) -> str:
-    how = "greedy" if asked.temperature == 0 else f"temperature {asked.temperature:g} seed {asked.seed}"
-    nucleus = f" top-p {asked.top_p:g}" if asked.top_p < 1 and asked.temperature else ""
-    return f"{asked.count}, {how}{nucleus}"
+def _hows(asked: Generate) -> tuple[str, ...]:
+    """How many tokens and how they are chosen, ever shorter; the numbers stay."""
+    if asked.temperature == 0:
+        return (f"{asked.count}, greedy",)
+    heat, nucleus = f"{asked.temperature:g} seed {asked.seed}", f" top-p {asked.top_p:g}" if asked.top_p < 1 else ""
+    short = f"{asked.count} t{asked.temperature:g} s{asked.seed}" + (f" p{asked.top_p:g}" if nucleus else "")
+    return f"{asked.count}, temperature {heat}{nucleus}", f"{asked.count}, temp {heat}{nucleus}", short
 
 
-def _where(asked: Generate) -> str:
-    return ", edits act on new tokens too" if asked.everywhere else ", edits act on the prompt only"
+def _titles(asked: Generate, edited: bool) -> tuple[str, ...]:
+    """The same and where edits act, ever shorter; where they act goes before the numbers do."""
+    wheres = ("no edit is on", "no edit on")
+    if edited and asked.everywhere:
+        wheres = ("edits act on new tokens too", "edits on new tokens")
+    elif edited:
+        wheres = ("edits act on the prompt only", "edits on prompt only")
+    hows = _hows(asked)
+    both = [f"{how}, {where}" for how in hows for where in wheres]
+    return (*both, *hows)

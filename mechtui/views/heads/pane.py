@@ -11,7 +11,7 @@ from mechtui.paint import marks
 from mechtui.paint.heat import Piece, cell, legend
 from mechtui.paint.numbers import fit, tick
 from mechtui.paint.tokens import width as cells
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, window
+from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, window
 from mechtui.views import Question
 from mechtui.views.heads import SPEC, Heads, HeadsAnswer, Summary
 
@@ -88,13 +88,15 @@ class HeadsPane(Pane):
                 if (index, i) == (layer, head):
                     text, shade = "▸" + text[1:], shade + self.palette.selected
                 elif (index, i) in edited:
-                    text, shade = "*" + text[1:], shade + self.palette.bold
+                    number = fit(float(values[index, i]), wide - 2, sign=difference).strip() if wide > 3 else ""
+                    text, shade = _starred(text, number, wide), shade + self.palette.bold
                 pieces.append((text, shade))
             return window([(name, look)], pieces, left)
 
         value = float(values[layer, head])
         shown = fit(value, 7, sign=difference).strip() or "not computed"
         scale = legend(tick(low), tick(high, sign=difference), self.palette, signs=difference)
+        foot: list[Line] = []
         mark = "*" if (layer, head) in edited else ""
         here = (f"L{layer}H{head}{mark} {shown}", self.palette.bold)
         unit = (f" {UNITS[answer.summary]}", self.palette.dim)
@@ -103,14 +105,18 @@ class HeadsPane(Pane):
         if sum(cells(text) for text, _ in whole) > width - 4:
             # Too narrow for the scale: the unit goes to the title, which run it is stays with the value.
             whole = ((f"{'Δ' if difference else run} " if run else "", self.palette.dim), here)
-            title = f"{summary} {UNITS[answer.summary]}"
+            title = self.titled(picture, width, f"{summary} {UNITS[answer.summary]}", summary)
+            foot = [line(*scale)] if cells("".join(text for text, _ in scale)) <= width else []
         else:
-            title += f" @{answer.position}"
+            title = self.titled(picture, width, f"{title} @{answer.position}", title, summary)
+        if difference and high == 0 and np.isfinite(values).any():
+            foot = [line(("no head changed", self.palette.dim))]
         return Page(
             layers,
             row,
             head=top,
             head_rows=1 if height > 1 else 0,
+            foot=foot if height >= 6 else [],
             wide=label + wide * heads,
             cursor=layer,
             cursor_x=(label + wide * head, label + wide * (head + 1) - 1),
@@ -162,6 +168,13 @@ class HeadsPane(Pane):
 
 
 PANE = HeadsPane
+
+
+def _starred(text: str, number: str, wide: int) -> str:
+    """An edited head's cell: the star before its own number with a blank before both, or under the head's name."""
+    # A number that has no room beside the star is left to the cell's colour: no cut one is shown.
+    shade = "" if wide > 3 else text.lstrip()[: wide - 1]
+    return f"*{number}".rjust(wide) if number else f"{shade}*".rjust(wide)
 
 
 def _scale(picture: Picture, values: np.ndarray, answer: HeadsAnswer, difference: bool) -> tuple[float, float]:

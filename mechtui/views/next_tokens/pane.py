@@ -6,7 +6,7 @@ import math
 
 from mechtui.paint.bars import bar
 from mechtui.paint.numbers import share, signed
-from mechtui.paint.tokens import pad, visible
+from mechtui.paint.tokens import fitting, pad, visible
 from mechtui.paint.tokens import width as cells
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.views import Question
@@ -16,8 +16,8 @@ from mechtui.visible import seen
 TOPS = (10, 20, 50)
 # Smaller changes than this are not marked: three places show them anyhow.
 CHANGE = 0.005
-# Cells that answer and foil need to be told apart by.
-NARROWEST = 8
+# Cells before the names of answer and foil, and with those that they need to be told apart by.
+WHICH, NARROWEST = 7, 11
 
 Pair = tuple[Candidate | None, Candidate | None]
 
@@ -132,8 +132,9 @@ class NextTokensPane(Pane):
                 rows.append((name, visible(before.token), (logit, prob, rank)))
         titles = {"logit": 0, "prob": 1, "rank": 2}
         sizes = {title: max([len(title), *(len(row[2][i]) for row in rows)]) for title, i in titles.items()}
-        if width - sum(sizes.values()) - len(sizes) < NARROWEST:
-            del sizes["prob"]  # the rows above mostly have it
+        for title in ("prob", "rank"):  # the rows above mostly have it
+            if width - sum(sizes.values()) - len(sizes) < NARROWEST:
+                del sizes[title]
         label = max(min(width - sum(sizes.values()) - len(sizes), 20), 4)
 
         def columns(texts: tuple[str, ...]) -> str:
@@ -142,9 +143,8 @@ class NextTokensPane(Pane):
         if rows:
             lines.append(line((pad("", label) + columns(tuple(titles)), palette.dim)))
         for name, token, numbers in rows:
-            known = cells(token) + len(name) + 1 <= label
-            shown = [(f"{name} ", palette.dim), (pad(token, label - len(name) - 1), palette.bold)]
-            lines.append(line(*(shown if known else [(pad(token, label), palette.bold)]), columns(numbers)))
+            which = pad(f"{name:<{WHICH}}", min(WHICH, label))
+            lines.append(line((which, palette.dim), (pad(token, label - len(which)), palette.bold), columns(numbers)))
         diff = _arrow(clean.logit_diff, edited.logit_diff if edited else None, two)
         if diff:
             moved = two and edited is not None and edited.logit_diff != clean.logit_diff
@@ -154,7 +154,8 @@ class NextTokensPane(Pane):
             name = next((name for name in names if cells(name) + cells(diff) <= width), "")
             lines.append(line((name, palette.dim), (diff, look)))
         else:
-            lines.append(line(("no answer and foil: no logit difference", palette.dim)))
+            names = ("no answer and foil: no logit difference", "no answer, no foil: no logit diff", "no logit diff")
+            lines.append(line((fitting(width, *names), palette.dim)))
         return lines
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:

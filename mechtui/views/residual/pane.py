@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from mechtui.paint import marks
 from mechtui.paint.numbers import amount
 from mechtui.paint.spark import cell_of, logs, scale, sparkline, with_cursor
-from mechtui.paint.tokens import pad
+from mechtui.paint.tokens import fitting, pad
 from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
 from mechtui.views.residual import SPEC, Residual, ResidualAnswer
@@ -17,8 +17,8 @@ from mechtui.views.residual import SPEC, Residual, ResidualAnswer
 MASSIVE = 8.0
 # Cells of a row's least and greatest number, `2.8…838 `.
 ENDS = 10
-# Cells of a line of writes before and behind its bars, where there is room.
-LABEL, WRITES = 13, 13
+# Cells of a line of writes before and behind its bars: with the run's name, with the greatest of the writes.
+LABELS = ((13, 13), (6, 13), (6, 6), (6, 0))
 
 
 class ResidualPane(Pane):
@@ -115,11 +115,11 @@ class ResidualPane(Pane):
         low, high = scale(every, log=log)
         # Every layer is a bar here too.
         spare = width - max((len(values) for _, values, _ in rows), default=0)
-        many = spare >= LABEL + WRITES
-        name = LABEL if many else 6
-        ends_wide = WRITES if many else 6 if spare >= 12 else 0
-        note = f"writes @{here}{', log scale' if log else ''}: L{layer} of max"
-        lines = [line((note, palette.dim))]
+        name, ends_wide = next((each for each in LABELS if sum(each) <= spare), LABELS[-1])
+        at_layer = f": L{layer}" if ends_wide else ""
+        what = f"{at_layer} of max" if ends_wide == LABELS[0][1] else at_layer
+        notes = (f"writes @{here}{', log scale' if log else ''}{what}", f"writes @{here}{', log' if log else ''}{what}")
+        lines = [line((fitting(width, *notes), palette.dim))]
         for label, values, style in rows:
             count = len(values)
             room = max(min(width - name - ends_wide, count), 1)
@@ -127,9 +127,10 @@ class ResidualPane(Pane):
             at = min(layer, count - 1)
             known = [v for v in values if np.isfinite(v)]
             now = f" {amount(values[at]):>4}"
-            ends = (f"{now} of {amount(max(known)):<4}" if many else now[:ends_wide]) if known else " not computed"
+            of = f" of {amount(max(known)):<4}" if known and ends_wide == LABELS[0][1] else ""
+            ends = f"{now}{of}"[:ends_wide] if known else " not computed"
             text = text.ljust(room)
-            shown = label if many else label.replace(" edited", "*").removesuffix(" clean")
+            shown = label if name == LABELS[0][0] else label.replace(" edited", "*").removesuffix(" clean")
             lines.append(
                 [
                     *line((shown.ljust(name), palette.dim)),

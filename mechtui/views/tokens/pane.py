@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mechtui.paint import marks
 from mechtui.paint.heat import Piece, legend
@@ -56,6 +56,22 @@ def layout(answer: TokensAnswer, room: int, ids: bool) -> list[list[Box]]:
     return rows
 
 
+def filled(rows: list[list[Box]], room: int) -> list[list[Box]]:
+    """The same where one row is seen at a time: the last one begins with as many of the tokens before it as fit."""
+    *others, last = rows
+    cells = sum(box.cells for box in last)
+    for box in reversed(others[-1] if others else []):
+        cells += box.cells
+        if cells > room:
+            break
+        last = [box, *last]
+    column, placed = 0, []
+    for box in last:
+        placed.append(replace(box, column=column))
+        column += box.cells
+    return [*others, placed]
+
+
 def _numbered(position: int, text: str) -> str:
     """A position that stands before a text, apart from a text that is a number itself."""
     return f"{position}:" if text[:1].isnumeric() else str(position)
@@ -82,13 +98,15 @@ class TokensPane(Pane):
             return self.blank(self.WAITING, width)
         if not answer.tokens:
             return self.blank("no tokens: type a prompt", width)
-        made = (id(answer), width, self.ids)
+        per_row = 2 if answer.source else 1
+        single = height < 2 * per_row
+        made = (id(answer), width, self.ids, single)
         if made != self._made:
-            self._rows, self._made = layout(answer, width, self.ids), made
+            rows = layout(answer, width, self.ids)
+            self._rows, self._made = filled(rows, width) if single else rows, made
         high = math.log(picture.ready.shape.d_vocab) if picture.ready else 11.0
         here = picture.position()
         edited = marks.edited_positions(picture.session, answer.tokens)
-        per_row = 2 if answer.source else 1
 
         def row(index: int, left: int) -> Line:
             boxes = self._rows[index // per_row]
@@ -96,7 +114,7 @@ class TokensPane(Pane):
                 return line(*(piece for box in boxes for piece in self._partner(box)))
             return line(*(piece for box in boxes for piece in self._token(box, answer, here, edited, high)))
 
-        cursor = next(i for i, boxes in enumerate(self._rows) if boxes[-1].position >= here) * per_row
+        cursor = self._row_of(here) * per_row
         surprise = float(answer.surprise[here]) if here < len(answer.surprise) else math.nan
         scale = legend("0", f"{high:.0f}", self.palette, unit="nats")
         title = f"{len(answer.tokens)}"
@@ -108,7 +126,8 @@ class TokensPane(Pane):
         return Page(
             len(self._rows) * per_row,
             row,
-            cursor=cursor + per_row - 1 if height >= per_row else cursor,
+            # From below, the tokens' line comes into sight first; from above, their partners'.
+            cursor=cursor + per_row - 1 if height >= per_row and cursor >= self.scroll_offset.y else cursor,
             title=title,
             legend=(("surprise ", self.palette.dim), *scale),
         )
@@ -122,6 +141,10 @@ class TokensPane(Pane):
         if asked != self._asked:
             self._asked, self._wanted = asked, len(layout(answer, width, self.ids)) * (2 if answer.source else 1)
         return self._wanted
+
+    def _row_of(self, position: int) -> int:
+        """The last row that shows it: where one row is seen, that is the fuller one."""
+        return max(i for i, boxes in enumerate(self._rows) if i == 0 or boxes[0].position <= position)
 
     def _token(self, box: Box, answer: TokensAnswer, here: int, edited: frozenset[int], high: float) -> list[Piece]:
         palette, position = self.palette, box.position
@@ -167,11 +190,12 @@ class TokensPane(Pane):
             return
         here, last = picture.position(), len(picture.tokens.tokens) - 1
         if dy:
-            at = next((i for i, boxes in enumerate(self._rows) if boxes[-1].position >= here), 0)
+            at = self._row_of(here)
             column = next((box.column for box in self._rows[at] if box.position == here), 0)
             to = max(0, min(at + dy, len(self._rows) - 1))
             if to != at:
-                here = min(self._rows[to], key=lambda box: abs(box.column - column)).position
+                own = [box for box in self._rows[to] if self._row_of(box.position) == to]
+                here = min(own, key=lambda box: abs(box.column - column)).position
             elif abs(dy) > 1:
                 here = 0 if dy < 0 else last
         self.look(position=max(0, min(here + dx, last)))

@@ -8,7 +8,7 @@ from mechtui.paint.heat import Piece
 from mechtui.paint.numbers import amount, share, signed
 from mechtui.paint.tokens import pad, visible
 from mechtui.paint.tokens import width as cells
-from mechtui.session.document import Session, Token
+from mechtui.session.document import Session, Token, Vector
 from mechtui.session.lines import format_vector
 from mechtui.ui import changes
 from mechtui.ui.desk import Desk
@@ -48,7 +48,7 @@ class VectorsPane(Pane):
             meaning = meanings.get(vector.name)
             if part == 0:
                 name, _, made = format_vector(vector).partition(" = ")
-                size = "" if meaning is None or meaning.problem else self._length(meaning)
+                size = "" if meaning is None or meaning.problem else f" length {amount(meaning.norm)}"
                 mark = "*" if name in used else " "
                 head = f"{mark}{name}"
                 look = palette.selected if which == here else palette.mark if name in used else palette.bold
@@ -61,25 +61,31 @@ class VectorsPane(Pane):
             found, sign = (meaning.raises, "▲ raises") if part == 1 else (meaning.lowers, "▼ lowers")
             return line((f"  {sign} ", palette.dim), *self._tokens(found, width - 11))
 
-        notes = (changes.read_elsewhere(picture.session, edit) for edit in picture.session.active_edits())
-        elsewhere = next((note for note in notes if note.startswith(f"{vectors[here].name} ")), "")
-        foot = [line((text, palette.mark)) for text in wrap(elsewhere, width)] if elsewhere and height >= 6 else []
-
+        foot = self._foot(picture, vectors[here], meanings.get(vectors[here].name), width)
+        foot = foot[: max(height - ROWS, 0)]
         return Page(
             len(vectors) * ROWS,
             row,
             foot=foot,
             cursor=here * ROWS + min(ROWS, height - len(foot)) - 1,
             title=f"{len(vectors)}",
-            legend=(("‖v‖ L2, share of the residual's", palette.dim),),
+            legend=(("length: L2 norm", palette.dim),),
         )
 
-    def _length(self, meaning: VectorMeaning) -> str:
-        part = ""
-        if meaning.residual_norm > 0:
+    def _foot(self, picture: Picture, vector: Vector, meaning: VectorMeaning | None, width: int) -> list[Line]:
+        """Of the vector under the cursor: why it is refused, or how long it is beside the stream; where it acts
+        elsewhere than it was read."""
+        said: list[Piece] = []
+        if meaning is not None and meaning.problem:
+            said.append((f"✗ {seen(meaning.problem)}", self.palette.bad))
+        elif meaning is not None and meaning.residual_norm > 0:
             ratio = meaning.norm / meaning.residual_norm
-            part = f" {share(ratio) if ratio < 1 else amount(ratio)} of residual"
-        return f" ‖v‖ {amount(meaning.norm)}{part}"
+            where = "its end" if vector.source in ("token", "file") else f"L{vector.layer}"
+            part = share(ratio) if ratio < 1 else amount(ratio)
+            said.append((f"length {amount(meaning.norm)}, {part} of the stream's at {where}", self.palette.dim))
+        notes = (changes.read_elsewhere(picture.session, edit) for edit in picture.session.active_edits())
+        said += [(note, self.palette.mark) for note in notes if note.startswith(f"{vector.name} ")][:1]
+        return [line((text, look)) for sentence, look in said for text in wrap(sentence, width)]
 
     def _tokens(self, found: tuple[tuple[Token, float], ...], room: int) -> list[Piece]:
         pieces: list[Piece] = []
