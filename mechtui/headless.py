@@ -25,6 +25,7 @@ from mechtui.link.messages import (
     Failed,
     Finished,
     Load,
+    Progress,
     Ready,
     Reply,
     Stage,
@@ -104,6 +105,7 @@ class _Run:
     async def answers(self) -> _Run:
         """Ask everything and wait for all of it. Raises Stop."""
         self.client.on_reply = self._replies.put_nowait
+        write_over("starting the model process")
         await self.client.start()
         try:
             self.client.send(self.load)
@@ -125,15 +127,18 @@ class _Run:
                 write_over(f"{reply.stage}{percent} {reply.detail}".rstrip())
             case Ready():
                 self.ready = reply
-                write_over("running")
             case Started():
                 self._refuse(reply.problems)
+                self._tell()
+            case Progress():
+                self._tell(reply.fraction)
             case Checked():
                 self.checked = reply
             case Finished():
                 self.finished = True
             case Answered(partial=False):
                 self.answered[reply.question] = (reply.clean, reply.edited)
+                self._tell()
             case Failed(task="load"):
                 raise Stop(NO_MODEL, reply.sentence)
             case Failed(question=None):
@@ -146,6 +151,12 @@ class _Run:
                 raise Stop(FAILED, reply.sentence)
             case _:
                 pass
+
+    def _tell(self, fraction: float | None = None) -> None:
+        """Show what is being computed: the first question that has no answer yet, else the self-check."""
+        line = next((question.line() for question in self.questions if question not in self.answered), "")
+        percent = f" {fraction:.0%}" if fraction is not None else ""
+        write_over(f"computing {line}{percent}" if line else "comparing the model with Hugging Face's own")
 
     def _refuse(self, problems: tuple[EditProblem, ...]) -> None:
         """What cannot be applied is a mistake here: nobody would see that it was left out."""

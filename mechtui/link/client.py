@@ -31,6 +31,7 @@ from mechtui.link.messages import (
     Finished,
     Heartbeat,
     Load,
+    Progress,
     Quit,
     Ready,
     Reply,
@@ -381,7 +382,7 @@ class Client:
 
     def _deliver(self, reply: Reply) -> None:
         match reply:
-            case Started() | Answered() | Finished() if reply.generation < self._generation:
+            case Started() | Answered() | Progress() | Finished() if reply.generation < self._generation:
                 return
             case Failed(task="ask", generation=generation) if 0 <= generation < self._generation:
                 return

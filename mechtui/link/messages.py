@@ -158,6 +158,14 @@ class Answered(Message, frozen=True, tag="answered", eq=False):
     partial: bool = False
 
 
+class Progress(Message, frozen=True, tag="progress"):
+    """How much of a long answer (a sweep) is computed, 0..1; once for each run."""
+
+    generation: int
+    question: AnyQuestion
+    fraction: float
+
+
 class Finished(Message, frozen=True, tag="finished"):
     """All answers of this generation are out. ran: which blocks ran, as "6..11 of 12"."""
 
@@ -205,5 +213,17 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 
 Request = Load | Ask | Models | Fetch | Cancel | SaveVectors | Quit
 Reply = (
-    Stage | Ready | Checked | Failed | Started | Answered | Finished | ModelsFound | Fetched | Sized | Saved | Heartbeat
+    Stage
+    | Ready
+    | Checked
+    | Failed
+    | Started
+    | Answered
+    | Progress
+    | Finished
+    | ModelsFound
+    | Fetched
+    | Sized
+    | Saved
+    | Heartbeat
 )

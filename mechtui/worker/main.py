@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from mechtui.link.frames import BrokenFrameError, Splitter, decode_request
@@ -31,6 +32,7 @@ from mechtui.link.messages import (
     Load,
     Models,
     ModelsFound,
+    Progress,
     Quit,
     Request,
     Saved,
@@ -45,6 +47,7 @@ from mechtui.worker.process import die_with_parent, hand_back, resident_bytes
 from mechtui.worker.wire import Wire
 
 if TYPE_CHECKING:
+    from mechtui.views import Question
     from mechtui.worker.engine import Engine
 
 HEARTBEAT_SECONDS = 1.0
@@ -180,12 +183,13 @@ class Worker:
             self.wire.send(Started(ask.generation, opened.problems))
             for question in ask.questions:
                 asked = time.perf_counter()
+                opened.progress = partial(self._computed, ask.generation, question)
                 try:
-                    for clean, edited, partial in opened.answer(question):
+                    for clean, edited, more in opened.answer(question):
                         if cancelled():
                             raise Cancelled
                         ms = (time.perf_counter() - asked) * 1000
-                        self.wire.send(Answered(ask.generation, question, clean, edited, ms, partial))
+                        self.wire.send(Answered(ask.generation, question, clean, edited, ms, more))
                 except SessionError as error:
                     self.wire.send(Failed("ask", str(error), ask.generation, question=question))
             self.wire.send(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
@@ -198,6 +202,9 @@ class Worker:
             self.wire.send(Failed("ask", str(error), ask.generation, mistake=True))
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
             self.wire.send(Failed("ask", _unexpected("this run", error), ask.generation))
+
+    def _computed(self, generation: int, question: Question, fraction: float) -> None:
+        self.wire.send(Progress(generation, question, fraction))
 
     def save(self, request: SaveVectors) -> None:
         from mechtui.worker.engine import SessionError

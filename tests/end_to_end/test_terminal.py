@@ -231,3 +231,27 @@ def test_keys_that_come_in_one_chunk_act_in_their_order(start: Start) -> None:
     terminal.chunk("uuuuuuuu")
     terminal.until(rf"{PROMPT} +\n")
     assert "zero L1H2" not in terminal.text
+
+
+def test_run_in_a_terminal_says_how_far_it_is_and_leaves_only_the_answer(home: dict[str, str], words: Path) -> None:
+    output = Path(home["XDG_STATE_HOME"]) / "out.json"
+    output.parent.mkdir(parents=True)
+    asked = ("--view", "next_tokens", "--view", "sweep zero L*H*", "--output", str(output))
+    terminal = Terminal(("run", "--model", str(words), "--prompt", PROMPT, *asked), environment=home)
+    try:
+        terminal.until(output.exists)
+        while terminal.read(1.0):
+            pass
+        said = terminal.written.decode()
+    finally:
+        terminal.close()
+    steps = [
+        "starting the model process",
+        "importing torch",
+        "computing sweep zero L*H*",
+        "computing sweep zero L*H* 100%",
+    ]
+    places = [said.index(f"\x1b[K{step}") for step in steps]
+    assert places == sorted(places)
+    assert terminal.text.strip() == ""
+    assert json.loads(output.read_text())["clean"].keys() == {"next_tokens", "sweep zero L*H*"}

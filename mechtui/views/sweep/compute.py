@@ -38,7 +38,7 @@ def answers(question: Sweep, opened: Opened) -> Answers:
         baseline = difference(run.logits([position])[0])
         places = [(r, c) for r, row in enumerate(grid) for c, actions in enumerate(row) if actions is not None]
         variants = [(*run.trace.actions, *(grid[r][c] or ())) for r, c in places]
-        results = opened.engine.variants(run.trace, variants, position, opened.cancelled)
+        results = opened.engine.variants(run.trace, variants, position, opened.cancelled, opened.progress)
         values = np.full((len(layers), len(columns)), np.nan, dtype=np.float32)
         for (row, column), logits in zip(places, results, strict=True):
             change = difference(logits) - baseline

@@ -39,6 +39,7 @@ def logits_of(
     variants: Sequence[Actions],
     position: int,
     cancelled: Callable[[], bool],
+    progress: Callable[[float], None],
 ) -> list[Tensor]:
     """Logits [d_vocab] at `position` of each variant. On out of memory the batch halves. Raises Cancelled."""
     results: dict[int, Tensor] = {}
@@ -71,6 +72,7 @@ def logits_of(
             continue
         results |= dict(zip((variant.number for variant in part), logits, strict=True))
         at += len(part)
+        progress(at / len(to_run))
     return [results[number] for number in range(len(variants))]
 
 

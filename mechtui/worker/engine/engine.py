@@ -52,6 +52,10 @@ def never() -> bool:
     return False
 
 
+def ignore(fraction: float) -> None:
+    """Nobody wants to know how much is done."""
+
+
 @dataclass(eq=False)
 class Trace:
     """One run, as far as it is kept.
@@ -423,13 +427,15 @@ class Engine:
         variants: Sequence[Actions],
         position: int,
         cancelled: Callable[[], bool] = never,
+        progress: Callable[[float], None] = ignore,
     ) -> list[Tensor]:
         """Logits [d_vocab] at `position`, for the base's tokens with each variant's actions instead of the base's.
 
         They run in batches that share the base up to where each variant leaves it. On out of memory the batch halves.
+        progress: is told which part of them (0..1) is done after each batch.
         """
         variants = [in_order(actions) for actions in variants]
-        results = logits_of(self, base, variants, position, cancelled)
+        results = logits_of(self, base, variants, position, cancelled, progress)
         if len(variants) <= MOST_VARIANTS:
             # Of a list of edits one changes, and the others are asked for again.
             base.variants = {(actions, position): logits for actions, logits in zip(variants, results, strict=True)}

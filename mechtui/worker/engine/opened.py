@@ -16,7 +16,7 @@ from mechtui.session.document import Edit, Session, Token, surrogate
 from mechtui.session.lines import LineError, format_edit
 from mechtui.views import Answer, Question
 from mechtui.worker.engine.actions import Actions, Ids
-from mechtui.worker.engine.engine import Engine, Trace
+from mechtui.worker.engine.engine import Engine, Trace, ignore
 from mechtui.worker.engine.needs import Need
 from mechtui.worker.engine.resolve import EditError, Prompt, Surroundings, resolve
 from mechtui.worker.engine.vectors import vector_value
@@ -92,6 +92,7 @@ class Opened:
         self.model = engine.model
         self.session = session
         self.cancelled = cancelled
+        self.progress: Callable[[float], None] = ignore  # told of the question that is being answered
         self._problems: list[EditProblem] = []
         self.bos = self.model.prepends(session.bos)
         self.ids = self._encoded(session.prompt, "the prompt")
