@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from enum import Flag, auto
 
@@ -13,6 +14,7 @@ from mechtui.link.messages import (
     Answered,
     Ask,
     Checked,
+    EditProblem,
     Failed,
     Fetched,
     Finished,
@@ -129,9 +131,7 @@ class Conversation:
                     return News.NOTHING
                 return News.PICTURES | News.STATUS
             case Started() if reply.generation >= self.answers.since:
-                changed = self.answers.problems != reply.problems
-                self.answers.problems = reply.problems
-                return News.PICTURES if changed else News.NOTHING
+                return self._judge(reply.problems)
             case Finished() if reply.generation == self._generation:
                 self._running = False
                 self.ms, self.ran = reply.ms, reply.ran
@@ -170,6 +170,17 @@ class Conversation:
     def _say(self, sentence: str, bad: bool = False) -> News:
         self.said, self.said_bad = sentence, bad
         return News.SAID | News.STATUS
+
+    def _judge(self, problems: tuple[EditProblem, ...]) -> News:
+        """Edits that the model refuses now; one that it did not refuse before is told, whichever panes are open."""
+        before, self.answers.problems = self.answers.problems, problems
+        if problems == before:
+            return News.NOTHING
+        new = list((Counter(map(_told, problems)) - Counter(map(_told, before))).elements())
+        if not new:
+            return News.PICTURES
+        more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
+        return News.PICTURES | self._say(new[0] + more, bad=True)
 
     def _ready(self, ready: Ready) -> News:
         self.ready = ready
@@ -232,6 +243,10 @@ class Conversation:
     def overdue(self) -> bool:
         """Whether what is asked has taken so long that older numbers must be marked."""
         return self.ready is None or self._down or self._now() - self._asked_at >= GRACE
+
+
+def _told(problem: EditProblem) -> str:
+    return problem.sentence if problem.index < 0 else f"{problem.where}: {problem.sentence}"
 
 
 def moved(question: Question, position: int, focus_position: int) -> Question:
