@@ -107,7 +107,7 @@ def test_the_panes_show_what_the_headless_run_prints(start: Start, mechtui: Prog
     for target in ("answer", "foil"):
         before, after = clean[0][target], edited[0][target]
         logits, ranks = f"{before['logit']:.2f}→{after['logit']:.2f}", f"{before['rank']}→{after['rank']}"
-        says(rf"{target} ·\w+ +{re.escape(logits)} +{ranks}")
+        says(rf"{target} +·\w+ +{re.escape(logits)} +{ranks}")
     rows = {row[1]: row.groups()[1:] for row in re.finditer(r"│([^\s│]+) +(\.\d{3}) \S* +(\.\d{3}) ", shown)}
     checked = 0
     for number, run in enumerate((clean, edited)):
