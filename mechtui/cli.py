@@ -102,10 +102,10 @@ def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> No
 
 
 def _app(session: Session, settings: Settings, **more: Any) -> NoReturn:
-    """Show the app until the user quits. more: as `mechtui.ui.app.run` takes it."""
+    """Show the app until the user quits. more: as `mechtui.app.app.run` takes it."""
     if not all(os.isatty(stream) for stream in (0, 1, 2)):
         _mistake("the app needs a terminal to read keys from and to draw on; mechtui run answers without one")
-    sys.exit(importlib.import_module("mechtui.ui.app").run(session, settings, **more) or 0)
+    sys.exit(importlib.import_module("mechtui.app.app").run(session, settings, **more) or 0)
 
 
 @cli.command()

@@ -17,10 +17,10 @@ from mechtui.bench.child import fresh_process
 from mechtui.bench.screen import key_to_screen
 from mechtui.bench.subject import Subject
 from mechtui.bench.timing import Contender, Timing, bandwidth, interleaved, taken_by_others
+from mechtui.engine import Engine, Opened
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 from mechtui.views import parse_question
-from mechtui.worker.engine import Engine, Opened
 
 # What is on the screen while one toggles an edit.
 PANES = ("next_tokens", "residual", "attention L0H0", "heads entropy")

@@ -19,8 +19,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mechtui.app.app import Mechtui
     from mechtui.bench.subject import Subject
-    from mechtui.ui.app import Mechtui
 
 PRESSES = 60
 # A held key, as keyboards repeat it.
@@ -71,11 +71,11 @@ async def measure(
     Raises TimeoutError."""
     from textual import events
 
+    from mechtui.app.app import Mechtui
     from mechtui.config import settings
     from mechtui.link.client import Client
     from mechtui.session.document import Session
     from mechtui.session.lines import parse_edit
-    from mechtui.ui.app import Mechtui
 
     class Watched(Mechtui):
         """Says when all panes show the present session."""

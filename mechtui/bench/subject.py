@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from mechtui.engine import Engine
 from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
-from mechtui.worker.engine import Engine
 from mechtui.worker.model import Model
 
 RANDOM = "random weights, GPT-2 small's shape"

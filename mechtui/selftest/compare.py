@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mechtui.engine import Need, SessionError
+from mechtui.engine.actions import Ids
 from mechtui.selftest import plain
 from mechtui.selftest.measures import answered
 from mechtui.selftest.subject import CannotMeasure, Subject
 from mechtui.session.document import Session
 from mechtui.session.lines import LineError, parse_edit, parse_vector
-from mechtui.worker.engine import Need, SessionError
-from mechtui.worker.engine.actions import Ids
 
 # The two hold the same words in another order, so that they have as many tokens.
 PROMPT = "When Mary and John went to the store, John gave"

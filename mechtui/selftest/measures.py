@@ -12,6 +12,11 @@ import torch
 from torch import Tensor
 
 from mechtui.embedded.text.words import NAMES, PLACES
+from mechtui.engine import Need
+from mechtui.engine.actions import Action, Ids
+from mechtui.engine.apply import EVERY_ROW
+from mechtui.engine.engine import never
+from mechtui.engine.weights import W_O, W_U
 from mechtui.selftest.heads import Head
 from mechtui.selftest.subject import CannotMeasure, Subject
 from mechtui.session.document import Session
@@ -19,11 +24,6 @@ from mechtui.session.lines import parse_edit
 from mechtui.views import Answer, parse_question
 from mechtui.views.attribution import AttributionAnswer
 from mechtui.views.sweep import SweepAnswer
-from mechtui.worker.engine import Need
-from mechtui.worker.engine.actions import Action, Ids
-from mechtui.worker.engine.apply import EVERY_ROW
-from mechtui.worker.engine.engine import never
-from mechtui.worker.engine.weights import W_O, W_U
 
 # Templates of the kind in Wang et al. (2022), appendix E: the names are followed by a handover. {E} may hold a sentence
 # that names one of the two once more.

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mechtui.engine import Engine
 from mechtui.link.messages import Load
-from mechtui.worker.engine import Engine
 from mechtui.worker.model import Model
 from mechtui.worker.models import load as load_model
 

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mechtui.engine import Cancelled, Engine
+from mechtui.engine.actions import Ids
+from mechtui.engine.engine import never
+from mechtui.engine.resolve import EditError, Prompt, Surroundings, resolve
 from mechtui.link.messages import Checked
 from mechtui.selftest import plain
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
-from mechtui.worker.engine import Cancelled, Engine
-from mechtui.worker.engine.actions import Ids
-from mechtui.worker.engine.engine import never
-from mechtui.worker.engine.resolve import EditError, Prompt, Surroundings, resolve
 
 TEXT = "When Mary and John went to the store"
 TOKENS = 8

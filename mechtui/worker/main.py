@@ -47,8 +47,8 @@ from mechtui.worker.process import die_with_parent, hand_back, resident_bytes
 from mechtui.worker.wire import Wire
 
 if TYPE_CHECKING:
+    from mechtui.engine import Engine
     from mechtui.views import Question
-    from mechtui.worker.engine import Engine
 
 HEARTBEAT_SECONDS = 1.0
 # After so long without a request, memory that is not in use goes back to the system; sooner, the next run would have to
@@ -123,7 +123,7 @@ class Worker:
         self.wire.send(Stage("load", "importing transformer-lens"))
         import transformer_lens  # noqa: F401
 
-        import mechtui.worker.engine
+        import mechtui.engine
         import mechtui.worker.models  # noqa: F401
 
         gc.freeze()
@@ -132,7 +132,7 @@ class Worker:
 
     def load(self, request: Load) -> None:
         """Load a model; the one before it stays until this one is ready, and for good when this one fails."""
-        from mechtui.worker.engine import Cancelled, Engine
+        from mechtui.engine import Cancelled, Engine
         from mechtui.worker.models import ModelError, load
 
         try:
@@ -150,8 +150,8 @@ class Worker:
 
     def check(self) -> None:
         """Compare the model with Hugging Face's own forward; what arrives meanwhile goes first."""
+        from mechtui.engine import Cancelled
         from mechtui.worker.check import compare
-        from mechtui.worker.engine import Cancelled
 
         assert self.engine is not None
         model = self.engine.model
@@ -168,7 +168,7 @@ class Worker:
 
     def answer(self, ask: Ask, number: int) -> None:
         """Answer an Ask's questions in their order. number: how many Asks had arrived when it was taken."""
-        from mechtui.worker.engine import Cancelled, SessionError
+        from mechtui.engine import Cancelled, SessionError
 
         assert self.engine is not None
         began = time.perf_counter()
@@ -207,7 +207,7 @@ class Worker:
         self.wire.send(Progress(generation, question, fraction))
 
     def save(self, request: SaveVectors) -> None:
-        from mechtui.worker.engine import SessionError
+        from mechtui.engine import SessionError
 
         assert self.engine is not None
         try:
@@ -267,7 +267,7 @@ class Worker:
     def fetch(self, request: Fetch) -> None:
         """Download a model. One at a time; it never touches the model that runs."""
         self._imported.wait()
-        from mechtui.worker.engine import Cancelled
+        from mechtui.engine import Cancelled
         from mechtui.worker.models import ModelError, download_size, fetch
 
         if not self._fetching.acquire(blocking=False):

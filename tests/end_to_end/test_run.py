@@ -63,7 +63,7 @@ def test_it_says_that_the_model_was_checked(mechtui: Program, tiny: Path) -> Non
 
 
 BROKEN = """
-from mechtui.worker.engine import apply
+from mechtui.engine import apply
 real = apply._value
 def discard(action, view, positions, *rest):
     return view[:, positions] if action.is_pattern else real(action, view, positions, *rest)

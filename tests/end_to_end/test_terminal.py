@@ -197,7 +197,7 @@ def test_however_it_ends_no_process_is_left(start: Start, how: str) -> None:
 
 BROKEN = """
 from mechtui.cli import main
-from mechtui.ui.doing import DO
+from mechtui.app.doing import DO
 DO["theme"] = lambda desk: desk._handle_exception(ZeroDivisionError("a mistake"))
 main()
 """

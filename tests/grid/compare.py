@@ -1,6 +1,6 @@
 """What mechtui says of a model beside what the model's own modules say, for every view and every edit.
 
-Everything is compared with `mechtui.selftest.plain` and the edits of `tests.model.reference`: plain hooks, plain loops.
+Everything is compared with `mechtui.selftest.plain` and the edits of `tests.engine.reference`: plain hooks and loops.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mechtui.engine import Engine, SessionError
 from mechtui.link.messages import Load
 from mechtui.selftest import plain
 from mechtui.session.document import Session, Token
 from mechtui.session.lines import LineError, parse_edit, parse_vector
 from mechtui.session.script import ScriptError, script
 from mechtui.views import Answer, parse_question
-from mechtui.worker.engine import Engine, SessionError
 from mechtui.worker.models import ModelError, load
-from tests.model import reference
+from tests.engine import reference
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 SOURCE = "When Mary and John went to the store, Mary gave a drink to"

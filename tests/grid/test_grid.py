@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from mechtui.engine import Engine
+from mechtui.engine.inside import replaced
 from mechtui.link.messages import Load
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 from mechtui.views import parse_question
 from mechtui.views.attribution import AttributionAnswer
-from mechtui.worker.engine import Engine
-from mechtui.worker.engine.inside import replaced
 from mechtui.worker.models import load
 from mechtui.worker.softmax import softmax_stood_in
 from tests.grid.compare import COLUMNS, PROMPT

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from mechtui.app.keeping import Keeper, demonstration, worth
 from mechtui.link.client import open_log
 from mechtui.session.document import Session
 from mechtui.session.keeping import MOST, Kept, last, newest
 from mechtui.session.paths import state_dir
 from mechtui.session.storage import StorageError, load
-from mechtui.ui.keeping import Keeper, demonstration, worth
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,11 @@ from typing import Literal
 
 import torch
 
+from mechtui.engine import Answers, Need, Opened, Run, each
+from mechtui.engine.apply import seen_in
+from mechtui.engine.resolve import check_site
 from mechtui.session.document import Site, Span
 from mechtui.views.attention import Attention, AttentionAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Run, each
-from mechtui.worker.engine.apply import seen_in
-from mechtui.worker.engine.resolve import check_site
 
 
 def needs(question: Attention, opened: Opened) -> list[Need]:

@@ -12,9 +12,9 @@ from mechtui.paint.heat import Piece, cell, legend
 from mechtui.paint.numbers import fit, tick
 from mechtui.paint.tokens import cut, pad
 from mechtui.paint.tokens import width as cell_width
-from mechtui.ui import changes
-from mechtui.ui.desk import Desk
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, window
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, window
+from mechtui.session import changes
 from mechtui.views import Question
 from mechtui.views.attention import SPEC, Attention, AttentionAnswer, What
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mechtui.engine import Answers, Need, Opened, Run, SessionError, each
+from mechtui.engine.readout import Writes
+from mechtui.engine.weights import unembedding_bias
 from mechtui.views.attribution import Attribution, AttributionAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Run, SessionError, each
-from mechtui.worker.engine.readout import Writes
-from mechtui.worker.engine.weights import unembedding_bias
 
 
 def _needs(opened: Opened) -> tuple[list[Need], list[Need], list[Need]]:

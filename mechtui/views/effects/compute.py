@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from mechtui.engine import Answers, Need, Opened
+from mechtui.engine.vectors import length, vector_value
 from mechtui.views.effects import Effects, EffectsAnswer
-from mechtui.worker.engine import Answers, Need, Opened
-from mechtui.worker.engine.vectors import length, vector_value
 
 
 def needs(question: Effects, opened: Opened) -> list[Need]:

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 from mechtui.paint.numbers import amount, column, signed
 from mechtui.paint.tokens import cut, pad
 from mechtui.paint.tokens import width as cells
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
+from mechtui.session import changes
 from mechtui.session.document import Edit, Session
 from mechtui.session.lines import format_edit
-from mechtui.ui import changes
-from mechtui.ui.desk import Desk
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.views import Question
 from mechtui.views.effects import SPEC, Effects, EffectsAnswer
 from mechtui.visible import seen

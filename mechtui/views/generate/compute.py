@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mechtui.engine import Answers, Need, Opened, Trace
 from mechtui.session.document import Token
 from mechtui.views.generate import Generate, GenerateAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Trace
 
 
 def needs(question: Generate, opened: Opened) -> list[Need]:

@@ -6,11 +6,11 @@ from msgspec.structs import replace
 
 from mechtui.link.messages import Answered
 from mechtui.paint.tokens import width
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Line, Page, Pane, Picture, line, lines_page
+from mechtui.session import changes
 from mechtui.session.document import Token
 from mechtui.session.lines import MOST
-from mechtui.ui import changes
-from mechtui.ui.desk import Desk
-from mechtui.ui.pane import Line, Page, Pane, Picture, line, lines_page
 from mechtui.views import Question
 from mechtui.views.generate import SPEC, TEMPERATURES, Generate, GenerateAnswer, asked_for
 from mechtui.visible import seen
@@ -125,7 +125,7 @@ class GeneratePane(Pane):
     def do_generate(self, desk: Desk) -> None:
         """Begin the generation and show it; when it is shown already, another one."""
         asked = asked_for(desk.session.views)
-        if desk.arrangement.job != self.VIEW.name:
+        if desk.job != self.VIEW.name:
             self._begin(desk)
         elif desk.here == self.VIEW.name:
             if not asked.temperature:
@@ -142,7 +142,7 @@ class GeneratePane(Pane):
 
     def _begin(self, desk: Desk) -> None:
         desk.go(self.VIEW.name)
-        desk.lay_out(replace(desk.arrangement, job=self.VIEW.name))
+        desk.start(self.VIEW.name)
 
     def _text(self, edited: bool) -> str:
         answered = self.picture.answer(Generate) if self.picture else None

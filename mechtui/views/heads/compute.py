@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mechtui.engine import Answers, Need, Opened, Run, each, together
+from mechtui.engine.weights import W_O
 from mechtui.views.heads import Heads, HeadsAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Run, each, together
-from mechtui.worker.engine.weights import W_O
 
 
 def _needs(question: Heads, opened: Opened) -> list[Need]:

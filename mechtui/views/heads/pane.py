@@ -11,7 +11,7 @@ from mechtui.paint import marks
 from mechtui.paint.heat import Piece, cell, legend
 from mechtui.paint.numbers import fit, tick
 from mechtui.paint.tokens import width as cells
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, window
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, window
 from mechtui.views import Question
 from mechtui.views.heads import SPEC, Heads, HeadsAnswer, Summary
 

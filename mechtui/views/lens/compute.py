@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from mechtui.engine import Answers, Cancelled, Need, Opened, Run, each
 from mechtui.views.lens import Lens, LensAnswer
-from mechtui.worker.engine import Answers, Cancelled, Need, Opened, Run, each
 
 
 def needs(question: Lens, opened: Opened) -> list[Need]:

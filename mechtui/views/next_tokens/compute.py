@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from mechtui.engine import Answers, Need, Opened, Run
 from mechtui.views import Answer
 from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Run
 
 
 def needs(question: NextTokens, opened: Opened) -> list[Need]:

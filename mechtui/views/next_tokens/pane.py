@@ -8,7 +8,7 @@ from mechtui.paint.bars import bar
 from mechtui.paint.numbers import share, signed
 from mechtui.paint.tokens import fitting, pad, visible
 from mechtui.paint.tokens import width as cells
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, wrap
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.views import Question
 from mechtui.views.next_tokens import SPEC, Candidate, NextTokens, NextTokensAnswer
 from mechtui.visible import seen

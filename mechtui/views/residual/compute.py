@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mechtui.engine import Answers, Need, Opened, Run, each, together
 from mechtui.views.residual import Residual, ResidualAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Run, each, together
 
 
 def _writes(opened: Opened, what: str) -> list[Need]:

@@ -9,7 +9,7 @@ from mechtui.paint import marks
 from mechtui.paint.numbers import amount
 from mechtui.paint.spark import cell_of, logs, scale, sparkline, with_cursor
 from mechtui.paint.tokens import fitting, pad
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
 from mechtui.views.residual import SPEC, Residual, ResidualAnswer
 

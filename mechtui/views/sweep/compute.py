@@ -7,12 +7,12 @@ import math
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.engine import Answers, Need, Opened, Run, SessionError, each
+from mechtui.engine.actions import Actions
+from mechtui.engine.resolve import EditError, check_site, head_count
 from mechtui.session.document import Edit, Positions, Range, Span
 from mechtui.session.lines import format_edit
 from mechtui.views.sweep import Sweep, SweepAnswer
-from mechtui.worker.engine import Answers, Need, Opened, Run, SessionError, each
-from mechtui.worker.engine.actions import Actions
-from mechtui.worker.engine.resolve import EditError, check_site, head_count
 
 
 def needs(question: Sweep, opened: Opened) -> list[Need]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mechtui.engine import Answers, Need, Opened
 from mechtui.views.tokens import Tokens, TokensAnswer
-from mechtui.worker.engine import Answers, Need, Opened
 
 
 def needs(question: Tokens, opened: Opened) -> list[Need]:

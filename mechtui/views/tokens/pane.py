@@ -10,9 +10,9 @@ from mechtui.paint.heat import Piece, legend
 from mechtui.paint.numbers import fit
 from mechtui.paint.palette import LEVELS, level
 from mechtui.paint.tokens import cut, visible, width
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.session.document import Session
-from mechtui.ui.desk import Desk
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
 from mechtui.views.tokens import SPEC, Tokens, TokensAnswer
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
+from mechtui.engine import Answers, Need, Opened
+from mechtui.engine.resolve import LAYER_HOOKS, EditError, steering
+from mechtui.engine.vectors import direction, length, vector_value
 from mechtui.session.document import Token, Vector
 from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
-from mechtui.worker.engine import Answers, Need, Opened
-from mechtui.worker.engine.resolve import LAYER_HOOKS, EditError, steering
-from mechtui.worker.engine.vectors import direction, length, vector_value
 
 MOST_TOKENS = 8
 

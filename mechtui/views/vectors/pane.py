@@ -8,11 +8,11 @@ from mechtui.paint.heat import Piece
 from mechtui.paint.numbers import amount, share, signed
 from mechtui.paint.tokens import pad, visible
 from mechtui.paint.tokens import width as cells
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
+from mechtui.session import changes
 from mechtui.session.document import Session, Token, Vector
 from mechtui.session.lines import format_vector
-from mechtui.ui import changes
-from mechtui.ui.desk import Desk
-from mechtui.ui.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.views import Question
 from mechtui.views.vectors import SPEC, VectorMeaning, Vectors, VectorsAnswer
 from mechtui.visible import seen

@@ -120,7 +120,7 @@ def _hub_errors(name: str) -> Iterator[None]:
         RepositoryNotFoundError,
     )
 
-    from mechtui.worker.engine.passes import Cancelled
+    from mechtui.engine.passes import Cancelled
 
     id = name.partition("@")[0]
     try:
@@ -159,7 +159,7 @@ class _Bars:
 def _bars(cancelled: Callable[[], bool]) -> _Bars:
     from tqdm import tqdm
 
-    from mechtui.worker.engine.passes import Cancelled
+    from mechtui.engine.passes import Cancelled
 
     bars = _Bars()
 

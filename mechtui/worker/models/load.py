@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import torch
 
+from mechtui.engine import Engine
+from mechtui.engine.memory import free
+from mechtui.engine.readout import Norm
+from mechtui.engine.weights import W_U
 from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
 from mechtui.worker.check import TEXT, TOKENS, Plain, compare
-from mechtui.worker.engine import Engine
-from mechtui.worker.engine.memory import free
-from mechtui.worker.engine.readout import Norm
-from mechtui.worker.engine.weights import W_U
 from mechtui.worker.errors import ModelError, Progress, megabytes, told
 from mechtui.worker.model import Model
 from mechtui.worker.models.gguf import dequantised
@@ -41,7 +41,7 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt
 
 def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Model:
     """Load the model that the request names. Never downloads. Raises ModelError and Cancelled."""
-    from mechtui.worker.engine.passes import Cancelled
+    from mechtui.engine.passes import Cancelled
 
     began = time.monotonic()
     name, note = (request.model, "") if request.model else default_model()
@@ -171,7 +171,7 @@ def _read(
 ) -> tuple[Any, Any, Plain | None]:
     """(tokenizer, bridge, Hugging Face's own model). Raises ModelError and Cancelled."""
     from mechtui.embedded import native
-    from mechtui.worker.engine.passes import Cancelled
+    from mechtui.engine.passes import Cancelled
 
     check_files(folder, name)
     config = _config(folder, name)

@@ -1,0 +1,276 @@
+"""The registry of actions: every key, its name, its words and what it does.
+
+Key bindings, the footer, help, the palette and docs/keys.md are all read from here. Keys have two layers: those of the
+view that the keys act on, then the program's. An action that cannot run just now says why; it never fails silently.
+"""
+
+# ruff: noqa: E501 - the registry is a table, and a row of a table is one line
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from mechtui.app.desk import Desk
+from mechtui.app.doing import DO
+from mechtui.app.workspaces import DESK, title
+from mechtui.views import specs
+from mechtui.views.spec import Action, Needs
+
+# Every pane's footer ends with these.
+ALWAYS = ("palette", "help")
+
+
+def model(desk: Desk) -> str:
+    return "" if desk.ready else "The model is still loading; this needs its layers and heads."
+
+
+def edits(desk: Desk) -> str:
+    return "" if desk.session.edits else "There is no edit yet: z zeroes the head under the cursor, e writes one."
+
+
+def vectors(desk: Desk) -> str:
+    return "" if desk.session.vectors else "There is no steering vector yet: v writes one."
+
+
+def source(desk: Desk) -> str:
+    return model(desk) or ("" if desk.session.source else "There is no source prompt to patch from: I writes one.")
+
+
+LACKS: dict[Needs, Callable[[Desk], str]] = {
+    Needs.NOTHING: lambda desk: "",
+    Needs.MODEL: model,
+    Needs.SOURCE: source,
+    Needs.EDITS: edits,
+    Needs.VECTORS: vectors,
+}
+
+
+def layer(action: Action) -> str:
+    """Where its keys work: in its view's pane, or, for the empty name, everywhere."""
+    return "" if action.group else action.view
+
+
+def why_not(action: Action, desk: Desk) -> str:
+    """Why it cannot run just now; empty where it can."""
+    pane = layer(action)
+    if pane and pane != desk.here:
+        return f"{action.title} belongs to the {title(pane)} pane: press {DESK.digit(pane)} first."
+    return LACKS[action.needs](desk)
+
+
+def run_action(action: Action, desk: Desk) -> None:
+    """Do it. Raises CannotError with the reason why there is nothing to do."""
+    if action.view:
+        getattr(desk.pane(action.view), f"do_{action.name}")(desk)
+    else:
+        DO[action.name](desk)
+
+
+PROGRAM: tuple[Action, ...] = (
+    # Writing
+    Action("prompt", ("i",), "type", "Type the prompt; every keystroke runs the model again.", "Write"),
+    Action("source", ("I", "o"), "source", "Write the source prompt, which patching takes its values from.", "Write"),
+    Action("target", ("a",), "answer", "Name the two tokens whose logit difference is explained: answer and foil.", "Write"),
+    Action("edit_line", ("e",), "edit", "Write an edit as a line, with completion: zero L9H9 @-1, scale L3.mlp x0.5.", "Write"),
+    Action("vector_line", ("v",), "vector", "Write a steering vector as a line: love-hate = diff L6.pre \"Love\" \"Hate\".", "Write"),
+    Action("palette", ("colon", "ctrl+p"), "command", "Find any action by its words, or type an edit, vector or question line.", "Write", typing=True),
+    Action("leave", ("escape",), "back", "Leave what you are in; the running generation, fetch or load is stopped last.", "Write", typing=True),
+    # Moving
+    Action("left", ("h", "left"), "left", "Move left in the pane.", "Move"),
+    Action("down", ("j", "down"), "down", "Move down in the pane.", "Move"),
+    Action("up", ("k", "up"), "up", "Move up in the pane.", "Move"),
+    Action("right", ("l", "right"), "right", "Move right in the pane.", "Move"),
+    Action("home", ("g", "home"), "first", "Go to the first row or token of the pane.", "Move"),
+    Action("end", ("G", "end"), "last", "Go to the last row or token of the pane.", "Move"),
+    Action("page_down", ("ctrl+d", "pagedown"), "page down", "Move down by a page.", "Move"),
+    Action("page_up", ("ctrl+u", "pageup"), "page up", "Move up by a page.", "Move"),
+    Action("token_back", ("left_square_bracket",), "token back", "Select the token before, from any pane.", "Move"),
+    Action("token_next", ("right_square_bracket",), "next token", "Select the token after, from any pane.", "Move"),
+    Action("next_pane", ("tab",), "next pane", "Go to the next pane.", "Move"),
+    Action("last_pane", ("shift+tab",), "pane back", "Go to the pane before.", "Move"),
+    *(
+        Action(f"pane_{digit}", (str(digit),), f"pane {digit}", f"Go to the {name} pane.", "Move")
+        for digit, name in enumerate((title(pane).lower() for pane in DESK.panes), 1)
+    ),
+    Action("search", ("slash",), "search", "Find text in the pane: a token, a head, a line.", "Move"),
+    Action("search_next", ("n",), "next match", "Go to the next match of the last search.", "Move"),
+    Action("search_back", ("N",), "match before", "Go to the match before.", "Move"),
+    # Changing the run
+    Action("zero", ("z",), "zero", "Zero the head under the cursor at every position; once more undoes it.", "Change", Needs.MODEL),
+    Action("zero_here", ("Z",), "zero here", "Zero the head under the cursor at the selected token only.", "Change", Needs.MODEL),
+    Action("mean", ("m",), "mean", "Replace the head's output with its mean over the prompt.", "Change", Needs.MODEL),
+    Action("patch", ("p",), "patch", "Replace the head's output with that of the source run.", "Change", Needs.SOURCE),
+    Action("toggle", ("space",), "on/off", "Switch the edit under the cursor on or off.", "Change", Needs.EDITS),
+    Action("toggle_all", ("O",), "all off/on", "Switch all edits off, or on when all are off.", "Change", Needs.EDITS),
+    Action("more", ("plus", "equals_sign"), "more", "Raise the number of the edit under the cursor: factor, coefficient, sd or seed.", "Change", Needs.EDITS),
+    Action("less", ("minus",), "less", "Lower the number of the edit under the cursor.", "Change", Needs.EDITS),
+    Action("move_up", ("K",), "move up", "Move the edit up; edits apply in the order of the list.", "Change", Needs.EDITS),
+    Action("move_down", ("J",), "move down", "Move the edit down.", "Change", Needs.EDITS),
+    Action("duplicate", ("D",), "duplicate", "Put a copy of the edit below it, switched off.", "Change", Needs.EDITS),
+    Action("delete", ("d", "delete"), "delete", "Delete the edit under the cursor.", "Change", Needs.EDITS, weighty=True),
+    Action("undo", ("u",), "undo", "Take back the last change of prompt, edits, vectors or target.", "Change"),
+    Action("redo", ("ctrl+r",), "redo", "Bring back what undo took.", "Change"),
+    Action("bos", ("b",), "BOS", "Prepend the beginning-of-sequence token: as the model likes, yes, no.", "Change"),
+    Action("save_vectors", ("V",), "save vectors", "Write the steering vectors to a safetensors file.", "Change", Needs.VECTORS, weighty=True),
+    # Looking
+    Action("summary", ("s",), "what", "Change what the pane shows: its summary, scores or pattern, its order.", "Look"),
+    Action("swap_run", ("c",), "clean/edited", "Show the clean run in place of the edited one, and back.", "Look"),
+    Action("maximise", ("f", "enter"), "whole window", "Give the pane the whole window, and back.", "Look"),
+    Action("wider", ("greater_than_sign",), "wider", "Give the panes on the left more columns.", "Look"),
+    Action("narrower", ("less_than_sign",), "narrower", "Give the panes on the right more columns.", "Look"),
+    # The rest
+    Action("help", ("question_mark", "f1"), "help", "Explain the pane you are in, its keys and its words.", "Program"),
+    Action("models", ("M",), "model", "Choose another model; the session stays.", "Program"),
+    Action("fetch", ("F",), "fetch gpt2", "Download GPT-2 small (548 MB) from the Hugging Face hub, after a yes; esc stops it.", "Program", weighty=True),
+    Action("copy", ("y",), "copy", "Copy the value under the cursor.", "Program"),
+    Action("copy_row", ("Y",), "copy row", "Copy the row under the cursor.", "Program"),
+    Action("save", ("S",), "save", "Save the session to a file.", "Program", weighty=True),
+    Action("open", ("ctrl+o",), "open", "Open a session file.", "Program", weighty=True),
+    Action("program", ("W",), "program", "Write the session as a Python program for TransformerLens.", "Program", Needs.MODEL, weighty=True),
+    Action("bring_back", ("R",), "last session", "Bring back the session that the program which ended last kept; u takes it away again.", "Program"),
+    Action("theme", ("T",), "theme", "Take the next theme.", "Program"),
+    Action("suspend", ("ctrl+z",), "suspend", "Go back to the shell; fg brings mechtui back.", "Program", weighty=True),
+    Action("quit", ("q", "ctrl+q"), "quit", "Quit; the session is kept.", "Program", weighty=True),
+)  # fmt: skip
+
+ACTIONS: tuple[Action, ...] = (
+    *PROGRAM,
+    *(replace(action, view=pane) for pane in DESK.panes for action in specs()[pane].actions),
+)
+
+# What keyboards print on a key, where textual's name is a word.
+SHOWN = {
+    "colon": ":",
+    "slash": "/",
+    "space": "space",
+    "plus": "+",
+    "equals_sign": "=",
+    "minus": "-",
+    "full_stop": ".",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "question_mark": "?",
+    "circumflex_accent": "^",
+    "underscore": "_",
+    "escape": "esc",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+}
+_NAMES = {shown: name for name, shown in SHOWN.items()}
+
+
+def shown(key: str) -> str:
+    """A key as one writes it: `ctrl+p`, `/`, `esc`."""
+    return SHOWN.get(key, key)
+
+
+class KeyClashError(ValueError):
+    """The keymap cannot be: one sentence."""
+
+
+class Registry:
+    """The actions with the keys that the settings give them, and where each key leads.
+
+    overrides: action name -> keys, comma-separated, as one writes them (`ctrl+k,/`). actions: the program's and the
+    views'. Raises KeyClashError.
+    """
+
+    def __init__(self, overrides: Mapping[str, str] | None = None, actions: tuple[Action, ...] = ACTIONS) -> None:
+        chosen = {name: _keys(text) for name, text in (overrides or {}).items()}
+        names = [action.name for action in actions]
+        for name in chosen:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise KeyClashError(f"[keys] names {name}, which is no action{hint}")
+        # A key that the settings give to one action is taken from the one that had it; one that they give to an action
+        # of the program, also from the views.
+        given: dict[str, set[str]] = {}
+        for action in actions:
+            given.setdefault(layer(action), set()).update(chosen.get(action.name, ()))
+        self.actions = tuple(
+            replace(
+                action,
+                keys=chosen[action.name]
+                if action.name in chosen
+                else tuple(key for key in action.keys if key not in given[layer(action)] | given.get("", set())),
+            )
+            for action in actions
+        )
+        self._layers: dict[str, dict[str, Action]] = {}
+        for action in self.actions:
+            keymap = self._layers.setdefault(layer(action), {})
+            for key in action.keys:
+                if key in keymap:
+                    both = (keymap[key].name, action.name)
+                    where = "[keys] gives" if any(name in chosen for name in both) else "the program gives"
+                    raise KeyClashError(f"{where} {shown(key)} to both {both[0]} and {both[1]}")
+                keymap[key] = action
+        self.by_name = {action.name: action for action in self.actions}
+
+    def at(self, key: str, pane: str) -> Action | None:
+        """What a key means in a pane. One that means something in another pane only leads to that, which says so."""
+        here, everywhere = self._layers.get(pane, {}), self._layers[""]
+        elsewhere = (keymap[key] for keymap in self._layers.values() if key in keymap)
+        return here.get(key) or everywhere.get(key) or next(elsewhere, None)
+
+    def for_footer(self, pane: str) -> list[Action]:
+        """The actions that the footer offers in a pane; command and help come last."""
+        offered = (self.by_name[name] for name in (*specs()[pane].footer, *ALWAYS))
+        return [action for action in offered if action.keys]
+
+    def for_help(self, pane: str) -> tuple[list[Action], list[Action]]:
+        """What one does in a pane, and what one can do there as everywhere; each with the keys that lead to it."""
+        names = (*specs()[pane].footer, *ALWAYS)
+        own: list[Action] = []
+        rest: list[Action] = []
+        for action in self.actions:
+            keys = tuple(key for key in action.keys if self.at(key, pane) is action and layer(action) in ("", pane))
+            if keys:
+                (own if action.name in names or layer(action) else rest).append(replace(action, keys=keys))
+        return own, rest
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(_NAMES.get(key.strip(), key.strip()) for key in text.split(",") if key.strip())
+
+
+def _table(actions: Iterable[Action]) -> list[str]:
+    rows = ["| key | name | what it does |", "|---|---|---|"]
+    for action in actions:
+        keys = " ".join(f"`{shown(key)}`" for key in action.keys)
+        rows.append(f"| {keys} | {action.name} | {action.explanation} |")
+    return rows
+
+
+def keys_document() -> str:
+    """docs/keys.md: the program's keys, grouped as in help, then each view's own."""
+    lines = [
+        "# Keys",
+        "",
+        "Letters act only in NORMAL mode; while you type (INSERT, shown at the top right) they are text.",
+        "`esc` always backs out. In the prompt `enter` leaves, `ctrl+j` begins a new line.",
+        "A view's own keys, listed last, act in its pane, before the program's.",
+        "In the model picker (`M`) `enter` loads a model and `ctrl+f` fetches the one that is named from the hub, after",
+        "`enter`.",
+        'Every key can be changed under `[keys]` in the config file: `name = "key,key"`.',
+    ]
+    groups = {action.group for action in ACTIONS if action.group}
+    for group in sorted(groups, key=[action.group for action in ACTIONS].index):
+        lines += ["", f"## {group}", "", *_table(action for action in ACTIONS if action.group == group)]
+    for pane in DESK.panes:
+        if own := [action for action in ACTIONS if layer(action) == pane]:
+            lines += ["", f"## In the {title(pane)} pane", "", *_table(own)]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(keys_document(), end="")

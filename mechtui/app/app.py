@@ -1,0 +1,686 @@
+"""The app: it leads keys to actions, keeps the session and its history, and shows what the model process says."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+from rich.text import Text
+from textual import events
+from textual.app import App, ComposeResult
+from textual.driver import Driver
+from textual.filter import LineFilter
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.worker import WorkerFailed
+
+from mechtui.app import keeping, status
+from mechtui.app.actions import KeyClashError, Registry, run_action, shown, why_not
+from mechtui.app.board import Board
+from mechtui.app.clipboard import TooLongError, fitting
+from mechtui.app.conversation import GRACE, Conversation, News
+from mechtui.app.ending import Ending
+from mechtui.app.keeping import Keeper
+from mechtui.app.layout import compact
+from mechtui.app.line import CommandLine, Field, Mistake
+from mechtui.app.prompt import Prompt
+from mechtui.app.state import Arrangement
+from mechtui.app.turns import Turns
+from mechtui.app.workspaces import DESK
+from mechtui.config import Settings, log_file
+from mechtui.console import VisibleConsole
+from mechtui.link.client import Client, Life, Link
+from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request
+from mechtui.panes.boundary import Guarded
+from mechtui.panes.kept import Kept
+from mechtui.panes.pane import Focus, Pane, Picture
+from mechtui.panes.signs import Guard
+from mechtui.panes.theme import MECHTUI, THEMES, after, legible_names, palette
+from mechtui.session.changes import CannotError
+from mechtui.session.document import Session, surrogate
+from mechtui.session.history import History
+from mechtui.session.paths import to_write
+from mechtui.visible import seen
+
+if TYPE_CHECKING:
+    from mechtui.app.edits_line import Known
+
+TICK = 0.25
+# Seconds that a signal waits for a disk.
+ENDING_PATIENCE = 2.0
+# Answers to one change follow each other closely: painting them one by one would take the model's time.
+TOGETHER = 0.012
+# Seconds from one painting to the next while more keys wait.
+WHILE_KEYS_WAIT = 0.1
+GUARD = Guard()
+
+
+class Main(Guarded, Kept, Screen[None]):
+    """Hears every key that no editor has taken, and what panes post.
+
+    Both end here: a message that is posted while the screen handles a key goes no further than the screen.
+    """
+
+    app: Mechtui
+
+    def on_key(self, event: events.Key) -> None:
+        if self.app.press(event.key):
+            event.stop()
+            event.prevent_default()
+
+    def on_pane_look(self, event: Pane.Look) -> None:
+        event.stop()
+        self.app.look(event.focus)
+
+    def on_pane_asks(self, event: Pane.Asks) -> None:
+        event.stop()
+        self.app.repaint()
+
+
+class Mechtui(Guarded, App[int]):
+    """`Desk` for the actions. link: the wire to the model process, or a stand-in. offer: say at the start that a kept
+    session can be brought back."""
+
+    CSS_PATH = Path(__file__).with_name("mechtui.tcss")
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "mechtui"
+
+    def __init__(
+        self,
+        session: Session,
+        settings: Settings,
+        link: Link,
+        registry: Registry | None = None,
+        keeper: Keeper | None = None,
+        offer: bool = False,
+    ) -> None:
+        super().__init__()
+        # Before the first frame: a theme that is set later styles everything a second time.
+        self.register_theme(MECHTUI)
+        self.theme = settings.theme if settings.theme in self.available_themes else THEMES[0]
+        self.settings = settings
+        self._log_file = log_file(settings)
+        self.registry = registry or Registry(settings.keys)
+        self.history = History(session)
+        self.talk = Conversation(link, session)
+        self.focus = Focus()
+        # Files that this session was opened from or written to: they are written over unasked.
+        self.own: set[Path] = set()
+        self.arrangement = Arrangement()
+        self.last_search = ""
+        self.here = DESK.main
+        self.board = Board(session)
+        self.line = CommandLine()
+        self.status_line = status.OneLine("status")
+        self.footer_line = status.OneLine("footer")
+        # What Textual prints after the end, tracebacks above all.
+        self.error_console = VisibleConsole(sys.stderr, markup=False, highlight=False)
+        self._said: tuple[str, bool] = ("", False)
+        # What went wrong last, by a mistake of ours; and, when that ended the program, what is said of it on stderr.
+        self.fault: BaseException | None = None
+        self._trace = ""
+        self.last_words = ""
+        self._news = News.NOTHING
+        self.keeper = keeper or Keeper(session)
+        self._offer = offer
+        self._grace_timer: Timer | None = None
+        self._turns = Turns(self, super().on_event, lambda: self.focused if self.typing else None, self._repaint_due)
+        self._running_loop: asyncio.AbstractEventLoop | None = None
+        self._leaving = False
+        self._compact = False
+        self._was = session
+        self._due = False
+        self._painted = 0.0
+        self._older = False
+        for pane in self.board.panes.values():
+            pane.on_look = self.look
+
+    # Life
+
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        if found.__name__ != "LinuxDriver":
+            return found
+        from mechtui.app.driver import Terminal
+
+        return Terminal
+
+    def get_line_filters(self) -> list[LineFilter]:
+        return [*super().get_line_filters(), GUARD]
+
+    def get_default_screen(self) -> Screen[None]:
+        return Main(id="main")
+
+    def get_css_variables(self) -> dict[str, str]:
+        variables = super().get_css_variables()
+        return variables | legible_names(self.current_theme)
+
+    def compose(self) -> ComposeResult:
+        yield self.status_line
+        yield self.board
+        yield self.line
+        yield self.footer_line
+
+    async def on_mount(self) -> None:
+        self._tick = self.set_interval(TICK, self._paint_status)
+        self.screen.set_focus(self.pane())
+        self._running_loop = asyncio.get_running_loop()
+        self.keeper.problem = lambda sentence: self.in_time(self.say, sentence, bad=True)
+        self.talk.link.on_reply = self.hear
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        """After the first frame, which must not wait for a process to be started."""
+        self.repaint()
+        # What is there by now stays: looking it over for garbage again and again takes 50 ms of a key's time.
+        gc.freeze()
+        try:
+            await self.talk.link.start()
+        except OSError as error:
+            self.say(f"The model process cannot be started: {error}.", bad=True)
+            return
+        self._load(self.session.model)
+        if self._offer and (session := await asyncio.to_thread(keeping.last)) is not None:
+            keys = self.registry.by_name["bring_back"].keys or ("colon",)
+            offer = f"{shown(keys[0])} brings back your last session: {keeping.said(session)}."
+            self.say(f"{offer} {self._said[0]}".rstrip(), bad=self._said[1])
+
+    def _load(self, model: str) -> None:
+        set_ = self.settings
+        self.talk.load(Load(model, set_.device, set_.dtype, set_.device_map, set_.fold_ln, set_.trust_remote_code))
+        self._paint_status()
+
+    def in_time(self, do: Callable[..., None], *what: Any, **more: Any) -> None:
+        """From another thread: have the app do this when it comes to it."""
+        if self._running_loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._running_loop.call_soon_threadsafe(partial(do, *what, **more))
+
+    def end(self, number: int) -> None:
+        """A signal asks for it: the model process ends first, then we do."""
+        self._read_editors()
+        self._leave(128 + number)
+
+    def _leave(self, code: int) -> None:
+        if not self._leaving:
+            self._leaving = True
+            self.run_worker(self._close(code), exclusive=False)
+
+    async def _close(self, code: int) -> None:
+        await asyncio.to_thread(self.keeper.now)
+        await self.talk.link.close()
+        self.exit(code)
+
+    def quit(self) -> None:
+        self._leave(0)
+
+    def went_wrong(self, error: Exception) -> None:
+        """Tell of what nobody foresaw; the program goes on."""
+        sentence = f"That failed, by a mistake in mechtui; {self._log_fault(error)}"
+        self.say(sentence, bad=True)
+        # An open line lies over the footer.
+        self.line.complain(Mistake(sentence))
+
+    def _log_fault(self, error: BaseException) -> str:
+        from mechtui import fault
+
+        self.fault = error
+        where, self._trace = fault.told(error, self._log_file, self._trace)
+        return where
+
+    def _handle_exception(self, error: Exception) -> None:
+        """What gets as far as Textual ends the program."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        self.last_words = f"mechtui had to end, by a mistake of its own; {self._log_fault(cause)}"
+        self.keeper.now()
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        # Textual would print a traceback with every local, prompts among them.
+        self._close_messages_no_wait()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Half a character (a lone surrogate) can be neither sent nor kept: it does not come in."""
+        typed = event.character if isinstance(event, events.Key) else getattr(event, "text", None)
+        if isinstance(typed, str) and surrogate(typed) is not None:
+            self.say("Half of a character (a lone surrogate) was left out.", bad=True)
+            return
+        # A key that comes back from a widget, which had no use for it, has had its turn.
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded and not self._turns.take(event):
+            return
+        await super().on_event(event)
+
+    async def action_quit(self) -> None:
+        self.quit()
+
+    def suspend_to_shell(self) -> None:
+        self.action_suspend_process()
+
+    # Keys
+
+    @property
+    def typing(self) -> bool:
+        return isinstance(self.focused, (Prompt, Field))
+
+    def press(self, key: str) -> bool:
+        """Do what a key is for; whether it is for something."""
+        action = self.registry.at(key, self.here)
+        if action is None or (self.typing and not action.typing):
+            return False
+        self.do(action.name)
+        return True
+
+    def do(self, name: str) -> None:
+        """Run an action, or say why it cannot run."""
+        action = self.registry.by_name[name]
+        self._read_editors()
+        self._said = ("", False)
+        why = why_not(action, self)
+        if why:
+            self.say(why, bad=True)
+            return
+        try:
+            run_action(action, self)
+        except (CannotError, TooLongError) as error:
+            self.say(str(error), bad=True)
+        self._paint_footer()
+
+    # What actions use (Desk)
+
+    @property
+    def session(self) -> Session:
+        return self.history.present
+
+    @property
+    def ready(self) -> Ready | None:
+        return self.talk.ready
+
+    @property
+    def job(self) -> str:
+        return self.arrangement.job
+
+    def start(self, job: str) -> None:
+        self.lay_out(replace(self.arrangement, job=job))
+
+    def pane(self, name: str = "") -> Pane:
+        return self.board.panes[name or self.here]
+
+    def position(self) -> int:
+        return self._picture().position()
+
+    def count(self) -> int:
+        tokens = self._picture().tokens
+        return len(tokens.tokens) if tokens else 0
+
+    def change(self, session: Session, what: str = "") -> None:
+        self.history.change(session, what)
+        self._changed()
+
+    def undo(self) -> None:
+        if self.history.undo() is None:
+            raise CannotError("There is nothing to undo.")
+        self._changed()
+
+    def redo(self) -> None:
+        if self.history.redo() is None:
+            raise CannotError("There is nothing to redo.")
+        self._changed()
+
+    def bring_back(self) -> None:
+        session = keeping.last()
+        if session is None:
+            raise CannotError("No session is kept that could be brought back.")
+        self.change(session)
+        self.say(f"Brought back {keeping.said(session)}; u takes it away again.")
+
+    def look(self, focus: Focus) -> None:
+        last = max(len(self.session.edits) - 1, 0), max(len(self.session.vectors) - 1, 0)
+        self.focus = replace(focus, edit=max(0, min(focus.edit, last[0])), vector=max(0, min(focus.vector, last[1])))
+        self.board.refocus(self.focus)
+        self._repaint_soon()
+
+    def lay_out(self, arrangement: Arrangement) -> None:
+        self.arrangement = arrangement
+        self._arrange()
+        # At once, so that a pane that comes to the front knows the picture that keys count from.
+        self.repaint()
+        self.call_after_refresh(self.repaint)
+
+    def say(self, sentence: str, *, bad: bool = False) -> None:
+        self._said = (seen(sentence), bad)
+        self._paint_footer()
+
+    def go(self, pane: str) -> None:
+        """Bring a pane to the front and give it the keys."""
+        if pane not in DESK.panes:
+            raise CannotError(f"There is no pane for {pane} yet.")
+        self.here = pane
+        self.history.rest()
+        arrangement = self.arrangement.with_front(pane, self._compact)
+        if arrangement != self.arrangement:
+            self.lay_out(arrangement)
+        self.screen.set_focus(self.board.panes[pane])
+
+    def write(self, which: str) -> None:
+        self.board.writing = which
+        self._arrange()
+        self.screen.set_focus(self.board.editors[which])
+
+    def open_line(self, kind: str, text: str = "", index: int = -1) -> None:
+        from mechtui.app import kinds  # whatever the first frame does not need is imported when it is needed
+
+        made = kinds.of(kind, self, self._known, self.registry, self.do, index)
+        self.line.open(made, *kinds.start_text(kind, self, text))
+        self._paint_status()
+
+    def _known(self) -> Known:
+        from mechtui.app.edits_line import Known
+
+        picture = self._picture()
+        layer, head = picture.head()
+        tokens = picture.tokens.tokens if picture.tokens else ()
+        shape = self.ready.shape if self.ready else None
+        return Known(self.session, shape, tokens, layer, head, picture.position() if tokens else -1)
+
+    def program(self) -> str:
+        from mechtui.session.script import ScriptError, script
+
+        tokens = self._picture().tokens
+        if self.ready is None or tokens is None:
+            raise CannotError("The tokens of this prompt are not known yet.")
+        if not self.ready.place:
+            raise CannotError(f"transformers has no architecture for {self.ready.name}, so a program cannot load it.")
+        try:
+            return script(
+                self.session,
+                self.ready.shape,
+                tokens.tokens,
+                place=self.ready.place,
+                bos=bool(tokens.bos),
+                source=tokens.source,
+                alignment=tokens.alignment,
+                folded=self.ready.weights == "folded",
+            )
+        except ScriptError as error:
+            raise CannotError(f"{error}.") from error
+
+    def send(self, request: Request) -> None:
+        self.talk.send(request)
+
+    def copy(self, text: str) -> None:
+        if not text:
+            raise CannotError("There is nothing under the cursor to copy.")
+        self.copy_to_clipboard(text)
+        begins = text if len(text) <= 40 else text[:39] + "…"
+        self.say(f"Copied {begins!r}")
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Exactly the text: in OSC 52 it is base64, and nothing in it acts on this terminal. Raises TooLongError."""
+        super().copy_to_clipboard(fitting(text))
+
+    def open_help(self) -> None:
+        from mechtui.app.help import Help
+
+        self.push_screen(Help(self.pane().VIEW, self.registry))
+
+    def open_models(self, fetch: str = "") -> None:
+        from mechtui.app import recent
+        from mechtui.app.models import Models as Picker
+
+        def want(what: str, model: str) -> None:
+            self.talk.offer = None
+            self.talk.send(Cancel("fetch") if what == "cancel" else Fetch(model, ask=what == "ask"))
+
+        def chosen(model: str | None) -> None:
+            if model is None:
+                return
+            if model == self.session.model and not (self.ready and self.ready.name == model):
+                self._load(model)  # it did not come, or is gone
+            self.change(replace(self.session, model=model))
+
+        picker = Picker(self.ready.name if self.ready else "", recent.read(), want, fetch)
+        self.push_screen(picker, chosen)
+        if self.talk.models is not None:
+            self.call_after_refresh(picker.found, self.talk.models)
+        self.talk.send(Models())
+
+    def next_theme(self) -> None:
+        self.theme = after(self.theme, self.available_themes)
+        self._paint_status()
+        self.say(f"theme {self.theme}")
+
+    def leave(self) -> None:
+        """Out of the line, out of maximised, and at last out of a run or a load that takes long."""
+        if self.line.kind is not None:
+            self.line.close()
+        elif self.arrangement.maximised:
+            self.lay_out(replace(self.arrangement, maximised=""))
+        elif self.talk.running:
+            self.talk.send(Cancel("ask"))
+            # What was stopped stays so: a moved cursor asks anew for what is not known.
+            self.lay_out(replace(self.arrangement, job=""))
+            self.say("stopped")
+        elif self.talk.loading is not None:
+            self.talk.send(Cancel("load"))
+            self.say("Stopping the load …")
+
+    # Changes and pictures
+
+    def _changed(self) -> None:
+        """The present session is another: editors, panes, model process and the kept copy follow."""
+        session = self.session
+        self.board.changed(self._was, session)
+        self._was = session
+        # What was said was of the session before.
+        self._said = ("", False)
+        self._paint_footer()
+        for name, editor in self.board.editors.items():
+            editor.take(getattr(session, name))
+        if session.model != self.talk.load_name:
+            self._load(session.model)
+        self.look(self.focus)
+        self._arrange()
+        self.keeper.put(session)
+
+    def _picture(self) -> Picture:
+        return self.board.picture(self.talk, self.session, self.focus)
+
+    def _repaint_soon(self) -> None:
+        """Several keys that came together are shown together."""
+        if not self._due:
+            self._due = True
+            self.call_later(self._repaint_due)
+
+    def _repaint_due(self) -> None:
+        """While keys wait, what they change is shown now and then only; the last of them calls this once more."""
+        if self._due and (self._turns.empty or time.monotonic() - self._painted > WHILE_KEYS_WAIT):
+            self.repaint()
+
+    def repaint(self) -> None:
+        """Ask for what the panes want now, and show what is known."""
+        self._due = False
+        self._painted = time.monotonic()
+        if not self.board.size:
+            return  # before the first layout nobody knows which panes there are room for
+        picture = self._picture()
+        self.talk.ask(self.session, self.board.questions(picture, self.here))
+        self._show()
+
+    def _show(self) -> None:
+        if not self.screen_stack:
+            return  # the app has ended while this was due
+        self._older = older = self.board.show(self.talk, self._picture())
+        self._arrange()
+        self._paint_status()
+        if self._grace_timer is not None:
+            self._grace_timer.stop()
+            self._grace_timer = None
+        if (older or self.talk.running) and not self.talk.overdue:
+            self._grace_timer = self.set_timer(GRACE, self._show)
+
+    def _arrange(self) -> None:
+        self.board.arrange_for(self.arrangement, self.session, self.ready)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was heard and done is shown."""
+        return self._turns.empty and not self._due and self._news == News.NOTHING
+
+    # Messages
+
+    def hear(self, reply: Reply | Life) -> None:
+        """Take a reply in; those that come together are shown together."""
+        if self._leaving:
+            return
+        first = self._news == News.NOTHING
+        try:
+            self._news |= self.talk.hear(reply)
+        except Exception as error:  # noqa: BLE001 - the link lives on, whatever one reply does
+            self.went_wrong(error)
+        if self._news and not self.talk.running:
+            self.call_later(self._hear_out)  # nothing more is to come
+        elif first and self._news:
+            self.set_timer(TOGETHER, self._hear_out)
+
+    def _hear_out(self) -> None:
+        news, self._news = self._news, News.NOTHING
+        if news == News.NOTHING:
+            return
+        if News.SAID in news and self.talk.said:
+            # Good news that nobody asked for takes no other's place.
+            before, bad = self._said if not self.talk.said_bad else ("", True)
+            self.say(f"{before} {self.talk.said}".lstrip(), bad=bad)
+        if News.MODEL in news:
+            self._model_is_here()
+        if News.PICTURES in news:
+            # New tokens may move the last position, so that other questions are due.
+            self.repaint()
+        else:
+            self._paint_status()
+        if news & (News.MODELS | News.FETCH):
+            self._tell_picker(news)
+
+    def _model_is_here(self) -> None:
+        from mechtui.app import recent
+
+        assert self.ready is not None
+        shape = self.ready.shape
+        layer, head = min(self.focus.layer, shape.n_layers - 1), min(self.focus.head, shape.n_heads - 1)
+        self.focus = replace(self.focus, layer=layer, head=head)
+        if self.ready.name:
+            try:
+                recent.add(self.ready.name)
+            except OSError as error:
+                self.log(f"the recent models are not kept: {error}")
+
+    def _tell_picker(self, news: News) -> None:
+        from mechtui.app.models import Models as Picker
+
+        picker = self.screen
+        if isinstance(picker, Picker):
+            if News.MODELS in news and self.talk.models is not None:
+                picker.found(self.talk.models)
+            if News.FETCH in news:
+                if self.talk.offer is not None:
+                    picker.sized(self.talk.offer)
+                elif self.talk.fetch is not None:
+                    picker.progress(self.talk.fetch)
+                else:
+                    picker.said(self.talk.said)
+
+    def on_prompt_typed(self, event: Prompt.Typed) -> None:
+        self._read_editors()
+
+    def _read_editors(self) -> None:
+        """Take into the session what has been typed, also what no message has told of yet."""
+        for name, editor in self.board.editors.items():
+            text = editor.typed()
+            if text is not None:
+                self.change(replace(self.session, **{name: text}), name)
+
+    def on_prompt_grown(self, event: Prompt.Grown) -> None:
+        self._arrange()
+
+    def on_prompt_left(self, event: Prompt.Left) -> None:
+        self.board.writing = ""
+        self._arrange()
+        self.screen.set_focus(self.pane())
+
+    def on_command_line_closed(self, event: CommandLine.Closed) -> None:
+        if isinstance(self.focused, Field) or self.focused is None:
+            self.screen.set_focus(self.pane())
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if isinstance(event.widget, Pane) and event.widget.id:
+            self.here = event.widget.id
+        self._paint_status()
+        self._paint_footer()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._compact = compact(event.size.width, event.size.height)
+        self.call_after_refresh(self.repaint)
+
+    # Status and footer
+
+    def _paint_status(self) -> None:
+        look = palette(self)
+        short = self.size.width < 100
+        left = status.left(self.talk, self.count(), self.session.bos, look, short)
+        self.status_line.put(left, status.right(self.talk, self._older, self.typing, look))
+        if self.talk.loading is None:
+            self._tick.pause()
+        else:
+            self._tick.resume()
+
+    def _paint_footer(self) -> None:
+        look = palette(self)
+        sentence, bad = self._said
+        if sentence:
+            self.footer_line.put(Text(f" {sentence}", look.bad if bad else look.bold))
+            return
+        actions = self.registry.for_footer(self.here)
+        off = frozenset(action.name for action in actions if why_not(action, self))
+        self.footer_line.put(status.footer(actions, self.size.width, look, off))
+
+
+def begin(session: Session) -> Session:
+    """The session to start with: one without a prompt starts with the demonstration's."""
+    if session.prompt:
+        return session
+    shown = keeping.demonstration()
+    target = {} if session.answer or session.foil else {"answer": shown.answer, "foil": shown.foil}
+    return replace(session, prompt=shown.prompt, **target)
+
+
+def run(session: Session, settings: Settings, offer: bool = False, file: str | None = None) -> int:
+    """Show the app until the user quits -> exit status. offer: say how the last session is brought back. file: where
+    the session was opened from."""
+    try:
+        registry = Registry(settings.keys)
+    except KeyClashError as error:
+        print(f"mechtui: {error}", file=sys.stderr)
+        return 2
+    session = begin(session)
+    link, keeper = Client(log=log_file(settings)), Keeper(session)
+    app = Mechtui(session, settings, link, registry, keeper, offer)
+    if file is not None:
+        app.own = {to_write(file)}
+    with Ending(partial(keeper.now, ENDING_PATIENCE), partial(app.in_time, app.end), link.kill) as ending:
+        try:
+            status = app.run(mouse=settings.mouse)
+        finally:
+            unkept = keeper.close()
+    if unkept:
+        print(f"mechtui: {unkept}", file=sys.stderr)
+    if app.last_words:
+        print(f"mechtui: {app.last_words}", file=sys.stderr)
+        return 1
+    return 128 + ending.number if ending.number else status or 0

@@ -1,0 +1,181 @@
+"""The board: all panes and the editors in one container, laid out by `mechtui.app.layout`, and their pictures."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+
+import msgspec
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.geometry import Region, Size
+from textual.layout import Layout
+from textual.widgets import Static
+
+from mechtui.app.conversation import Conversation, moved
+from mechtui.app.layout import DeskLayout, Wish, plan
+from mechtui.app.prompt import Prompt
+from mechtui.app.state import Arrangement
+from mechtui.app.workspaces import DESK
+from mechtui.link.messages import Ready
+from mechtui.panes.boundary import Guarded
+from mechtui.panes.kept import Kept
+from mechtui.panes.pane import Focus, Pane, Picture
+from mechtui.panes.picture import BASE
+from mechtui.session.document import Session
+from mechtui.views import Question, specs
+from mechtui.views.spec import Cost
+from mechtui.views.tokens import TokensAnswer
+
+
+def pane_class(view: str) -> type[Pane]:
+    """The pane of a view, from its folder."""
+    kind: type[Pane] = importlib.import_module(f"mechtui.views.{view}.pane").PANE
+    return kind
+
+
+class Label(Kept, Static):
+    """What an editor is for."""
+
+
+class Board(Guarded, Kept, Container):
+    """`arrange_for` lays out; `questions` says what the visible panes want; `show` gives them pictures."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(id="desk")
+        self.panes = {name: pane_class(name)(id=name) for name in DESK.panes}
+        for name, pane in self.panes.items():
+            pane.number = DESK.digit(name)
+        self.prompt = Prompt("prompt", session.prompt, "type a prompt")
+        self.source = Prompt("source", session.source, "the second prompt, that patching takes its values from")
+        self.editors = {"prompt": self.prompt, "source": self.source}  # by the session's fields
+        self._set_for = dict.fromkeys(("target", "source"), session.prompt)
+        self._wish = Wish(Arrangement(), None, 1, 0, 2)
+        self._session = session
+        self._ready: Ready | None = None
+        self.writing = ""
+        self._plan = DeskLayout(self.where)
+        self._tokens: TokensAnswer | None = None
+        self._shown: dict[str, Picture] = {}
+
+    def compose(self) -> ComposeResult:
+        yield Label(" prompt", id="prompt-label")
+        yield self.prompt
+        yield Label(" source", id="source-label")
+        yield self.source
+        yield from self.panes.values()
+
+    # Layout
+
+    @property
+    def layout(self) -> Layout:
+        return self._plan
+
+    def where(self, size: Size) -> dict[str, Region]:
+        # A window that was resized is laid out before its panes know their new width.
+        return plan(size.width, size.height, self._wish._replace(top_rows=self._top_rows(size.width)))
+
+    def _top_rows(self, width: int) -> int:
+        return self.panes[DESK.top].rows_at(width - 2, self._session)
+
+    def arrange_for(self, arrangement: Arrangement, session: Session, ready: Ready | None) -> None:
+        """Lay out again when something that the plan depends on has changed."""
+        self._session = session
+        wish = Wish(
+            arrangement,
+            ready.shape if ready else None,
+            self.prompt.rows(),
+            self.source.rows() if session.source or self.writing == "source" else 0,
+            self._top_rows(self.size.width),
+            self.panes[DESK.rail[-1]].rows_at(self.size.width, session),
+        )
+        if wish != self._wish:
+            self._wish = wish
+            # A child's wish for layout is what makes the board forget where everything was.
+            self.prompt.refresh(layout=True)
+
+    def seen(self) -> list[str]:
+        """Names of the panes that have a place."""
+        regions = self.where(self.size)
+        return [name for name in DESK.panes if name in regions]
+
+    # Pictures
+
+    def refocus(self, focus: Focus) -> None:
+        """Tell the panes where the user looks now; they paint when they are shown."""
+        for pane in self.panes.values():
+            if pane.picture is not None:
+                pane.picture = msgspec.structs.replace(pane.picture, focus=focus)
+
+    def picture(self, talk: Conversation, session: Session, focus: Focus) -> Picture:
+        """What is true for all panes."""
+        answered, _ = talk.answers.of("", (BASE,))
+        tokens = answered[0].clean if answered else None
+        known = tokens if isinstance(tokens, TokensAnswer) else None
+        if known is None or self._tokens is None or not known.same(self._tokens):
+            self._tokens = known
+        return Picture(
+            session, focus, talk.ready, self._tokens, (), talk.answers.problems, earlier=self._earlier(session)
+        )
+
+    def changed(self, before: Session, after: Session) -> None:
+        """Remember for which prompt the target and the source were set."""
+        opened = before.model != after.model or not before.prompt
+        if opened or (before.answer, before.foil) != (after.answer, after.foil):
+            self._set_for["target"] = after.prompt
+        if opened or before.source != after.source:
+            self._set_for["source"] = after.prompt
+
+    def _earlier(self, session: Session) -> frozenset[str]:
+        there = {"target": session.answer or session.foil, "source": session.source}
+        return frozenset(
+            name
+            for name, prompt in self._set_for.items()
+            if there[name] and not (prompt.startswith(session.prompt) or session.prompt.startswith(prompt))
+        )
+
+    def asked(self, name: str, picture: Picture) -> tuple[Question, ...]:
+        """A pane's questions; those about the last token hold for it while text is added."""
+        here, focus = picture.position(), picture.focus.position
+        return tuple(moved(question, here, focus) for question in self.panes[name].questions(picture))
+
+    def _asks(self, name: str) -> bool:
+        """A job costs many runs: only its own key asks for it."""
+        return specs()[name].cost is not Cost.JOB or self._wish.arrangement.job == name
+
+    def questions(self, picture: Picture, here: str) -> tuple[Question, ...]:
+        """Of the visible panes, what the user looks at first: the top, the pane in focus, the result, the rest, and
+        last what costs more runs."""
+        seen = [name for name in self.seen() if self._asks(name)]
+        first = [name for name in (DESK.top, here, DESK.result) if name in seen]
+        order = sorted(dict.fromkeys((*first, *seen)), key=lambda name: specs()[name].cost is not Cost.ONE_RUN)
+        questions: Iterable[Question] = (q for name in order for q in self.asked(name, picture))
+        return tuple(dict.fromkeys((BASE, *questions)))
+
+    def show(self, talk: Conversation, picture: Picture) -> bool:
+        """Give every visible pane its picture, if it is another; whether one of them shows what is older."""
+        older = False
+        for name in self.seen():
+            answered, stale = talk.answers.of(name, self.asked(name, picture))
+            if stale and not self._asks(name):
+                answered, stale = (), False  # nobody is about to renew it
+            older |= stale
+            pane = self.panes[name]
+            marked = stale and bool(answered) and (pane.BY_PLACE or talk.overdue)
+            shown = self._shown.get(name)
+            # Older numbers stay with the session that they are of, until they are called old.
+            waits = stale and not talk.overdue and not pane.OF_SESSION
+            given = Picture(
+                shown.session if waits and shown is not None else picture.session,
+                picture.focus,
+                picture.ready,
+                picture.tokens,
+                answered,
+                picture.problems,
+                marked,
+                picture.earlier,
+            )
+            if shown is None or not given.same(shown):
+                self._shown[name] = given
+                pane.show(given)
+        return older

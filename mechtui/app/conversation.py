@@ -1,0 +1,256 @@
+"""The talk with the model process: what is asked, what is known, how far loading is. No widgets here."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from enum import Flag, auto
+
+import msgspec
+
+from mechtui.app.state import Answers, difference
+from mechtui.link.client import Life, Link
+from mechtui.link.messages import (
+    Answered,
+    Ask,
+    Checked,
+    EditProblem,
+    Failed,
+    Fetched,
+    Finished,
+    Heartbeat,
+    Load,
+    ModelFound,
+    ModelsFound,
+    Ready,
+    Reply,
+    Request,
+    Saved,
+    Sized,
+    Stage,
+    Started,
+)
+from mechtui.session.document import Session
+from mechtui.views import Question
+from mechtui.views.spec import Follows
+
+# Seconds until numbers of an earlier state are called old: under this, the mark would only flicker.
+GRACE = 0.15
+
+
+class News(Flag):
+    """What a reply changed, so that only that is painted again."""
+
+    NOTHING = 0
+    STATUS = auto()
+    PICTURES = auto()
+    MODEL = auto()
+    MODELS = auto()
+    FETCH = auto()
+    SAID = auto()
+
+
+class Conversation:
+    """One link, and what it has said.
+
+    now: a clock in seconds (time.monotonic), to be replaced in tests.
+    """
+
+    def __init__(self, link: Link, session: Session, now: Callable[[], float] = time.monotonic) -> None:
+        self.link = link
+        self.answers = Answers()
+        self.ready: Ready | None = None
+        self.models: tuple[ModelFound, ...] | None = None
+        self.fetch: Stage | None = None
+        self.offer: Sized | None = None
+        self.said = ""
+        self.said_bad = False
+        self.trouble = ""
+        self.unsound = ""  # what the model's self-check found wrong
+        self.ms: float | None = None
+        self.ran = ""
+        self._now = now
+        self._session = session
+        self._generation = 0
+        self._asked: tuple[Question, ...] = ()
+        self._asked_at = 0.0
+        self._running = False
+        self._down = False
+        self._failed: set[Question] = set()
+        self._load: Load | None = None
+        self._loading_since: float | None = None
+        self.stage: Stage | None = None
+
+    # Asking
+
+    def load(self, request: Load) -> None:
+        self._load = request
+        self._loading_since = self._now()
+        self.stage = None
+        self.trouble = ""
+        self.link.send(request)
+
+    def ask(self, session: Session, questions: tuple[Question, ...]) -> None:
+        """Ask what is not known of this session. Newest wins: what was asked before and is not answered is
+        asked again, in the new order."""
+        before, self._session = self._session, session
+        changed = difference(before, session)
+        if changed is not None:
+            self._forget(changed)
+        if self.ready is None:
+            return
+        wanted = tuple(q for q in self.answers.wanted(questions) if q not in self._failed)
+        # A generation under way would begin anew: its Ask stays as long as nothing else is wanted.
+        if not wanted or (changed is None and self._running and wanted == self._still(wanted)):
+            return
+        self._generation += 1
+        self._asked, self._asked_at, self._running = wanted, self._now(), True
+        self.link.send(Ask(self._generation, session, wanted))
+
+    def _still(self, wanted: tuple[Question, ...]) -> tuple[Question, ...]:
+        return tuple(question for question in wanted if question in self._asked)
+
+    def _forget(self, what: Follows = Follows.MODEL) -> None:
+        self.answers.changed(self._generation + 1, what)
+        self._failed.clear()
+        self._asked, self._running = (), False
+        self._asked_at = self._now()
+        self.trouble = ""
+
+    def send(self, request: Request) -> None:
+        self.link.send(request)
+
+    # Hearing
+
+    def hear(self, reply: Reply | Life) -> News:
+        """Take one reply in and say what it changed."""
+        match reply:
+            case Answered():
+                if not self.answers.take(reply):
+                    return News.NOTHING
+                return News.PICTURES | News.STATUS
+            case Started() if reply.generation >= self.answers.since:
+                return self._judge(reply.problems)
+            case Finished() if reply.generation == self._generation:
+                self._running = False
+                self.ms, self.ran = reply.ms, reply.ran
+                return News.STATUS
+            case Failed(task="ask") if reply.generation == self._generation:
+                return self._ask_failed(reply)
+            case Stage(task="load"):
+                self.stage = reply
+                return News.STATUS
+            case Stage():
+                self.fetch = reply
+                return News.FETCH
+            case Ready():
+                return self._ready(reply)
+            case Checked() if self.ready is not None and reply.model == self.ready.name:
+                self.unsound = reply.sentence
+                return News.STATUS | (self._say(reply.sentence, bad=True) if reply.sentence else News.NOTHING)
+            case Failed():
+                return self._failed_otherwise(reply)
+            case ModelsFound():
+                self.models = reply.models
+                return News.MODELS
+            case Sized():
+                self.offer = reply
+                return News.FETCH
+            case Fetched():
+                self.fetch = self.offer = None
+                return self._say(f"{reply.model} is here; enter loads it.") | News.FETCH
+            case Saved():
+                return self._say(f"Saved {', '.join(reply.names)} to {reply.path}.")
+            case Life():
+                return self._life(reply)
+            case Heartbeat() | _:
+                return News.NOTHING
+
+    def _say(self, sentence: str, bad: bool = False) -> News:
+        self.said, self.said_bad = sentence, bad
+        return News.SAID | News.STATUS
+
+    def _judge(self, problems: tuple[EditProblem, ...]) -> News:
+        """Edits that the model refuses now; one that it did not refuse before is told, whichever panes are open."""
+        before, self.answers.problems = self.answers.problems, problems
+        if problems == before:
+            return News.NOTHING
+        new = list((Counter(map(_told, problems)) - Counter(map(_told, before))).elements())
+        if not new:
+            return News.PICTURES
+        more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
+        return News.PICTURES | self._say(new[0] + more, bad=True)
+
+    def _ready(self, ready: Ready) -> News:
+        self.ready = ready
+        self._down = False
+        self._loading_since, self.stage, self.trouble, self.unsound = None, None, "", ""
+        self._forget()
+        news = News.MODEL | News.PICTURES | News.STATUS
+        return news | self._say(ready.note) if ready.note else news
+
+    def _ask_failed(self, failed: Failed) -> News:
+        question = getattr(failed, "question", None)
+        if isinstance(question, Question):
+            # The other questions of this Ask go on.
+            self._failed.add(question)
+        else:
+            self._running = False
+            self._failed.update(self._asked)
+        self.trouble = failed.sentence
+        return self._say(failed.sentence, bad=True)
+
+    def _failed_otherwise(self, failed: Failed) -> News:
+        if failed.task == "load":
+            self._loading_since, self.stage = None, None
+            self.trouble = failed.sentence
+        if failed.task == "fetch":
+            self.fetch = self.offer = None
+        return self._say(failed.sentence, bad=True) | News.FETCH
+
+    def _life(self, life: Life) -> News:
+        if life.state == "starting":
+            return self._say(life.sentence, bad=True) if life.sentence else News.STATUS
+        self._down = True
+        self._forget()
+        # What is on the screen stays there; it is of a process that is gone.
+        if life.state == "restarting":
+            self._loading_since = self._now()
+            self.stage = None
+        else:
+            self._loading_since = None
+        self.ready = None if life.state == "stopped" else self.ready
+        self.trouble = life.sentence
+        return self._say(life.sentence, bad=True) | News.PICTURES
+
+    # What the screen says of it
+
+    @property
+    def loading(self) -> float | None:
+        """Seconds since loading began; None when nothing is being loaded."""
+        return None if self._loading_since is None else self._now() - self._loading_since
+
+    @property
+    def load_name(self) -> str:
+        return self._load.model if self._load else ""
+
+    @property
+    def running(self) -> bool:
+        return self._running
+
+    @property
+    def overdue(self) -> bool:
+        """Whether what is asked has taken so long that older numbers must be marked."""
+        return self.ready is None or self._down or self._now() - self._asked_at >= GRACE
+
+
+def _told(problem: EditProblem) -> str:
+    return problem.sentence if problem.index < 0 else f"{problem.where}: {problem.sentence}"
+
+
+def moved(question: Question, position: int, focus_position: int) -> Question:
+    """A question about the last token asks for -1, not for its number: so it holds while text is added."""
+    if focus_position == -1 and getattr(question, "position", None) == position:
+        return msgspec.structs.replace(question, position=-1)
+    return question

@@ -1,0 +1,332 @@
+"""What the command line is used for: edits, vectors, targets, searches, the palette, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from mechtui.app import palette
+from mechtui.app.actions import Registry, shown, why_not
+from mechtui.app.desk import Desk
+from mechtui.app.doing import find
+from mechtui.app.edits_line import Completion, Known, complete, complete_edit, complete_vector
+from mechtui.app.line import Kind, Mistake, Suggestion
+from mechtui.app.workspaces import DESK
+from mechtui.link.messages import SaveVectors
+from mechtui.paint.tokens import visible_text
+from mechtui.session import changes
+from mechtui.session.changes import CannotError
+from mechtui.session.document import Edit, Session, Vector
+from mechtui.session.lines import LineError, parse_edit, parse_vector
+from mechtui.session.paths import PathError, expanded, reason, to_write, write_private
+from mechtui.views import Question, check_questions
+
+EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · esc leaves"
+VECTOR_HINT = 'NAME = diff L6.pre "Love" "Hate"   tab completes · enter keeps · esc leaves'
+PALETTE_HINT = 'an action, or a line: zero L9H9 · v = token " Paris" · attention L9H9 · generate 40 temperature0.8'
+
+
+def _rows(text: str, found: list[Completion]) -> list[Suggestion]:
+    return [Suggestion(each.word, each.note, line=complete(text, each)) for each in found]
+
+
+def _line_mistake(error: LineError) -> Mistake:
+    return Mistake(error.problem, error.column)
+
+
+def edit(desk: Desk, known: Callable[[], Known], index: int) -> Kind:
+    """index -1: a new edit; else the one that the line takes the place of."""
+
+    def take(text: str, _: str) -> Mistake | None:
+        if not text.strip():
+            return None
+        try:
+            parsed = parse_edit(text)
+        except LineError as error:
+            return _line_mistake(error)
+        if parsed.vector and desk.session.vector(parsed.vector) is None:
+            return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
+        if index >= 0:
+            desk.change(changes.put(desk.session, index, parsed))
+            say_where_read(desk, parsed)
+        else:
+            add_edit(desk, parsed)
+        return None
+
+    label = "edit" if index < 0 else f"edit {index + 1}"
+    return Kind(label, EDIT_HINT, lambda text: _rows(text, complete_edit(text, known())), take)
+
+
+def add_edit(desk: Desk, parsed: Edit) -> None:
+    """Append it, and put the list's cursor on it."""
+    desk.change(changes.add(desk.session, parsed))
+    desk.look(replace(desk.focus, edit=len(desk.session.edits) - 1))
+    say_where_read(desk, parsed)
+
+
+def say_where_read(desk: Desk, made: Edit) -> None:
+    """A vector may act at another place than it was read at, but not without a word."""
+    if note := changes.read_elsewhere(desk.session, made):
+        desk.say(note)
+
+
+def _no_vector(name: str, session: Session) -> str:
+    names = ", ".join(vector.name for vector in session.vectors)
+    return f"There is no vector {name}; " + (f"there are {names}." if names else "v makes one.")
+
+
+def vector(desk: Desk, known: Callable[[], Known]) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        if not text.strip():
+            return None
+        try:
+            keep_vector(desk, parse_vector(text))
+        except LineError as error:
+            return _line_mistake(error)
+        return None
+
+    return Kind("vector", VECTOR_HINT, lambda text: _rows(text, complete_vector(text, known())), take)
+
+
+def keep_vector(desk: Desk, parsed: Vector) -> None:
+    desk.change(changes.put_vector(desk.session, parsed))
+    names = [each.name for each in desk.session.vectors]
+    desk.look(replace(desk.focus, vector=names.index(parsed.name)))
+
+
+def target(desk: Desk) -> Kind:
+    """Two fields: answer and foil, as text, in which a leading space counts."""
+
+    def suggest(text: str) -> list[Suggestion]:
+        return [Suggestion(visible_text(text), "as the model reads it; · is a space")] if text else []
+
+    def take(answer: str, foil: str) -> Mistake | None:
+        if answer and answer == foil:
+            return Mistake("The foil is the answer itself, so that their difference is always 0: name another token.")
+        desk.change(replace(desk.session, answer=answer, foil=foil))
+        return None
+
+    hint = "two tokens; most begin with a space: ·Mary   tab to the foil · enter keeps · empty: the two likeliest"
+    return Kind("answer", hint, suggest, take, second="foil")
+
+
+def search(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        desk.last_search = text
+        find(desk, text, forward=True)
+        return None
+
+    return Kind("/", "text in this pane; then n the next, N the one before", lambda text: [], take)
+
+
+def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None]) -> Kind:
+    """The palette."""
+
+    def suggest(text: str) -> list[Suggestion]:
+        if palette.is_line(text):
+            if " = " in text:
+                return _rows(text, complete_vector(text, known()))
+            return _rows(text, complete_edit(text, known()))[:6]
+        return [
+            Suggestion(
+                match.action.title,
+                match.action.explanation,
+                key=" ".join(shown(key) for key in match.action.keys),
+                run=match.action.name,
+                why_not=why_not(match.action, desk),
+                sure=not match.action.weighty or palette.named(text, match.action),
+            )
+            for match in palette.matches(text, registry.actions)
+        ]
+
+    def take(text: str, _: str) -> Mistake | None:
+        if not text.strip():
+            return None
+        if not palette.is_line(text) and (found := palette.matches(text, registry.actions)):
+            title = found[0].action.title
+            return Mistake(f"{text.strip()} names no action: ↓ chooses {title}, and enter then does it.")
+        try:
+            parsed = palette.read(text)
+        except LineError as error:
+            return _line_mistake(error)
+        match parsed:
+            case Edit():
+                if parsed.vector and desk.session.vector(parsed.vector) is None:
+                    return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
+                add_edit(desk, parsed)
+            case Vector():
+                keep_vector(desk, parsed)
+            case _:
+                look_at(desk, parsed)
+        return None
+
+    return Kind(":", PALETTE_HINT, suggest, take, do=do)
+
+
+def look_at(desk: Desk, question: Question) -> None:
+    """Go to the pane that answers a question, and look there at what it asks about. Raises CannotError."""
+    pane = str(question.__struct_config__.tag)
+    if pane not in DESK.panes:
+        raise CannotError(f"There is no pane for {pane}; mechtui run --view {question.line()!r} answers it.")
+    layer, head = getattr(question, "layer", None), getattr(question, "head", None)
+    if isinstance(layer, int) and isinstance(head, int):
+        ready = desk.ready
+        if ready and not (layer < ready.shape.n_layers and head < ready.shape.n_heads):
+            there = f"its layers are 0 to {ready.shape.n_layers - 1}, its heads 0 to {ready.shape.n_heads - 1}"
+            raise CannotError(f"{ready.name} has no L{layer}H{head}: {there}.")
+        desk.look(replace(desk.focus, layer=layer, head=head))
+    position = getattr(question, "position", None)
+    if isinstance(position, int):
+        if desk.count() and not -desk.count() <= position < desk.count():
+            raise CannotError(f"There is no position {position}: the prompt has {desk.count()} tokens.")
+        desk.look(replace(desk.focus, position=position))
+    desk.go(pane)
+    desk.pane().take(question, desk)
+
+
+class _Target:
+    """Where a line writes to. A file that is there, and is not this session's own, is written over after a second
+    enter."""
+
+    def __init__(self, desk: Desk, ending: str = "") -> None:
+        self._desk = desk
+        self._ending = ending
+        self._asked = ""
+
+    def path(self, name: str) -> Path:
+        """Raises CannotError."""
+        if not name.endswith(self._ending):
+            raise CannotError(f"{name or 'nothing'} should end in {self._ending}")
+        try:
+            path = to_write(name)
+        except PathError as error:
+            raise CannotError(str(error)) from error
+        if path.exists() and path not in self._desk.own and self._asked != name:
+            self._asked = name
+            raise CannotError(f"{name} is there already; enter writes over it, esc does not")
+        return path
+
+    def write(self, name: str, content: str) -> None:
+        """Raises CannotError."""
+        path = self.path(name)
+        try:
+            write_private(path, content)
+        except OSError as error:
+            raise CannotError(f"{name} cannot be written: {reason(error)}") from error
+        self._desk.own.add(path)
+
+
+def save(desk: Desk) -> Kind:
+    target = _Target(desk)
+
+    def take(text: str, _: str) -> Mistake | None:
+        from mechtui.session.storage import StorageError, dumps
+
+        try:
+            content = dumps(desk.session)
+        except StorageError as error:
+            return Mistake(str(error))
+        target.write(text.strip(), content)
+        desk.say(f"Saved to {text.strip()}.")
+        return None
+
+    return Kind("save as", "a TOML file; mechtui --session FILE opens it, mechtui run FILE runs it", _files, take)
+
+
+def program(desk: Desk) -> Kind:
+    target = _Target(desk, ".py")
+
+    def take(text: str, _: str) -> Mistake | None:
+        target.write(text.strip(), desk.program())
+        desk.say(f"Wrote {text.strip()}; python runs it where transformer-lens is installed.")
+        return None
+
+    return Kind("program", "a .py file: the same edits in TransformerLens, without mechtui", lambda text: [], take)
+
+
+def load(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        from mechtui.session.storage import StorageError
+        from mechtui.session.storage import load as read
+
+        name = text.strip()
+        try:
+            session = read(name)
+            check_questions(session.views)
+        except LineError as error:
+            return Mistake(f"{error.problem}: {error.line}")
+        except StorageError as error:
+            return Mistake(str(error))
+        desk.change(session)
+        desk.own = {to_write(name)}
+        desk.say(f"Opened {name}; u goes back.")
+        return None
+
+    return Kind("open", "a session file (TOML)", _files, take)
+
+
+def _files(text: str) -> list[Suggestion]:
+    try:
+        path = expanded(text or ".")
+        folder = path if text.endswith("/") else path.parent
+        names = sorted(
+            p
+            for p in folder.iterdir()
+            if p.suffix == ".toml" and p.name.startswith(path.name if not text.endswith("/") else "")
+        )
+    except (OSError, PathError):
+        return []
+    return [Suggestion(str(name), "session file", line=str(name)) for name in names[:8] if str(name) != text]
+
+
+def vectors_file(desk: Desk) -> Kind:
+    target = _Target(desk, ".safetensors")
+
+    def take(text: str, _: str) -> Mistake | None:
+        path = target.path(text.strip())
+        desk.send(SaveVectors(desk.session, str(path)))
+        desk.own.add(path)
+        return None
+
+    hint = "a safetensors file; NAME = file FILE.safetensors#NAME reads it"
+    return Kind("save vectors as", hint, lambda text: [], take)
+
+
+def start_text(kind: str, desk: Desk, text: str) -> tuple[str, str]:
+    """What stands in the line's two fields when it opens."""
+    match kind:
+        case "target":
+            return desk.session.answer, desk.session.foil
+        case "open":
+            from mechtui.session.keeping import newest
+
+            return newest(), ""
+        case _:
+            return text, ""
+
+
+def of(
+    kind: str, desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None], index: int
+) -> Kind:
+    """The use of the line by its name in `Desk.open_line`; index: the edit that is being changed, or -1."""
+    match kind:
+        case "edit":
+            return edit(desk, known, index)
+        case "vector":
+            return vector(desk, known)
+        case "target":
+            return target(desk)
+        case "search":
+            return search(desk)
+        case "save":
+            return save(desk)
+        case "program":
+            return program(desk)
+        case "open":
+            return load(desk)
+        case "save_vectors":
+            return vectors_file(desk)
+        case _:
+            return command(desk, known, registry, do)

@@ -1,0 +1,176 @@
+"""The model picker: what lies on this machine, what was used lately, or an id typed in; and fetching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from mechtui.app.line import Field, Rows, Suggestion
+from mechtui.app.status import bar
+from mechtui.link.messages import ModelFound, Sized, Stage
+from mechtui.panes import theme
+from mechtui.panes.boundary import Window
+from mechtui.visible import seen
+
+KINDS = {"embedded": "in mechtui", "package": "installed package", "cache": "hub cache", "folder": "folder"}
+
+
+def size(count: int) -> str:
+    """Bytes as 548 MB; nothing for what is not known."""
+    if count <= 0:
+        return ""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def suggestions(found: tuple[ModelFound, ...], recent: tuple[str, ...], typed: str) -> list[Suggestion]:
+    """Recent models first, then all that were found, those that hold what was typed; last, the typed text
+    itself as a model to load."""
+    low = typed.strip().lower()
+    names = {model.name: model for model in found}
+    order = [*recent, *(name for name in names if name not in recent)]
+    rows = []
+    for name in order:
+        model = names.get(name)
+        note = (
+            "used lately"
+            if model is None
+            else "  ".join(filter(None, (KINDS.get(model.kind, model.kind), model.detail)))
+        )
+        if low in name.lower() or low in note.lower():
+            rows.append(Suggestion(name, note, key=size(model.bytes) if model else "", run=name))
+    if low and typed.strip() not in order:
+        rows.append(Suggestion(typed.strip(), "load this: a hub id, a folder or a .gguf file", run=typed.strip()))
+    return rows
+
+
+class Models(Window[str | None]):
+    """Dismissed with the model to load, or None."""
+
+    def __init__(self, now: str, recent: tuple[str, ...], want: Callable[[str, str], None], fetch: str = "") -> None:
+        """now: the model that runs. want("ask", "fetch" or "cancel", model) is called: ask is for the size of a
+        download. fetch: what the user wants to download."""
+        super().__init__()
+        self._fetch_first = fetch
+        self._now = now
+        self._recent = recent
+        self._want = want
+        self._found: tuple[ModelFound, ...] | None = None
+        self._chosen = 0
+        # A download: its size is asked for, it is offered with that, it is under way.
+        self._asked = ""
+        self._offered = ""
+        self._fetching = ""
+        self._said = ""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="models") as box:
+            box.border_title = "model"
+            box.border_subtitle = "enter loads · ctrl+f fetches from the hub · esc back"
+            yield Field(id="model-name", compact=True, placeholder="type to choose, or an id: EleutherAI/pythia-70m")
+            yield Static(id="model-note", markup=False)
+            yield Rows()
+
+    def on_mount(self) -> None:
+        field = self.query_one(Field)
+        field.cursor_blink = False
+        field.focus()
+        if self._fetch_first:
+            self.ask(self._fetch_first)
+        self._show()
+
+    def found(self, models: tuple[ModelFound, ...]) -> None:
+        self._found = models
+        self._show()
+
+    def progress(self, stage: Stage) -> None:
+        """A download's progress."""
+        self._said = f"{stage.stage} {bar(stage.fraction, 0.0)} {stage.detail}  (esc cancels)"
+        self._show()
+
+    def sized(self, reply: Sized) -> None:
+        """How large the download is that was asked about: now it needs a yes."""
+        if reply.model == self._asked:
+            self._asked, self._offered = "", reply.model
+            large = size(reply.bytes) or "of a size that the hub does not say"
+            self._said = f"{reply.model} is {large}: enter downloads it, esc does not"
+            self._show()
+
+    def said(self, sentence: str) -> None:
+        """The download's end."""
+        self._asked = self._offered = self._fetching = ""
+        self._said = sentence
+        self._show()
+
+    def _show(self) -> None:
+        rows = suggestions(self._found or (), self._recent, self.query_one(Field).value)
+        self._chosen = max(0, min(self._chosen, len(rows) - 1))
+        self.query_one(Rows).put(rows, self._chosen if rows else -1)
+        note = self._said or (
+            "looking for models …"
+            if self._found is None
+            else f"now {self._now or 'none'}; nothing is downloaded unasked"
+        )
+        self.query_one("#model-note", Static).update(Text(seen(note), theme.palette(self.app).dim))
+
+    def on_input_changed(self, event: Field.Changed) -> None:
+        event.stop()
+        self._chosen = 0
+        if event.value.strip() not in (self._asked, self._offered, self._fetching):
+            # Another name is another question.
+            self._asked = self._offered = ""
+            if not self._fetching:
+                self._said = ""
+        self._show()
+
+    def on_key(self, event: object) -> None:
+        if getattr(event, "key", "") == "ctrl+f":
+            name = self.query_one(Field).value.strip() or self._under_cursor()
+            if name and not self._fetching:
+                self.ask(name)
+
+    def ask(self, name: str) -> None:
+        """Ask how large a model's download is; nothing is downloaded before the answer is agreed to."""
+        self.query_one(Field).value = name
+        self._asked, self._offered = name, ""
+        self._said = f"asking the hub how large {name} is …"
+        self._want("ask", name)
+        self._show()
+
+    def fetch(self, name: str) -> None:
+        """Begin to download a model."""
+        self._fetching, self._offered = name, ""
+        self._said = f"asking the hub for {name} …"
+        self._want("fetch", name)
+        self._show()
+
+    def _under_cursor(self) -> str:
+        rows = self.query_one(Rows).rows
+        return rows[self._chosen].run if 0 <= self._chosen < len(rows) else ""
+
+    def on_field_special(self, event: Field.Special) -> None:
+        event.stop()
+        count = len(self.query_one(Rows).rows)
+        match event.key:
+            case "escape" if self._fetching:
+                self._want("cancel", self._fetching)
+                self.said("stopped; files that had come whole are kept")
+            case "escape" if self._asked or self._offered:
+                self.said("nothing was downloaded")
+            case "escape":
+                self.dismiss(None)
+            case "enter" if self._offered:
+                self.fetch(self._offered)
+            case "enter" if self._fetching or self._asked:
+                pass  # the note says what is waited for
+            case "enter":
+                self.dismiss(self._under_cursor() or None)
+            case "down" | "ctrl+n" | "tab":
+                self._chosen = (self._chosen + 1) % max(count, 1)
+                self._show()
+            case "up" | "ctrl+p" | "shift+tab":
+                self._chosen = (self._chosen - 1) % max(count, 1)
+                self._show()

@@ -1,0 +1,101 @@
+"""What the window knows besides the session: which answers are fresh, and how the panes are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from mechtui.app.workspaces import DESK
+from mechtui.link.messages import Answered, EditProblem
+from mechtui.session.document import Session
+from mechtui.views import Question, spec_of
+from mechtui.views.spec import Follows
+
+KEPT = 48
+
+
+class Arrangement(msgspec.Struct, frozen=True):
+    """How the user arranged the panes. tab: the pane that shares a place with others and is in front (below the
+    main one); solo: the one beside the result where there is room for one pane only. maximised: a pane's name, empty
+    for none. wider: columns that the right side lends to the left. job: the view whose many runs were asked for by its
+    key, and are renewed with every edit until they are stopped or the pane is left; empty for none."""
+
+    tab: str = DESK.tabs[0]
+    solo: str = DESK.main
+    maximised: str = ""
+    wider: int = 0
+    job: str = ""
+
+    def with_front(self, pane: str, compact: bool) -> Arrangement:
+        """With this pane to the front, where panes share a place. compact: whether there is room for one only."""
+        tab = pane if pane in DESK.tabs else self.tab
+        solo = self.solo if pane in (DESK.top, DESK.result) else pane
+        covered = (self.job in DESK.tabs and self.job != tab) or (compact and self.job != solo)
+        return Arrangement(tab, solo, pane if self.maximised else "", self.wider, "" if covered else self.job)
+
+
+class Answers:
+    """The answers that are true of the session as it is now, and for each pane those it showed last.
+
+    An answer belongs to the current session when the Ask that it answers was sent after the last change
+    (`since`); moving the cursor sends a new Ask and leaves the earlier answers as true as they were.
+    """
+
+    def __init__(self) -> None:
+        self.since = 0
+        self._fresh: dict[Question, Answered] = {}
+        self._last: dict[str, tuple[Answered, ...]] = {}
+        self.problems: tuple[EditProblem, ...] = ()
+
+    def changed(self, generation: int, what: Follows) -> None:
+        """From this generation on `what` is another: only what does not follow it stays fresh."""
+        self.since = generation
+        self._fresh = {q: answered for q, answered in self._fresh.items() if spec_of(q).follows < what}
+
+    def take(self, answered: Answered) -> bool:
+        """Keep an answer; False when it is about an older session."""
+        if answered.generation < self.since:
+            return False
+        self._fresh.pop(answered.question, None)
+        self._fresh[answered.question] = answered
+        while len(self._fresh) > KEPT:
+            del self._fresh[next(iter(self._fresh))]
+        return True
+
+    def whole(self, question: Question) -> bool:
+        """Whether the question needs no asking: its answer is fresh and nothing more of it will come."""
+        answered = self._fresh.get(question)
+        return answered is not None and not answered.partial
+
+    def wanted(self, questions: Iterable[Question]) -> tuple[Question, ...]:
+        """Those without a whole answer, each once, in their order."""
+        return tuple(question for question in dict.fromkeys(questions) if not self.whole(question))
+
+    def of(self, pane: str, questions: tuple[Question, ...]) -> tuple[tuple[Answered, ...], bool]:
+        """What a pane can paint, and whether that is older than what it asks for."""
+        found = tuple(self._fresh[question] for question in questions if question in self._fresh)
+        if len(found) == len(questions):
+            self._last[pane] = found
+            return found, False
+        if not found:
+            return self._last.get(pane, ()), True
+        # Some of the new answers are in: the older ones stand in for the rest.
+        kinds = {type(answered.question) for answered in found}
+        older = tuple(a for a in self._last.get(pane, ()) if type(a.question) not in kinds)
+        return found + older, True
+
+
+def difference(before: Session, after: Session) -> Follows | None:
+    """What the answers to a session follow and is another in the other: the first of model, texts, session. None
+    where all answers are equal."""
+    before, after = (replace(session, views=()) for session in (before, after))
+    if before == after:
+        return None
+    if before.model != after.model:
+        return Follows.MODEL
+    before, after = (
+        replace(session, edits=(), vectors=(), references=(), answer="", foil="") for session in (before, after)
+    )
+    return Follows.SESSION if before == after else Follows.TEXTS

@@ -1,0 +1,160 @@
+"""The status line and the footer: one row each, painted only when their words change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.strip import Strip
+from textual.widget import Widget
+
+from mechtui.app.actions import ALWAYS
+from mechtui.app.actions import shown as shown_key
+from mechtui.app.conversation import Conversation
+from mechtui.link.messages import Ready, Stage
+from mechtui.paint.palette import Palette
+from mechtui.panes.boundary import Guarded
+from mechtui.panes.kept import Kept
+from mechtui.panes.signs import shown
+from mechtui.views.spec import Action
+from mechtui.visible import signs
+
+BAR = 16
+PARTS = " ▏▎▍▌▋▊▉█"
+
+
+class OneLine(Guarded, Kept, Widget):
+    """A row of text: `put` repaints it only when the text is another."""
+
+    DEFAULT_CSS = "OneLine { height: 1; width: 1fr; }"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self.left = Text()
+        self.right = Text()
+
+    def put(self, left: Text, right: Text | None = None) -> None:
+        left, right = shown(left), shown(right or Text())
+        if (left, right) != (self.left, self.right) or left.spans != self.left.spans or right.spans != self.right.spans:
+            self.left, self.right = left, right
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        left = self.left.copy()
+        room = max(width - cell_len(self.right.plain), 0)
+        left.truncate(room, overflow="ellipsis", pad=True)
+        left.append_text(self.right)
+        left.no_wrap = True
+        left.end = ""
+        return Strip(list(left.render(self.app.console))).adjust_cell_length(width).apply_style(self.rich_style)
+
+
+def bar(fraction: float | None, seconds: float, cells: int = BAR) -> str:
+    """A progress bar; where nobody knows how far it is, a block that wanders with the seconds."""
+    if fraction is None:
+        at = int(seconds * 4) % (2 * (cells - 3))
+        at = min(at, 2 * (cells - 3) - at)
+        return "░" * at + "▓▓▓" + "░" * (cells - 3 - at)
+    full, rest = divmod(int(max(0.0, min(fraction, 1.0)) * cells * 8), 8)
+    return ("█" * full + (PARTS[rest] if full < cells else "")).ljust(cells, "░")[:cells].replace(" ", "░")
+
+
+def loading(stage: Stage | None, model: str, seconds: float, look: Palette) -> Text:
+    """What loading is doing: model, stage, bar, elapsed seconds."""
+    text = Text("loading ", look.dim)
+    text.append(signs(model) or "the default model", "bold")
+    text.append(f"  {signs(stage.stage) if stage else 'starting the model process'} ")
+    text.append(bar(stage.fraction if stage else None, seconds), look.accent)
+    if stage and stage.fraction is not None:
+        text.append(f" {stage.fraction:4.0%}")
+    text.append(f"  {seconds:.1f} s", "bold")
+    if stage and stage.detail:
+        text.append(f"  {signs(stage.detail)}", look.dim)
+    return text
+
+
+def last_part(ready: Ready) -> str:
+    """A model's name without the folders before it."""
+    return ready.name.rstrip("/").rpartition("/")[2] or ready.name
+
+
+def about(ready: Ready, tokens: int, bos: str, look: Palette, short: bool = False) -> Text:
+    """Model, device, dtype, weights, BOS, tokens."""
+    shape = ready.shape
+    text = Text()
+    text.append(signs(last_part(ready)), look.accent + look.bold)
+    text.append(f" {shape.n_layers}L×{shape.n_heads}H")
+    dtype = ready.dtype.removeprefix("torch.")
+    text.append(f"  {signs(ready.device)} ")
+    # Half precision gives other numbers and is labelled as such.
+    text.append(signs(dtype), look.dim if dtype == "float32" else look.bad)
+    text.append(f"  {ready.weights}{'' if short else ' weights'}", look.dim)
+    on = bos == "yes" or (bos == "auto" and ready.bos_auto)
+    has = bool(ready.bos_token)
+    word = f"BOS {signs(ready.bos_token)}" if on and has else "no BOS"
+    text.append(f"  {word}{'' if bos == 'auto' else ' (set)'}", "" if on and has else look.dim)
+    text.append(f"  {tokens}{'t' if short else ' tokens'}", look.bad if tokens > shape.n_ctx else "")
+    return text
+
+
+def left(talk: Conversation, tokens: int, bos: str, look: Palette, short: bool) -> Text:
+    """What runs, or how far loading is."""
+    text = Text(" ")
+    if talk.ready is not None and talk.unsound:
+        # Nothing of what is otherwise said here matters as much.
+        text.append(last_part(talk.ready), look.accent + look.bold)
+        text.append(f"  {talk.unsound}", look.bad)
+    elif talk.ready is not None:
+        text.append_text(about(talk.ready, tokens, bos, look, short))
+    if talk.loading is not None:
+        text.append("  " if talk.ready else "")
+        text.append_text(loading(talk.stage, Path(talk.load_name).name, talk.loading, look))
+    elif talk.ready is None:
+        text.append("no model  M chooses one", look.bad)
+    return text
+
+
+def right(talk: Conversation, older: bool, typing: bool, look: Palette) -> Text:
+    """Live, running, older or failed; milliseconds of the last run; the mode."""
+    text = Text()
+    if talk.loading is not None:
+        text.append("◌ loading ", look.dim)
+    elif talk.ready is None:
+        text.append("✗ no model ", look.dim)
+    elif talk.running and (talk.overdue or talk.ms is None):
+        # What is done before that goes on as live: two words in turn at every key would only flicker.
+        text.append("◌ older " if older else "● running ", look.edited if older else look.good)
+    elif talk.trouble:
+        text.append("✗ failed ", look.bad)
+    else:
+        text.append("● live ", look.good)
+        if talk.ms is not None:
+            text.append(f"{talk.ms:.0f} ms ", look.dim)
+    text.append(" INSERT " if typing else " NORMAL ", "reverse bold" if typing else "bold")
+    return text
+
+
+def footer(actions: Iterable[Action], width: int, look: Palette, off: frozenset[str] = frozenset()) -> Text:
+    """As many `key title` pairs as fit; palette and help always. Those in `off` cannot run now and are dim."""
+    actions = list(actions)
+    always = [action for action in actions if action.name in ALWAYS]
+    text = Text()
+    room = width - sum(cell_len(shown_key(a.keys[0])) + len(a.title) + 3 for a in always)
+    for action in _fit(actions, always, room):
+        text.append(f" {shown_key(action.keys[0])}", look.dim if action.name in off else look.accent + look.bold)
+        text.append(f" {action.title} ", look.dim)
+    return text
+
+
+def _fit(actions: list[Action], always: list[Action], room: int) -> list[Action]:
+    chosen: list[Action] = []
+    for action in actions:
+        cells = cell_len(shown_key(action.keys[0])) + len(action.title) + 3
+        if action in always or len(chosen) >= 6 or cells > room:
+            continue
+        room -= cells
+        chosen.append(action)
+    return chosen + always

@@ -1,0 +1,18 @@
+"""Runs of a model, resumed instead of repeated; edits as hooks; answers to questions.
+
+engine.py   Engine: traces, resuming by layer (inside.py: in the middle of a block) and by position
+batches.py  many variants of one run at once
+passes.py   the pieces of a forward pass that it is made of; written.py: blocks without the bridge's wrappers;
+            doors.py: the model's own attention, open to edits; readout.py: how the stream is written and read
+actions.py  edits resolved for a model and a prompt; resolve.py makes them, apply.py performs them
+opened.py   a session on a model: what the views ask
+"""
+
+from __future__ import annotations
+
+from mechtui.engine.engine import Engine, Trace
+from mechtui.engine.needs import Need
+from mechtui.engine.opened import Answers, Opened, Run, SessionError, each, together
+from mechtui.engine.passes import Cancelled
+
+__all__ = ["Answers", "Cancelled", "Engine", "Need", "Opened", "Run", "SessionError", "Trace", "each", "together"]

@@ -1,0 +1,315 @@
+"""What the app is made of and needs no terminal: changes, completion, the plan, answers, words of the status."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from mechtui.app.clipboard import LIMIT, TooLongError, fitting
+from mechtui.app.conversation import Conversation, News, moved
+from mechtui.app.edits_line import Known, complete, complete_edit, complete_vector
+from mechtui.app.layout import Wish, plan
+from mechtui.app.models import size, suggestions
+from mechtui.app.state import Answers, Arrangement, difference
+from mechtui.app.status import about, bar, left, loading
+from mechtui.app.workspaces import DESK
+from mechtui.link.messages import Answered, Checked, Stage
+from mechtui.paint.palette import Depth, palette
+from mechtui.session import changes
+from mechtui.session.changes import CannotError
+from mechtui.session.document import Token
+from mechtui.session.lines import LineError, format_edit, parse_edit, parse_vector
+from mechtui.views.heads import Heads
+from mechtui.views.next_tokens import NextTokens
+from mechtui.views.residual import Residual
+from mechtui.views.spec import Follows
+from mechtui.views.tokens import Tokens
+from tests.app.answering import ready, session, shape
+
+VECTOR = 'love = diff L6.pre "Love" "Hate"'
+
+
+def lines(document):
+    return [format_edit(edit) for edit in document.edits]
+
+
+# Changes
+
+
+def test_the_same_edit_again_takes_it_away_and_one_that_is_off_goes_on():
+    once = changes.head_edit(session(), "zero", 1, 2)
+    assert lines(once) == ["zero L1H2"]
+    off = changes.toggle(once, 0)
+    assert lines(off) == ["# zero L1H2"]
+    assert lines(changes.head_edit(off, "zero", 1, 2)) == ["zero L1H2"]
+    assert lines(changes.head_edit(once, "zero", 1, 2)) == []
+
+
+def test_what_cannot_be_changed_is_said():
+    with pytest.raises(CannotError, match="and there is none"):
+        changes.head_edit(session(), "patch", 0, 0)
+    with pytest.raises(CannotError, match="cannot see position 5"):
+        changes.cut_edge(session(), 0, 0, 3, 5)
+    with pytest.raises(CannotError, match="no edit yet"):
+        changes.delete(session(), 0)
+    with pytest.raises(CannotError, match="zero has no number"):
+        changes.nudge(session("zero L1H1"), 0, 1)
+    with pytest.raises(CannotError, match="first already"):
+        changes.shift(session("zero L1H1"), 0, -1)
+
+
+@pytest.mark.parametrize(
+    ("line", "up", "down"),
+    [
+        ("scale L1H1 x0.2", "scale L1H1 x0.3", "scale L1H1 x0.1"),
+        ("add L6.pre love x5", "add L6.pre love x5.5", "add L6.pre love x4.5"),
+        ("noise embed sd0.5 seed3", "noise embed sd1 seed3", "noise embed sd0 seed3"),
+        ("resample L1H1 seed0", "resample L1H1 seed1", "resample L1H1 seed0"),
+    ],
+)
+def test_numbers_go_up_and_down_by_steps(line, up, down):
+    start = session(line, vectors=(VECTOR,))
+    assert lines(changes.nudge(start, 0, 1)) == [up]
+    assert lines(changes.nudge(start, 0, -1)) == [down]
+
+
+def test_ten_steps_of_a_tenth_are_one():
+    document = session("scale L1H1 x0")
+    for _ in range(10):
+        document = changes.nudge(document, 0, 1)
+    assert lines(document) == ["scale L1H1 x1"]
+
+
+def test_a_vector_of_a_name_is_replaced_and_one_in_use_stays():
+    document = changes.put_vector(session("add L6.pre love x5", vectors=(VECTOR,)), parse_vector("love = neuron L1N2"))
+    assert [vector.source for vector in document.vectors] == ["neuron"]
+    with pytest.raises(CannotError, match="Edit 1 uses love"):
+        changes.delete_vector(document, 0)
+
+
+# Completion
+
+KNOWN = Known(session(vectors=(VECTOR,)), shape(), (Token(1, "When"), Token(2, ' "x')), 9, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("", "zero"),
+        ("sc", "scale"),
+        ("zero ", "L9H3"),
+        ("zero L4.m", "L4.mlp"),
+        ("zero L4H2.p", "L4H2.pattern"),
+        ("add ", "L9.attn"),
+        ("add L6.pre ", "love"),
+        ("add L6.pre love ", "x1"),
+        ("zero L9H3 @", "@1"),
+        ("scale L9H3 x", "x0"),
+        ("cut L9H3 ", "-1>0"),
+        ("# ze", "zero"),
+    ],
+)
+def test_edit_lines_complete(typed, first):
+    assert complete_edit(typed, KNOWN)[0].word == first
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=5))
+def test_whatever_is_completed_is_a_line_or_the_beginning_of_one(picks):
+    text = ""
+    for pick in picks:
+        found = complete_edit(text, KNOWN)
+        if not found:
+            break
+        text = complete(text, found[pick % len(found)])
+    try:
+        parse_edit(text.rstrip())
+    except LineError as error:
+        wrong = text.rstrip()[error.column :]
+    else:
+        wrong = ""
+    # What is not finished is missing at the end, or is a layer that a head or a part must follow.
+    assert wrong == "" or re.fullmatch(r"L\d+", wrong)
+
+
+def test_vector_lines_complete():
+    assert complete_vector("v = d", KNOWN)[0].word == "diff"
+    assert complete_vector("v = diff L", KNOWN)[0].word == "L9.attn"
+    assert complete_vector('v = token " \\', KNOWN)[0].word == '" \\"x"'
+
+
+# The plan
+
+
+@given(
+    st.integers(40, 300),
+    st.integers(15, 100),
+    st.sampled_from(["", *DESK.panes]),
+    st.sampled_from(DESK.tabs),
+    st.sampled_from((DESK.map, DESK.main)),
+    st.integers(0, 3),
+    st.integers(-40, 40),
+)
+def test_panes_lie_within_the_window_and_never_over_each_other(width, height, maximised, tab, solo, source, wider):
+    wish = Wish(Arrangement(tab, solo, maximised, wider), shape(), 2, source, 4, 6)
+    regions = plan(width, height, wish)
+    seen = list(regions.items())
+    for name, region in seen:
+        assert min(region.x, region.y) >= 0, name
+        assert region.right <= width, name
+        assert region.bottom <= height, name
+    for index, (name, region) in enumerate(seen):
+        for other, its in seen[index + 1 :]:
+            assert not region.overlaps(its), (name, other)
+    assert {"tokens", "prompt"} <= set(regions)
+
+
+def test_at_120x40_all_panes_are_seen_and_wider_windows_give_the_table_the_room():
+    wish = Wish(Arrangement(), shape(), 1, 0, 2)
+    normal, wide = plan(120, 38, wish), plan(200, 38, wish)
+    assert set(DESK.panes) <= set(normal)
+    generating = wish._replace(arrangement=Arrangement(tab="generate"))
+    assert plan(120, 38, generating)["generate"].width > normal["generate"].width
+    assert wide["attention"].width - normal["attention"].width > 40
+
+
+@pytest.mark.parametrize(
+    ("pane", "compact", "job"),
+    [
+        ("attention", False, "generate"),
+        ("residual", False, ""),
+        ("attention", True, ""),
+        ("next_tokens", True, "generate"),
+    ],
+)
+def test_a_job_goes_on_while_its_pane_is_in_front(pane: str, compact: bool, job: str):
+    before = Arrangement(tab="generate", solo="generate", job="generate")
+    assert before.with_front(pane, compact).job == job
+
+
+def test_a_pane_comes_to_the_front_of_its_place_and_takes_the_whole_window_over():
+    assert Arrangement().with_front("generate", False).tab == "generate"
+    assert Arrangement().with_front("heads", False).solo == "heads"
+    # Those that are always in sight leave the one pane of a small window where it is.
+    assert Arrangement(solo="heads").with_front("tokens", True).solo == "heads"
+    assert Arrangement(maximised="heads").with_front("effects", False).maximised == "effects"
+
+
+# Answers
+
+
+def test_answers_of_an_older_session_are_refused_and_the_older_stay_to_be_seen():
+    answers = Answers()
+    question = Residual()
+    first = Answered(1, question, None, None, 1.0)
+    assert answers.of("residual", (question,)) == ((), True)
+    assert answers.take(first)
+    assert answers.of("residual", (question,)) == ((first,), False)
+    answers.changed(2, Follows.SESSION)
+    assert not answers.take(first)
+    assert answers.of("residual", (question,)) == ((first,), True)
+    assert answers.wanted((question, question)) == (question,)
+
+
+def test_what_depends_on_the_texts_alone_stays_while_they_do():
+    answers = Answers()
+    tokens, residual = (Answered(1, question, None, None, 1.0) for question in (Tokens(), Residual()))
+    answers.take(tokens)
+    answers.take(residual)
+    answers.changed(2, Follows.SESSION)
+    assert answers.of("tokens", (Tokens(),)) == ((tokens,), False)
+    assert answers.wanted((Tokens(), Residual())) == (Residual(),)
+    answers.changed(3, Follows.TEXTS)
+    assert answers.wanted((Tokens(), Residual())) == (Tokens(), Residual())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "what"),
+    [
+        ("edits", (parse_edit("zero L0H0"),), Follows.SESSION),
+        ("vectors", (parse_vector("v = neuron L0N5"),), Follows.SESSION),
+        ("references", ("a text",), Follows.SESSION),
+        ("answer", " a", Follows.SESSION),
+        ("foil", " b", Follows.SESSION),
+        ("views", ("residual",), None),
+        ("model", "another", Follows.MODEL),
+        ("prompt", "another", Follows.TEXTS),
+        ("source", "another", Follows.TEXTS),
+        ("bos", "no", Follows.TEXTS),
+        ("align", "left", Follows.TEXTS),
+    ],
+)
+def test_what_a_change_makes_old(field: str, value: object, what: Follows | None):
+    before = session()
+    assert difference(before, replace(before, **{field: value})) is what
+
+
+def test_what_is_still_being_generated_is_still_wanted():
+    answers = Answers()
+    answers.take(Answered(1, Residual(), None, None, 1.0, partial=True))
+    assert answers.wanted((Residual(),)) == (Residual(),)
+
+
+def test_questions_about_the_last_token_hold_while_text_is_added():
+    assert moved(Heads("norm", 13), 13, -1) == Heads("norm", -1)
+    assert moved(NextTokens(4), 4, 4) == NextTokens(4)
+    assert moved(Residual(), 13, -1) == Residual()
+
+
+# Words
+
+
+def test_the_bar_is_as_wide_as_it_says():
+    assert bar(0.0, 0) == "░" * 16
+    assert bar(1.0, 0) == "█" * 16
+    assert bar(0.5, 0) == "█" * 8 + "░" * 8
+    assert {len(bar(None, seconds / 8)) for seconds in range(100)} == {16}
+
+
+def test_loading_says_stage_share_and_seconds():
+    text = loading(Stage("load", "reading weights", 0.43, "231 of 548 MB"), "gpt2", 2.13, palette(Depth.TRUE)).plain
+    for words in ("gpt2", "reading weights", "43%", "2.1 s", "231 of 548 MB"):
+        assert words in text
+
+
+def test_what_is_prepended_is_always_said():
+    assert "no BOS" in about(ready(), 3, "auto", palette(Depth.TRUE)).plain
+    assert "BOS <|endoftext|> (set)" in about(ready(), 3, "yes", palette(Depth.TRUE)).plain
+
+
+def test_copies_have_a_limit():
+    assert fitting("a\ud800") == "a\\ud800"
+    assert len(fitting("x" * LIMIT)) == LIMIT
+    with pytest.raises(TooLongError, match="74,001 bytes"):
+        fitting("x" * (LIMIT + 1))
+
+
+def test_the_picker_offers_what_is_typed():
+    rows = suggestions((), ("gpt2",), "my/model")
+    assert [row.run for row in rows] == ["my/model"]
+    assert [row.run for row in suggestions((), ("gpt2",), "")] == ["gpt2"]
+    assert size(548_000_000) == "548 MB"
+
+
+def test_what_the_self_check_found_stays_on_the_status_line():
+    class Silent:
+        on_reply = None
+
+        def send(self, request):
+            pass
+
+    talk = Conversation(Silent(), session())
+    talk.hear(ready())
+    before = left(talk, 3, "auto", palette(Depth.TRUE), False).plain
+    assert talk.hear(Checked("gpt2", {"logits": 0.0}, 0.01)) is News.STATUS
+    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before
+    talk.hear(Checked("another", {"logits": 3.0}, 0.01, "of another model"))
+    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before
+    assert News.SAID in talk.hear(Checked("gpt2", {"logits": 3.0}, 0.01, "Self-check: logits are off."))
+    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == " gpt2  Self-check: logits are off."
+    assert (talk.said, talk.said_bad) == ("Self-check: logits are off.", True)
+    talk.hear(ready())
+    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before

@@ -1,0 +1,87 @@
+"""Tiny models for all tests of the model process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mechtui.engine import passes, written
+from mechtui.engine.packed import Packed
+from mechtui.link.messages import Load
+from mechtui.worker.model import Model
+from mechtui.worker.models import load
+from tests import folders
+
+
+@pytest.fixture(scope="session")
+def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folders.gpt2(tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folders.llama(tmp_path_factory.mktemp("llama"))
+
+
+def load_now(name: str | Path, **options: object) -> Model:
+    return load(Load(str(name), device="cpu", **options), lambda *_: None, lambda: False)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def gpt2_model(gpt2_folder: Path) -> Model:
+    return load_now(gpt2_folder)
+
+
+@pytest.fixture(scope="session")
+def llama_model(llama_folder: Path) -> Model:
+    return load_now(llama_folder)
+
+
+@pytest.fixture(scope="module", params=["packed", "written out", "the bridge's"])
+def blocks(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which blocks engines run that are made within: the same tests hold for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "the bridge's":
+            patch.setattr(written, "KINDS", {})
+        if request.param == "written out":
+            unpacked(patch)
+        yield request.param
+
+
+def unpacked(patch: pytest.MonkeyPatch) -> None:
+    """Until it is undone, engines are made whose blocks are the bridge's to the last bit."""
+    patch.setattr(passes, "can_be_packed", lambda _modules: False)
+
+
+def inner(bridged: Any) -> Any:
+    """The module that a part of the bridge wraps: it runs whoever runs the block, unless its weights are packed."""
+    return bridged.original_component
+
+
+@contextmanager
+def watched(bridged: Any, note: Callable[[Tensor], None]) -> Iterator[None]:
+    """Within, what enters this linear part is noted, whoever runs it."""
+    module = inner(bridged)
+    was = Packed.__call__
+
+    def product(packed: Packed, x: Tensor) -> Tensor:
+        # One row alone goes to the module, which notes it.
+        if packed.module is module and x.shape[:-1].numel() > 1:
+            note(x)
+        return was(packed, x)
+
+    handle = module.register_forward_pre_hook(lambda _module, inputs: note(inputs[0]))
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Packed, "__call__", product)
+            yield
+    finally:
+        handle.remove()

