@@ -3,6 +3,7 @@
 <view>/__init__.py  the question, its answer, and SPEC: all that is said of the view, pure data
 <view>/compute.py   the answer from a run (torch; model process only)
 <view>/pane.py      the answer on the screen, PANE (textual; UI process only)
+<view>/example.py   `example()`: a question with answers made by hand, for tests and pictures
 
 A new view is a new folder: this module finds it.
 """
@@ -14,11 +15,14 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from mechtui.session.lines import LineError, cut, short
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import View
+
+if TYPE_CHECKING:
+    from mechtui.views.example import Example
 
 
 @cache
@@ -41,6 +45,12 @@ def question_types() -> Any:
 def answer_types() -> Any:
     """The union of all answers, for decoding."""
     return Union[tuple(view.answer for view in specs().values())]  # noqa: UP007 - made at run time
+
+
+def example_of(name: str) -> Example:
+    """The example of the view with this name."""
+    example: Example = importlib.import_module(f"{__name__}.{name}.example").example()
+    return example
 
 
 def parse_question(line: str) -> Question:
@@ -70,6 +80,7 @@ __all__ = [
     "View",
     "answer_types",
     "check_questions",
+    "example_of",
     "parse_question",
     "question_types",
     "spec_of",

@@ -25,7 +25,7 @@ from mechtui.link.messages import (
 )
 from mechtui.session.document import ModelShape, Session, Token
 from mechtui.session.lines import parse_vector
-from mechtui.views import Answer, Question
+from mechtui.views import Answer, Question, example_of, spec_of
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.effects import Effects, EffectsAnswer
 from mechtui.views.generate import Generate, GenerateAnswer
@@ -152,7 +152,8 @@ class Model:
                     tuple(Token(i, word) for i, word in enumerate(words)), True, "the count is reached"
                 )
             case _:
-                raise AssertionError(f"no answer for {question}")
+                example = example_of(spec_of(question).name)
+                return example.clean if seed == 0 or example.edited is None else example.edited
 
 
 def session(*edits: str, vectors: tuple[str, ...] = (), **fields: str) -> Session:

@@ -11,6 +11,7 @@ from mechtui.session.document import ModelShape, Session, Token
 from mechtui.session.lines import parse_edit, parse_vector
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.effects import Effects, EffectsAnswer
+from mechtui.views.example import Example
 from mechtui.views.generate import Generate, GenerateAnswer
 from mechtui.views.heads import Heads, HeadsAnswer
 from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
@@ -109,6 +110,17 @@ def picture(
     alignment = tuple(i if i % 5 else -1 for i in range(count)) if source else ()
     answer = TokensAnswer(tokens(count), 0, surprise, other, alignment)
     return Picture(session, focus, ready(layers, heads), answer, tuple(found), (), stale)
+
+
+def pictured(example: Example, focus: Focus | None = None, stale: bool = False) -> Picture:
+    """A view's example as its pane sees it."""
+    model = Ready("gpt2", "gpt2", example.shape, "cpu", "float32", "raw", "<|endoftext|>", True, "GPT2", 1.0)
+    count = len(example.tokens)
+    tokens = TokensAnswer(tuple(example.tokens), 0, np.full(count, np.nan, dtype=np.float32))
+    if isinstance(example.clean, TokensAnswer):
+        tokens = example.clean
+    answered = (Answered(1, example.question, example.clean, example.edited, 1.0),)
+    return Picture(example.session, focus or Focus(), model, tokens, answered, (), stale)
 
 
 class Holder(App[None]):

@@ -19,6 +19,7 @@ from mechtui.paint.palette import Depth, palette
 from mechtui.paint.spark import BLOCKS
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.session.document import Session, Token
+from mechtui.views import example_of
 from mechtui.views.attention.pane import AttentionPane
 from mechtui.views.effects import EffectsAnswer
 from mechtui.views.effects.pane import EditsPane
@@ -29,7 +30,7 @@ from mechtui.views.next_tokens.pane import NextTokensPane
 from mechtui.views.residual.pane import ResidualPane
 from mechtui.views.tokens.pane import TokensPane
 from mechtui.views.vectors.pane import VectorsPane
-from tests.app.panes import Holder, picture, shown
+from tests.app.panes import Holder, picture, pictured, shown
 
 PANES = tuple(pane_class(name) for name in DESK.panes)
 every_pane = pytest.mark.parametrize("kind", PANES, ids=lambda kind: kind.__name__)
@@ -85,6 +86,15 @@ def test_draws_anything_at_any_size(
     pane.questions(given_picture)
     pane.value()
     pane.row()
+
+
+@every_pane
+@pytest.mark.parametrize("size", [(28, 6), (80, 24), (200, 55)])
+def test_shows_its_example(kind: type[Pane], size: tuple[int, int]) -> None:
+    pane = kind()
+    given_picture = pictured(example_of(kind.VIEW.name))
+    pane.show(given_picture)
+    assert sum(line.strip() != "" for line in drawn(pane, given_picture, *size)) >= 2
 
 
 @every_pane

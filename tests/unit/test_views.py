@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
 
 import mechtui
+from mechtui.link.frames import encode
 from mechtui.link.messages import Answered, Ask
-from mechtui.views import parse_question, spec_of, specs
+from mechtui.views import example_of, parse_question, spec_of, specs
 
 ROOM = Path(mechtui.__file__).parent
 FOLDERS = sorted(path.parent.name for path in (ROOM / "views").glob("*/__init__.py"))
-WITHOUT_PANE = {"lens", "attribution", "sweep"}
+# What every view's folder holds, and which of them is still without it.
+FILES = {"__init__.py", "compute.py", "pane.py", "example.py"}
+WITHOUT = {
+    "lens": {"pane.py", "example.py"},
+    "attribution": {"pane.py", "example.py"},
+    "sweep": {"pane.py", "example.py"},
+}
+EXAMPLES = [name for name in FOLDERS if "example.py" not in WITHOUT.get(name, set())]
 # A line for the views whose name alone is none.
 LINES = {"attention": "attention L0H0", "sweep": "sweep zero L*H*"}
 # Where the screen may name views: their places, and what positions are named by.
@@ -32,7 +41,19 @@ def test_a_folder_is_a_view(name: str) -> None:
     assert view.title
     assert all(text.endswith(".") for text in (view.shows, view.read, view.trap))
     files = {path.name for path in (ROOM / "views" / name).glob("*.py")}
-    assert files == {"__init__.py", "compute.py"} | (set() if name in WITHOUT_PANE else {"pane.py"})
+    assert files - FILES == set()
+    assert FILES - files == WITHOUT.get(name, set())
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_of_its_view_and_always_the_same(name: str) -> None:
+    view, example = specs()[name], example_of(name)
+    assert type(example.question) is view.question
+    assert parse_question(example.question.line()) == example.question
+    assert {type(answer) for answer in (example.clean, example.edited) if answer is not None} == {view.answer}
+    frames = {encode(Answered(1, each.question, each.clean, each.edited, 1.0)) for each in (example, example_of(name))}
+    assert len(frames) == 1
+    assert json.dumps(example.clean.json(), allow_nan=False)
 
 
 def test_the_wire_carries_every_view() -> None:
@@ -49,7 +70,7 @@ def test_letters_are_unique() -> None:
     assert all(len(letter) == 1 and letter.islower() and letter != "g" for letter in letters)
 
 
-@pytest.mark.parametrize("path", sorted((ROOM / "ui").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOM / "app").glob("*.py")), ids=lambda path: path.name)
 def test_the_screen_names_no_view_but_by_its_place(path: Path) -> None:
     named = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -1,0 +1,19 @@
+"""A continuation, clean and edited, that part after four tokens."""
+
+from __future__ import annotations
+
+from mechtui.session.document import Token
+from mechtui.views.example import Example
+from mechtui.views.generate import Generate, GenerateAnswer
+
+
+def example() -> Example:
+    return Example(
+        Generate(12),
+        _answer(" Mary", ".", " She", " thanked", " him", " and", " went", " home", " with", " the", " drink", "."),
+        _answer(" Mary", ".", " She", " thanked", " John", ",", " who", " smiled", " at", " the", " store", "."),
+    )
+
+
+def _answer(*words: str) -> GenerateAnswer:
+    return GenerateAnswer(tuple(Token(200 + i, word) for i, word in enumerate(words)), True, "the count is reached")
