@@ -29,6 +29,22 @@ def signed(value: float, places: int = 2) -> str:
     return f" {text[1:]}" if float(text) == 0 else text
 
 
+def fixed(value: float, places: int = 2, *, sign: bool = False) -> str:
+    """A number of a column, all with as many places: `.71`, `12.00`, with its sign `+1.04`, `-.31`, ` .00`.
+
+    Right-aligned, such numbers are aligned on their points.
+    """
+    if math.isnan(value):
+        return ""
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    text = f"{abs(value):.{places}f}"
+    zero = float(text) == 0
+    short = text[1:] if places and text.startswith("0.") else text
+    front = " " if zero and sign else "" if zero else "-" if value < 0 else "+" if sign else ""
+    return front + short
+
+
 def amount(value: float) -> str:
     """A size in at most four cells without its sign: `.71`, `9.1`, `480`, `3.1k`, `31k`, `2.0M`."""
     if math.isnan(value):
