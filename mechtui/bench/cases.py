@@ -17,7 +17,7 @@ from mechtui.bench.child import fresh_process
 from mechtui.bench.screen import key_to_screen
 from mechtui.bench.subject import Subject
 from mechtui.bench.timing import Contender, Timing, bandwidth, interleaved, taken_by_others
-from mechtui.engine import Engine, Opened
+from mechtui.engine import Engine, OpenSession
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 from mechtui.views import parse_question
@@ -111,7 +111,7 @@ def cases(subject: Subject, repeats: int) -> Iterator[tuple[str, Callable[[], Re
     yield "patch the residual, layer by position, 16 tokens", partial(sweep, subject, "patch L*.pre", 16, 2)
 
 
-def ask(engine: Engine, session: Session, lines: tuple[str, ...] = PANES) -> Opened:
+def ask(engine: Engine, session: Session, lines: tuple[str, ...] = PANES) -> OpenSession:
     """Open the session and answer what the panes ask, as the model process does."""
     questions = tuple(parse_question(line) for line in lines)
     opened = engine.open(session, questions=questions)

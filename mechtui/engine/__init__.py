@@ -5,14 +5,14 @@ batches.py  many variants of one run at once
 passes.py   the pieces of a forward pass that it is made of; written.py: blocks without the bridge's wrappers;
             doors.py: the model's own attention, open to edits; readout.py: how the stream is written and read
 actions.py  edits resolved for a model and a prompt; resolve.py makes them, apply.py performs them
-opened.py   a session on a model: what the views ask
+api.py      a session on a model: the only door for the views
 """
 
 from __future__ import annotations
 
+from mechtui.engine.api import Answers, OpenSession, Run, SessionError, each, together
 from mechtui.engine.engine import Engine, Trace
 from mechtui.engine.needs import Need
-from mechtui.engine.opened import Answers, Opened, Run, SessionError, each, together
 from mechtui.engine.passes import Cancelled
 
-__all__ = ["Answers", "Cancelled", "Engine", "Need", "Opened", "Run", "SessionError", "Trace", "each", "together"]
+__all__ = ["Answers", "Cancelled", "Engine", "Need", "OpenSession", "Run", "SessionError", "Trace", "each", "together"]

@@ -36,7 +36,7 @@ from mechtui.views import Answer, Question
 from mechtui.worker.model import Model
 
 if TYPE_CHECKING:
-    from mechtui.engine.opened import Opened
+    from mechtui.engine.api import OpenSession
 
 # Traces are compared one by one before a run; more of them than this are never worth the comparison.
 MOST_TRACES = 32
@@ -116,15 +116,15 @@ class Engine:
 
     def open(
         self, session: Session, cancelled: Callable[[], bool] = never, questions: Sequence[Question] = ()
-    ) -> Opened:
+    ) -> OpenSession:
         """A session on this model. What the questions need is kept as the runs pass it. Raises SessionError."""
-        from mechtui.engine.opened import Opened
+        from mechtui.engine.api import OpenSession
 
-        return Opened(self, session, cancelled, questions)
+        return OpenSession(self, session, cancelled, questions)
 
     def save_vectors(self, session: Session, path: str) -> tuple[str, ...]:
         """Write the session's steering vectors to a safetensors file; their names. Raises SessionError."""
-        from mechtui.engine.opened import SessionError
+        from mechtui.engine.api import SessionError
 
         if not session.vectors:
             raise SessionError("the session has no steering vector to save: make one first")

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from reference import Activations, run
 
-from mechtui.engine import Engine, Opened, passes, written
+from mechtui.engine import Engine, OpenSession, passes, written
 from mechtui.link.messages import Load
 from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
@@ -292,7 +292,7 @@ def difference(one: Tensor, other: Tensor) -> float:
 class Comparison:
     """One session on one subject: the plain model's numbers, asked for once."""
 
-    def __init__(self, subject: Subject, session: Session, opened: Opened, tally: Tally) -> None:
+    def __init__(self, subject: Subject, session: Session, opened: OpenSession, tally: Tally) -> None:
         self.subject, self.session, self.opened, self.tally = subject, session, opened, tally
         refused = {problem.index for problem in opened.problems}
         self.edits = tuple(edit for i, edit in enumerate(session.edits) if i not in refused and edit.on)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from twin import PROMPT, SOURCE, session_of
 
-from mechtui.engine import Cancelled, Engine, Opened
+from mechtui.engine import Cancelled, Engine, OpenSession
 from mechtui.worker.model import Model
 
 
-def answered(engine: Engine, source: str = SOURCE, cancelled: bool = False) -> Opened:
+def answered(engine: Engine, source: str = SOURCE, cancelled: bool = False) -> OpenSession:
     opened = engine.open(
         session_of(source=source), cancelled=lambda: cancelled and engine.known(opened.ids, ()) is not None
     )

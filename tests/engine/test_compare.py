@@ -77,15 +77,15 @@ def test_other_weights_are_seen(subject: Subject) -> None:
 
 
 def test_what_is_refused_is_said(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mechtui.engine import opened
+    from mechtui.engine import api
 
     def resolve(edit: Any, *rest: Any) -> Any:
         if edit.site.part == "v":
             raise EditError("this model has no values to speak of")
         return real(edit, *rest)
 
-    real = opened.resolve
-    monkeypatch.setattr(opened, "resolve", resolve)
+    real = api.resolve
+    monkeypatch.setattr(api, "resolve", resolve)
     outcome = outcomes(subject)["edits at v"]
     assert outcome.holds is None
     assert outcome.text.startswith("refused: this model has no values")

@@ -6,21 +6,19 @@ from typing import Literal
 
 import torch
 
-from mechtui.engine import Answers, Need, Opened, Run, each
-from mechtui.engine.apply import seen_in
-from mechtui.engine.resolve import check_site
+from mechtui.engine.api import Answers, Need, OpenSession, Run, each, seen_in
 from mechtui.session.document import Site, Span
 from mechtui.views.attention import Attention, AttentionAnswer
 
 
-def needs(question: Attention, opened: Opened) -> list[Need]:
-    shape = opened.model.shape
+def needs(question: Attention, opened: OpenSession) -> list[Need]:
+    shape = opened.shape
     if question.layer >= shape.n_layers or question.head >= shape.n_heads:
         return []
     needed = [_table(question, "scores" if question.what == "scores" else "pattern")]
     if question.what == "value":
         needed.append(_lengths(question))
-    if opened.engine.passes.windows and question.what != "scores":
+    if opened.windows and question.what != "scores":
         needed.append(_table(question, "scores"))
     return needed
 
@@ -35,10 +33,10 @@ def _lengths(question: Attention) -> Need:
     return Need(f"blocks.{question.layer}.attn.hook_v", "norm")
 
 
-def answers(question: Attention, opened: Opened) -> Answers:
-    shape = opened.model.shape
+def answers(question: Attention, opened: OpenSession) -> Answers:
+    shape = opened.shape
     head = Site("head", Span(question.layer, question.layer), Span(question.head, question.head), "z")
-    check_site(head, opened.model.ready)
+    opened.check_site(head)
 
     def answer(run: Run) -> AttentionAnswer:
         table = run.take(_table(question, "scores" if question.what == "scores" else "pattern")).float()
@@ -48,10 +46,10 @@ def answers(question: Attention, opened: Opened) -> Answers:
             total = table.sum(-1, keepdim=True)
             table = torch.where(total > 0, table / torch.where(total > 0, total, 1), table)
         seen = torch.ones_like(table, dtype=torch.bool).tril()
-        if opened.engine.passes.windows:
+        if opened.windows:
             # Keys outside a window are masked as those ahead are.
             scores = run.take(_table(question, "scores"))
-            seen &= seen_in(scores, opened.model.dtype)
+            seen &= seen_in(scores, opened.dtype)
         return AttentionAnswer(question.what, torch.where(seen, table, torch.nan).cpu().numpy())
 
     return each(opened, answer)

@@ -6,49 +6,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine import Answers, Need, Opened, Run, SessionError, each
-from mechtui.engine.readout import Writes
-from mechtui.engine.weights import unembedding_bias
+from mechtui.engine.api import Answers, Need, OpenSession, Run, SessionError, each
 from mechtui.views.attribution import Attribution, AttributionAnswer
 
 
-def _needs(opened: Opened) -> tuple[list[Need], list[Need], list[Need]]:
+def _needs(opened: OpenSession) -> tuple[list[Need], list[Need], list[Need]]:
     last = len(opened.ids) - 1
-    layers = range(opened.model.shape.n_layers)
-    embedding = [Need("hook_pos_embed", "at", last)] if opened.model.shape.has_pos else []
+    layers = range(opened.shape.n_layers)
+    embedding = [Need("hook_pos_embed", "at", last)] if opened.shape.has_pos else []
     heads = [Need(f"blocks.{layer}.attn.hook_z", "at", last) for layer in layers]
-    mlps = [Need(f"blocks.{layer}.hook_mlp_out", "at", last) for layer in layers] if opened.model.shape.d_mlp else []
+    mlps = [Need(f"blocks.{layer}.hook_mlp_out", "at", last) for layer in layers] if opened.shape.d_mlp else []
     return embedding, heads, mlps
 
 
-def needs(question: Attribution, opened: Opened) -> list[Need]:
+def needs(question: Attribution, opened: OpenSession) -> list[Need]:
     embedding, heads, mlps = _needs(opened)
     return embedding + heads + mlps
 
 
-def answers(question: Attribution, opened: Opened) -> Answers:
+def answers(question: Attribution, opened: OpenSession) -> Answers:
     answer_id, foil_id = opened.targets_at(len(opened.ids) - 1)
     if answer_id is None or foil_id is None:
         raise SessionError("attribution explains a logit difference: give the session an answer and a foil")
-    readout = opened.engine.passes.readout
-    name = opened.model.ready.name
+    readout = opened.readout
+    name = opened.ready.name
     if readout.caps:
         raise SessionError(f"{name} caps its logits, which is no sum: attribution cannot split them")
     try:
         norm = readout.norm()
-        writes = [Writes(opened.model.bridge, layer) for layer in range(opened.model.shape.n_layers)]
+        writes = [opened.writes(layer) for layer in range(opened.shape.n_layers)]
     except ValueError as error:
         raise SessionError(f"a norm of {name} is of a kind that attribution does not know") from error
     direction = readout.column(answer_id) - readout.column(foil_id)
-    constant = (unembedding_bias(opened.model.bridge, answer_id) - unembedding_bias(opened.model.bridge, foil_id)) * (
-        readout.times
-    )
+    constant = (opened.b_U(answer_id) - opened.b_U(foil_id)) * readout.times
 
     @torch.inference_mode()
     def answer(run: Run) -> AttributionAnswer:
         embedding, heads, mlps = _needs(opened)
         last = len(run.ids) - 1
-        final = run.trace.resid[-1].part(last)[0, 0].float()
+        final = run.resid_at(opened.shape.n_layers, last).float()
         fixed = float(norm.bias @ direction) + constant
         reads = norm.transposed(direction.to(final.device)) / norm.scale(final)
 
@@ -63,7 +59,7 @@ def answers(question: Attribution, opened: Opened) -> Answers:
         by_mlp = [part(run.take(need)) for need in mlps]
         # What enters block 0 is what the model makes of its embeddings, be it a norm or a projection.
         positions = part(run.take(embedding[0])) if embedding else 0.0
-        embed = part(run.trace.resid[0].part(last)[0, 0]) - positions
+        embed = part(run.resid_at(0, last)) - positions
         total = part(final) + fixed
         logits = run.logits([last])[0]
         shown = float(logits[answer_id] - logits[foil_id])
@@ -71,9 +67,9 @@ def answers(question: Attribution, opened: Opened) -> Answers:
         # missing is a mistake.
         summands = float((final * reads).abs().sum())
         rounded = summands * (2 * len(heads) + 3) ** 0.5 + float(logits[answer_id].abs() + logits[foil_id].abs())
-        rounding = max(1e-3, float(torch.finfo(opened.model.dtype).eps) * rounded)
+        rounding = max(1e-3, float(torch.finfo(opened.dtype).eps) * rounded)
         named = sum(map(sum, by_head)) + sum(by_mlp) + embed + positions + bias
-        gap = max(abs(total - shown), 0.0 if run.trace.actions else abs(total - named))
+        gap = max(abs(total - shown), 0.0 if run.actions else abs(total - named))
         if gap > rounding:
             raise SessionError(
                 f"the parts of attribution miss the logit difference of {name} by {gap:.2g}, so it is not shown: its "
@@ -85,7 +81,7 @@ def answers(question: Attribution, opened: Opened) -> Answers:
             embed,
             positions,
             bias,
-            total - named if run.trace.actions else 0.0,
+            total - named if run.actions else 0.0,
             total,
             rounding,
         )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 
-from mechtui.engine import Answers, Need, Opened
-from mechtui.engine.vectors import length, vector_value
+from mechtui.engine.api import Answers, Need, OpenSession, length
 from mechtui.views.effects import Effects, EffectsAnswer
 
 
-def needs(question: Effects, opened: Opened) -> list[Need]:
+def needs(question: Effects, opened: OpenSession) -> list[Need]:
     return []
 
 
-def answers(question: Effects, opened: Opened) -> Answers:
+def answers(question: Effects, opened: OpenSession) -> Answers:
     position = opened.position(question.position)
     answer, foil = opened.targets_at(position)
     count = len(opened.session.edits)
@@ -25,7 +24,7 @@ def answers(question: Effects, opened: Opened) -> Answers:
     possible = [number for number in range(count) if opened.actions(number) is not None]
     variants = [opened.actions(number) or () for number in possible]
     effect: list[float | None] = [None] * count
-    results = opened.engine.variants(opened.clean.trace, variants, position, opened.cancelled)
+    results = opened.clean.variants(variants, position)
     for number, logits in zip(possible, results, strict=True):
         change = float(logits[answer] - logits[foil]) - baseline
         effect[number] = change if math.isfinite(change) else None
@@ -33,7 +32,7 @@ def answers(question: Effects, opened: Opened) -> Answers:
     yield EffectsAnswer(baseline, tuple(effect), share, position), None, False
 
 
-def _share(opened: Opened, number: int) -> float | None:
+def _share(opened: OpenSession, number: int) -> float | None:
     """What an `add` adds, over the mean L2 norm of the clean activation that it adds it to."""
     edit, actions = opened.session.edits[number], opened.actions(number)
     if edit.op != "add" or not actions:
@@ -41,5 +40,5 @@ def _share(opened: Opened, number: int) -> float | None:
     action = actions[0]
     assert action.vector is not None
     norms = opened.clean.take(Need(action.hook, "norm"))[action.positions]
-    added = abs(action.factor) * length(vector_value(opened.engine, action.vector, opened.cancelled))
+    added = abs(action.factor) * length(opened.vector(action.vector))
     return added / float(norms.mean())

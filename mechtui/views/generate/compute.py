@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine import Answers, Need, Opened, Trace
+from mechtui.engine.api import Answers, Need, OpenSession
 from mechtui.session.document import Token
 from mechtui.views.generate import Generate, GenerateAnswer
 
 
-def needs(question: Generate, opened: Opened) -> list[Need]:
+def needs(question: Generate, opened: OpenSession) -> list[Need]:
     return []
 
 
-def answers(question: Generate, opened: Opened) -> Answers:
+def answers(question: Generate, opened: OpenSession) -> Answers:
     """A pair after every token; the shorter one waits for the longer."""
     clean = _continued(question, opened, edited=False)
     edited = _continued(question, opened, edited=True) if opened.edited is not None else None
@@ -30,37 +30,35 @@ def answers(question: Generate, opened: Opened) -> Answers:
     yield pair[0], pair[1], False
 
 
-def _continued(question: Generate, opened: Opened, edited: bool) -> Iterator[GenerateAnswer]:
+def _continued(question: Generate, opened: OpenSession, edited: bool) -> Iterator[GenerateAnswer]:
     run = opened.edited if edited else opened.clean
     assert run is not None
-    trace: Trace = run.trace
     draw = np.random.default_rng(question.seed)
     tokens: list[Token] = []
-    end = getattr(opened.model.tokenizer, "eos_token_id", None)
     while True:
         if len(tokens) == question.count:
             yield GenerateAnswer(tuple(tokens), True, "")
             return
-        if len(trace.ids) >= opened.model.shape.n_ctx:
-            yield GenerateAnswer(tuple(tokens), True, f"the model reads no more than {opened.model.shape.n_ctx} tokens")
+        if len(run.ids) >= opened.shape.n_ctx:
+            yield GenerateAnswer(tuple(tokens), True, f"the model reads no more than {opened.shape.n_ctx} tokens")
             return
         yield GenerateAnswer(tuple(tokens), False)
-        logits = opened.engine.logits(trace, [-1])[0]
+        logits = run.logits([-1])[0]
         if not bool(logits.isfinite().all()):
             yield GenerateAnswer(tuple(tokens), True, "the numbers are no longer finite")
             return
         id = choose(logits, question.temperature, question.top_p, draw)
-        if id == end:
+        if id == opened.eos_id:
             yield GenerateAnswer(tuple(tokens), True, "end of text")
             return
-        tokens.append(opened.model.token(id))
-        ids = (*trace.ids, id)
+        tokens.append(opened.token(id))
+        ids = (*run.ids, id)
         actions = tuple(
             action
             for edit in (opened.applied if edited else ())
             for action in opened.actions_of(edit, ids, question.everywhere)
         )
-        trace = opened.engine.run(ids, actions, (), opened.cancelled, after=trace)
+        run = run.continued(id, actions)
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, draw: np.random.Generator) -> int:

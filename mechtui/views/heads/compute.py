@@ -5,22 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mechtui.engine import Answers, Need, Opened, Run, each, together
-from mechtui.engine.weights import W_O
+from mechtui.engine.api import Answers, Need, OpenSession, Run, each, together
 from mechtui.views.heads import Heads, HeadsAnswer
 
 
-def _needs(question: Heads, opened: Opened) -> list[Need]:
+def _needs(question: Heads, opened: OpenSession) -> list[Need]:
     hook = "hook_z" if question.summary == "norm" else "hook_pattern"
     position = opened.position(question.position)
-    return [Need(f"blocks.{layer}.attn.{hook}", "at", position) for layer in range(opened.model.shape.n_layers)]
+    return [Need(f"blocks.{layer}.attn.{hook}", "at", position) for layer in range(opened.shape.n_layers)]
 
 
-def needs(question: Heads, opened: Opened) -> list[Need]:
+def needs(question: Heads, opened: OpenSession) -> list[Need]:
     return _needs(question, opened)
 
 
-def answers(question: Heads, opened: Opened) -> Answers:
+def answers(question: Heads, opened: OpenSession) -> Answers:
     def answer(run: Run) -> HeadsAnswer:
         taken = [run.take(need) for need in _needs(question, opened)]
         if question.summary == "norm":
@@ -36,8 +35,8 @@ def answers(question: Heads, opened: Opened) -> Answers:
 
 
 @torch.inference_mode()
-def _norms(opened: Opened, layer: int, z: Tensor) -> Tensor:
+def _norms(opened: OpenSession, layer: int, z: Tensor) -> Tensor:
     """[head]: of what each head writes, from z [head, d_head]."""
-    written = torch.einsum("hd,hdm->hm", z, W_O(opened.model.bridge, layer).to(z.device))
+    written = torch.einsum("hd,hdm->hm", z, opened.W_O(layer).to(z.device))
     norms: Tensor = torch.linalg.vector_norm(written, dim=-1)
     return norms

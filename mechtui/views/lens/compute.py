@@ -5,24 +5,23 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mechtui.engine import Answers, Cancelled, Need, Opened, Run, each
+from mechtui.engine.api import Answers, Need, OpenSession, Run, each
 from mechtui.views.lens import Lens, LensAnswer
 
 
-def needs(question: Lens, opened: Opened) -> list[Need]:
+def needs(question: Lens, opened: OpenSession) -> list[Need]:
     return []
 
 
-def answers(question: Lens, opened: Opened) -> Answers:
+def answers(question: Lens, opened: OpenSession) -> Answers:
     answer_id = opened.targets_at(len(opened.ids) - 1)[0]
 
     @torch.inference_mode()
     def answer(run: Run) -> LensAnswer:
         top, prob, rank = [], [], []
-        for grown in run.trace.resid[1:]:
-            if opened.cancelled():
-                raise Cancelled
-            logits = opened.engine.passes.logits(grown.whole)[0].float()
+        for layer in range(opened.shape.n_layers):
+            opened.check_cancelled()
+            logits = opened.readout.logits(run.resid(layer + 1)).float()
             best = logits.max(-1)
             top.append(best.indices.cpu().numpy())
             prob.append((best.values - logits.logsumexp(-1)).exp().cpu().numpy())
@@ -32,7 +31,7 @@ def answers(question: Lens, opened: Opened) -> Answers:
         return LensAnswer(
             ids,
             np.stack(prob),
-            tuple(opened.model.token(int(id)) for id in np.unique(ids)),
+            tuple(opened.token(int(id)) for id in np.unique(ids)),
             np.stack(rank).astype(np.int32) if rank else None,
         )
 

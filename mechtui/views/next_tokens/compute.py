@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from mechtui.engine import Answers, Need, Opened, Run
+from mechtui.engine.api import Answers, Need, OpenSession, Run
 from mechtui.views import Answer
 from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
 
 
-def needs(question: NextTokens, opened: Opened) -> list[Need]:
+def needs(question: NextTokens, opened: OpenSession) -> list[Need]:
     return []
 
 
-def answers(question: NextTokens, opened: Opened) -> Answers:
+def answers(question: NextTokens, opened: OpenSession) -> Answers:
     position = opened.position(question.position)
     runs = (opened.clean, opened.edited)
     best = [run.best(position, question.top) if run is not None else [] for run in runs]
@@ -32,7 +32,7 @@ def answers(question: NextTokens, opened: Opened) -> Answers:
 
 
 def _answer(
-    opened: Opened,
+    opened: OpenSession,
     run: Run,
     position: int,
     seen: list[int],
@@ -58,7 +58,7 @@ def _answer(
     count = len(wanted)
 
     def candidate(at: int) -> Candidate:
-        token = opened.model.token(wanted[at])
+        token = opened.token(wanted[at])
         return Candidate(token, packed[at], packed[count + at], int(packed[2 * count + at]))
 
     pair = iter(range(len(seen), count))

@@ -7,23 +7,21 @@ import math
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.engine import Answers, Need, Opened, Run, SessionError, each
-from mechtui.engine.actions import Actions
-from mechtui.engine.resolve import EditError, check_site, head_count
+from mechtui.engine.api import Answers, EditError, Need, OpenSession, Run, SessionError, each
 from mechtui.session.document import Edit, Positions, Range, Span
 from mechtui.session.lines import format_edit
 from mechtui.views.sweep import Sweep, SweepAnswer
 
 
-def needs(question: Sweep, opened: Opened) -> list[Need]:
+def needs(question: Sweep, opened: OpenSession) -> list[Need]:
     return []
 
 
-def answers(question: Sweep, opened: Opened) -> Answers:
-    check_site(question.edit.site, opened.model.ready)
-    layers = list(question.edit.site.layers.within(opened.model.shape.n_layers))
+def answers(question: Sweep, opened: OpenSession) -> Answers:
+    opened.check_site(question.edit.site)
+    layers = list(question.edit.site.layers.within(opened.shape.n_layers))
     columns = _columns(question.edit, opened)
-    grid = [[_actions(_one(question.edit, layer, column), opened) for column in columns] for layer in layers]
+    grid = [[opened.possible_actions(_one(question.edit, layer, column)) for column in columns] for layer in layers]
     if not any(actions is not None for row in grid for actions in row):
         raise SessionError(f"{format_edit(question.edit)} can be applied nowhere: {_why(question.edit, opened)}")
     position = len(opened.ids) - 1
@@ -37,16 +35,15 @@ def answers(question: Sweep, opened: Opened) -> Answers:
 
         baseline = difference(run.logits([position])[0])
         places = [(r, c) for r, row in enumerate(grid) for c, actions in enumerate(row) if actions is not None]
-        variants = [(*run.trace.actions, *(grid[r][c] or ())) for r, c in places]
-        results = opened.engine.variants(run.trace, variants, position, opened.cancelled, opened.progress)
+        variants = [(*run.actions, *(grid[r][c] or ())) for r, c in places]
+        results = run.variants(variants, position, opened.progress)
         values = np.full((len(layers), len(columns)), np.nan, dtype=np.float32)
         for (row, column), logits in zip(places, results, strict=True):
             change = difference(logits) - baseline
             values[row, column] = change if math.isfinite(change) else np.nan
         metric, source = "logit_diff", None
-        if question.edit.op == "patch":
-            taken = opened.engine.run(opened.source_ids, (), (), opened.cancelled)
-            source = difference(opened.engine.logits(taken, [-1])[0])
+        if question.edit.op == "patch" and opened.source is not None:
+            source = difference(opened.source.logits([-1])[0])
             if source != baseline:
                 metric, values = "normalised", values / np.float32(source - baseline)
         what = "H" if question.edit.site.kind == "head" else "@"
@@ -62,10 +59,10 @@ def answers(question: Sweep, opened: Opened) -> Answers:
     return each(opened, answer)
 
 
-def _columns(edit: Edit, opened: Opened) -> list[int]:
+def _columns(edit: Edit, opened: OpenSession) -> list[int]:
     if edit.site.kind == "layer":
         return list(range(len(opened.ids)))
-    return list(edit.site.index.within(head_count(edit.site, opened.model.ready)))
+    return list(edit.site.index.within(opened.head_count(edit.site)))
 
 
 def _one(edit: Edit, layer: int, column: int) -> Edit:
@@ -75,17 +72,9 @@ def _one(edit: Edit, layer: int, column: int) -> Edit:
     return replace(edit, site=site, positions=Positions((Range(column, column),)))
 
 
-def _actions(edit: Edit, opened: Opened) -> Actions | None:
-    """None where it cannot be applied: that cell stays blank."""
-    try:
-        return opened.actions_of(edit, opened.ids, True)
-    except EditError:
-        return None
-
-
-def _why(edit: Edit, opened: Opened) -> str:
+def _why(edit: Edit, opened: OpenSession) -> str:
     try:
         opened.actions_of(edit, opened.ids, True)
     except EditError as error:
         return str(error)
-    return f"no site of {opened.model.ready.name} fits"
+    return f"no site of {opened.ready.name} fits"

@@ -7,27 +7,25 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from mechtui.engine import Answers, Need, Opened
-from mechtui.engine.resolve import LAYER_HOOKS, EditError, steering
-from mechtui.engine.vectors import direction, length, vector_value
+from mechtui.engine.api import LAYER_HOOKS, Answers, EditError, Need, OpenSession, direction, length
 from mechtui.session.document import Token, Vector
 from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
 
 MOST_TOKENS = 8
 
 
-def needs(question: Vectors, opened: Opened) -> list[Need]:
+def needs(question: Vectors, opened: OpenSession) -> list[Need]:
     return []
 
 
-def answers(question: Vectors, opened: Opened) -> Answers:
+def answers(question: Vectors, opened: OpenSession) -> Answers:
     yield VectorsAnswer(tuple(_meaning(opened, vector) for vector in opened.session.vectors)), None, False
 
 
 @torch.inference_mode()
-def _meaning(opened: Opened, vector: Vector) -> VectorMeaning:
+def _meaning(opened: OpenSession, vector: Vector) -> VectorMeaning:
     try:
-        value = vector_value(opened.engine, steering(vector, opened.bos), opened.cancelled)
+        value = opened.vector(vector)
     except EditError as error:
         return VectorMeaning(vector.name, problem=str(error))
     change = _logit_change(opened, direction(value))
@@ -41,18 +39,18 @@ def _meaning(opened: Opened, vector: Vector) -> VectorMeaning:
     )
 
 
-def _logit_change(opened: Opened, unit: Tensor) -> Tensor:
+def _logit_change(opened: OpenSession, unit: Tensor) -> Tensor:
     """[d_vocab]: what the unembedding reads of a unit vector, with the final norm's centring and weight but
     not its scale, which depends on the rest of the stream."""
-    readout = opened.engine.passes.readout
+    readout = opened.readout
     with suppress(ValueError):  # a norm of an unknown kind: what the unembedding reads of the vector as it is
         unit = readout.norm().linear(unit)
     return readout.reads(unit)
 
 
-def _read_from(opened: Opened, vector: Vector) -> Tensor:
+def _read_from(opened: OpenSession, vector: Vector) -> Tensor:
     """Norms [pos] of the clean residual stream where the vector was read."""
-    last = opened.model.shape.n_layers - 1
+    last = opened.shape.n_layers - 1
     layer, part = vector.layer, vector.part
     if vector.source == "neuron":
         part = "post"
@@ -62,5 +60,5 @@ def _read_from(opened: Opened, vector: Vector) -> Tensor:
     return opened.clean.take(Need(f"blocks.{layer}.{hook}", "norm"))
 
 
-def _tokens(opened: Opened, change: Tensor, ids: Tensor) -> tuple[tuple[Token, float], ...]:
-    return tuple((opened.model.token(int(id)), float(change[id])) for id in ids)
+def _tokens(opened: OpenSession, change: Tensor, ids: Tensor) -> tuple[tuple[Token, float], ...]:
+    return tuple((opened.token(int(id)), float(change[id])) for id in ids)

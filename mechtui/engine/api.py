@@ -1,4 +1,11 @@
-"""A session opened on a model: its tokens, its runs, what cannot be applied and why, its answers."""
+"""The door to the engine: all that a view's compute needs, and the only module of the engine that it imports.
+
+OpenSession  a session on a model: its tokens, its runs, its edits as actions, the model's weights
+Run          one forward pass: activations, residual stream, logits; variants of it; the run after one more token
+Need         what a view wants kept of a run while it passes
+each         the same computation on the clean and on the edited run
+together     tensors of all layers in one transfer
+"""
 
 from __future__ import annotations
 
@@ -10,17 +17,51 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mechtui.engine.actions import Actions, Ids
+from mechtui.engine import weights
+from mechtui.engine.actions import Actions, Ids, Steering
+from mechtui.engine.apply import seen_in
 from mechtui.engine.engine import Engine, Trace, ignore
 from mechtui.engine.needs import Need
-from mechtui.engine.resolve import EditError, Prompt, Surroundings, resolve
-from mechtui.engine.vectors import vector_value
-from mechtui.link.messages import EditProblem
+from mechtui.engine.passes import Cancelled
+from mechtui.engine.readout import Norm, Readout, Writes
+from mechtui.engine.resolve import (
+    LAYER_HOOKS,
+    EditError,
+    Prompt,
+    Surroundings,
+    check_site,
+    head_count,
+    resolve,
+    steering,
+)
+from mechtui.engine.vectors import direction, length, vector_value
+from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.alignment import align
-from mechtui.session.document import Edit, Session, Token, surrogate
+from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector, surrogate
 from mechtui.session.lines import LineError, format_edit
 from mechtui.views import Answer, Question
 from mechtui.worker.model import TextError
+
+__all__ = [
+    "LAYER_HOOKS",
+    "Actions",
+    "Answers",
+    "Cancelled",
+    "EditError",
+    "Ids",
+    "Need",
+    "Norm",
+    "OpenSession",
+    "Readout",
+    "Run",
+    "SessionError",
+    "Writes",
+    "direction",
+    "each",
+    "length",
+    "seen_in",
+    "together",
+]
 
 # (clean, edited or None without an edit that is on, whether more of the same question follows)
 Answers = Iterator[tuple[Answer | None, Answer | None, bool]]
@@ -34,7 +75,7 @@ class SessionError(ValueError):
 
 
 class Run:
-    """One run, as the views' compute modules see it. Tensors have no batch axis."""
+    """One forward pass. Tensors have no batch axis and lie on the model's device."""
 
     def __init__(self, engine: Engine, trace: Trace, cancelled: Callable[[], bool]) -> None:
         self.engine = engine
@@ -45,32 +86,27 @@ class Run:
     def ids(self) -> Ids:
         return self.trace.ids
 
+    @property
+    def actions(self) -> Actions:
+        """What acted on it; empty in the clean run."""
+        return self.trace.actions
+
     def take(self, need: Need) -> Tensor:
+        """What a need names. If it was not kept while the run passed, its block runs once more."""
         return self.engine.take(self.trace, need, self.cancelled)
 
     def activation(self, hook: str) -> Tensor:
         """All of one activation: [pos, ...], or [head, query, key] for patterns and scores."""
         return self.take(Need(hook))
 
-    def logits(self, positions: slice | list[int] = slice(None)) -> Tensor:
-        """[pos, d_vocab] float32."""
-        return self.engine.logits(self.trace, positions)
+    def resid(self, layer: int) -> Tensor:
+        """[pos, d_model]: the residual stream that enters block `layer`, before any edit there; n_layers: that leaves
+        the last block. It is always kept: no block runs."""
+        return self.trace.resid[layer].whole[0]
 
-    def best(self, position: int, count: int) -> list[int]:
-        """The ids of the `count` largest logits at a position, the largest first; a small vocabulary has fewer."""
-        known = self.trace.best.get(position, [])
-        if len(known) < count:
-            logits = self.logits([position])[0]
-            known = self.trace.best[position] = logits.topk(min(count, len(logits))).indices.tolist()
-        return known[:count]
-
-    def remembered(self, kind: type[Question], key: object, answer: Callable[[], Answer]) -> Answer:
-        """The run's last answer of a kind, if the key is the same, else a new one. key: all besides the run that
-        decides the answer. While edits change, the clean run's answers stay."""
-        last = self.trace.answers.get(kind)
-        if last is None or last[0] != key:
-            self.trace.answers[kind] = last = (key, answer())
-        return last[1]
+    def resid_at(self, layer: int, position: int) -> Tensor:
+        """[d_model]: the same at one position, counted from 0."""
+        return self.trace.resid[layer].part(position, position + 1)[0, 0]
 
     def residual_norms(self) -> list[Tensor]:
         """Per site (L0.pre ... L{n-1}.pre, L{n-1}.post) the L2 norms [pos]."""
@@ -81,9 +117,52 @@ class Run:
             norms.append(self.take(Need(hook, "norm")) if hook in edited else self.engine.norm(self.trace, layer))
         return norms
 
+    def logits(self, positions: slice | list[int] = slice(None)) -> Tensor:
+        """[pos, d_vocab] float32."""
+        return self.engine.logits(self.trace, positions)
 
-class Opened:
-    """A session on a model. Runs happen when something asks for them."""
+    def surprise(self) -> Tensor:
+        """[pos]: -ln p(token | the tokens before it) in nats; NaN for the first."""
+        return self.engine.surprise(self.trace)
+
+    def best(self, position: int, count: int) -> list[int]:
+        """The ids of the `count` largest logits at a position, the largest first; a small vocabulary has fewer."""
+        known = self.trace.best.get(position, [])
+        if len(known) < count:
+            logits = self.logits([position])[0]
+            known = self.trace.best[position] = logits.topk(min(count, len(logits))).indices.tolist()
+        return known[:count]
+
+    def variants(
+        self, variants: Sequence[Actions], position: int, progress: Callable[[float], None] = ignore
+    ) -> list[Tensor]:
+        """Logits [d_vocab] at `position` of many runs of these tokens, each with its own actions in place of this
+        run's. They run in batches, from where each leaves this run. progress: is told the share that is done (0..1)
+        after each batch."""
+        return self.engine.variants(self.trace, variants, position, self.cancelled, progress)
+
+    def continued(self, id: int, actions: Actions) -> Run:
+        """The run of these tokens and one more, with these actions. Only what is new runs; nothing else keeps it."""
+        trace = self.engine.run((*self.ids, id), actions, (), self.cancelled, after=self.trace)
+        return Run(self.engine, trace, self.cancelled)
+
+    def remembered(self, kind: type[Question], key: object, answer: Callable[[], Answer]) -> Answer:
+        """The run's last answer of a kind, if the key is the same, else a new one. key: all besides the run that
+        decides the answer. While edits change, the clean run's answers stay."""
+        last = self.trace.answers.get(kind)
+        if last is None or last[0] != key:
+            self.trace.answers[kind] = last = (key, answer())
+        return last[1]
+
+
+class OpenSession:
+    """A session on a model. Runs happen when something asks for them.
+
+    session: the document. ids, tokens: the prompt's. source_ids: the source's, empty without one. alignment: of each
+    position of the prompt its partner in the source, -1 without one; empty without a source. bos: whether texts begin
+    with BOS. targets: ids of answer and foil, as far as the session names them. progress: is told the share (0..1)
+    that is done of the question that is being answered.
+    """
 
     def __init__(
         self, engine: Engine, session: Session, cancelled: Callable[[], bool], questions: Sequence[Question]
@@ -92,7 +171,7 @@ class Opened:
         self.model = engine.model
         self.session = session
         self.cancelled = cancelled
-        self.progress: Callable[[float], None] = ignore  # told of the question that is being answered
+        self.progress: Callable[[float], None] = ignore
         self._problems: list[EditProblem] = []
         self.bos = self.model.prepends(session.bos)
         self.ids = self._encoded(session.prompt, "the prompt")
@@ -103,6 +182,75 @@ class Opened:
         self.targets = self._targets()
         self._resolved = [self._resolve(number, edit) for number, edit in enumerate(session.edits)]
         self._needs = [need for question in questions for need in self._compute(question).needs(question, self)]
+
+    # The model
+
+    @property
+    def shape(self) -> ModelShape:
+        return self.model.shape
+
+    @property
+    def ready(self) -> Ready:
+        """What the UI is told of the model: its name, dtype, architecture."""
+        return self.model.ready
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @property
+    def readout(self) -> Readout:
+        """From the residual stream to logits: final norm, unembedding, a cap behind it."""
+        return self.engine.passes.readout
+
+    @property
+    def windows(self) -> bool:
+        """Whether some layer's queries see only the latest keys, not all at or before them."""
+        return self.engine.passes.windows
+
+    def writes(self, layer: int) -> Writes:
+        """How a block's attention writes to the residual stream. Raises ValueError where a norm behind it is of an
+        unknown kind."""
+        return Writes(self.model.bridge, layer)
+
+    def W_O(self, layer: int) -> Tensor:
+        """[head, d_head, d_model]."""
+        return weights.W_O(self.model.bridge, layer)
+
+    def W_out(self, layer: int) -> Tensor:
+        """[d_mlp, d_model]: row n is what neuron n writes to the residual stream."""
+        return weights.W_out(self.model.bridge, layer)
+
+    def W_U(self) -> Tensor:
+        """[d_model, d_vocab]."""
+        return weights.W_U(self.model.bridge)
+
+    def b_U(self, id: int) -> float:
+        """The logit that a token has whatever the residual is, before a cap or a factor."""
+        return weights.unembedding_bias(self.model.bridge, id)
+
+    def token(self, id: int) -> Token:
+        return self.model.token(id)
+
+    @property
+    def eos_id(self) -> int | None:
+        """The token that ends a text; None where the tokenizer names none."""
+        id: int | None = getattr(self.model.tokenizer, "eos_token_id", None)
+        return id
+
+    def check_site(self, site: Site) -> None:
+        """Raises EditError, which names the model and what it lacks, where it has no such site."""
+        check_site(site, self.ready)
+
+    def head_count(self, site: Site) -> int:
+        """How many heads there are to name at a site: k and v have one for each key-value group."""
+        return head_count(site, self.ready)
+
+    def vector(self, vector: Vector | Steering) -> Tensor:
+        """[d_model] float32: a steering vector's numbers, or those that an action adds. Raises EditError where it
+        cannot be made."""
+        made = steering(vector, self.bos) if isinstance(vector, Vector) else vector
+        return vector_value(self.engine, made, self.cancelled)
 
     # The text
 
@@ -186,7 +334,8 @@ class Opened:
             return None
 
     def actions_of(self, edit: Edit, ids: Ids, everywhere: bool) -> Actions:
-        """An edit's actions on the prompt, or on a longer text that begins with it. Raises EditError."""
+        """An edit's actions on the prompt, or on a longer text that begins with it. everywhere: whether an edit at
+        all positions acts on what comes after the prompt, too. Raises EditError."""
         texts = tuple(self.model.token(id).text for id in ids)
         prompt = Prompt(ids, texts, len(self.ids), everywhere)
         around = Surroundings(
@@ -197,6 +346,13 @@ class Opened:
             if action.vector is not None:
                 vector_value(self.engine, action.vector, self.cancelled)
         return actions
+
+    def possible_actions(self, edit: Edit) -> Actions | None:
+        """An edit's actions on the prompt; None where it cannot be applied."""
+        try:
+            return self.actions_of(edit, self.ids, True)
+        except EditError:
+            return None
 
     def actions(self, number: int) -> Actions | None:
         """The actions of session.edits[number], on or off; None when it cannot be applied."""
@@ -240,6 +396,20 @@ class Opened:
             raise SessionError(f"{problem}, so it says nothing: {hint}")
         return Run(self.engine, trace, self.cancelled)
 
+    @property
+    def source(self) -> Run | None:
+        """The source's clean run; None without a source."""
+        return self.run(self.source_ids) if self.source_ids else None
+
+    def run(self, ids: Ids, actions: Actions = (), needs: Sequence[Need] = ()) -> Run:
+        """Any run on this model. Only what differs from an earlier run is computed. Raises Cancelled."""
+        return Run(self.engine, self.engine.run(ids, actions, needs, self.cancelled), self.cancelled)
+
+    def check_cancelled(self) -> None:
+        """Between two steps of a long computation. Raises Cancelled once the answer is not wanted any more."""
+        if self.cancelled():
+            raise Cancelled
+
     def run_ahead(self) -> None:
         """What the next edit may take from: the source's run. Raises Cancelled."""
         if self.source_ids:
@@ -275,7 +445,7 @@ def together(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([each.to(first) for each in tensors]).float().cpu()
 
 
-def each(opened: Opened, answer: Callable[[Run], Answer], question: Question | None = None) -> Answers:
+def each(opened: OpenSession, answer: Callable[[Run], Answer], question: Question | None = None) -> Answers:
     """The same computation on the clean and, with edits, on the edited run.
 
     question: given where nothing but it and the run decides the answer. It is then kept with the run.
