@@ -68,3 +68,14 @@ def pad(text: str, cells: int, *, right: bool = False) -> str:
     text = cut(text, cells)
     blank = " " * max(cells - cell_len(text), 0)
     return blank + text if right else text + blank
+
+
+def column_name(token: str, cells: int, *, right: bool = True) -> str:
+    """A token (visible) in exactly `cells` cells: where room is scarce the leading space goes first, and no … takes the
+    place of a letter."""
+    if cells >= 5:
+        return pad(token, cells, right=right)
+    kept = token[1:] if token.startswith("·") and len(token) > 1 else token
+    while cell_len(kept) > cells:
+        kept = kept[:-1]
+    return pad(kept, cells, right=right)

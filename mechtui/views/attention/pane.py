@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from mechtui.paint import marks
 from mechtui.paint.heat import Piece, cell, legend
 from mechtui.paint.numbers import fit, tick
-from mechtui.paint.tokens import cut, pad
-from mechtui.paint.tokens import width as cell_width
+from mechtui.paint.tokens import column_name, cut, pad
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, window
 from mechtui.session import changes
@@ -166,7 +165,7 @@ class AttentionPane(Pane):
         palette = self.palette
         if wide >= 3:
             return [
-                (" " + _short(picture.token(i), wide - 1), palette.selected if i == key else palette.dim)
+                (" " + column_name(picture.token(i), wide - 1), palette.selected if i == key else palette.dim)
                 for i in range(keys)
             ]
         # Too narrow for tokens: positions, as many as fit beside one another.
@@ -253,14 +252,3 @@ class AttentionPane(Pane):
 
 
 PANE = AttentionPane
-
-
-def _short(token: str, cells: int) -> str:
-    """A column's name: where room is scarce the leading space goes first, and no … takes the place of a letter."""
-    if cells >= 5:
-        return pad(token, cells, right=True)
-    text = token[1:] if token.startswith("·") and len(token) > 1 else token
-    kept = text
-    while cell_width(kept) > cells:
-        kept = kept[:-1]
-    return pad(kept, cells, right=True)
