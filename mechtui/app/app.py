@@ -392,6 +392,7 @@ class Mechtui(Guarded, App[int]):
 
     def program(self) -> str:
         from mechtui.session.script import ScriptError, script
+        from mechtui.views.script import Around, scripts
 
         tokens = self._picture().tokens
         if self.ready is None or tokens is None:
@@ -408,6 +409,7 @@ class Mechtui(Guarded, App[int]):
                 source=tokens.source,
                 alignment=tokens.alignment,
                 folded=self.ready.weights == "folded",
+                views=scripts(self.session.views, Around(self.session, self.ready.shape, tokens.tokens)),
             )
         except ScriptError as error:
             raise CannotError(f"{error}.") from error

@@ -6,8 +6,10 @@ exactly what was done.
 
 from __future__ import annotations
 
+import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from mechtui.session.document import Edit, ModelShape, Positions, Session, Site, Span, Token, TokenPlaces, Vector
 from mechtui.session.lines import format_edit, format_site, format_vector
@@ -93,11 +95,24 @@ if torch.equal(bridge.run_with_hooks(tokens, fwd_hooks=blank), clean_logits):
 '''
 
 TAIL = """
-edited_logits = bridge.run_with_hooks(tokens, fwd_hooks=around + hooks)
+hooks = around + hooks
+with bridge.hooks(fwd_hooks=hooks):
+    edited_logits, edited = bridge.run_with_cache(tokens)
 for name, logits in (("clean", clean_logits), ("edited", edited_logits)):
     best = logits[0, -1].softmax(-1).topk(5)
     print(name, [(bridge.tokenizer.decode([i]), round(p, 3)) for p, i in zip(*(x.tolist() for x in best))])
 """
+
+# What the session's views show, of each run. `answers` holds it for whoever runs the program from another.
+VIEWS = """
+runs = {{"clean": (clean_logits[0], clean, []){edited}}}
+answers = {{}}
+for run, (logits, cache, fwd_hooks) in runs.items():
+    for line, view in views.items():
+        answers[run, line] = view(logits, cache, fwd_hooks)
+        print(run, line, answers[run, line])
+"""
+EDITED = ', "edited": (edited_logits[0], edited, hooks)'
 
 
 class ScriptError(ValueError):
@@ -114,10 +129,12 @@ def script(
     source: Sequence[Token] = (),
     alignment: Sequence[int] = (),
     folded: bool = False,
+    views: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
     """The program. place: what transformers loads (a hub id or a folder). tokens, source: those of the prompts,
     with BOS where `bos` is True; alignment: the source position per position, -1 for none. folded: whether
-    the session's numbers come from folded weights; the program's never do. Raises ScriptError."""
+    the session's numbers come from folded weights; the program's never do. views: question line -> the body of the
+    function that answers it (mechtui.views.script). Raises ScriptError."""
     head = HEAD.format(model=repr(place), bos="tokenizer.bos_token_id, *" if bos else "*", prompt=repr(session.prompt))
     parts = [head]
     edits = session.active_edits()
@@ -148,7 +165,17 @@ def script(
         parts.append(TABLE)
     writer = _Writer(session, shape, tokens, len(source), alignment, names, place)
     parts += [writer.edit(number, edit) for number, edit in enumerate(edits, 1)]
-    return "\n".join(parts) + TAIL
+    return "\n".join(parts) + TAIL + (_views(views, bool(edits)) if views else "")
+
+
+def _views(views: Mapping[str, Sequence[str]], edited: bool) -> str:
+    """A function for each question line, and what they say of each run."""
+    parts = ["torch.set_printoptions(precision=4, sci_mode=False)\nviews = {}\n"]
+    for number, (line, body) in enumerate(views.items(), 1):
+        inside = textwrap.indent("\n".join(body), "    ")
+        parts.append(f"\n# {line}\ndef view_{number}(logits, cache, fwd_hooks):\n{inside}\n\n")
+        parts.append(f"views[{json.dumps(line, ensure_ascii=False)}] = view_{number}\n")
+    return "\n" + "\n".join(parts) + VIEWS.format(edited=EDITED if edited else "")
 
 
 def _vector(number: int, vector: Vector) -> str:

@@ -3,6 +3,7 @@
 <view>/__init__.py  the question, its answer, and SPEC: all that is said of the view, pure data
 <view>/compute.py   the answer from a run (torch; model process only)
 <view>/pane.py      the answer on the screen, PANE (textual; UI process only)
+<view>/script.py    `lines()`: the answer in TransformerLens code, for exported programs
 <view>/example.py   `example()`: a question with answers made by hand, for tests and pictures
 
 A new view is a new folder: this module finds it.

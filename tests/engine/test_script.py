@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,9 @@ from mechtui.engine import Engine
 from mechtui.session.document import Session, Token
 from mechtui.session.lines import format_edit, parse_edit, parse_vector
 from mechtui.session.script import ScriptError, script
+from mechtui.views import parse_question
+from mechtui.views.question import plain
+from mechtui.views.script import Around, scripts
 from mechtui.worker.model import Model
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
@@ -55,28 +59,44 @@ EDITS = [
 ]
 
 
-def exported(model: Model, folder: Path, session: Session) -> tuple[str, torch.Tensor]:
+def exported(
+    model: Model, folder: Path, session: Session, views: dict[str, list[str]] | None = None
+) -> tuple[str, torch.Tensor]:
     """The program, and the logits [pos, d_vocab] of the engine's edited run."""
     opened = Engine(model).open(session)
     assert opened.problems == ()
     source = tuple(Token(id, "") for id in opened.source_ids)
     bos = session.bos == "yes"
     text = script(
-        session, model.shape, opened.tokens, place=str(folder), bos=bos, source=source, alignment=opened.alignment
+        session,
+        model.shape,
+        opened.tokens,
+        place=str(folder),
+        bos=bos,
+        source=source,
+        alignment=opened.alignment,
+        views=views or {},
     )
     assert opened.edited is not None
     return text, opened.edited.logits()
 
 
-def edited_logits(program: str) -> torch.Tensor:
-    names: dict[str, torch.Tensor] = {}
+def run(program: str) -> dict[str, Any]:
+    """What its names hold at the end."""
+    names: dict[str, Any] = {}
     grad = torch.is_grad_enabled()
     try:
         exec(compile(program, "exported", "exec"), names)
     finally:
         torch.set_grad_enabled(grad)
+    return names
+
+
+def edited_logits(program: str) -> torch.Tensor:
+    names = run(program)
     assert not torch.equal(names["edited_logits"], names["clean_logits"])
-    return names["edited_logits"][0]
+    logits: torch.Tensor = names["edited_logits"][0]
+    return logits
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
@@ -171,3 +191,58 @@ def test_a_direction_of_folded_weights_is_refused(gpt2_folder: Path) -> None:
     other = Session(prompt=PROMPT, bos="yes", vectors=session.vectors, edits=(parse_edit("add L1.mid n"),))
     program, logits = exported(model, gpt2_folder, other)
     torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
+
+
+# What a view's script says is what `mechtui run` says, of both runs. The edits leave nothing as it was.
+QUESTIONS = ["attention L1H2", "attention L1H3 scores", "attention L0H1 value", "next_tokens", "next_tokens @3 top4"]
+TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("target", TARGETS, ids=["no target", "both", "no foil"])
+def test_every_view_says_the_same(target: dict[str, str], family: str, request: pytest.FixtureRequest) -> None:
+    model, folder = request.getfixturevalue(f"{family}_model"), request.getfixturevalue(f"{family}_folder")
+    session = Session(
+        prompt=PROMPT,
+        source=SOURCE,
+        bos="yes",
+        vectors=tuple(map(parse_vector, VECTORS[2:4])),
+        edits=tuple(map(parse_edit, ("scale L0.mlp x2", "add L1.mid n x3", "zero L1H2 @-1"))),
+        views=tuple(QUESTIONS),
+        **target,
+    )
+    answers = program_answers(model, folder, session)
+    opened = Engine(model).open(session, questions=[parse_question(line) for line in session.views])
+    for line in session.views:
+        clean, edited, _ = list(opened.answer(parse_question(line)))[-1]
+        for run, answer in (("clean", clean), ("edited", edited)):
+            assert answer is not None
+            same(answers[run, line], answer.json(), f"{line}, {run}")
+
+
+def program_answers(model: Model, folder: Path, session: Session) -> dict[tuple[str, str], dict[str, Any]]:
+    """(run, question line) -> what the exported program says."""
+    tokens = Engine(model).open(session).tokens
+    around = Around(session, model.shape, tokens)
+    text, _ = exported(model, folder, session, scripts(session.views, around))
+    return run(text)["answers"]
+
+
+def same(mine: Any, expected: Any, where: str) -> None:
+    """The same keys, words and numbers. A part of a character has no text in `mechtui run`."""
+    if isinstance(mine, torch.Tensor):
+        mine = plain(mine.numpy())
+    if isinstance(mine, str) and "\ufffd" in mine:
+        mine = ""
+    if isinstance(mine, dict):
+        assert mine.keys() == expected.keys(), where
+        for key, value in mine.items():
+            same(value, expected[key], f"{where}: {key}")
+    elif isinstance(mine, list):
+        assert len(mine) == len(expected), where
+        for number, value in enumerate(mine):
+            same(value, expected[number], f"{where}[{number}]")
+    elif isinstance(mine, float):
+        assert mine == pytest.approx(expected, abs=1e-4, rel=1e-4), where
+    else:
+        assert mine == expected, where

@@ -1,0 +1,26 @@
+"""One head's table, read from the cache."""
+
+from __future__ import annotations
+
+from mechtui.views.attention import Attention
+from mechtui.views.script import Around
+
+
+def lines(question: Attention, around: Around) -> list[str]:
+    layer, head, shape = question.layer, question.head, around.shape
+    if question.what == "scores":
+        return [
+            f'scores = cache["blocks.{layer}.attn.hook_attn_scores"][0, {head}]',
+            "seen = scores > torch.finfo(scores.dtype).min / 2",
+            'return {"scores": torch.where(seen, scores, torch.nan)}',
+        ]
+    pattern = f'pattern = cache["blocks.{layer}.attn.hook_pattern"][0, {head}]'
+    if question.what == "pattern":
+        return [pattern, 'return {"pattern": pattern}']
+    group = head * shape.n_kv_heads // shape.n_heads
+    return [
+        pattern,
+        f'value = pattern * cache["blocks.{layer}.attn.hook_v"][0, :, {group}].norm(dim=-1)',
+        "total = value.sum(-1, keepdim=True)",
+        'return {"value": value / torch.where(total > 0, total, 1)}',
+    ]
