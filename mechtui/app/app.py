@@ -448,7 +448,7 @@ class Mechtui(Guarded, App[int]):
                 self._load(model)  # it did not come, or is gone
             self.change(replace(self.session, model=model))
 
-        picker = Picker(self.ready.name if self.ready else "", recent.read(), want, fetch)
+        picker = Picker(self.ready.name if self.ready else "", recent.MODELS.read(), want, fetch)
         self.push_screen(picker, chosen)
         if self.talk.models is not None:
             self.call_after_refresh(picker.found, self.talk.models)
@@ -579,7 +579,7 @@ class Mechtui(Guarded, App[int]):
         self.focus = replace(self.focus, layer=layer, head=head)
         if self.ready.name:
             try:
-                recent.add(self.ready.name)
+                recent.MODELS.add(self.ready.name)
             except OSError as error:
                 self.log(f"the recent models are not kept: {error}")
 

@@ -23,9 +23,9 @@ from mechtui.session.lines import LineError, parse_edit, parse_vector
 from mechtui.session.paths import PathError, expanded, reason, to_write, write_private
 from mechtui.views import Question, check_questions
 
-EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · esc leaves"
+EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · ↑ earlier lines"
 VECTOR_HINT = 'NAME = diff L6.pre "Love" "Hate"   tab completes · enter keeps · esc leaves'
-PALETTE_HINT = 'an action, or a line: zero L9H9 · v = token " Paris" · attention L9H9 · generate 40 temperature0.8'
+PALETTE_HINT = "an action or a line: zero L9H9 · attention L9H9   ↓ chooses · ↑ earlier lines"
 
 
 def _rows(text: str, found: list[Completion]) -> list[Suggestion]:
@@ -56,7 +56,7 @@ def edit(desk: Desk, known: Callable[[], Known], index: int) -> Kind:
         return None
 
     label = "edit" if index < 0 else f"edit {index + 1}"
-    return Kind(label, EDIT_HINT, lambda text: _rows(text, complete_edit(text, known())), take)
+    return Kind(label, EDIT_HINT, lambda text: _rows(text, complete_edit(text, known())), take, history="edit")
 
 
 def add_edit(desk: Desk, parsed: Edit) -> None:
@@ -87,7 +87,7 @@ def vector(desk: Desk, known: Callable[[], Known]) -> Kind:
             return _line_mistake(error)
         return None
 
-    return Kind("vector", VECTOR_HINT, lambda text: _rows(text, complete_vector(text, known())), take)
+    return Kind("vector", VECTOR_HINT, lambda text: _rows(text, complete_vector(text, known())), take, history="vector")
 
 
 def keep_vector(desk: Desk, parsed: Vector) -> None:
@@ -118,7 +118,8 @@ def search(desk: Desk) -> Kind:
         find(desk, text, forward=True)
         return None
 
-    return Kind("/", "text in this pane; then n the next, N the one before", lambda text: [], take)
+    hint = "text in this pane; then n the next, N the one before   ↑ earlier searches"
+    return Kind("/", hint, lambda text: [], take, history="search")
 
 
 def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None]) -> Kind:
@@ -162,7 +163,7 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
                 look_at(desk, parsed)
         return None
 
-    return Kind(":", PALETTE_HINT, suggest, take, do=do)
+    return Kind(":", PALETTE_HINT, suggest, take, do=do, history="command")
 
 
 def look_at(desk: Desk, question: Question) -> None:

@@ -5,8 +5,10 @@ It knows no grammar: its owner gives it a `Kind`, which suggests and takes lines
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -19,6 +21,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from mechtui.app import recent
 from mechtui.panes import theme
 from mechtui.panes.boundary import Guarded
 from mechtui.session.changes import CannotError
@@ -53,7 +56,8 @@ class Mistake:
 @dataclass(frozen=True)
 class Kind:
     """One use of the line. suggest: rows for a text. take: use the line, or say what is wrong with it (a CannotError
-    says it too), and the text stays. second: label of a second field (the foil beside the answer)."""
+    says it too), and the text stays. second: label of a second field (the foil beside the answer). do: the rows are
+    done rather than taken. history: under which name its lines are kept for `up`; empty: they are not."""
 
     label: str
     hint: str
@@ -61,6 +65,59 @@ class Kind:
     take: Callable[[str, str], Mistake | None]
     second: str = ""
     do: Callable[[str], None] | None = None
+    history: str = ""
+
+
+class Earlier:
+    """The lines of each kind that were taken before, and where `up` and `down` are among them.
+
+    They go through the lines that begin with what was typed, the newest first.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[str, ...]] = {}
+        self._opened = ""
+        self._walk: list[str] = []
+        self._at = 0
+
+    def begin(self, opened: str) -> None:
+        """The line is opened with this text, which nobody has typed."""
+        self._opened = opened
+        self._walk, self._at = [], 0
+
+    def read(self) -> None:
+        """Take in what the state folder holds."""
+        for kind, lines in recent.LINES.items():
+            self._lines.setdefault(kind, lines.read())
+
+    def add(self, kind: str, line: str) -> None:
+        lines = self._lines.get(kind, ())
+        self._lines[kind] = (line, *(each for each in lines if each != line))
+
+    def write(self, kind: str, line: str) -> None:
+        """Keep a line in the state folder, and hear what other programs have kept there. Raises OSError."""
+        self._lines[kind] = recent.LINES[kind].add(line)
+
+    def older(self, kind: str, text: str) -> str | None:
+        """The line before, None at the oldest."""
+        if not self._walks(text):
+            typed = "" if text == self._opened else text
+            found = [line for line in self._lines.get(kind, ()) if line.startswith(typed) and line != text]
+            self._walk, self._at = [text, *found], 0
+        return self._step(1)
+
+    def newer(self, text: str) -> str | None:
+        """The line after; at last what was typed. None where no earlier line stands."""
+        return self._step(-1) if self._walks(text) else None
+
+    def _walks(self, text: str) -> bool:
+        return 0 < self._at < len(self._walk) and self._walk[self._at] == text
+
+    def _step(self, by: int) -> str | None:
+        if not 0 <= self._at + by < len(self._walk):
+            return None
+        self._at += by
+        return self._walk[self._at]
 
 
 class Rows(Guarded, Widget):
@@ -148,7 +205,10 @@ class CommandLine(Guarded, Vertical):
     def __init__(self) -> None:
         super().__init__(id="line")
         self.kind: Kind | None = None
+        self.earlier = Earlier()
         self._chosen = -1
+        self._suggested = ""  # the text that the rows are for
+        self._pointed = False  # whether the user chose a row
         self._mistake: Mistake | None = None
 
     def compose(self) -> ComposeResult:
@@ -164,6 +224,7 @@ class CommandLine(Guarded, Vertical):
         self.display = False
         for field in self.query(Field):
             field.cursor_blink = False
+        self.call_after_refresh(self.run_worker, partial(asyncio.to_thread, self.earlier.read))
 
     @property
     def field(self) -> Field:
@@ -176,6 +237,7 @@ class CommandLine(Guarded, Vertical):
     def open(self, kind: Kind, text: str = "", second: str = "") -> None:
         self.kind = kind
         self._mistake = None
+        self.earlier.begin(text)
         self.display = True
         self.query_one("#label", Static).update(f" {kind.label} ")
         self.query_one("#label2", Static).update(f" {kind.second} ")
@@ -187,6 +249,18 @@ class CommandLine(Guarded, Vertical):
         self.screen.set_focus(self.field)
         self.refresh_rows()
 
+    def _keep(self, kind: Kind, line: str) -> None:
+        """Remember a line that was taken; the disk follows when it can."""
+        if kind.history and line.strip():
+            self.earlier.add(kind.history, line)
+            self.app.run_worker(self._write(kind.history, line))
+
+    async def _write(self, kind: str, line: str) -> None:
+        try:
+            await asyncio.to_thread(self.earlier.write, kind, line)
+        except OSError as error:
+            self.log(f"the line is not kept: {error}")
+
     def close(self) -> None:
         self.kind = None
         self.display = False
@@ -194,7 +268,7 @@ class CommandLine(Guarded, Vertical):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        if self.kind is not None:
+        if self.kind is not None and event.value != self._suggested:
             self._mistake = None
             self.refresh_rows()
 
@@ -202,10 +276,11 @@ class CommandLine(Guarded, Vertical):
         kind = self.kind
         if kind is None:
             return
-        text = self.field.value if not self.other.has_focus else self.other.value
-        rows = kind.suggest(text)
+        self._suggested = self.field.value if not self.other.has_focus else self.other.value
+        rows = kind.suggest(self._suggested)
         # The palette does its first row on enter; elsewhere a row is only an offer.
         self._chosen = 0 if kind.do is not None and rows and rows[0].sure else -1
+        self._pointed = False
         self.query_one(Rows).put(rows, self._chosen)
         self._show_problem()
 
@@ -233,8 +308,15 @@ class CommandLine(Guarded, Vertical):
         match event.key:
             case "escape":
                 self.close()
+            case "down" if (line := self.earlier.newer(self.field.value)) is not None:
+                self._put(line)
             case "down" | "ctrl+n":
                 self._choose(1)
+            case "up" if not self._pointed:
+                if kind.history and (line := self.earlier.older(kind.history, self.field.value)) is not None:
+                    self._put(line)
+            case "up" if self._chosen == 0:
+                self.refresh_rows()  # back in the text
             case "up" | "ctrl+p":
                 self._choose(-1)
             case "tab" | "shift+tab" if kind.second:
@@ -255,12 +337,18 @@ class CommandLine(Guarded, Vertical):
             if self._chosen < 0 and by < 0:
                 at = len(rows.rows) - 1
             self._chosen = at % len(rows.rows)
+            self._pointed = True
             rows.put(rows.rows, self._chosen)
 
     def _accept(self, row: Suggestion) -> None:
         if row.line:
-            self.field.value = row.line
-            self.field.cursor_position = len(row.line)
+            self._put(row.line)
+
+    def _put(self, line: str) -> None:
+        self.field.value = line
+        self.field.cursor_position = len(line)
+        self._mistake = None
+        self.refresh_rows()  # the next key may be handled before the field has told
 
     def _enter(self) -> None:
         kind, rows = self.kind, self.query_one(Rows).rows
@@ -268,6 +356,7 @@ class CommandLine(Guarded, Vertical):
             return
         row = rows[self._chosen] if 0 <= self._chosen < len(rows) else None
         if row is not None and row.run and kind.do is not None:
+            self._keep(kind, row.text)
             self.close()
             kind.do(row.run)
             return
@@ -279,6 +368,7 @@ class CommandLine(Guarded, Vertical):
         except CannotError as error:
             mistake = Mistake(str(error))
         if mistake is None:
+            self._keep(kind, self.field.value)
             if self.kind is kind:
                 self.close()
         else:

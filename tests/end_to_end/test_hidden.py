@@ -141,5 +141,4 @@ def test_the_app_the_log_and_what_is_kept_hold_no_command(home: dict[str, str], 
     kept = [path for path in Path(home["XDG_STATE_HOME"]).rglob("*") if path.is_file()]
     assert any(path.suffix == ".log" for path in kept)
     for path in kept:
-        if path.name != "recent-models":
-            assert not left_over(path.read_text("utf-8")), path
+        assert not left_over(path.read_text("utf-8")), path
