@@ -77,7 +77,7 @@ class _Commands(click.Group):
 @click.option("--session", "session_file", metavar="FILE", type=click.Path(), help="Open a session file (TOML).")
 @_options(SESSION_OPTIONS)
 @_options(MODEL_OPTIONS)
-@click.option("--theme", metavar="NAME", help="Colours of the app.")
+@click.option("--theme", metavar="NAME", help="Colours of the app; T goes through them.")
 @click.option("--mouse/--no-mouse", default=None, help="Take the mouse, or leave it to the terminal.")
 @click.pass_context
 def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> None:

@@ -81,18 +81,14 @@ def settings(
 
 def read_file(path: Path) -> dict[str, object]:
     """What the config file says; nothing when there is none. Raises ConfigError."""
-    from mechtui.session.paths import PathError, reason, to_read
+    from mechtui.session.paths import PathError, read_text
 
     if not os.path.lexists(path):
         return {}
     try:
-        said: dict[str, object] = tomllib.loads(to_read(str(path)).read_text(encoding="utf-8"))
+        said: dict[str, object] = tomllib.loads(read_text(str(path)))
     except PathError as error:
         raise ConfigError(str(error)) from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text: byte {error.start} is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     for key in said:

@@ -43,7 +43,7 @@ from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.panes.signs import Guard
-from mechtui.panes.theme import MECHTUI, THEMES, after, legible_names, palette
+from mechtui.panes.theme import MECHTUI, THEMES, after, legible_names, palette, unknown
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, surrogate
 from mechtui.session.history import History
@@ -105,7 +105,7 @@ class Mechtui(Guarded, App[int]):
         super().__init__()
         # Before the first frame: a theme that is set later styles everything a second time.
         self.register_theme(MECHTUI)
-        self.theme = settings.theme if settings.theme in self.available_themes else THEMES[0]
+        self.theme = settings.theme or THEMES[0]
         self.settings = settings
         self._log_file = log_file(settings)
         self.registry = registry or Registry(settings.keys)
@@ -669,6 +669,9 @@ def run(session: Session, settings: Settings, offer: bool = False, file: str | N
         registry = Registry(settings.keys)
     except KeyClashError as error:
         print(f"mechtui: {error}", file=sys.stderr)
+        return 2
+    if wrong := unknown(settings.theme):
+        print(f"mechtui: {wrong}", file=sys.stderr)
         return 2
     session = begin(session)
     link, keeper = Client(log=log_file(settings)), Keeper(session)

@@ -7,9 +7,12 @@ from typing import Any
 
 from textual.app import App
 from textual.color import Color
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
+from mechtui.config import nearest
 from mechtui.paint.palette import DARK, Ground, Palette, of_terminal
+from mechtui.session.lines import short
+from mechtui.visible import seen
 
 MECHTUI = Theme(
     name="mechtui",
@@ -43,6 +46,16 @@ def after(name: str, available: Collection[str]) -> str:
     """The theme that follows. available: those that this version of textual has."""
     themes = [theme for theme in THEMES if theme in available]
     return themes[(themes.index(name) + 1) % len(themes)] if name in themes else themes[0]
+
+
+def unknown(name: str) -> str:
+    """What is wrong with a theme's name; empty where there is such a theme, or none is named."""
+    names = (MECHTUI.name, *BUILTIN_THEMES)
+    if not name or name in names:
+        return ""
+    near = nearest(name, names)
+    hint = f"did you mean {near}? " if near else ""
+    return f"there is no theme {seen(short(name))}; {hint}themes are {', '.join(names)}"
 
 
 # Where text stands: the panes, the lines above and below them, what one types into.

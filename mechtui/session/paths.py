@@ -80,6 +80,16 @@ def to_read(name: str) -> Path:
     return path
 
 
+def read_text(name: str) -> str:
+    """What the text file of this name, as a user writes it, holds. Raises PathError."""
+    try:
+        return to_read(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise PathError(f"{short(name)} cannot be read: {reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise PathError(f"{short(name)} is no text: byte {error.start} is not UTF-8") from error
+
+
 def to_write(name: str) -> Path:
     """Where a file of this name is to be written, links followed. Raises PathError."""
     path = expanded(name)
@@ -112,7 +122,8 @@ def reason(error: OSError) -> str:
 
 def write_private(path: Path, content: str | bytes) -> None:
     """Write all of `content` or nothing: a new file of mode 0600 takes the old one's place. Raises OSError."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
+    # mkstemp makes it 0600. A name may have 255 bytes: the temporary one has only the beginning of it.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)

@@ -11,7 +11,7 @@ import msgspec
 
 from mechtui.session.document import Session, surrogate
 from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
-from mechtui.session.paths import PathError, reason, to_read, to_write, write_private
+from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
 from mechtui.visible import toml_escaped
 
 VERSION = 1
@@ -111,13 +111,9 @@ def loads(text: str, name: str = "the session") -> Session:
 def load(name: str | Path) -> Session:
     """name: as a user writes it, ~ and all. Raises StorageError, or LineError for a line that means nothing."""
     try:
-        text = to_read(str(name)).read_text(encoding="utf-8")
+        text = read_text(str(name))
     except PathError as error:
         raise StorageError(str(error)) from error
-    except OSError as error:
-        raise StorageError(f"{name} cannot be read: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise StorageError(f"{name} is no text: byte {error.start} is not UTF-8") from error
     return loads(text, str(name))
 
 

@@ -81,6 +81,26 @@ def test_a_mistake_in_a_line_is_shown_with_a_caret() -> None:
     assert done.stderr.splitlines()[-2:] == ["  zero L9H9.zz", "           ^"]
 
 
+@pytest.mark.parametrize("where", ["flag", "file", "variable"])
+def test_an_unknown_theme_is_refused_wherever_it_is_said(
+    where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from textual.theme import BUILTIN_THEMES
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("os.isatty", lambda stream: True)
+    monkeypatch.setattr("mechtui.app.app.Mechtui", lambda *_: pytest.fail("the app was begun"))
+    if where == "file":
+        (tmp_path / "mechtui").mkdir()
+        (tmp_path / "mechtui" / "config.toml").write_text('theme = "drakula"\n')
+    if where == "variable":
+        monkeypatch.setenv("MECHTUI_THEME", "drakula")
+    done = CliRunner().invoke(cli, ["--theme", "drakula"] if where == "flag" else [])
+    assert done.exit_code == 2
+    assert "there is no theme drakula; did you mean dracula? themes are mechtui, " in done.output
+    assert all(name in done.output for name in BUILTIN_THEMES)
+
+
 def test_only_flags_that_were_typed_count() -> None:
     assert _given({"model": None, "edit": (), "prompt": "", "mouse": False}) == {"prompt": "", "mouse": False}
 

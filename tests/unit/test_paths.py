@@ -93,6 +93,13 @@ def test_a_link_is_followed_and_stays(here: Path) -> None:
     assert stat.S_IMODE((here / "real").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("name", ["n" * 245, "é" * 120, "m" * 250 + ".toml"])
+def test_a_name_as_long_as_a_name_may_be_can_be_written(here: Path, name: str) -> None:
+    write_private(to_write(name), "text")
+    assert (here / name).read_text() == "text"
+    assert len([path for path in here.iterdir() if path.is_file() and not path.is_symlink()]) == 1
+
+
 @pytest.mark.parametrize("kind", ["folder", "pipe", "bytes"])
 def test_a_config_file_that_cannot_be_read(here: Path, kind: str) -> None:
     file = here / "config.toml"
