@@ -57,7 +57,7 @@ def run_headless(session: Session, views: tuple[str, ...], output: str, settings
     """Answer the session's questions and those of `views`, write them to `output` -> exit status."""
     try:
         lines = session.views + views or DEFAULT_VIEWS
-        questions = {line: parse_question(line) for line in lines}
+        questions = {line: parse_question(line).asked() for line in lines}
         _check_output(output)
         if not session.prompt and session.bos != "yes":
             raise Stop(MISTAKE, "there is no prompt: --prompt TEXT says one, or a session file that has one")

@@ -116,7 +116,7 @@ PROGRAM: tuple[Action, ...] = (
     Action("save_vectors", ("V",), "save vectors", "Write the steering vectors to a safetensors file.", "Change", Needs.VECTORS, weighty=True),
     # Looking
     Action("summary", ("s",), "what", "Change what the pane shows: its summary, scores or pattern, its order.", "Look"),
-    Action("swap_run", ("c",), "clean/edited", "Show the clean run in place of the edited one, and back.", "Look"),
+    Action("next_run", ("c",), "clean/edited", "Show the clean run in place of the edited one, then edited minus clean, and back.", "Look"),
     Action("maximise", ("f", "enter"), "whole window", "Give the pane the whole window, and back.", "Look"),
     Action("wider", ("greater_than_sign",), "wider", "Give the panes on the left more columns.", "Look"),
     Action("narrower", ("less_than_sign",), "narrower", "Give the panes on the right more columns.", "Look"),

@@ -48,6 +48,7 @@ from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, surrogate
 from mechtui.session.history import History
 from mechtui.session.paths import to_write
+from mechtui.views import Question, put, spec_of
 from mechtui.visible import seen
 
 if TYPE_CHECKING:
@@ -79,10 +80,6 @@ class Main(Guarded, Kept, Screen[None]):
     def on_pane_look(self, event: Pane.Look) -> None:
         event.stop()
         self.app.look(event.focus)
-
-    def on_pane_asks(self, event: Pane.Asks) -> None:
-        event.stop()
-        self.app.repaint()
 
 
 class Mechtui(Guarded, App[int]):
@@ -323,6 +320,9 @@ class Mechtui(Guarded, App[int]):
     def change(self, session: Session, what: str = "") -> None:
         self.history.change(session, what)
         self._changed()
+
+    def put(self, question: Question) -> None:
+        self.change(put(self.session, question), f"view {spec_of(question).name}")
 
     def undo(self) -> None:
         if self.history.undo() is None:

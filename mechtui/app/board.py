@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
 
-import msgspec
+from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.geometry import Region, Size
 from textual.layout import Layout
 from textual.widgets import Static
 
-from mechtui.app.conversation import Conversation, moved
+from mechtui.app.conversation import Conversation
 from mechtui.app.layout import DeskLayout, Wish, plan
 from mechtui.app.prompt import Prompt
 from mechtui.app.state import Arrangement
 from mechtui.app.workspaces import DESK
-from mechtui.link.messages import Ready
+from mechtui.link.messages import Answered, Ready
 from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.panes.picture import BASE
 from mechtui.session.document import Session
-from mechtui.views import Question, specs
+from mechtui.views import Question, spec_of
 from mechtui.views.spec import Cost
 from mechtui.views.tokens import TokensAnswer
 
@@ -105,7 +104,7 @@ class Board(Guarded, Kept, Container):
         """Tell the panes where the user looks now; they paint when they are shown."""
         for pane in self.panes.values():
             if pane.picture is not None:
-                pane.picture = msgspec.structs.replace(pane.picture, focus=focus)
+                pane.picture = replace(pane.picture, focus=focus)
 
     def picture(self, talk: Conversation, session: Session, focus: Focus) -> Picture:
         """What is true for all panes."""
@@ -134,31 +133,38 @@ class Board(Guarded, Kept, Container):
             if there[name] and not (prompt.startswith(session.prompt) or session.prompt.startswith(prompt))
         )
 
-    def asked(self, name: str, picture: Picture) -> tuple[Question, ...]:
-        """A pane's questions; those about the last token hold for it while text is added."""
-        here, focus = picture.position(), picture.focus.position
-        return tuple(moved(question, here, focus) for question in self.panes[name].questions(picture))
+    def _job(self, name: str) -> bool:
+        """Whether the pane's job was started."""
+        return self._wish.arrangement.job == name
 
-    def _asks(self, name: str) -> bool:
-        """A job costs many runs: only its own key asks for it."""
-        return specs()[name].cost is not Cost.JOB or self._wish.arrangement.job == name
+    def _asked(self, name: str, picture: Picture) -> tuple[Question, ...]:
+        """What a pane wants answered now."""
+        questions = self.panes[name].questions(replace(picture, job=self._job(name)))
+        return tuple(question for question in questions if self._job(name) or not question.costly)
 
     def questions(self, picture: Picture, here: str) -> tuple[Question, ...]:
         """Of the visible panes, what the user looks at first: the top, the pane in focus, the result, the rest, and
         last what costs more runs."""
-        seen = [name for name in self.seen() if self._asks(name)]
-        first = [name for name in (DESK.top, here, DESK.result) if name in seen]
-        order = sorted(dict.fromkeys((*first, *seen)), key=lambda name: specs()[name].cost is not Cost.ONE_RUN)
-        questions: Iterable[Question] = (q for name in order for q in self.asked(name, picture))
-        return tuple(dict.fromkeys((BASE, *questions)))
+        seen = self.seen()
+        order = dict.fromkeys((*(name for name in (DESK.top, here, DESK.result) if name in seen), *seen))
+        questions = dict.fromkeys((BASE, *(question for name in order for question in self._asked(name, picture))))
+        costs = list(Cost)
+        return tuple(sorted(questions, key=lambda question: costs.index(spec_of(question).cost)))
+
+    def _answered(self, name: str, talk: Conversation, picture: Picture) -> tuple[tuple[Answered, ...], bool]:
+        """What a pane can paint, and whether that is older than what it shows."""
+        questions = self.panes[name].questions(picture)
+        # A job that was stopped is not renewed: what it said of the session as it is stays.
+        due = (each for each in questions if picture.job or not each.costly or talk.answers.fresh(each))
+        return talk.answers.of(name, tuple(due))
 
     def show(self, talk: Conversation, picture: Picture) -> bool:
         """Give every visible pane its picture, if it is another; whether one of them shows what is older."""
         older = False
         for name in self.seen():
-            answered, stale = talk.answers.of(name, self.asked(name, picture))
-            if stale and not self._asks(name):
-                answered, stale = (), False  # nobody is about to renew it
+            job = self._job(name)
+            answered, stale = self._answered(name, talk, replace(picture, job=job))
+            shares = (talk.progress.get(q) for q in self._asked(name, picture) if job and q.costly)
             older |= stale
             pane = self.panes[name]
             marked = stale and bool(answered) and (pane.BY_PLACE or talk.overdue)
@@ -174,6 +180,8 @@ class Board(Guarded, Kept, Container):
                 picture.problems,
                 marked,
                 picture.earlier,
+                job,
+                next(shares, None),
             )
             if shown is None or not given.same(shown):
                 self._shown[name] = given

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from enum import Flag, auto
 
-import msgspec
-
 from mechtui.app.state import Answers, difference
 from mechtui.link.client import Life, Link
 from mechtui.link.messages import (
@@ -23,6 +21,7 @@ from mechtui.link.messages import (
     Load,
     ModelFound,
     ModelsFound,
+    Progress,
     Ready,
     Reply,
     Request,
@@ -78,6 +77,7 @@ class Conversation:
         self._running = False
         self._down = False
         self._failed: set[Question] = set()
+        self.progress: dict[Question, float] = {}  # of what is under way, 0 to 1
         self._load: Load | None = None
         self._loading_since: float | None = None
         self.stage: Stage | None = None
@@ -106,6 +106,7 @@ class Conversation:
             return
         self._generation += 1
         self._asked, self._asked_at, self._running = wanted, self._now(), True
+        self.progress = {question: share for question, share in self.progress.items() if question in wanted}
         self.link.send(Ask(self._generation, session, wanted))
 
     def _still(self, wanted: tuple[Question, ...]) -> tuple[Question, ...]:
@@ -114,6 +115,7 @@ class Conversation:
     def _forget(self, what: Follows = Follows.MODEL) -> None:
         self.answers.changed(self._generation + 1, what)
         self._failed.clear()
+        self.progress.clear()
         self._asked, self._running = (), False
         self._asked_at = self._now()
         self.trouble = ""
@@ -134,8 +136,12 @@ class Conversation:
                 return self._judge(reply.problems)
             case Finished() if reply.generation == self._generation:
                 self._running = False
+                self.progress.clear()
                 self.ms, self.ran = reply.ms, reply.ran
                 return News.STATUS
+            case Progress() if reply.generation == self._generation:
+                self.progress[reply.question] = reply.fraction
+                return News.PICTURES | News.STATUS
             case Failed(task="ask") if reply.generation == self._generation:
                 return self._ask_failed(reply)
             case Stage(task="load"):
@@ -247,10 +253,3 @@ class Conversation:
 
 def _told(problem: EditProblem) -> str:
     return problem.sentence if problem.index < 0 else f"{problem.where}: {problem.sentence}"
-
-
-def moved(question: Question, position: int, focus_position: int) -> Question:
-    """A question about the last token asks for -1, not for its number: so it holds while text is added."""
-    if focus_position == -1 and getattr(question, "position", None) == position:
-        return msgspec.structs.replace(question, position=-1)
-    return question

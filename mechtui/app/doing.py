@@ -163,14 +163,8 @@ DO["save_vectors"] = lambda desk: desk.open_line("save_vectors", "vectors.safete
 # Looking
 
 
-DO["summary"] = lambda desk: _and_ask(desk, desk.pane().cycle)
-DO["swap_run"] = lambda desk: _and_ask(desk, desk.pane().swap_run)
-
-
-def _and_ask(desk: Desk, do: Callable[[], None]) -> None:
-    # The pane may want other questions answered now.
-    do()
-    desk.repaint()
+DO["summary"] = lambda desk: desk.put(desk.pane().next())
+DO["next_run"] = lambda desk: desk.put(desk.pane().next_run())
 
 
 @does("maximise")

@@ -184,7 +184,9 @@ def look_at(desk: Desk, question: Question) -> None:
             raise CannotError(f"There is no position {position}: the prompt has {desk.count()} tokens.")
         desk.look(replace(desk.focus, position=position))
     desk.go(pane)
-    desk.pane().take(question, desk)
+    desk.put(question)
+    if question.costly:
+        desk.start(pane)
 
 
 class _Target:

@@ -69,6 +69,10 @@ class Answers:
         answered = self._fresh.get(question)
         return answered is not None and not answered.partial
 
+    def fresh(self, question: Question) -> bool:
+        """Whether there is an answer, or a part of one, to the session as it is now."""
+        return question in self._fresh
+
     def wanted(self, questions: Iterable[Question]) -> tuple[Question, ...]:
         """Those without a whole answer, each once, in their order."""
         return tuple(question for question in dict.fromkeys(questions) if not self.whole(question))

@@ -29,7 +29,6 @@ from mechtui.paint.tokens import fitting, visible
 from mechtui.paint.tokens import width as cell_len
 from mechtui.panes import theme
 from mechtui.panes.boundary import Guarded, tell
-from mechtui.panes.desk import Desk
 from mechtui.panes.kept import Kept
 from mechtui.panes.picture import Focus, Picture
 from mechtui.panes.signs import painted as with_signs
@@ -103,7 +102,8 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
 
     No keys are bound here, ScrollView's neither: the app's registry of actions is the one place for them. A pane
     implements `draw`, and `do_<name>(desk)` for each of its view's own actions; the program's actions call move, home,
-    end, page, cycle, swap_run, value, row and search.
+    end, page, next, next_run, value, row and search. It has no modes: what it shows is the question line of its view,
+    `picture.question(kind)`.
     """
 
     VIEW: ClassVar[View]
@@ -135,13 +135,6 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.focus = focus
 
-    class Asks(Message):
-        """The pane's questions are other ones now (another summary, mode or run)."""
-
-        def __init__(self, pane: Pane) -> None:
-            super().__init__()
-            self.pane = pane
-
     picture: Picture | None = None
     # Called instead of posting Look, where the one who looks after the focus wants to know at once.
     on_look: Callable[[Focus], None] | None = None
@@ -161,8 +154,9 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
     # What a pane says of itself
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
-        """What this pane wants answered while it is on the screen."""
-        return ()
+        """What this pane wants answered while it is on the screen; of those that are costly, only once its job was
+        started."""
+        return (picture.question(self.VIEW.question).asked(),)
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         """The picture at this size."""
@@ -177,9 +171,6 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         return 1
 
     # What the app's actions call
-
-    def take(self, question: Question, desk: Desk) -> None:
-        """A line asked this question; the shared focus has gone to its head and position already."""
 
     def show(self, picture: Picture) -> None:
         """Take a new picture and repaint what changed."""
@@ -203,14 +194,17 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         fixed = page.head_rows + len(page.foot) if page else 0
         self.move(0, pages * max(self._room().height - fixed - 1, 1))
 
-    def cycle(self) -> None:
-        """Show the next of this pane's summaries or modes."""
+    def next(self) -> Question:
+        """The line of the next thing that it can show: another summary, scale or order."""
+        return self._question().next()
 
-    def zoom(self, steps: int) -> None:
-        """Wider cells (1) or narrower ones (-1)."""
+    def next_run(self) -> Question:
+        """The line that shows the clean run instead of the edited one, their difference, or the edited one again."""
+        return self._question().next_run()
 
-    def swap_run(self) -> None:
-        """Show the clean run instead of the edited one, or back."""
+    def _question(self) -> Question:
+        kind = self.VIEW.question
+        return kind() if self.picture is None else self.picture.question(kind)
 
     def value(self) -> str:
         """The value under the cursor, for the clipboard."""

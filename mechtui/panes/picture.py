@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from mechtui.link.messages import Answered, EditProblem, Ready
 from mechtui.paint.tokens import visible
 from mechtui.paint.tokens import width as cells
 from mechtui.session.document import Session, Token
-from mechtui.views import Question
+from mechtui.views import Question, state
+from mechtui.views.question import FOLLOWING
 from mechtui.views.tokens import Tokens, TokensAnswer
+
+Kind = TypeVar("Kind", bound=Question)
 
 # What every picture is made of: panes name positions by their tokens.
 BASE = Tokens()
@@ -31,7 +36,8 @@ class Focus(msgspec.Struct, frozen=True):
 class Picture(msgspec.Struct, frozen=True, eq=False):
     """Everything a pane may paint from. `answered` is the newest answer to the pane's own question, which may
     be older than the session: then `stale` is True and the pane says so. earlier: what was set for another prompt
-    than the present one, of "target" and "source"."""
+    than the present one, of "target" and "source". job: whether the pane's job was started. progress: its share that is
+    computed, 0 to 1; None where nothing is under way."""
 
     session: Session
     focus: Focus
@@ -41,6 +47,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     problems: tuple[EditProblem, ...] = ()
     stale: bool = False
     earlier: frozenset[str] = frozenset()
+    job: bool = False
+    progress: float | None = None
 
     def same(self, other: Picture) -> bool:
         """Whether it is made of the very same things: then it looks the same, too."""
@@ -50,9 +58,18 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             and self.tokens is other.tokens
             and len(self.answered) == len(other.answered)
             and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
-            and (self.focus, self.problems, self.stale, self.earlier)
-            == (other.focus, other.problems, other.stale, other.earlier)
+            and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress)
+            == (other.focus, other.problems, other.stale, other.earlier, other.job, other.progress)
         )
+
+    def question(self, kind: type[Kind]) -> Kind:
+        """The line of a view as it stands, about what the screen looks at."""
+        question = state(self.session.views, kind)
+        layer, head = self.head()
+        # The last token stays the last one while text is added behind it.
+        position = -1 if self.focus.position == -1 else self.position()
+        now = {"layer": layer, "head": head, "position": position}
+        return replace(question, **{name: now[name] for name in FOLLOWING if name in question.__struct_fields__})
 
     def position(self) -> int:
         """The focused position as an index from 0; 0 without tokens."""

@@ -15,9 +15,13 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable
-from functools import cache
-from typing import TYPE_CHECKING, Any, Union
+from contextlib import suppress
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
+from msgspec.structs import replace
+
+from mechtui.session.document import Session
 from mechtui.session.lines import LineError, cut, short
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import View
@@ -69,6 +73,34 @@ def parse_question(line: str) -> Question:
     return view.question.parse(line, line.strip()[len(name) :].strip())
 
 
+Kind = TypeVar("Kind", bound=Question)
+
+
+def state(views: tuple[str, ...], kind: type[Kind]) -> Kind:
+    """What a view's pane shows: the first line of its kind among a session's, else what the view's name alone says."""
+    found = _states(views).get(kind)
+    return found if isinstance(found, kind) else kind()
+
+
+@lru_cache(64)
+def _states(views: tuple[str, ...]) -> dict[type[Question], Question]:
+    states: dict[type[Question], Question] = {}
+    for line in views:
+        # A line that means nothing, as another version may have kept, counts as none.
+        with suppress(LineError):
+            question = parse_question(line)
+            states.setdefault(type(question), question)
+    return states
+
+
+def put(session: Session, question: Question) -> Session:
+    """The session with this line in place of the first of its kind; without it where the view's name says as much."""
+    kind, name = type(question), spec_of(question).name
+    at = next((i for i, line in enumerate(session.views) if line.split()[:1] == [name]), len(session.views))
+    new = () if question.unfocused() == kind().unfocused() else (question.line(),)
+    return replace(session, views=(*session.views[:at], *new, *session.views[at + 1 :]))
+
+
 def check_questions(lines: Iterable[str]) -> None:
     """Raises LineError for the first that means nothing."""
     for line in lines:
@@ -83,7 +115,9 @@ __all__ = [
     "check_questions",
     "example_of",
     "parse_question",
+    "put",
     "question_types",
     "spec_of",
     "specs",
+    "state",
 ]

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Collection
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from mechtui.session.lines import LineError, short
 
+# Which run a pane shows where an edit is on: the edited one, the clean one, or edited minus clean.
+Run = Literal["edited", "clean", "difference"]
+RUNS: tuple[Run, ...] = get_args(Run)
+# Fields with these names follow what the screen looks at.
+FOLLOWING = ("layer", "head", "position")
+
 
 class Question(msgspec.Struct, frozen=True, tag_field="view"):
-    """One question about a run. Equal questions have equal answers for equal sessions."""
+    """One question about a run, and with it what a pane shows: the line is the pane's state.
+
+    Equal questions have equal answers for equal sessions. Every field has a default. SHOWN: the fields that say only
+    how the answer is shown; the model process is asked with their defaults. A field `run: Run` says which run is shown.
+    """
+
+    SHOWN: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def costly(self) -> bool:
+        """Whether the answer costs many runs, so that it is computed only once the user has started it."""
+        return False
+
+    def asked(self) -> Self:
+        """What the model process is asked."""
+        return self._with_defaults(self.SHOWN) if self.SHOWN else self
+
+    def unfocused(self) -> Self:
+        """The same whatever the screen looks at."""
+        return self._with_defaults(FOLLOWING)
+
+    def _with_defaults(self, names: Collection[str]) -> Self:
+        fields = zip(self.__struct_fields__, self.__struct_defaults__, strict=True)
+        return replace(self, **{name: default for name, default in fields if name in names})
+
+    def next(self) -> Self:
+        """The next thing that its pane can show: another summary, scale or order."""
+        return self
+
+    def next_run(self) -> Self:
+        """The same of the next run: edited, clean, edited minus clean."""
+        run: Run | None = getattr(self, "run", None)
+        return self if run is None else replace(self, run=RUNS[(RUNS.index(run) + 1) % len(RUNS)])
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:

@@ -9,8 +9,8 @@ from mechtui.views.question import Answer, Question
 
 
 class Cost(Enum):
-    """ONE_RUN: answered from the run that all views share. OWN_RUNS: costs a few runs more, so it is asked for after
-    the others. JOB: costs many runs, so it is asked for by its own key only."""
+    """In the order in which they are asked for. ONE_RUN: answered from the run that all views share. OWN_RUNS: costs a
+    few runs more. JOB: costs many runs, so it is asked for once the user starts it."""
 
     ONE_RUN = "one run"
     OWN_RUNS = "own runs"
@@ -64,8 +64,9 @@ class View:
 
     question, answer: the structs that cross the wire. title: its pane's. go: the letter that names it. shows: what is
     shown, in which unit. read: how to read it. trap: what it does not say. paper: where it was first described; empty
-    where it needs no source. words: those of the glossary that its help explains. footer: names of the actions that
-    its pane's footer offers, in this order. actions: its own; its pane has a method `do_<name>` for each.
+    where it needs no source. words: those of the glossary that its help explains. renews: whether a job that was
+    started begins again when the session changes. footer: names of the actions that its pane's footer offers, in this
+    order. actions: its own; its pane has a method `do_<name>` for each.
     """
 
     question: type[Question]
@@ -79,6 +80,7 @@ class View:
     words: tuple[str, ...] = ()
     cost: Cost = Cost.ONE_RUN
     follows: Follows = Follows.SESSION
+    renews: bool = True
     footer: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 from textual.app import App, ComposeResult
 
 from mechtui.link.messages import Answered, Ready
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.session.document import ModelShape, Session, Token
 from mechtui.session.lines import parse_edit, parse_vector
+from mechtui.views import put
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.effects import Effects, EffectsAnswer
 from mechtui.views.example import Example
@@ -135,11 +137,19 @@ class Holder(App[None]):
         yield self.pane
 
     def on_pane_look(self, message: Pane.Look) -> None:
-        from msgspec.structs import replace
-
         self.looked.append(message.focus)
         if self.pane.picture is not None:
             self.pane.show(replace(self.pane.picture, focus=message.focus))
+
+
+def pressed(pane: Pane, keys: str) -> Picture:
+    """The pane's picture after `s` (what it shows) and `c` (which run), and the pane shows it."""
+    for key in keys:
+        assert pane.picture is not None
+        question = pane.next() if key == "s" else pane.next_run()
+        pane.show(replace(pane.picture, session=put(pane.picture.session, question)))
+    assert pane.picture is not None
+    return pane.picture
 
 
 def shown(pane: Pane) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mechtui.app.clipboard import LIMIT, TooLongError, fitting
-from mechtui.app.conversation import Conversation, News, moved
+from mechtui.app.conversation import Conversation, News
 from mechtui.app.edits_line import Known, complete, complete_edit, complete_vector
 from mechtui.app.layout import Wish, plan
 from mechtui.app.models import size, suggestions
@@ -19,16 +19,19 @@ from mechtui.app.status import about, bar, left, loading
 from mechtui.app.workspaces import DESK
 from mechtui.link.messages import Answered, Checked, Stage
 from mechtui.paint.palette import Depth, palette
+from mechtui.panes.picture import Focus
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Token
 from mechtui.session.lines import LineError, format_edit, parse_edit, parse_vector
+from mechtui.views.attention import Attention
 from mechtui.views.heads import Heads
 from mechtui.views.next_tokens import NextTokens
 from mechtui.views.residual import Residual
 from mechtui.views.spec import Follows
 from mechtui.views.tokens import Tokens
 from tests.app.answering import ready, session, shape
+from tests.app.panes import picture
 
 VECTOR = 'love = diff L6.pre "Love" "Hate"'
 
@@ -254,9 +257,11 @@ def test_what_is_still_being_generated_is_still_wanted():
 
 
 def test_questions_about_the_last_token_hold_while_text_is_added():
-    assert moved(Heads("norm", 13), 13, -1) == Heads("norm", -1)
-    assert moved(NextTokens(4), 4, 4) == NextTokens(4)
-    assert moved(Residual(), 13, -1) == Residual()
+    whole = picture(count=14, focus=Focus(layer=2, head=3))
+    assert whole.question(Heads) == Heads("entropy", -1)
+    assert replace(whole, focus=Focus(position=13)).question(NextTokens) == NextTokens(13)
+    assert whole.question(Attention) == Attention(2, 3)
+    assert whole.question(Residual) == Residual()
 
 
 # Words

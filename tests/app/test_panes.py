@@ -30,7 +30,7 @@ from mechtui.views.next_tokens.pane import NextTokensPane
 from mechtui.views.residual.pane import ResidualPane
 from mechtui.views.tokens.pane import TokensPane
 from mechtui.views.vectors.pane import VectorsPane
-from tests.app.panes import Holder, picture, pictured, shown
+from tests.app.panes import Holder, picture, pictured, pressed, shown
 
 PANES = tuple(pane_class(name) for name in DESK.panes)
 every_pane = pytest.mark.parametrize("kind", PANES, ids=lambda kind: kind.__name__)
@@ -58,7 +58,7 @@ def drawn(pane: Pane, given_picture: Picture, width: int, height: int) -> list[s
     focus=st.builds(Focus, *[st.integers(-3, 50)] * 6),
     width=st.integers(1, 200),
     height=st.integers(1, 60),
-    cycles=st.integers(0, 4),
+    cycles=st.integers(0, 3),
     depth=st.sampled_from(list(Depth)),
 )
 def test_draws_anything_at_any_size(
@@ -77,10 +77,8 @@ def test_draws_anything_at_any_size(
 ) -> None:
     pane = kind()
     pane.palette = palette(depth)
-    for _ in range(cycles):
-        pane.cycle()
-    given_picture = picture(seed, count, layers, heads, edited, focus, source)
-    pane.show(given_picture)
+    pane.show(picture(seed, count, layers, heads, edited, focus, source))
+    given_picture = pressed(pane, "scs"[:cycles])
     lines = drawn(pane, given_picture, width, height)
     assert "\n" not in "".join(lines)
     pane.questions(given_picture)
@@ -129,7 +127,7 @@ async def test_says_what_it_waits_for(kind: type[Pane]) -> None:
         assert any(
             word in text for word in ("waiting for the model", "no edit yet", "no vector yet", "nothing generated")
         )
-        for act in (app.pane.home, app.pane.end, app.pane.cycle, app.pane.swap_run):
+        for act in (app.pane.home, app.pane.end, app.pane.next, app.pane.next_run):
             act()
         app.pane.move(1, 1)
         app.pane.page(1)
@@ -188,7 +186,7 @@ async def test_tokens_wrap_with_positions_and_partners() -> None:
         text = "".join(lines)
         for expected in ("9⏎", "10⇥", "11·中文", "13[b]x[/b]"):
             assert expected in text
-        app.pane.cycle()
+        pressed(app.pane, "s")
         assert "1·Mary=1" in "".join(shown(app.pane))
         app.pane.home()
         await pilot.pause()
@@ -230,7 +228,7 @@ async def test_heads_show_cursor_marks_and_numbers() -> None:
         assert lines[10].count("*") == 1, "L9H9 is edited, L10H7 is off"
         assert "6*" in lines[7].replace(" ", "")[:2], "L6.pre is edited"
         assert app.pane.value() == f"{answer.edited.values[3, 4]:.6g}"
-        app.pane.swap_run()
+        pressed(app.pane, "c")
         assert app.pane.value() == f"{answer.clean.values[3, 4]:.6g}"
         app.pane.move(2, -1)
         await pilot.pause()
@@ -279,10 +277,11 @@ async def test_a_head_is_found_by_its_name(text: str, found: tuple[int, int] | N
 async def test_heads_ask_for_the_summary_that_is_chosen() -> None:
     pane = HeadsPane()
     given_picture = picture(focus=Focus(position=5))
+    pane.show(given_picture)
     lines = []
     for _ in range(6):
         lines += [question.line() for question in pane.questions(given_picture)]
-        pane.cycle()
+        given_picture = pressed(pane, "sc")
     assert lines == ["heads entropy @5", "heads first @5", "heads norm @5"] * 2
 
 
@@ -314,15 +313,15 @@ async def test_attention_difference_has_signs_and_needs_an_edit() -> None:
     async with app.run_test(size=(120, 20)) as pilot:
         given_picture = picture()
         app.pane.show(given_picture)
-        for _ in range(3):
-            app.pane.cycle()
+        pressed(app.pane, "cc")
         await pilot.pause()
         clean, edited = given_picture.answered[1].clean.table, given_picture.answered[1].edited.table
         assert float(shown(app.pane)[4].replace("▸", " ").split()[2]) == pytest.approx(
             edited[2, 0] - clean[2, 0], abs=0.006
         )
         assert "+" in "".join(shown(app.pane)[1:])
-        app.pane.show(picture(edited=False))
+        without = picture(edited=False)
+        app.pane.show(replace(without, session=app.pane.picture.session))
         assert "no edit is on" in shown(app.pane)[0]
 
 
@@ -352,7 +351,7 @@ async def test_residual_switches_to_logarithms_where_one_token_is_massive() -> N
         await pilot.pause()
         assert "log scale" in str(app.pane.border_title)
         assert shown(app.pane)[0].rstrip().endswith("30k…30k")
-        app.pane.cycle()
+        pressed(app.pane, "s")
         assert "log scale" not in str(app.pane.border_title)
         foot = shown(app.pane)[-3:]
         assert [line.split()[0] for line in foot] == ["writes", "attn", "mlp"]
@@ -543,10 +542,8 @@ async def test_generate_says_where_edits_act_and_why_it_ended() -> None:
         assert "the count is reached" in lines[0]
         assert "edits act on new tokens too" in str(app.pane.border_title)
         assert app.pane.questions(given_picture)[0].line() == "generate 40"
-        app.pane.cycle()
-        assert app.pane.questions(given_picture)[0].line() == "generate 40 prompt"
+        assert app.pane.questions(pressed(app.pane, "s"))[0].line() == "generate 40 prompt"
         session = replace(given_picture.session, views=("generate 7 temperature0.5",))
-        app.pane.everywhere = None
         assert app.pane.questions(replace(given_picture, session=session))[0].line() == "generate 7 temperature0.5"
     narrow = Holder(GeneratePane())
     async with narrow.run_test(size=(40, 20)) as pilot:
@@ -682,7 +679,7 @@ async def test_numbers_in_the_text_stand_apart_from_positions_and_ids() -> None:
         app.pane.show(replace(given_picture, tokens=replace(given_picture.tokens, tokens=numbers)))
         await pilot.pause()
         assert shown(app.pane)[0].split() == ["0:11", "1:²", "2·29"]
-        app.pane.cycle()
+        pressed(app.pane, "s")
         assert shown(app.pane)[0].split() == ["0:11=5", "1:²=6", "2·29=7"]
         look = app.pane.palette.dim.color
         ids = [segment.text for segment in app.pane.render_line(0) if segment.style.color == look]
@@ -749,13 +746,13 @@ async def test_titles_of_heads_and_generation_are_whole(width: int, number: int,
         given_picture = picture(stale=stale, focus=Focus(position=0))
         app = Holder(pane)
         async with app.run_test(size=(width + 2, 20)) as pilot:
+            pane.show(given_picture)
             for _ in range(4):
-                pane.show(given_picture)
                 await pilot.pause()
                 title = Text.from_markup(str(pane.border_title)).plain
                 assert len(title) <= max(width - 4, len(f"2 Generate 40, greedy{' ○ older' if stale else ''}"))
                 assert "40, greedy" in title or "Heads entropy" in title or "Heads first" in title
-                pane.cycle()
+                pressed(pane, "s")
 
 
 @pytest.mark.parametrize(("width", "layers"), [(28, 24), (40, 24), (46, 24), (46, 4), (60, 24)])
@@ -799,7 +796,8 @@ def test_heads_say_that_none_changed(width: int) -> None:
     answered = given_picture.answered[0]
     same = replace(given_picture, answered=(replace(answered, edited=answered.clean),))
     pane = HeadsPane()
-    pane.mode = 3
+    difference = replace(same.session, views=("heads entropy difference",))
+    given_picture, same = replace(given_picture, session=difference), replace(same, session=difference)
     assert drawn(pane, same, width, 18)[-1] == "no head changed"
     assert "no head changed" not in drawn(pane, given_picture, width, 18)
     nothing = replace(answered.clean, values=np.full((4, 8), np.nan, dtype=np.float32))

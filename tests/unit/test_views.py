@@ -12,7 +12,8 @@ import pytest
 import mechtui
 from mechtui.link.frames import encode
 from mechtui.link.messages import Answered, Ask
-from mechtui.views import example_of, parse_question, spec_of, specs
+from mechtui.session.document import Session
+from mechtui.views import example_of, parse_question, put, spec_of, specs, state
 
 ROOM = Path(mechtui.__file__).parent
 FOLDERS = sorted(path.parent.name for path in (ROOM / "views").glob("*/__init__.py"))
@@ -27,7 +28,7 @@ NOT_YET = {
 }
 EXAMPLES = [name for name in FOLDERS if (ROOM / "views" / name / "example.py").exists()]
 # A line for the views whose name alone is none.
-LINES = {"attention": "attention L0H0", "sweep": "sweep zero L*H*"}
+NAMED_LINES = {"attention": "attention L0H0", "sweep": "sweep zero L*H*"}
 # Where the screen may name views: their places, and what positions are named by.
 NAMED = {"workspaces.py": set(FOLDERS), "picture.py": {"tokens"}, "board.py": {"tokens"}}
 
@@ -39,7 +40,7 @@ def test_a_folder_is_a_view(name: str) -> None:
     view = specs()[name]
     assert view.name == name
     assert view.answer.__struct_config__.tag == name
-    assert spec_of(parse_question(LINES.get(name, name))) is view
+    assert spec_of(parse_question(NAMED_LINES.get(name, name))) is view
     assert view.title
     assert all(text.endswith(".") for text in (view.shows, view.read, view.trap))
     files = {path.name for path in (ROOM / "views" / name).glob("*.py")}
@@ -82,3 +83,50 @@ def test_the_screen_names_no_view_but_by_its_place(path: Path) -> None:
             case ast.ImportFrom(module=str(module)) if module.startswith("mechtui.views."):
                 named |= {module.split(".")[2]} & set(FOLDERS)
     assert named <= NAMED.get(path.name, set())
+
+
+LINES = (
+    "heads norm",
+    "heads entropy difference",
+    "attention L0H0 scores",
+    "attention L0H0 clean wide4",
+    "residual clean log",
+    "tokens ids",
+    "next_tokens top20",
+    "generate 7 prompt",
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_is_what_its_pane_shows(line: str) -> None:
+    question = parse_question(line)
+    session = put(Session(views=("sweep zero L*H*",)), question)
+    assert session.views == ("sweep zero L*H*", line)
+    assert state(session.views, type(question)) == question
+    assert put(session, type(question)()).views == ("sweep zero L*H*",)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_takes_the_place_of_the_one_before(line: str) -> None:
+    question = parse_question(line)
+    for turned in (question.next(), question.next_run()):
+        assert parse_question(turned.line()) == turned
+        kept = put(put(Session(), question), turned).views
+        assert kept in ((turned.line(),), ())
+
+
+@pytest.mark.parametrize("name", specs())
+def test_what_says_only_how_an_answer_is_shown_is_not_asked(name: str) -> None:
+    kind = specs()[name].question
+    assert set(kind.__struct_fields__) >= kind.SHOWN
+    assert kind().asked() == kind()
+
+
+def test_words_of_display_ask_the_same() -> None:
+    for line, asked in (
+        ("heads norm difference @3", "heads norm @3"),
+        ("attention L1H2 scores clean wide8", "attention L1H2 scores"),
+        ("residual clean log", "residual"),
+        ("tokens ids", "tokens"),
+    ):
+        assert parse_question(line).asked().line() == asked

@@ -1,24 +1,33 @@
-"""`attention L9H9 [scores|value]`: one head's table of query by key."""
+"""`attention L9H9 [scores|value] [clean|difference] [wide4]`: one head's table of query by key."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, get_args
+import re
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
+from msgspec.structs import replace
 
 from mechtui.session.lines import LineError, cut, parse_site, short
-from mechtui.views.question import Answer, Question
+from mechtui.views.question import RUNS, Answer, Question, Run
 from mechtui.views.spec import Action, Needs, View
 
 What = Literal["pattern", "scores", "value"]
+# Cells of a column of the table on the screen.
+WIDTHS = (1, 2, 3, 4, 6, 8, 12)
 
 
 class Attention(Question, frozen=True, tag="attention"):
-    """One head's pattern (softmax rows), scores (before the softmax) or value-weighted pattern."""
+    """One head's pattern (softmax rows), scores (before the softmax) or value-weighted pattern. wide: cells of a column
+    on the screen; 0: as many as there is room for."""
 
-    layer: int
-    head: int
+    SHOWN: ClassVar[frozenset[str]] = frozenset({"run", "wide"})
+
+    layer: int = 0
+    head: int = 0
     what: What = "pattern"
+    run: Run = "edited"
+    wide: int = 0
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
@@ -31,14 +40,32 @@ class Attention(Question, frozen=True, tag="attention"):
         if site.kind != "head" or not one:
             raise LineError(line, at, f"{short(text)} is not one head; one is L9H9")
         what: What = "scores" if site.part == "scores" else "pattern"
+        run: Run = "edited"
+        wide = 0
         for word, at in words[1:]:
-            if word not in get_args(What):
-                raise LineError(line, at, f"{short(word)} should be pattern, scores or value")
-            what = next(each for each in get_args(What) if each == word)
-        return cls(site.layers.first, site.index.first, what)
+            if word in get_args(What):
+                what = next(each for each in get_args(What) if each == word)
+            elif word in RUNS:
+                run = next(each for each in RUNS if each == word)
+            elif re.fullmatch(r"wide[0-9]{1,2}", word) and int(word[4:]) in WIDTHS:
+                wide = int(word[4:])
+            else:
+                widths = f"wide1 to wide{WIDTHS[-1]}"
+                raise LineError(
+                    line, at, f"{short(word)} should be pattern, scores, value, clean, difference or {widths}"
+                )
+        return cls(site.layers.first, site.index.first, what, run, wide)
 
     def line(self) -> str:
-        return f"attention L{self.layer}H{self.head}" + ("" if self.what == "pattern" else f" {self.what}")
+        words = [f"attention L{self.layer}H{self.head}"]
+        words += [word for word, default in ((self.what, "pattern"), (self.run, "edited")) if word != default]
+        if self.wide:
+            words.append(f"wide{self.wide}")
+        return " ".join(words)
+
+    def next(self) -> Self:
+        whats = get_args(What)
+        return replace(self, what=whats[(whats.index(self.what) + 1) % len(whats)])
 
 
 class AttentionAnswer(Answer, frozen=True, tag="attention", eq=False):
@@ -76,10 +103,10 @@ SPEC = View(
     footer=("search", "zero", "zero_here", "mean", "patch", "cut", "undo", "summary", "maximise"),
     actions=(
         Action("cut", ("x",), "cut", "Remove the attention from the row's token to the column's.", needs=Needs.MODEL),
-        Action("zoom_in", ("right_curly_bracket",), "wide cells", "Make the cells wider.", needs=Needs.MODEL),
+        Action("zoom_in", ("right_parenthesis",), "wide cells", "Make the cells wider.", needs=Needs.MODEL),
         Action(
             "zoom_out",
-            ("left_curly_bracket",),
+            ("left_parenthesis",),
             "narrow cells",
             "Make the cells narrower, so that more of them fit.",
             needs=Needs.MODEL,

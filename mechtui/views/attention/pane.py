@@ -14,13 +14,9 @@ from mechtui.paint.tokens import column_name, cut, pad
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, window
 from mechtui.session import changes
-from mechtui.views import Question
-from mechtui.views.attention import SPEC, Attention, AttentionAnswer, What
+from mechtui.views.attention import SPEC, WIDTHS, Attention, AttentionAnswer
+from mechtui.views.question import Run
 
-# What the table shows, and whether it is edited minus clean.
-MODES: tuple[tuple[What, bool], ...] = (("pattern", False), ("scores", False), ("value", False), ("pattern", True))
-WIDTHS = (1, 2, 3, 4, 6, 8, 12)
-WIDEST = 12
 # Cells of a column that shows a token, and of the narrowest names at the left.
 NAMED, NARROW = 3, 8
 # From so many rows on, one is left to number the columns.
@@ -31,7 +27,7 @@ BORDER = 4
 
 def column_width(room: int, count: int) -> int:
     """Cells per key: as wide as lets all keys be seen at once; with more keys than cells, 2 and scrolling."""
-    for wide in range(WIDEST, 0, -1):
+    for wide in range(WIDTHS[-1], 0, -1):
         if count * wide <= room:
             return wide
     return 2
@@ -42,15 +38,8 @@ class AttentionPane(Pane):
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self.mode = 0
-        self.clean = False
-        self.chosen: int | None = None
         self._columns = (0, 1)
         self._found: tuple[tuple[object, ...], tuple[np.ndarray, float, float]] | None = None
-
-    def questions(self, picture: Picture) -> tuple[Question, ...]:
-        layer, head = picture.head()
-        return (Attention(layer, head, MODES[self.mode][0]),)
 
     def _table(self, picture: Picture) -> tuple[np.ndarray, float, float, str] | str:
         """Table, the ends of its colour scale, and what it is; or why there is none."""
@@ -59,26 +48,29 @@ class AttentionPane(Pane):
             return self.WAITING
         clean = answered.clean
         edited = answered.edited if isinstance(answered.edited, AttentionAnswer) else None
-        if MODES[self.mode][1]:
+        run = picture.question(Attention).run
+        if run == "difference":
             if edited is None:
                 return "no edit is on: there is no difference to show"
             title = f"{clean.what} edited-clean"
         elif edited is not None:
-            title = clean.what + (" clean" if self.clean else " edited")
+            title = f"{clean.what} {run}"
         else:
             title = clean.what
         # The ends of the scale need the whole table: once per answer, not once per key press.
-        key = (id(answered), self.mode, self.clean)
+        key = (id(answered), run)
         if self._found is None or self._found[0] != key:
-            self._found = key, self._scaled(clean, edited)
+            self._found = key, self._scaled(clean, edited, run)
         return *self._found[1], title
 
-    def _scaled(self, clean: AttentionAnswer, edited: AttentionAnswer | None) -> tuple[np.ndarray, float, float]:
-        if MODES[self.mode][1] and edited is not None:
+    def _scaled(
+        self, clean: AttentionAnswer, edited: AttentionAnswer | None, run: Run
+    ) -> tuple[np.ndarray, float, float]:
+        if run == "difference" and edited is not None:
             table = edited.table - clean.table
             most = float(np.abs(table[np.isfinite(table)]).max(initial=0.0))
             return table, -most, most
-        table = edited.table if edited is not None and not self.clean else clean.table
+        table = edited.table if edited is not None and run == "edited" else clean.table
         if clean.what != "scores":
             return table, 0.0, 1.0
         finite = [each.table[np.isfinite(each.table)] for each in (clean, edited) if each is not None]
@@ -89,19 +81,19 @@ class AttentionPane(Pane):
         found = self._table(picture)
         answered = picture.answer(Attention)
         if isinstance(found, str) or answered is None:
-            layer, head = picture.head()
-            return self.blank(str(found), width, f"L{layer}H{head} {MODES[self.mode][0]}")
+            now = picture.question(Attention)
+            return self.blank(str(found), width, f"L{now.layer}H{now.head} {now.what}")
         table, low, high, title = found
         asked = answered.question
         queries, keys = table.shape
         if not queries or not keys or not isinstance(asked, Attention):
             return self.blank("no tokens: type a prompt", width)
-        signs = MODES[self.mode][1]
+        signs = picture.question(Attention).run == "difference"
         label = self._label_width(picture, width, max(queries, keys))
         if column_width(width - label, keys) < NAMED <= (width - NARROW) // keys:
             # Shorter names at the left leave room for names at the top.
             label = width - NAMED * keys
-        wide = self.chosen or column_width(width - label, keys)
+        wide = picture.question(Attention).wide or column_width(width - label, keys)
         self._columns = (label, wide)
         here, key = min(picture.position(), queries - 1), max(0, min(picture.focus.key, keys - 1))
         edited = marks.edited_positions(picture.session, picture.tokens.tokens if picture.tokens else ())
@@ -207,32 +199,24 @@ class AttentionPane(Pane):
     def end(self) -> None:
         self.look(position=-1)
 
-    def cycle(self) -> None:
-        """pattern, scores, value-weighted pattern, pattern edited minus clean."""
-        self.mode = (self.mode + 1) % len(MODES)
-        self.renew()
-        self.post_message(self.Asks(self))
-
-    def swap_run(self) -> None:
-        self.clean = not self.clean
-        self.renew()
-
-    def zoom(self, steps: int) -> None:
+    def _zoom(self, desk: Desk, steps: int) -> None:
         """Wider columns (1) or narrower ones (-1)."""
+        if self.picture is None:
+            return
         wide = self._columns[1]
         nearest = min(range(len(WIDTHS)), key=lambda i: abs(WIDTHS[i] - wide))
-        self.chosen = WIDTHS[max(0, min(nearest + steps, len(WIDTHS) - 1))]
-        self.renew()
+        chosen = WIDTHS[max(0, min(nearest + steps, len(WIDTHS) - 1))]
+        desk.put(replace(self.picture.question(Attention), wide=chosen))
 
     def do_cut(self, desk: Desk) -> None:
         focus = desk.focus
         desk.change(changes.cut_edge(desk.session, focus.layer, focus.head, desk.position(), focus.key))
 
     def do_zoom_in(self, desk: Desk) -> None:
-        self.zoom(1)
+        self._zoom(desk, 1)
 
     def do_zoom_out(self, desk: Desk) -> None:
-        self.zoom(-1)
+        self._zoom(desk, -1)
 
     def _line(self) -> list[float]:
         """The focused query's row; empty where there is none."""

@@ -69,7 +69,7 @@ class EditsPane(Pane):
         self._above = 0
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
-        return (Effects(picture.position()),) if picture.session.edits else ()
+        return super().questions(picture) if picture.session.edits else ()
 
     def show(self, picture: Picture) -> None:
         """An answer belongs to the list that it was asked for: remembered by edit, not by row, so that a list

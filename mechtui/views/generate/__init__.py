@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from contextlib import suppress
 from typing import Self
+
+from msgspec.structs import replace
 
 from mechtui.session.document import Token
 from mechtui.session.lines import LineError, cut, decimal, format_number, short, whole
@@ -48,6 +48,14 @@ class Generate(Question, frozen=True, tag="generate"):
                 raise LineError(line, at, problem)
         return cls(count, temperature, top_p, seed, everywhere)
 
+    @property
+    def costly(self) -> bool:
+        return True
+
+    def next(self) -> Self:
+        """Edits on generated positions too, or on the prompt's only."""
+        return replace(self, everywhere=not self.everywhere)
+
     def line(self) -> str:
         words = [f"generate {self.count}"]
         if self.temperature:
@@ -59,17 +67,6 @@ class Generate(Question, frozen=True, tag="generate"):
         if not self.everywhere:
             words.append("prompt")
         return " ".join(words)
-
-
-def asked_for(views: Iterable[str]) -> Generate:
-    """What the session's `generate` line asks for, else what such a line means with nothing said. A line that means
-    nothing, as another version may have kept, counts as none."""
-    for line in views:
-        with suppress(LineError):
-            words = cut(line)
-            if words and words[0][0] == "generate":
-                return Generate.parse(line, "")
-    return Generate()
 
 
 def _between(word: str, prefix: str, limits: tuple[float, float], line: str, column: int) -> float:

@@ -11,8 +11,8 @@ from mechtui.panes.pane import Line, Page, Pane, Picture, line, lines_page
 from mechtui.session import changes
 from mechtui.session.document import Token
 from mechtui.session.lines import MOST
-from mechtui.views import Question
-from mechtui.views.generate import SPEC, TEMPERATURES, Generate, GenerateAnswer, asked_for
+from mechtui.views import state
+from mechtui.views.generate import SPEC, TEMPERATURES, Generate, GenerateAnswer
 from mechtui.visible import seen
 
 SIDE_BY_SIDE = 50
@@ -58,21 +58,9 @@ class GeneratePane(Pane):
     OF_SESSION = True
     WAITING = "nothing generated yet: . continues the prompt, clean and edited"
 
-    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(name=name, id=id, classes=classes)
-        self.everywhere: bool | None = None
-
-    def question(self, picture: Picture) -> Generate:
-        """As the session's own `generate` line says, if it has one."""
-        asked = asked_for(picture.session.views)
-        return asked if self.everywhere is None else replace(asked, everywhere=self.everywhere)
-
-    def questions(self, picture: Picture) -> tuple[Question, ...]:
-        return (self.question(picture),)
-
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         answered = picture.answer(Generate)
-        asked = self.question(picture)
+        asked = picture.question(Generate)
         palette = self.palette
         if answered is None or not isinstance(answered.question, Generate):
             return self.blank(self.WAITING, width, self.titled(picture, width, *_hows(asked)))
@@ -110,27 +98,15 @@ class GeneratePane(Pane):
     def move(self, dx: int, dy: int) -> None:
         self.scroll_to(y=self.scroll_offset.y + dy, animate=False)
 
-    def cycle(self) -> None:
-        """Edits on generated positions too, or on the prompt's only."""
-        if self.picture is not None:
-            self.everywhere = not self.question(self.picture).everywhere
-            self.renew()
-            self.post_message(self.Asks(self))
-
-    def take(self, question: Question, desk: Desk) -> None:
-        if isinstance(question, Generate):
-            _keep(desk, question)
-            self._begin(desk)
-
     def do_generate(self, desk: Desk) -> None:
         """Begin the generation and show it; when it is shown already, another one."""
-        asked = asked_for(desk.session.views)
+        asked = state(desk.session.views, Generate)
         if desk.job != self.VIEW.name:
             self._begin(desk)
         elif desk.here == self.VIEW.name:
             if not asked.temperature:
                 raise changes.CannotError("At temperature 0 there is one continuation; ^ raises the temperature.")
-            _keep(desk, replace(asked, seed=(asked.seed + 1) % MOST))
+            desk.put(replace(asked, seed=(asked.seed + 1) % MOST))
         else:
             desk.go(self.VIEW.name)
 
@@ -164,15 +140,8 @@ PANE = GeneratePane
 
 
 def _warm(desk: Desk, by: float) -> None:
-    asked = asked_for(desk.session.views)
-    _keep(desk, replace(asked, temperature=round(min(max(asked.temperature + by, 0.0), TEMPERATURES[1]), 2)))
-
-
-def _keep(desk: Desk, asked: Generate) -> None:
-    """Keep it in the session, where the pane and the session file have it from."""
-    name = SPEC.name
-    others = tuple(text for text in desk.session.views if text.split(" ", 1)[0] != name)
-    desk.change(replace(desk.session, views=(*others, asked.line())), name)
+    asked = state(desk.session.views, Generate)
+    desk.put(replace(asked, temperature=round(min(max(asked.temperature + by, 0.0), TEMPERATURES[1]), 2)))
 
 
 def _first_difference(answered: Answered) -> int:

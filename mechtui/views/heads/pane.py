@@ -10,18 +10,8 @@ from msgspec.structs import replace
 from mechtui.paint import marks
 from mechtui.panes.grid import Grid
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line
-from mechtui.views import Question
 from mechtui.views.heads import SPEC, Heads, HeadsAnswer, Summary
 
-# What the cells show, and whether it is edited minus clean.
-MODES: tuple[tuple[Summary, bool], ...] = (
-    ("entropy", False),
-    ("first", False),
-    ("norm", False),
-    ("entropy", True),
-    ("first", True),
-    ("norm", True),
-)
 UNITS: dict[Summary, str] = {"entropy": "nats", "first": "of 1", "norm": "L2"}
 
 
@@ -30,12 +20,7 @@ class HeadsPane(Pane):
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self.mode = 0
-        self.clean = False
         self._grid: Grid | None = None
-
-    def questions(self, picture: Picture) -> tuple[Question, ...]:
-        return (Heads(MODES[self.mode][0], picture.position()),)
 
     def _values(self, picture: Picture) -> tuple[np.ndarray, HeadsAnswer, str] | str:
         """The grid, the answer that it comes from and what it is; or why there is none."""
@@ -43,21 +28,21 @@ class HeadsPane(Pane):
         if answered is None or not isinstance(answered.clean, HeadsAnswer):
             return self.WAITING
         clean, edited = answered.clean, answered.edited
-        difference = MODES[self.mode][1]
-        if difference:
+        run = picture.question(Heads).run
+        if run == "difference":
             if not isinstance(edited, HeadsAnswer):
                 return "no edit is on: there is no difference to show"
             return edited.values - clean.values, clean, f"{clean.summary} edited-clean"
-        if isinstance(edited, HeadsAnswer) and not self.clean:
+        if isinstance(edited, HeadsAnswer) and run == "edited":
             return edited.values, edited, f"{edited.summary} edited"
         return clean.values, clean, clean.summary + (" clean" if edited is not None else "")
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         found = self._values(picture)
         if isinstance(found, str):
-            return self.blank(found, width, MODES[self.mode][0])
+            return self.blank(found, width, picture.question(Heads).summary)
         values, answer, title = found
-        difference = MODES[self.mode][1]
+        difference = picture.question(Heads).run == "difference"
         low, high = _scale(picture, values, answer, difference)
         layer, head = (min(a, b - 1) for a, b in zip(picture.head(), values.shape, strict=True))
         edited = marks.heads(picture.session, picture.ready.shape) if picture.ready else frozenset()
@@ -104,16 +89,6 @@ class HeadsPane(Pane):
             layer=max(0, min(layer + dy, shape.n_layers - 1)),
             head=max(0, min(head + dx, shape.n_heads - 1)),
         )
-
-    def cycle(self) -> None:
-        """entropy, first, norm, then the same three edited minus clean."""
-        self.mode = (self.mode + 1) % len(MODES)
-        self.renew()
-        self.post_message(self.Asks(self))
-
-    def swap_run(self) -> None:
-        self.clean = not self.clean
-        self.renew()
 
     def value(self) -> str:
         if self.picture is None or isinstance(found := self._values(self.picture), str):

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from mechtui.session.document import Struct, Token
 from mechtui.session.lines import LineError, cut, short, whole
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import View
+
+# How many candidates `s` goes through.
+TOPS = (10, 20, 50)
 
 
 class NextTokens(Question, frozen=True, tag="next_tokens"):
@@ -37,6 +42,9 @@ class NextTokens(Question, frozen=True, tag="next_tokens"):
         if self.top != 10:
             words.append(f"top{self.top}")
         return " ".join(words)
+
+    def next(self) -> Self:
+        return replace(self, top=next((top for top in TOPS if top > self.top), TOPS[0]))
 
 
 class Candidate(Struct, frozen=True):

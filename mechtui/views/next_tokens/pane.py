@@ -9,11 +9,9 @@ from mechtui.paint.numbers import share, signed
 from mechtui.paint.tokens import fitting, pad, visible
 from mechtui.paint.tokens import width as cells
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
-from mechtui.views import Question
 from mechtui.views.next_tokens import SPEC, Candidate, NextTokens, NextTokensAnswer
 from mechtui.visible import seen
 
-TOPS = (10, 20, 50)
 # Smaller changes than this are not marked: three places show them anyhow.
 CHANGE = 0.005
 # Cells before the names of answer and foil, and with those that they need to be told apart by.
@@ -38,11 +36,7 @@ class NextTokensPane(Pane):
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self.top = 0
         self.at = 0
-
-    def questions(self, picture: Picture) -> tuple[Question, ...]:
-        return (NextTokens(picture.position(), TOPS[self.top]),)
 
     def _answers(self, picture: Picture | None) -> tuple[NextTokensAnswer, NextTokensAnswer | None] | None:
         answered = picture.answer(NextTokens) if picture else None
@@ -174,11 +168,6 @@ class NextTokensPane(Pane):
         if dx and self.picture is not None and self.picture.tokens is not None:
             last = len(self.picture.tokens.tokens) - 1
             self.look(position=max(0, min(self.picture.position() + dx, last)))
-
-    def cycle(self) -> None:
-        """The 10, 20 or 50 likeliest."""
-        self.top = (self.top + 1) % len(TOPS)
-        self.post_message(self.Asks(self))
 
     def _here(self) -> Pair | None:
         found = self._answers(self.picture)

@@ -1,15 +1,49 @@
-"""`residual`: how long the residual stream is at every layer and position, and what wrote to it."""
+"""`residual [clean] [linear|log]`: L2 norms of the residual stream, and of what wrote to it."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import ClassVar, Literal, Self, get_args
 
-from mechtui.views.question import Answer, Question
+import numpy as np
+from msgspec.structs import replace
+
+from mechtui.session.lines import LineError, cut, short
+from mechtui.views.question import Answer, Question, Run
 from mechtui.views.spec import View
+
+Scale = Literal["auto", "linear", "log"]
 
 
 class Residual(Question, frozen=True, tag="residual"):
-    """L2 norms of the residual stream, of attention's and of the MLP's outputs, everywhere."""
+    """L2 norms of the residual stream, of attention's and of the MLP's outputs, everywhere. scale: of the bars on the
+    screen; auto is log where one token's norm is far above the others'."""
+
+    SHOWN: ClassVar[frozenset[str]] = frozenset({"run", "scale"})
+
+    run: Run = "edited"
+    scale: Scale = "auto"
+
+    @classmethod
+    def parse(cls, line: str, rest: str) -> Self:
+        run: Run = "edited"
+        scale: Scale = "auto"
+        for word, at in cut(line)[1:]:
+            if word in ("clean", "edited"):
+                run = "clean" if word == "clean" else "edited"
+            elif word in get_args(Scale):
+                scale = next(each for each in get_args(Scale) if each == word)
+            else:
+                raise LineError(line, at, f"{short(word)} should be clean, linear or log")
+        return cls(run, scale)
+
+    def line(self) -> str:
+        words = ["residual"]
+        words += [word for word, default in ((self.run, "edited"), (self.scale, "auto")) if word != default]
+        return " ".join(words)
+
+    def next_run(self) -> Self:
+        """The residual's two runs: a difference of norms is no norm."""
+        return replace(self, run="clean" if self.run == "edited" else "edited")
 
 
 class ResidualAnswer(Answer, frozen=True, tag="residual", eq=False):

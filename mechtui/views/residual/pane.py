@@ -11,7 +11,7 @@ from mechtui.paint.spark import cell_of, logs, scale, sparkline, with_cursor
 from mechtui.paint.tokens import fitting, pad
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
-from mechtui.views.residual import SPEC, Residual, ResidualAnswer
+from mechtui.views.residual import SPEC, Residual, ResidualAnswer, Scale
 
 # One token's norm so far above the others' (attention sinks reach 100 times) flattens them on a linear scale.
 MASSIVE = 8.0
@@ -24,23 +24,21 @@ LABELS = ((13, 13), (6, 13), (6, 6), (6, 0))
 class ResidualPane(Pane):
     VIEW = SPEC
 
-    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(name=name, id=id, classes=classes)
-        self.logarithmic: bool | None = None
-        self.clean = False
-
-    def questions(self, picture: Picture) -> tuple[Question, ...]:
-        return (Residual(),)
-
     def _answers(self, picture: Picture) -> tuple[ResidualAnswer, ResidualAnswer | None] | None:
         answered = picture.answer(Residual)
         if answered is None or not isinstance(answered.clean, ResidualAnswer):
             return None
         return answered.clean, answered.edited if isinstance(answered.edited, ResidualAnswer) else None
 
-    def _logarithmic(self, norm: np.ndarray) -> bool:
-        if self.logarithmic is not None:
-            return self.logarithmic
+    @staticmethod
+    def _shown(picture: Picture, clean: ResidualAnswer, edited: ResidualAnswer | None) -> ResidualAnswer:
+        return clean if edited is None or picture.question(Residual).run == "clean" else edited
+
+    @staticmethod
+    def _logarithmic(picture: Picture, norm: np.ndarray) -> bool:
+        chosen = picture.question(Residual).scale
+        if chosen != "auto":
+            return chosen == "log"
         peaks = np.nanmax(norm, axis=0, initial=0.0)
         return bool(peaks.size > 1 and peaks.max() > MASSIVE * np.median(peaks))
 
@@ -49,11 +47,11 @@ class ResidualPane(Pane):
         if found is None:
             return self.blank(self.WAITING, width)
         clean, edited = found
-        shown = clean if edited is None or self.clean else edited
+        shown = self._shown(picture, clean, edited)
         sites, count = shown.norm.shape
         if not count:
             return self.blank("no tokens: type a prompt", width)
-        log = self._logarithmic(clean.norm)
+        log = self._logarithmic(picture, clean.norm)
         here = min(picture.position(), count - 1)
         layer, digits = picture.head()[0], len(str(count - 1))
         label = max(6, min(picture.widest_token() + len(str(count - 1)) + 2, 16, width // 3))
@@ -77,7 +75,7 @@ class ResidualPane(Pane):
             known = [v for v in values if np.isfinite(v)]
             least_most = f"{amount(min(known)):>4}…{amount(max(known)):<4}" if known else ""
             least_most = least_most if ends == ENDS else least_most[4:].replace("…", "≤", 1) if ends else ""
-            style = palette.edited if changed and not self.clean else palette.clean
+            style = palette.edited if changed and shown is edited else palette.clean
             return [
                 *line((pad(f"{index:>{digits}} {picture.token(index)}", label - 1), look), " "),
                 *with_cursor(text, cursor, style, style + palette.bar),
@@ -158,22 +156,19 @@ class ResidualPane(Pane):
     def end(self) -> None:
         self.look(position=-1)
 
-    def cycle(self) -> None:
-        """Linear or logarithmic scale."""
-        found = self._answers(self.picture) if self.picture else None
-        self.logarithmic = not (self._logarithmic(found[0].norm) if found else bool(self.logarithmic))
-        self.renew()
-
-    def swap_run(self) -> None:
-        self.clean = not self.clean
-        self.renew()
+    def next(self) -> Question:
+        """Linear or logarithmic: the one that is not shown now."""
+        if self.picture is None or (found := self._answers(self.picture)) is None:
+            return self._question()
+        scale: Scale = "linear" if self._logarithmic(self.picture, found[0].norm) else "log"
+        return replace(self.picture.question(Residual), scale=scale)
 
     def _column(self) -> list[float]:
         found = self._answers(self.picture) if self.picture else None
         if found is None or self.picture is None:
             return []
         clean, edited = found
-        shown = clean if edited is None or self.clean else edited
+        shown = self._shown(self.picture, clean, edited)
         here = min(self.picture.position(), shown.norm.shape[1] - 1)
         return [float(value) for value in shown.norm[:, here]] if here >= 0 else []
 

@@ -19,7 +19,7 @@ class Sweep(Question, frozen=True, tag="sweep"):
     """What `edit` does to the logit difference at each of its sites alone. Heads: a column each, at the
     positions that the edit names. Layers (attn, mlp, pre, mid, post): a column for every position."""
 
-    edit: Edit
+    edit: Edit = parse_edit("zero L*H*")
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
@@ -35,6 +35,10 @@ class Sweep(Question, frozen=True, tag="sweep"):
         if edit.site.kind == "layer" and edit.positions != ALL:
             raise LineError(line, column, "a sweep over layers has a column for every position: leave the @ out")
         return cls(edit)
+
+    @property
+    def costly(self) -> bool:
+        return True
 
     def line(self) -> str:
         return f"sweep {format_edit(self.edit)}"

@@ -1,16 +1,38 @@
-"""`tokens`: the prompt as the model reads it, and how much each token surprised it."""
+"""`tokens [ids]`: the prompt as the model reads it, and how much each token surprised it."""
 
 from __future__ import annotations
 
+from typing import ClassVar, Self
+
 import numpy as np
+from msgspec.structs import replace
 
 from mechtui.session.document import Token
+from mechtui.session.lines import LineError, cut, short
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import Action, Follows, View
 
 
 class Tokens(Question, frozen=True, tag="tokens"):
-    """The tokens of the prompt and of the source, their alignment, the surprise of each."""
+    """The tokens of the prompt and of the source, their alignment, the surprise of each. ids: whether token ids are
+    shown."""
+
+    SHOWN: ClassVar[frozenset[str]] = frozenset({"ids"})
+
+    ids: bool = False
+
+    @classmethod
+    def parse(cls, line: str, rest: str) -> Self:
+        for word, at in cut(line)[1:]:
+            if word != "ids":
+                raise LineError(line, at, f"{short(word)} should be ids, or nothing")
+        return cls(bool(rest))
+
+    def line(self) -> str:
+        return "tokens ids" if self.ids else "tokens"
+
+    def next(self) -> Self:
+        return replace(self, ids=not self.ids)
 
 
 class TokensAnswer(Answer, frozen=True, tag="tokens", eq=False):

@@ -13,7 +13,7 @@ from mechtui.paint.tokens import cut, visible, width
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.session.document import Session
-from mechtui.views import Question
+from mechtui.views import state
 from mechtui.views.tokens import SPEC, Tokens, TokensAnswer
 
 NO_PARTNER = "∅"
@@ -83,14 +83,10 @@ class TokensPane(Pane):
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self.ids = False
         self._rows: list[list[Box]] = []
         self._made: tuple[object, ...] = ()
         self._asked: tuple[object, ...] = ()
         self._wanted = 1
-
-    def questions(self, picture: Picture) -> tuple[Question, ...]:
-        return (Tokens(),)
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         answer = picture.tokens
@@ -100,9 +96,10 @@ class TokensPane(Pane):
             return self.blank("no tokens: type a prompt", width)
         per_row = 2 if answer.source else 1
         single = height < 2 * per_row
-        made = (id(answer), width, self.ids, single)
+        ids = picture.question(Tokens).ids
+        made = (id(answer), width, ids, single)
         if made != self._made:
-            rows = layout(answer, width, self.ids)
+            rows = layout(answer, width, ids)
             self._rows, self._made = filled(rows, width) if single else rows, made
         high = math.log(picture.ready.shape.d_vocab) if picture.ready else 11.0
         here = picture.position()
@@ -137,9 +134,10 @@ class TokensPane(Pane):
         answer = self.picture.tokens if self.picture is not None else None
         if answer is None or not answer.tokens or width <= 0:
             return 1
-        asked = (id(answer), width, self.ids)
+        ids = state(session.views, Tokens).ids
+        asked = (id(answer), width, ids)
         if asked != self._asked:
-            self._asked, self._wanted = asked, len(layout(answer, width, self.ids)) * (2 if answer.source else 1)
+            self._asked, self._wanted = asked, len(layout(answer, width, ids)) * (2 if answer.source else 1)
         return self._wanted
 
     def _row_of(self, position: int) -> int:
@@ -207,14 +205,8 @@ class TokensPane(Pane):
         # -1, not the number: text typed at the end takes the look along.
         self.look(position=-1)
 
-    def cycle(self) -> None:
-        """Token ids on or off."""
-        self.ids = not self.ids
-        self.renew()
-
     def do_ids(self, desk: Desk) -> None:
-        self.cycle()
-        desk.repaint()
+        desk.put(self.next())
 
     def value(self) -> str:
         picture = self.picture
