@@ -22,10 +22,26 @@ USAGE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
 # As in mechtui.config, which is not imported for --help.
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
+
+def _completed(kind: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+    """`shell_complete` of a parameter: mechtui.completion's function of this name, imported when the shell asks."""
+
+    def complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[Any]:
+        found: list[Any] = getattr(importlib.import_module("mechtui.completion"), kind)(context, parameter, typed)
+        return found
+
+    return complete
+
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SESSION_OPTIONS = [
-    click.option("--model", metavar="M", help="gpt2, a hub id (@revision), a folder, a .gguf file, smollm2 or demo."),
+    click.option(
+        "--model",
+        metavar="M",
+        help="gpt2, a hub id (@revision), a folder, a .gguf file, smollm2 or demo.",
+        shell_complete=_completed("models"),
+    ),
     click.option("--prompt", metavar="TEXT", help="What the model reads."),
     click.option("--source", metavar="TEXT", help="A second prompt, that patching takes its values from."),
     click.option("--answer", metavar="TOKEN", help="The token whose logit is explained, as in ' Mary'."),
@@ -39,7 +55,12 @@ SESSION_OPTIONS = [
     ),
 ]
 MODEL_OPTIONS = [
-    click.option("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where the model runs."),
+    click.option(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="Where the model runs.",
+        shell_complete=_completed("devices"),
+    ),
     click.option("--dtype", type=click.Choice(DTYPES), help="What the model computes in."),
     click.option("--device-map", type=click.Choice(["auto"]), help="Spread the model over several GPUs."),
     click.option("--fold-ln", is_flag=True, default=None, help="Fold LayerNorm's weights into the next layer's."),
@@ -74,10 +95,19 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mechtui")
-@click.option("--session", "session_file", metavar="FILE", type=click.Path(), help="Open a session file (TOML).")
+@click.option(
+    "--session",
+    "session_file",
+    metavar="FILE",
+    type=click.Path(),
+    help="Open a session file (TOML).",
+    shell_complete=_completed("session_files"),
+)
 @_options(SESSION_OPTIONS)
 @_options(MODEL_OPTIONS)
-@click.option("--theme", metavar="NAME", help="Colours of the app; T goes through them.")
+@click.option(
+    "--theme", metavar="NAME", help="Colours of the app; T goes through them.", shell_complete=_completed("themes")
+)
 @click.option("--mouse/--no-mouse", default=None, help="Take the mouse, or leave it to the terminal.")
 @click.pass_context
 def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> None:
@@ -87,7 +117,7 @@ def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> No
     failed), 130 (interrupted).
     """
     # `info` says what is installed, whatever it is; the model process was started by one that has looked.
-    if context.invoked_subcommand not in ("info", "worker") and (sentence := unfit()):
+    if context.invoked_subcommand not in ("info", "worker", "completion") and (sentence := unfit()):
         click.echo(f"mechtui: {sentence}", err=True)
         sys.exit(NO_MODEL)
     context.obj = given = _given(flags)
@@ -109,7 +139,13 @@ def _app(session: Session, settings: Settings, **more: Any) -> NoReturn:
 
 
 @cli.command()
-@click.argument("session_file", metavar="[SESSION.toml]", required=False, type=click.Path())
+@click.argument(
+    "session_file",
+    metavar="[SESSION.toml]",
+    required=False,
+    type=click.Path(),
+    shell_complete=_completed("session_files"),
+)
 @_options(SESSION_OPTIONS)
 @_options(MODEL_OPTIONS)
 @click.option(
@@ -147,14 +183,14 @@ def info() -> None:
 
 
 @cli.command()
-@click.argument("model", metavar="ID")
+@click.argument("model", metavar="ID", shell_complete=_completed("models"))
 def fetch(model: str) -> NoReturn:
     """Download a model from the Hugging Face hub. What is here already is not downloaded again."""
     sys.exit(importlib.import_module("mechtui.info").fetch(model))
 
 
 @cli.command()
-@click.argument("model", default="demo")
+@click.argument("model", default="demo", shell_complete=_completed("models"))
 @click.option("--open", "number", metavar="N", type=int, help="Open the app on a session that shows line N of gpt2's.")
 @click.option("--session-file", "-o", metavar="FILE", type=click.Path(), help="With --open: write the session instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -206,11 +242,26 @@ def bench(arguments: tuple[str, ...]) -> NoReturn:
     sys.exit(importlib.import_module("mechtui.bench").run(list(arguments)) or 0)
 
 
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete mechtui's command line, names of models too.
+
+    \b
+    bash, in ~/.bashrc:  eval "$(mechtui completion bash)"
+    zsh, in ~/.zshrc:    eval "$(mechtui completion zsh)"
+    fish, once:          mechtui completion fish > ~/.config/fish/completions/mechtui.fish
+    """
+    from mechtui.completion import script
+
+    click.echo(script(cli, shell))
+
+
 def main() -> None:
     """Entry point of `mechtui` and `python -m mechtui`."""
     guard()
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, complete_var="_MECHTUI_COMPLETE")
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:

@@ -48,14 +48,18 @@ def after(name: str, available: Collection[str]) -> str:
     return themes[(themes.index(name) + 1) % len(themes)] if name in themes else themes[0]
 
 
+def names() -> tuple[str, ...]:
+    """Of all themes that can be set."""
+    return (MECHTUI.name, *BUILTIN_THEMES)
+
+
 def unknown(name: str) -> str:
     """What is wrong with a theme's name; empty where there is such a theme, or none is named."""
-    names = (MECHTUI.name, *BUILTIN_THEMES)
-    if not name or name in names:
+    if not name or name in names():
         return ""
-    near = nearest(name, names)
+    near = nearest(name, names())
     hint = f"did you mean {near}? " if near else ""
-    return f"there is no theme {seen(short(name))}; {hint}themes are {', '.join(names)}"
+    return f"there is no theme {seen(short(name))}; {hint}themes are {', '.join(names())}"
 
 
 # Where text stands: the panes, the lines above and below them, what one types into.
