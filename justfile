@@ -13,9 +13,9 @@ test *ARGS:
 
 # The session, the wire and the panes: what most changes need, in under a minute.
 fast *ARGS:
-    python -m pytest -n auto tests/unit tests/link tests/app {{ARGS}}
+    python -m pytest -n auto tests/unit tests/link tests/paint tests/panes {{ARGS}}
 
-# One test, or one file of them, with its output: just one tests/app/test_panes.py -k attention
+# One test, or one file of them, with its output: just one tests/panes/test_panes.py -k attention
 one *ARGS:
     python -m pytest -x -s {{ARGS}}
 

@@ -31,7 +31,7 @@ from mechtui.views.residual import Residual
 from mechtui.views.spec import Follows
 from mechtui.views.tokens import Tokens
 from tests.app.answering import ready, session, shape
-from tests.app.panes import picture
+from tests.panes.pictures import picture
 
 VECTOR = 'love = diff L6.pre "Love" "Hate"'
 

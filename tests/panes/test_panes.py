@@ -30,7 +30,7 @@ from mechtui.views.next_tokens.pane import NextTokensPane
 from mechtui.views.residual.pane import ResidualPane
 from mechtui.views.tokens.pane import TokensPane
 from mechtui.views.vectors.pane import VectorsPane
-from tests.app.panes import Holder, picture, pictured, pressed, shown
+from tests.panes.pictures import Holder, picture, pictured, pressed, shown
 
 PANES = tuple(pane_class(name) for name in DESK.panes)
 every_pane = pytest.mark.parametrize("kind", PANES, ids=lambda kind: kind.__name__)
