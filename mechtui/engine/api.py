@@ -23,7 +23,7 @@ from mechtui.engine.apply import seen_in
 from mechtui.engine.engine import Engine, Trace, ignore
 from mechtui.engine.needs import Need
 from mechtui.engine.passes import Cancelled
-from mechtui.engine.readout import Norm, Readout, Writes
+from mechtui.engine.readout import Norm, Readout
 from mechtui.engine.resolve import (
     LAYER_HOOKS,
     EditError,
@@ -55,7 +55,6 @@ __all__ = [
     "Readout",
     "Run",
     "SessionError",
-    "Writes",
     "direction",
     "each",
     "length",
@@ -207,11 +206,6 @@ class OpenSession:
     def windows(self) -> bool:
         """Whether some layer's queries see only the latest keys, not all at or before them."""
         return self.engine.passes.windows
-
-    def writes(self, layer: int) -> Writes:
-        """How a block's attention writes to the residual stream. Raises ValueError where a norm behind it is of an
-        unknown kind."""
-        return Writes(self.model.bridge, layer)
 
     def W_O(self, layer: int) -> Tensor:
         """[head, d_head, d_model]."""

@@ -1,4 +1,4 @@
-"""How a model reads its residual stream at the end, and how its blocks write to it.
+"""How a model reads its residual stream at the end.
 
 Nothing here goes by a model's name: what a norm does is measured on it (whether it centres, its weight as it acts, its
 bias), and what stands behind the unembedding is asked of the bridge's adapter.
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mechtui.engine.weights import W_O, W_U, b_O, unembedding_column
+from mechtui.engine.weights import W_U, unembedding_column
 
 
 class Norm:
@@ -56,26 +56,6 @@ class Norm:
     def transposed(self, direction: Tensor) -> Tensor:
         """The direction that reads of the stream what `direction` reads of linear(stream)."""
         return self._centred(direction * self.weight)
-
-
-class Writes:
-    """How one block's attention writes to the stream: by heads, through a norm behind it, times a factor."""
-
-    def __init__(self, bridge: Any, layer: int) -> None:
-        self.bridge, self.layer = bridge, layer
-        block = bridge.blocks[layer]
-        self.times = float(getattr(block, "residual_contribution_scale", None) or 1.0)
-        self.norm = Norm(block.ln1_post, W_U(bridge)[:, 0]) if hasattr(block, "ln1_post") else None
-
-    def parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """z [head, d_head] -> what each head writes [head, d_model], and what is written whatever they say [d_model].
-        The scale of a norm behind them is held."""
-        heads = torch.einsum("hd,hdm->hm", z, W_O(self.bridge, self.layer).to(z.device)).float()
-        bias = b_O(self.bridge, self.layer, heads[0])
-        if self.norm is None:
-            return heads * self.times, bias * self.times
-        scale = self.norm.scale(heads.sum(0) + bias)
-        return self.norm.linear(heads) / scale, self.norm.linear(bias) / scale + self.norm.bias
 
 
 class Readout:

@@ -11,7 +11,7 @@ from torch import Tensor
 def W_out(bridge: Any, layer: int) -> Tensor:
     """[d_mlp, d_model]: row n is what neuron n writes to the residual stream."""
     weight: Tensor = bridge.blocks[layer].mlp.W_out
-    return weight if weight.shape == (bridge.cfg.d_mlp, bridge.cfg.d_model) else weight.T
+    return weight if weight.shape[1] == bridge.cfg.d_model else weight.T
 
 
 def write_vector(bridge: Any, layer: int, neuron: int) -> Tensor:
@@ -39,6 +39,18 @@ def W_O(bridge: Any, layer: int) -> Tensor:
 def b_O(bridge: Any, layer: int, like: Tensor) -> Tensor:
     """[d_model], attention's output bias; zero where the model has none."""
     bias: Tensor | None = getattr(bridge.blocks[layer].attn.o.original_component, "bias", None)
+    return torch.zeros_like(like) if bias is None else bias.detach().to(like)
+
+
+def b_V(bridge: Any, layer: int, group: int, like: Tensor) -> Tensor:
+    """[d_head], the bias of one key-value group's values; zero where the model has none."""
+    bias: Tensor | None = bridge.blocks[layer].attn.b_V
+    return torch.zeros_like(like) if bias is None else bias.detach().view(-1, *like.shape)[group].to(like)
+
+
+def b_out(bridge: Any, layer: int, like: Tensor) -> Tensor:
+    """[d_model], the MLP's output bias; zero where the model has none."""
+    bias: Tensor | None = getattr(bridge.blocks[layer].mlp.out.original_component, "bias", None)
     return torch.zeros_like(like) if bias is None else bias.detach().to(like)
 
 

@@ -279,8 +279,9 @@ class Comparison:
     def _attribution(self, outcome: Outcome) -> None:
         found: Any = answered(self.subject, self.session(), "attribution")
         outcome.near("total", found.total, self.difference(self.clean[0]))
-        parts = np.nansum(found.heads) + np.nansum(found.mlps) + found.embed + found.pos + found.bias + found.edits
-        outcome.near("sum of the parts", parts, self.difference(self.clean[0]))
+        parts = found.parts
+        summed = np.nansum(parts.heads) + np.nansum(parts.mlps) + parts.embed + parts.pos + parts.bias + parts.edits
+        outcome.near("sum of the parts", summed, self.difference(self.clean[0]))
 
     def _sweeps(self, outcome: Outcome) -> None:
         baseline = self.difference(self.clean[0])

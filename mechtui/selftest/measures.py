@@ -22,7 +22,7 @@ from mechtui.selftest.subject import CannotMeasure, Subject
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 from mechtui.views import Answer, parse_question
-from mechtui.views.attribution import AttributionAnswer
+from mechtui.views.attribution import AttributionAnswer, Components
 from mechtui.views.sweep import SweepAnswer
 
 # Templates of the kind in Wang et al. (2022), appendix E: the names are followed by a handover. {E} may hold a sentence
@@ -168,7 +168,8 @@ def answered(subject: Subject, session: Session, line: str) -> Answer:
 def direct_effects(subject: Subject, given: Sequence[Case]) -> Tensor:
     """[layer, head]: what each head itself writes to logit(IO) - logit(S) at the end, the mean over prompts."""
     found = [answered(subject, case.session, "attribution") for case in given]
-    return torch.from_numpy(np.mean([each.heads for each in found if isinstance(each, AttributionAnswer)], axis=0))
+    parts = [each.parts for each in found if isinstance(each, AttributionAnswer)]
+    return torch.from_numpy(np.mean([each.heads for each in parts if isinstance(each, Components)], axis=0))
 
 
 def patch_effects(subject: Subject, corrupted: Case, clean: Case, part: str) -> Tensor:

@@ -21,6 +21,7 @@ from mechtui.worker.model import Model
 LINES = (Path(__file__).parents[2] / "docs" / "lines.md").read_text(encoding="utf-8")
 VIEWS = {
     "attention": ("attention L0H1", "attention L0H1 scores", "attention L0H1 value"),
+    "attribution": ("attribution", "attribution L0H1 answer", "attribution L0.mlp top3"),
     "sweep": ("sweep zero L*H*", "sweep patch L*.pre"),
     "generate": ("generate 2",),
 }

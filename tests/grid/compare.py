@@ -193,11 +193,18 @@ class Grid:
         for edits in ((), ("zero L0H1",), ("scale L1.mlp x2",), ("scale L1.attn x2", "zero L0.mlp")):
             logits = self.reference(edits)[0][-1]
             answer: Any = self.answers("attribution", *edits)[bool(edits)]
-            parts = [np.nansum(answer.heads), np.nansum(answer.mlps), answer.embed, answer.pos, answer.bias]
+            by_part = answer.parts
+            parts = [np.nansum(by_part.heads), np.nansum(by_part.mlps), by_part.embed, by_part.pos, by_part.bias]
             cell.near(f"attribution {edits}", answer.total, float(logits[wanted] - logits[foil]), 1e-3)
-            cell.near(f"its parts {edits}", sum(parts) + answer.edits, answer.total, 1e-3)
+            cell.near(f"its parts {edits}", sum(parts) + by_part.edits, answer.total, 1e-3)
             if "scale L1.attn x2" not in edits:  # what is added there, no component wrote
-                cell.near(f"its share of edits {edits}", answer.edits, 0, 1e-3)
+                cell.near(f"its share of edits {edits}", by_part.edits, 0, 1e-3)
+            head: Any = self.answers("attribution L1H1", *edits)[bool(edits)]
+            cell.near(f"L1H1 {edits}", head.parts.tokens.sum() + head.parts.bias, by_part.heads[1, 1], 1e-3)
+            if self.shape.has_neurons:
+                mlp: Any = self.answers("attribution L1.mlp", *edits)[bool(edits)]
+                named = mlp.parts.values.sum() + mlp.parts.rest + mlp.parts.bias + mlp.parts.edits
+                cell.near(f"L1.mlp {edits}", named, by_part.mlps[1], 1e-3)
 
     def _sweep(self, cell: Cell) -> None:
         wanted, foil = self.model.single(" Mary"), self.model.single(" John")

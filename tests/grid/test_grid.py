@@ -18,7 +18,7 @@ from mechtui.link.messages import Load
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 from mechtui.views import parse_question
-from mechtui.views.attribution import AttributionAnswer
+from mechtui.views.attribution import AttributionAnswer, Components
 from mechtui.worker.models import load
 from mechtui.worker.softmax import softmax_stood_in
 from tests.grid.compare import COLUMNS, PROMPT
@@ -55,8 +55,10 @@ def test_in_half_precision_the_parts_of_attribution_add_up_to_its_rounding(name:
         assert run is not None
         logits = run.logits([-1])[0]
         shown = float(logits[model.single(" Mary")] - logits[model.single(" John")])
-        parts = [np.nansum(answer.heads), np.nansum(answer.mlps), answer.embed, answer.pos, answer.bias, answer.edits]
-        assert sum(parts) == pytest.approx(shown, abs=answer.rounding)
+        parts = answer.parts
+        assert isinstance(parts, Components)
+        named = [np.nansum(parts.heads), np.nansum(parts.mlps), parts.embed, parts.pos, parts.bias, parts.edits]
+        assert sum(named) == pytest.approx(shown, abs=answer.rounding)
         assert answer.rounding < 0.5, answer.rounding
     assert edited != clean
 

@@ -1,24 +1,80 @@
-"""`attribution`: which components wrote the logit difference, directly (Elhage et al. 2021)."""
+"""`attribution [L9H9|L9.mlp] [@POS] [answer] [top40]`: what wrote the logit difference (Elhage et al. 2021)."""
 
 from __future__ import annotations
 
+import re
+from typing import Any, Self
+
 import numpy as np
 
-from mechtui.views.question import Answer, Question
+from mechtui.session.document import Site, Struct, Token
+from mechtui.session.lines import LineError, cut, format_site, parse_site, short, whole
+from mechtui.views.question import Answer, Question, plain
 from mechtui.views.spec import View
+
+TOP = 40
 
 
 class Attribution(Question, frozen=True, tag="attribution"):
-    """Direct logit attribution at the last position, with the final norm's scale held at its value."""
+    """What every write to the residual stream at `position` (negative: from the end) adds to
+    logit(answer) - logit(foil) there, with the final norm's scale held at its value; with `answer` to logit(answer)
+    alone, as the model gives it, not centred over the vocabulary.
 
-
-class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
-    """Contributions to logit(answer) - logit(foil), in logits; all of them add up to `total`.
-
-    heads [layer, head]; mlps [layer] (NaN without an MLP); embed, pos; bias: attention's output biases, the
-    final norm's and the unembedding's; edits: what edits added to or took from the residual stream itself.
-    rounding: what the parts may miss of `total`, in float32 0.001; where they miss more there is no answer.
+    site: of one head (L9H9) by the tokens that it read; of one MLP (L9.mlp) by its neurons, the `top` strongest.
     """
+
+    site: Site | None = None
+    position: int = -1
+    answer: bool = False
+    top: int = TOP
+
+    @classmethod
+    def parse(cls, line: str, rest: str) -> Self:
+        site: Site | None = None
+        position, answer, top = -1, False, TOP
+        for word, at in cut(line)[1:]:
+            if re.fullmatch(r"@-?[0-9]+", word):
+                position = whole(word[1:], line, at + 1)
+            elif word == "answer":
+                answer = True
+            elif re.fullmatch(r"top[1-9][0-9]{0,4}", word):
+                top = int(word[3:])
+                if site is None or site.kind != "layer":
+                    raise LineError(line, at, f"{word} counts neurons: it stands behind an MLP, as in L9.mlp {word}")
+            elif re.match(r"L[0-9*]", word):
+                site = _opened(parse_site(word, line=line, column=at), line, at)
+            else:
+                raise LineError(
+                    line,
+                    at,
+                    f"{short(word)} should be a head (L9H9), an MLP (L9.mlp), a position, as in @-1, or answer",
+                )
+        return cls(site, position, answer, top)
+
+    def line(self) -> str:
+        words = ["attribution"]
+        if self.site is not None:
+            words.append(format_site(self.site))
+        if self.position != -1:
+            words.append(f"@{self.position}")
+        if self.answer:
+            words.append("answer")
+        if self.top != TOP:
+            words.append(f"top{self.top}")
+        return " ".join(words)
+
+
+def _opened(site: Site, line: str, at: int) -> Site:
+    """The site, if it is one head's output or one MLP's. Raises LineError."""
+    one = site.layers.first == site.layers.last and (site.kind == "layer" or site.index.first == site.index.last)
+    if not one or site.part != ("z" if site.kind == "head" else "mlp"):
+        raise LineError(line, at, f"{short(format_site(site))} is not one head (L9H9) and not one MLP (L9.mlp)")
+    return site
+
+
+class Components(Struct, frozen=True, tag="components", eq=False):
+    """heads [layer, head]; mlps [layer] (NaN without an MLP); embed, pos; bias: attention's output biases, the
+    final norm's and the unembedding's; edits: what edits added to or took from the residual stream itself."""
 
     heads: np.ndarray
     mlps: np.ndarray
@@ -26,8 +82,56 @@ class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
     pos: float
     bias: float
     edits: float
+
+
+class Sources(Struct, frozen=True, tag="sources", eq=False):
+    """Of one head: tokens [pos], what its write owes to each token that it read: attention times the value without its
+    bias. bias: what it owes to the values' bias; edits: to edits of the head's output."""
+
+    tokens: np.ndarray
+    bias: float
+    edits: float
+
+
+class Neurons(Struct, frozen=True, tag="neurons", eq=False):
+    """Of one MLP: neurons [top] (their numbers), values [top], activations [top] (hook_post), those first that are
+    strongest in any run or differ most between the runs; rest: what the others write together; bias: the MLP's output
+    bias; edits: what edits of the MLP's output added."""
+
+    neurons: tuple[int, ...]
+    values: np.ndarray
+    activations: np.ndarray
+    rest: float
+    bias: float
+    edits: float
+
+
+class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
+    """Contributions in logits; all parts add up to `total`: logit(answer) - logit(foil) at `position`, or what the
+    head or the MLP contributes to it.
+
+    answer, foil: whose logits; without a foil the answer's alone. auto: the clean run's two best tokens stand in.
+    rounding: what the parts may miss of `total`, in float32 0.001; where they miss more there is no answer.
+    """
+
+    position: int
+    answer: Token
+    foil: Token | None
+    auto: bool
+    parts: Components | Sources | Neurons
     total: float
     rounding: float
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "position": self.position,
+            "answer": self.answer.text,
+            "foil": None if self.foil is None else self.foil.text,
+            "auto": self.auto,
+            **plain(self.parts),
+            "total": self.total,
+            "rounding": self.rounding,
+        }
 
 
 SPEC = View(
@@ -36,8 +140,8 @@ SPEC = View(
     title="Attribution",
     go="d",
     shows=(
-        "What each head, MLP, embedding and bias wrote along the unembedding of answer minus foil at the last "
-        "position, in logits, with the final norm's scale held at its value."
+        "What each head, MLP, embedding and bias wrote along the unembedding of answer minus foil at the selected "
+        "token, in logits, with the final norm's scale held at its value."
     ),
     read="All of them add up to the logit difference.",
     trap="This is the direct way only: a head that works through later heads has no share of its own here.",

@@ -1,89 +1,138 @@
-"""Direct logit attribution: each write to the last position's residual, through the final norm and W_U."""
+"""Direct logit attribution: each write to one position's residual, through the final norm and W_U."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from mechtui.engine.api import Answers, Need, OpenSession, Run, SessionError, each
-from mechtui.views.attribution import Attribution, AttributionAnswer
-
-
-def _needs(opened: OpenSession) -> tuple[list[Need], list[Need], list[Need]]:
-    last = len(opened.ids) - 1
-    layers = range(opened.shape.n_layers)
-    embedding = [Need("hook_pos_embed", "at", last)] if opened.shape.has_pos else []
-    heads = [Need(f"blocks.{layer}.attn.hook_z", "at", last) for layer in layers]
-    mlps = [Need(f"blocks.{layer}.hook_mlp_out", "at", last) for layer in layers] if opened.shape.d_mlp else []
-    return embedding, heads, mlps
+from mechtui.engine.api import Answers, Need, OpenSession, Run, together
+from mechtui.engine.ledger import (
+    Direction,
+    Ledger,
+    direction,
+    mlp_need,
+    neuron_need,
+    pattern_need,
+    value_need,
+    z_need,
+)
+from mechtui.session.document import Site, Span
+from mechtui.views.attribution import Attribution, AttributionAnswer, Components, Neurons, Sources
 
 
 def needs(question: Attribution, opened: OpenSession) -> list[Need]:
-    embedding, heads, mlps = _needs(opened)
-    return embedding + heads + mlps
+    shape = opened.shape
+    position = opened.position(question.position)
+    if question.site is None:
+        embedding = [Need("hook_pos_embed", "at", position)] if shape.has_pos else []
+        mlps = [mlp_need(layer, position) for layer in range(shape.n_layers)] if shape.d_mlp else []
+        return embedding + [z_need(layer, position) for layer in range(shape.n_layers)] + mlps
+    layer, head = question.site.layers.first, question.site.index.first
+    if question.site.kind == "head":
+        if layer >= shape.n_layers or head >= shape.n_heads:
+            return []
+        group = head * shape.n_kv_heads // shape.n_heads
+        return [z_need(layer, position), pattern_need(layer, position), value_need(layer, group)]
+    if layer >= shape.n_layers or not (shape.d_mlp and shape.has_neurons):
+        return []
+    return [neuron_need(layer, position), mlp_need(layer, position)]
 
 
 def answers(question: Attribution, opened: OpenSession) -> Answers:
-    answer_id, foil_id = opened.targets_at(len(opened.ids) - 1)
-    if answer_id is None or foil_id is None:
-        raise SessionError("attribution explains a logit difference: give the session an answer and a foil")
-    readout = opened.readout
-    name = opened.ready.name
-    if readout.caps:
-        raise SessionError(f"{name} caps its logits, which is no sum: attribution cannot split them")
-    try:
-        norm = readout.norm()
-        writes = [opened.writes(layer) for layer in range(opened.shape.n_layers)]
-    except ValueError as error:
-        raise SessionError(f"a norm of {name} is of a kind that attribution does not know") from error
-    direction = readout.column(answer_id) - readout.column(foil_id)
-    constant = (opened.b_U(answer_id) - opened.b_U(foil_id)) * readout.times
+    position = opened.position(question.position)
+    site = question.site
+    if site is not None:
+        opened.check_site(site)
+    along = direction(opened, position, question.answer)
+    if site is not None and site.kind == "layer":
+        opened.check_site(Site("neuron", site.layers, Span(0, 0)))
+        yield *_neurons(opened, position, along, site.layers.first, question.top), False
+        return
 
-    @torch.inference_mode()
     def answer(run: Run) -> AttributionAnswer:
-        embedding, heads, mlps = _needs(opened)
-        last = len(run.ids) - 1
-        final = run.resid_at(opened.shape.n_layers, last).float()
-        fixed = float(norm.bias @ direction) + constant
-        reads = norm.transposed(direction.to(final.device)) / norm.scale(final)
+        ledger = Ledger(run, opened, position, along)
+        if site is None:
+            return _answer(ledger, _writes(ledger), ledger.total)
+        tokens, bias, edits = ledger.sources(site.layers.first, site.index.first)
+        total = float(tokens.sum()) + bias + edits
+        _check(ledger, edits, f"what L{site.layers.first}H{site.index.first} reads")
+        return _answer(ledger, Sources(tokens.cpu().numpy(), bias, edits if run.actions else 0.0), total)
 
-        def part(write: Tensor) -> float:
-            return float(write.float().to(reads.device) @ reads)
+    def known(run: Run) -> AttributionAnswer:
+        # While edits change, the clean run's answer stays.
+        kept = run.remembered(Attribution, (question, along.answer, along.foil), lambda: answer(run))
+        assert isinstance(kept, AttributionAnswer)
+        return kept
 
-        by_head, bias = [], fixed
-        for wrote, need in zip(writes, heads, strict=True):
-            each, rest = wrote.parts(run.take(need))
-            by_head.append([part(write) for write in each])
-            bias += part(rest)
-        by_mlp = [part(run.take(need)) for need in mlps]
-        # What enters block 0 is what the model makes of its embeddings, be it a norm or a projection.
-        positions = part(run.take(embedding[0])) if embedding else 0.0
-        embed = part(run.resid_at(0, last)) - positions
-        total = part(final) + fixed
-        logits = run.logits([last])[0]
-        shown = float(logits[answer_id] - logits[foil_id])
-        # In half precision every addition to the stream is rounded, and so are both logits; in float32 a part that is
-        # missing is a mistake.
-        summands = float((final * reads).abs().sum())
-        rounded = summands * (2 * len(heads) + 3) ** 0.5 + float(logits[answer_id].abs() + logits[foil_id].abs())
-        rounding = max(1e-3, float(torch.finfo(opened.dtype).eps) * rounded)
-        named = sum(map(sum, by_head)) + sum(by_mlp) + embed + positions + bias
-        gap = max(abs(total - shown), 0.0 if run.actions else abs(total - named))
-        if gap > rounding:
-            raise SessionError(
-                f"the parts of attribution miss the logit difference of {name} by {gap:.2g}, so it is not shown: its "
-                "blocks write to the residual stream in a way that attribution does not know"
-            )
-        return AttributionAnswer(
-            np.array(by_head, dtype=np.float32),
-            np.array(by_mlp or [np.nan] * len(heads), dtype=np.float32),
-            embed,
-            positions,
+    yield known(opened.clean), None if opened.edited is None else known(opened.edited), False
+
+
+def _writes(ledger: Ledger) -> Components:
+    shape, run, position = ledger.opened.shape, ledger.run, ledger.position
+    read = [ledger.heads(layer) for layer in range(shape.n_layers)]
+    heads = together([each for each, _ in read])
+    bias = float(together([fixed for _, fixed in read]).sum()) + ledger.fixed
+    mlps = together([ledger.mlp(layer) for layer in range(shape.n_layers)]) if shape.d_mlp else None
+    pos = float(ledger.read(run.take(Need("hook_pos_embed", "at", position)))) if shape.has_pos else 0.0
+    # What enters block 0 is what the model makes of its embeddings, be it a norm or a projection.
+    embed = float(ledger.read(run.resid_at(0, position))) - pos
+    named = float(heads.sum()) + (0.0 if mlps is None else float(mlps.sum())) + embed + pos + bias
+    ledger.check(ledger.total - ledger.shown, "attribution")
+    edits = ledger.total - named
+    _check(ledger, edits, "attribution")
+    return Components(
+        heads.numpy(),
+        np.full(shape.n_layers, np.nan, np.float32) if mlps is None else mlps.numpy(),
+        embed,
+        pos,
+        bias,
+        edits if run.actions else 0.0,
+    )
+
+
+def _check(ledger: Ledger, missing: float, what: str) -> None:
+    """Raises SessionError where the parts of a run without edits miss their sum."""
+    if not ledger.run.actions:
+        ledger.check(missing, what)
+
+
+def _neurons(
+    opened: OpenSession, position: int, along: Direction, layer: int, top: int
+) -> tuple[AttributionAnswer, AttributionAnswer | None]:
+    """Clean and edited, of the same neurons: those strongest in either run, or in what differs between them."""
+    runs = [run for run in (opened.clean, opened.edited) if run is not None]
+    ledgers = [Ledger(run, opened, position, along) for run in runs]
+    read = [ledger.neurons(layer) for ledger in ledgers]
+    by_run = torch.stack([each.cpu() for each, *_ in read])
+    strength = torch.cat([by_run, by_run.diff(dim=0)]).abs().amax(0)
+    best = strength.topk(min(top, len(strength))).indices
+
+    def answer(number: int) -> AttributionAnswer:
+        ledger, (every, active, bias, edits) = ledgers[number], read[number]
+        _check(ledger, edits, f"L{layer}.mlp")
+        values, whole = by_run[number, best], float(every.sum())
+        parts = Neurons(
+            tuple(best.tolist()),
+            values.numpy(),
+            active.cpu()[best].numpy(),
+            whole - float(values.sum()),
             bias,
-            total - named if run.actions else 0.0,
-            total,
-            rounding,
+            edits if runs[number].actions else 0.0,
         )
+        return _answer(ledger, parts, whole + bias + edits)
 
-    return each(opened, answer)
+    return answer(0), answer(1) if len(runs) > 1 else None
+
+
+def _answer(ledger: Ledger, parts: Components | Sources | Neurons, total: float) -> AttributionAnswer:
+    opened, along = ledger.opened, ledger.direction
+    token = opened.token
+    return AttributionAnswer(
+        ledger.position,
+        token(along.answer),
+        None if along.foil is None else token(along.foil),
+        opened.auto,
+        parts,
+        total,
+        ledger.rounding,
+    )
