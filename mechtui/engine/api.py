@@ -20,7 +20,9 @@ from torch import Tensor
 from mechtui.engine import weights
 from mechtui.engine.actions import Actions, Ids, Steering
 from mechtui.engine.apply import seen_in
+from mechtui.engine.batches import Cost, Part, cost_of, parts_of
 from mechtui.engine.engine import Engine, Trace, ignore
+from mechtui.engine.memory import ran_out
 from mechtui.engine.needs import Need
 from mechtui.engine.passes import Cancelled
 from mechtui.engine.readout import Norm, Readout
@@ -47,6 +49,7 @@ __all__ = [
     "Actions",
     "Answers",
     "Cancelled",
+    "Cost",
     "EditError",
     "Ids",
     "Need",
@@ -132,13 +135,27 @@ class Run:
             known = self.trace.best[position] = logits.topk(min(count, len(logits))).indices.tolist()
         return known[:count]
 
-    def variants(
-        self, variants: Sequence[Actions], position: int, progress: Callable[[float], None] = ignore
-    ) -> list[Tensor]:
+    def variants(self, variants: Sequence[Actions], position: int) -> list[Tensor]:
         """Logits [d_vocab] at `position` of many runs of these tokens, each with its own actions in place of this
-        run's. They run in batches, from where each leaves this run. progress: is told the share that is done (0..1)
-        after each batch."""
-        return self.engine.variants(self.trace, variants, position, self.cancelled, progress)
+        run's. They run in batches, from where each leaves this run."""
+        return self.engine.variants(self.trace, variants, position, self.cancelled)
+
+    def parts(self, variants: Sequence[Actions], position: int) -> Iterator[Part]:
+        """The same, batch by batch as they come. Raises SessionError where memory is too short for a single one."""
+        try:
+            yield from parts_of(self.engine, self.trace, variants, position, self.cancelled)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            raise SessionError(
+                f"memory is too short for a single run of {len(self.ids)} tokens beside what is kept: take a shorter "
+                "prompt, a smaller model or float16"
+            ) from error
+
+    def cost(self, variants: Sequence[Actions], position: int, timed: bool = True) -> Cost:
+        """How many of them would have to run, about how long and in how much memory. timed: a few of them are run and
+        timed, where no batch of a text so long was."""
+        return cost_of(self.engine, self.trace, variants, position, self.cancelled, timed)
 
     def continued(self, id: int, actions: Actions) -> Run:
         """The run of these tokens and one more, with these actions. Only what is new runs; nothing else keeps it."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mechtui.engine.actions import Action, Actions, common, same_layers, same_positions
+from mechtui.engine.actions import Action, Actions, common, in_order, same_layers, same_positions
 from mechtui.engine.apply import Rows
+from mechtui.engine.memory import ran_out
 from mechtui.engine.passes import KeysValues, new_cache
 
 if TYPE_CHECKING:
@@ -19,8 +21,14 @@ if TYPE_CHECKING:
 
     from mechtui.engine.engine import Engine, Trace
 
-# Tokens that one batch holds on a CPU; larger batches leave the cache and gain nothing.
+# Tokens that one batch holds; larger batches leave a CPU's cache and gain nothing.
 BATCH_TOKENS = 1024
+# Of a large model a batch holds fewer, so that it takes a second or two on a CPU and results come one after the other:
+# the product of its tokens and of the blocks' weights. Below the least, a block's weights are read for too few tokens.
+BATCH_WORK = 1.5e11
+LEAST_TOKENS = 64
+# Variants whose batch is timed, to say what all of them will take.
+SAMPLE = 4
 
 
 @dataclass(frozen=True)
@@ -33,47 +41,145 @@ class Variant:
     layer: int
 
 
+class Part(NamedTuple):
+    """Some variants' results. numbers: which; logits [variant, d_vocab]; seconds: about how long the others
+    take."""
+
+    numbers: list[int]
+    logits: Tensor
+    seconds: float
+
+
+class Cost(NamedTuple):
+    """What many variants take. runs: those that nothing is known of; seconds: about, as batches were timed, None
+    where none was; bytes: about, of the largest batch."""
+
+    runs: int
+    seconds: float | None
+    bytes: int
+
+
 def logits_of(
     engine: Engine,
     base: Trace,
     variants: Sequence[Actions],
     position: int,
     cancelled: Callable[[], bool],
-    progress: Callable[[float], None],
 ) -> list[Tensor]:
     """Logits [d_vocab] at `position` of each variant. On out of memory the batch halves. Raises Cancelled."""
     results: dict[int, Tensor] = {}
-    to_run: list[Variant] = []
-    for number, actions in enumerate(variants):
-        layer = same_layers(base.actions, actions, engine.n_layers)
-        if layer == engine.n_layers:
-            results[number] = engine.logits(base, [position])[0]
-        elif (actions, position) in base.variants:
-            results[number] = base.variants[actions, position]
-        elif (known := engine.known(base.ids, actions)) is not None:
-            results[number] = engine.logits(known, [position])[0]
-        elif layer < 0:  # the embeddings differ: nothing is shared
-            results[number] = engine.logits(engine.run(base.ids, actions, (), cancelled), [position])[0]
-        else:
-            to_run.append(Variant(number, actions, _leaves_at(base, actions, position), layer))
-    to_run.sort(key=lambda variant: (variant.position, variant.layer))
-    largest = BATCH_TOKENS
-    at = 0
+    for part in parts_of(engine, base, variants, position, cancelled):
+        results |= dict(zip(part.numbers, part.logits, strict=True))
+    return [results[number] for number in range(len(variants))]
+
+
+def parts_of(
+    engine: Engine, base: Trace, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
+) -> Iterator[Part]:
+    """The same, as they come; none twice. On out of memory the batch halves; of one variant alone it is raised."""
+    known, to_run = _sorted(engine, base, variants, position, cancelled)
+    work = [_work(engine, base, variant) for variant in to_run]
+    left = sum(work)
+    if known:
+        pace = engine.paces.get(len(base.ids).bit_length(), 0.0)
+        yield Part(list(known), torch.stack(list(known.values())), pace * left)
+    largest = _tokens(engine)
+    at, seconds, did = 0, 0.0, 0
     while at < len(to_run):
         begin = to_run[at].position
         size = max(1, largest // (len(base.ids) - begin))
         part = sorted(to_run[at : at + size], key=lambda variant: variant.layer)
+        began = time.perf_counter()
         try:
-            logits = _Batch(engine, base, part, begin, cancelled).logits(position)
-        except torch.OutOfMemoryError:
-            if size == 1:
+            logits = _batch(engine, base, part, begin, position, cancelled)
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not ran_out(error):
                 raise
-            largest //= 2
+            largest = max(size // 2, 1) * (len(base.ids) - begin)
             continue
-        results |= dict(zip((variant.number for variant in part), logits, strict=True))
-        at += len(part)
-        progress(at / len(to_run))
-    return [results[number] for number in range(len(variants))]
+        seconds += time.perf_counter() - began
+        now = sum(work[at : at + len(part)])
+        did, left, at = did + now, left - now, at + len(part)
+        engine.paces[len(base.ids).bit_length()] = seconds / did
+        yield Part([variant.number for variant in part], logits, seconds / did * left)
+
+
+def cost_of(
+    engine: Engine,
+    base: Trace,
+    variants: Sequence[Actions],
+    position: int,
+    cancelled: Callable[[], bool],
+    timed: bool = True,
+) -> Cost:
+    """What `parts_of` would take. timed: where no batch of a text so long was timed, a small one is run."""
+    _, to_run = _sorted(engine, base, variants, position, cancelled)
+    if not to_run:
+        return Cost(0, 0.0, 0)
+    length = len(base.ids).bit_length()
+    if timed and length not in engine.paces:
+        middle = len(to_run) // 2
+        begin = to_run[middle].position
+        sample = [variant for variant in to_run[middle:] if variant.position >= begin][:SAMPLE]
+        sample.sort(key=lambda variant: variant.layer)
+        began = time.perf_counter()
+        _batch(engine, base, sample, begin, position, cancelled)
+        work = sum(_work(engine, base, variant) for variant in sample)
+        engine.paces[length] = (time.perf_counter() - began) / max(work, 1)
+    pace = engine.paces.get(length)
+    seconds = None if pace is None else pace * sum(_work(engine, base, variant) for variant in to_run)
+    longest = len(base.ids) - min(variant.position for variant in to_run)
+    rows = min(max(1, _tokens(engine) // longest), len(to_run))
+    return Cost(len(to_run), seconds, rows * _bytes(engine, longest))
+
+
+def _sorted(
+    engine: Engine, base: Trace, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
+) -> tuple[dict[int, Tensor], list[Variant]]:
+    """Logits of the variants that are known or share nothing with the base; the others in the order in which they
+    run."""
+    known: dict[int, Tensor] = {}
+    to_run: list[Variant] = []
+    for number, actions in enumerate(map(in_order, variants)):
+        layer = same_layers(base.actions, actions, engine.n_layers)
+        if layer == engine.n_layers:
+            known[number] = engine.logits(base, [position])[0]
+        elif (actions, position) in base.variants:
+            known[number] = base.variants[actions, position]
+        elif (trace := engine.known(base.ids, actions)) is not None:
+            known[number] = engine.logits(trace, [position])[0]
+        elif layer < 0:  # the embeddings differ: nothing is shared
+            known[number] = engine.logits(engine.run(base.ids, actions, (), cancelled), [position])[0]
+        else:
+            to_run.append(Variant(number, actions, _leaves_at(base, actions, position), layer))
+    to_run.sort(key=lambda variant: (variant.position, variant.layer))
+    return known, to_run
+
+
+def _work(engine: Engine, base: Trace, variant: Variant) -> int:
+    """Blocks times positions that it runs."""
+    return (engine.n_layers - variant.layer) * (len(base.ids) - variant.position)
+
+
+def _tokens(engine: Engine) -> int:
+    shape = engine.model.shape
+    weights = shape.n_layers * shape.d_model * (4 * shape.d_model + 3 * shape.d_mlp)
+    return max(LEAST_TOKENS, min(BATCH_TOKENS, int(BATCH_WORK / max(weights, 1))))
+
+
+def _bytes(engine: Engine, length: int) -> int:
+    """About what one variant holds at once while it passes a block and is unembedded: stream, queries, keys, values,
+    heads, two patterns, the MLP's three, and logits."""
+    shape = engine.model.shape
+    token = 4 * shape.d_model + 5 * shape.n_heads * shape.d_head + 2 * shape.n_heads * length + 3 * shape.d_mlp
+    return length * token * engine.model.dtype.itemsize + 2 * 4 * shape.d_vocab
+
+
+@torch.inference_mode()
+def _batch(
+    engine: Engine, base: Trace, part: Sequence[Variant], begin: int, position: int, cancelled: Callable[[], bool]
+) -> Tensor:
+    return _Batch(engine, base, part, begin, cancelled).logits(position)
 
 
 def _leaves_at(base: Trace, actions: Actions, limit: int) -> int:

@@ -113,6 +113,7 @@ class Engine:
         self._traces: list[Trace] = []  # least recently used first
         self._at_most = 0  # bytes that the traces hold, if they share nothing
         self.vectors: dict[Steering, Tensor] = {}
+        self.paces: dict[int, float] = {}  # seconds for one position in one block, by the length's bits
 
     def open(
         self, session: Session, cancelled: Callable[[], bool] = never, questions: Sequence[Question] = ()
@@ -427,15 +428,13 @@ class Engine:
         variants: Sequence[Actions],
         position: int,
         cancelled: Callable[[], bool] = never,
-        progress: Callable[[float], None] = ignore,
     ) -> list[Tensor]:
         """Logits [d_vocab] at `position`, for the base's tokens with each variant's actions instead of the base's.
 
         They run in batches that share the base up to where each variant leaves it. On out of memory the batch halves.
-        progress: is told which part of them (0..1) is done after each batch.
         """
         variants = [in_order(actions) for actions in variants]
-        results = logits_of(self, base, variants, position, cancelled, progress)
+        results = logits_of(self, base, variants, position, cancelled)
         if len(variants) <= MOST_VARIANTS:
             # Of a list of edits one changes, and the others are asked for again.
             base.variants = {(actions, position): logits for actions, logits in zip(variants, results, strict=True)}

@@ -28,3 +28,8 @@ def budget(device: torch.device) -> int:
     """Bytes for traces: a quarter of what is free, on a CPU at most `ON_A_LAPTOP`."""
     quarter = free(device) // 4
     return min(quarter, ON_A_LAPTOP) if device.type == "cpu" else quarter
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: torch has no kind of its own for a CPU's."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)

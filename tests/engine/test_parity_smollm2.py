@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from twin import CLOSE, PROMPT, SOURCE, Twin, session_of
@@ -72,3 +73,38 @@ def test_it_knows_who_drinks(twin: Twin) -> None:
 )
 def test_edits(twin: Twin, lines: tuple[str, ...]) -> None:
     twin.check(session_of(*lines, vectors=['v = diff L8.pre " Love" " Hate"']), close=ROUNDING)
+
+
+def test_the_sweep_ranks_the_heads_that_plain_runs_find(twin: Twin) -> None:
+    """The strongest of all 270 heads, and single forwards of transformers' own model without each of them."""
+    session = session_of(answer=" Mary", foil=" John")
+    ((answer, _),) = twin.answers(session, "sweep zero L*H*")
+    ids = torch.tensor([twin.tokens(session).ids])
+    mary, john = (twin.text_ids(text, ())[0] for text in (" Mary", " John"))
+    config = twin.plain.config
+    width = config.hidden_size // config.num_attention_heads
+
+    def logit_diff(layer: int | None = None, head: int = 0) -> float:
+        def without(_module: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+            z = inputs[0].clone()
+            z[..., head * width : (head + 1) * width] = 0
+            return (z,)
+
+        layers = [] if layer is None else [twin.plain.model.layers[layer].self_attn.o_proj]
+        handles = [module.register_forward_pre_hook(without) for module in layers]
+        try:
+            with torch.no_grad():
+                logits = twin.plain(ids, use_cache=False).logits[0, -1]
+        finally:
+            for handle in handles:
+                handle.remove()
+        return float(logits[mary] - logits[john])
+
+    baseline = logit_diff()
+    assert answer.values.shape == (30, 9)
+    assert answer.baseline == pytest.approx(baseline, abs=ROUNDING)
+    ranked = (-np.abs(answer.values)).ravel().argsort()
+    assert [divmod(int(at), 9) for at in ranked[:3]] == [(23, 3), (1, 5), (29, 1)]
+    for (layer, head), published in {(23, 3): -3.04, (1, 5): -2.18, (29, 1): -1.68, (29, 0): +1.28}.items():
+        assert answer.values[layer, head] == pytest.approx(published, abs=0.005)
+        assert answer.values[layer, head] == pytest.approx(logit_diff(layer, head) - baseline, abs=2 * ROUNDING)

@@ -1,32 +1,66 @@
 """`sweep OP SITES [@POSITIONS] [ARGUMENT]`: the same edit at every site in turn, one run each.
 
-`sweep zero L*H*`: layers by heads. `sweep patch L*.pre`: layers by positions.
+`sweep zero L*H*`: layers by heads. `sweep patch L*.pre`: layers by positions. Words behind the edit: `list`, `clean`,
+`difference` say what the pane shows; `plan` asks only what it takes.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, ClassVar, Self
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
-from mechtui.session.document import ALL, Edit
+from mechtui.session.document import ALL, Edit, Positions, Range, Site, Span
 from mechtui.session.lines import LineError, format_edit, parse_edit
-from mechtui.views.question import Answer, Question
+from mechtui.views.question import RUNS, Answer, Question, Run
 from mechtui.views.spec import Cost, View
+
+ZERO_HEADS = Edit("zero", Site("head", part="z"))
+# What `s` leads through. Patching takes from the source.
+USEFUL = (
+    ZERO_HEADS,
+    Edit("mean", Site("head", part="z")),
+    Edit("patch", Site("head", part="z")),
+    *(Edit("patch", Site("layer", part=part)) for part in ("pre", "attn", "mlp")),
+)
+WORDS = (*RUNS, "list", "plan")
 
 
 class Sweep(Question, frozen=True, tag="sweep"):
     """What `edit` does to the logit difference at each of its sites alone. Heads: a column each, at the
-    positions that the edit names. Layers (attn, mlp, pre, mid, post): a column for every position."""
+    positions that the edit names. Layers (attn, mlp, pre, mid, post): a column for every position.
 
-    edit: Edit = parse_edit("zero L*H*")
+    plan: only what it takes is asked, and what is known already. run, listed: what the pane shows, a list instead
+    of the map.
+    """
+
+    SHOWN: ClassVar[frozenset[str]] = frozenset({"run", "listed"})
+
+    edit: Edit = ZERO_HEADS
+    plan: bool = False
+    run: Run = "edited"
+    listed: bool = False
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        column = line.index(rest) if rest else len(line)
-        try:
-            edit = parse_edit(rest)
-        except LineError as error:
+        if not rest:
+            return cls()
+        column = line.index(rest)
+        said: dict[str, Any] = {}
+        edit, error = _parsed(rest)
+        # A word may be a steering vector's name too: what reads as an edit is one.
+        while edit is None and rest.rpartition(" ")[2] in WORDS:
+            rest, _, word = rest.rpartition(" ")
+            rest = rest.rstrip()
+            if word in ("list", "plan"):
+                said["listed" if word == "list" else word] = True
+            else:
+                said["run"] = word
+            edit, error = _parsed(rest) if rest else (ZERO_HEADS, None)
+        if edit is None:
+            assert error is not None
             raise LineError(line, column + error.column, error.problem) from None
         if edit.site.kind not in ("head", "layer"):
             raise LineError(
@@ -34,24 +68,55 @@ class Sweep(Question, frozen=True, tag="sweep"):
             )
         if edit.site.kind == "layer" and edit.positions != ALL:
             raise LineError(line, column, "a sweep over layers has a column for every position: leave the @ out")
-        return cls(edit)
+        return cls(edit, **said)
+
+    def line(self) -> str:
+        words = [format_edit(self.edit)]
+        words += [self.run] * (self.run != "edited") + ["list"] * self.listed + ["plan"] * self.plan
+        return f"sweep {' '.join(words)}"
 
     @property
     def costly(self) -> bool:
-        return True
+        return not self.plan
 
-    def line(self) -> str:
-        return f"sweep {format_edit(self.edit)}"
+    def next(self) -> Self:
+        """The next of the useful sweeps."""
+        at = USEFUL.index(self.edit) + 1 if self.edit in USEFUL else 0
+        return replace(self, edit=USEFUL[at % len(USEFUL)])
+
+    def cell(self, layer: int, column: int) -> Edit:
+        """The edit of one cell. column: the head, or key-value group, or position."""
+        site = replace(self.edit.site, layers=Span(layer, layer))
+        if site.kind == "head":
+            return replace(self.edit, site=replace(site, index=Span(column, column)))
+        return replace(self.edit, site=site, positions=Positions((Range(column, column),)))
+
+
+def _parsed(text: str) -> tuple[Edit | None, LineError | None]:
+    try:
+        return parse_edit(text), None
+    except LineError as error:
+        return None, error
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What of a sweep is still to do. runs: in all; done: of them; seconds: about, for the others, as such runs
+    were timed, None where none was; bytes: about, that the largest batch of them needs."""
+
+    runs: int
+    done: int
+    seconds: float | None
+    bytes: int
 
 
 class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     """rows: layers; columns: heads, key-value groups or positions. values [row, column]: NaN where the edit
-    cannot be applied.
+    cannot be applied, and where it was not yet.
 
     metric "logit_diff": the change of logit(answer) - logit(foil) at the last position. metric "normalised"
     (patch): (patched - corrupted) / (clean - corrupted), where corrupted is this prompt and clean is the
     source; 1 restores the source's logit difference, 0 changes nothing. baseline: this prompt's logit
-    difference; source_baseline: the source's, for patch.
+    difference; source_baseline: the source's, for patch. left: None once all is computed.
     """
 
     rows: tuple[str, ...]
@@ -60,6 +125,11 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     values: np.ndarray
     baseline: float | None
     source_baseline: float | None = None
+    left: Left | None = None
+
+    def json(self) -> dict[str, Any]:
+        said = super().json()
+        return said if self.left else {name: value for name, value in said.items() if name != "left"}
 
 
 SPEC = View(

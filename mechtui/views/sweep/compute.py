@@ -1,16 +1,17 @@
-"""Many runs that differ in one site, batched on what they share."""
+"""Many runs that differ in one site, batched on what they share; cells that are known are not run again."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from msgspec.structs import replace
 
-from mechtui.engine.api import Answers, EditError, Need, OpenSession, Run, SessionError, each
-from mechtui.session.document import Edit, Positions, Range, Span
+from mechtui.engine.api import Actions, Answers, Cost, EditError, Need, OpenSession, Run, SessionError
+from mechtui.session.document import Edit
 from mechtui.session.lines import format_edit
-from mechtui.views.sweep import Sweep, SweepAnswer
+from mechtui.views.sweep import Left, Sweep, SweepAnswer
 
 
 def needs(question: Sweep, opened: OpenSession) -> list[Need]:
@@ -19,57 +20,135 @@ def needs(question: Sweep, opened: OpenSession) -> list[Need]:
 
 def answers(question: Sweep, opened: OpenSession) -> Answers:
     opened.check_site(question.edit.site)
-    layers = list(question.edit.site.layers.within(opened.shape.n_layers))
-    columns = _columns(question.edit, opened)
-    grid = [[opened.possible_actions(_one(question.edit, layer, column)) for column in columns] for layer in layers]
-    if not any(actions is not None for row in grid for actions in row):
-        raise SessionError(f"{format_edit(question.edit)} can be applied nowhere: {_why(question.edit, opened)}")
-    position = len(opened.ids) - 1
-    answer_id, foil_id = opened.targets_at(position)
-    if answer_id is None or foil_id is None:
-        raise SessionError("a sweep measures a logit difference: give the session an answer and a foil")
+    sites = _sites(question, opened)
+    clean = _Cells(opened.clean, question, sites, opened)
+    edited = _Cells(opened.edited, question, sites, opened) if opened.edited is not None else None
 
-    def answer(run: Run) -> SweepAnswer:
-        def difference(logits: object) -> float:
-            return float(logits[answer_id] - logits[foil_id])  # type: ignore[index]
+    def answer(more: bool) -> tuple[SweepAnswer, SweepAnswer | None, bool]:
+        return clean.answer(), edited.answer() if edited is not None else None, more
 
-        baseline = difference(run.logits([position])[0])
-        places = [(r, c) for r, row in enumerate(grid) for c, actions in enumerate(row) if actions is not None]
-        variants = [(*run.actions, *(grid[r][c] or ())) for r, c in places]
-        results = run.variants(variants, position, opened.progress)
-        values = np.full((len(layers), len(columns)), np.nan, dtype=np.float32)
-        for (row, column), logits in zip(places, results, strict=True):
-            change = difference(logits) - baseline
-            values[row, column] = change if math.isfinite(change) else np.nan
-        metric, source = "logit_diff", None
+    both = [cells for cells in (edited, clean) if cells is not None]
+    for cells in both:
+        cells.measure(timed=question.plan)
+    if question.plan:
+        yield answer(False)
+        return
+    yield answer(any(cells.missing for cells in both))
+    for cells in both:
+        for _ in cells.fill():
+            runs, done = (sum(number) for number in zip(*((each.runs, each.done) for each in both), strict=True))
+            opened.progress(done / runs)
+            yield answer(done < runs)
+
+
+@dataclass(frozen=True)
+class _Sites:
+    """What is swept. places: (row, column) of the cells at which the edit can be applied, actions: theirs."""
+
+    layers: list[int]
+    columns: list[int]
+    places: list[tuple[int, int]]
+    actions: list[Actions]
+
+
+def _sites(question: Sweep, opened: OpenSession) -> _Sites:
+    edit = question.edit
+    layers = list(edit.site.layers.within(opened.shape.n_layers))
+    columns = _columns(edit, opened)
+    places, possible = [], []
+    for row, layer in enumerate(layers):
+        for number, column in enumerate(columns):
+            actions = opened.possible_actions(question.cell(layer, column))
+            if actions is not None:
+                places.append((row, number))
+                possible.append(actions)
+    if not places:
+        raise SessionError(f"{format_edit(edit)} can be applied nowhere: {_why(edit, opened)}")
+    return _Sites(layers, columns, places, possible)
+
+
+class _Cells:
+    """The cells over one run. What is computed stays with the run, so that a sweep which was interrupted goes on."""
+
+    def __init__(self, run: Run, question: Sweep, sites: _Sites, opened: OpenSession) -> None:
+        self.run, self.sites, self.question = run, sites, question
+        self.position = len(opened.ids) - 1
+        self.targets = opened.targets_at(self.position)
+        if None in self.targets:
+            raise SessionError("a sweep measures a logit difference: give the session an answer and a foil")
+        self.baseline = self._difference(run)
+        self.source = None
         if question.edit.op == "patch" and opened.source is not None:
-            source = difference(opened.source.logits([-1])[0])
-            if source != baseline:
-                metric, values = "normalised", values / np.float32(source - baseline)
-        what = "H" if question.edit.site.kind == "head" else "@"
+            self.source = self._difference(opened.source)
+        self.variants = [(*run.actions, *actions) for actions in sites.actions]
+        self.cost: Cost | None = None
+        # Infinite where a run left no finite number; NaN where there was none yet.
+        kept = run.remembered(Sweep, (tuple(self.variants), self.targets), self._empty)
+        assert isinstance(kept, SweepAnswer)
+        self.changes = kept.values
+
+    def _difference(self, run: Run) -> float:
+        answer, foil = self.targets
+        logits = run.logits([-1])[0]
+        return float(logits[answer] - logits[foil])
+
+    def _empty(self) -> SweepAnswer:
+        shape = (len(self.sites.layers), len(self.sites.columns))
+        return SweepAnswer((), (), "logit_diff", np.full(shape, np.nan, dtype=np.float32), None)
+
+    @property
+    def runs(self) -> int:
+        return len(self.sites.places)
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the places that have no value yet."""
+        return [number for number, place in enumerate(self.sites.places) if math.isnan(self.changes[place])]
+
+    @property
+    def done(self) -> int:
+        return self.runs - len(self.missing)
+
+    def measure(self, timed: bool) -> None:
+        """Find out what the missing ones take."""
+        self.cost = self.run.cost([self.variants[number] for number in self.missing], self.position, timed)
+
+    def fill(self) -> Iterator[None]:
+        """Compute the missing ones; after each batch there are more."""
+        answer, foil = self.targets
+        missing = self.missing
+        for part in self.run.parts([self.variants[number] for number in missing], self.position):
+            differences = (part.logits[:, answer] - part.logits[:, foil]).tolist()
+            for number, difference in zip(part.numbers, differences, strict=True):
+                change = difference - self.baseline
+                self.changes[self.sites.places[missing[number]]] = change if math.isfinite(change) else math.inf
+            if self.cost is not None:
+                self.cost = self.cost._replace(seconds=part.seconds)
+            yield
+
+    def answer(self) -> SweepAnswer:
+        metric, values = "logit_diff", np.where(np.isinf(self.changes), np.float32(np.nan), self.changes)
+        if self.source is not None and self.source != self.baseline:
+            metric, values = "normalised", values / np.float32(self.source - self.baseline)
+        what = "H" if self.question.edit.site.kind == "head" else "@"
+        left = None
+        if self.cost is not None and (self.done < self.runs or self.question.plan):
+            left = Left(self.runs, self.done, self.cost.seconds, self.cost.bytes)
         return SweepAnswer(
-            tuple(f"L{layer}" for layer in layers),
-            tuple(f"{what}{column}" for column in columns),
+            tuple(f"L{layer}" for layer in self.sites.layers),
+            tuple(f"{what}{column}" for column in self.sites.columns),
             metric,
             values,
-            baseline,
-            source,
+            self.baseline,
+            self.source,
+            left,
         )
-
-    return each(opened, answer)
 
 
 def _columns(edit: Edit, opened: OpenSession) -> list[int]:
     if edit.site.kind == "layer":
         return list(range(len(opened.ids)))
     return list(edit.site.index.within(opened.head_count(edit.site)))
-
-
-def _one(edit: Edit, layer: int, column: int) -> Edit:
-    if edit.site.kind == "head":
-        return replace(edit, site=replace(edit.site, layers=Span(layer, layer), index=Span(column, column)))
-    site = replace(edit.site, layers=Span(layer, layer))
-    return replace(edit, site=site, positions=Positions((Range(column, column),)))
 
 
 def _why(edit: Edit, opened: OpenSession) -> str:
