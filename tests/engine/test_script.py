@@ -194,7 +194,15 @@ def test_a_direction_of_folded_weights_is_refused(gpt2_folder: Path) -> None:
 
 
 # What a view's script says is what `mechtui run` says, of both runs. The edits leave nothing as it was.
-QUESTIONS = ["attention L1H2", "attention L1H3 scores", "attention L0H1 value", "next_tokens", "next_tokens @3 top4"]
+QUESTIONS = [
+    "lens",
+    "lens mid",
+    "attention L1H2",
+    "attention L1H3 scores",
+    "attention L0H1 value",
+    "next_tokens",
+    "next_tokens @3 top4",
+]
 TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}]
 
 
