@@ -1,6 +1,6 @@
 """Completion of edit and vector lines: what may stand where the text cursor is, and in a word what it means.
 
-Nothing here checks a line; `mechtui.session.lines` does that. A completion replaces the last word.
+Nothing here checks a line; `mechtui.session.grammar` does that. A completion replaces the last word.
 """
 
 from __future__ import annotations
@@ -8,46 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from mechtui.session import sites
 from mechtui.session.changes import head_site
 from mechtui.session.document import ModelShape, Session, Token
-from mechtui.session.lines import HEAD_PARTS, LAYER_PARTS, OPS, VECTOR_OPS, VECTOR_SOURCES, format_site, quote
+from mechtui.session.grammar.places import format_site, parse_site
+from mechtui.session.grammar.vectors import VECTOR_SOURCES
+from mechtui.session.grammar.words import LineError, cut, quote
+from mechtui.session.op import Op
+from mechtui.session.ops import ops
 
-OP_NOTES = {
-    "zero": "the activation becomes 0",
-    "mean": "its mean over the prompt",
-    "resample": "its value at random positions of the source",
-    "patch": "its value in the source run",
-    "freeze": "its value in the clean run",
-    "scale": "times a number: x0.5",
-    "noise": "plus Gaussian noise: sd3 seed7",
-    "add": "plus a steering vector times a coefficient: NAME x5",
-    "project": "minus its component along a steering vector",
-    "cut": "attention from queries to keys: 14>2",
-}
-PART_NOTES = {
-    "z": "what the head reads by its pattern (hook_z)",
-    "q": "queries",
-    "k": "keys",
-    "v": "values",
-    "pattern": "attention after the softmax",
-    "scores": "attention before the softmax",
-    "attn": "what attention writes (hook_attn_out)",
-    "mlp": "what the MLP writes (hook_mlp_out)",
-    "pre": "the residual stream before the layer",
-    "mid": "the residual stream between attention and MLP",
-    "post": "the residual stream after the layer",
-}
 SOURCE_NOTES = {
     "diff": 'activation of one text minus another: diff L6.pre "Love" "Hate"',
     "neuron": "what a neuron writes, a row of W_out: neuron L5N2011",
     "token": 'a token\'s unembedding direction: token " Paris"',
     "pca": 'first principal direction of texts: pca L6.pre "…" | "…"',
     "file": "from a safetensors file: file vectors.safetensors#name",
-}
-ARGUMENTS = {
-    "scale": (("x0", "nothing of it"), ("x0.5", "half"), ("x2", "twice"), ("x-1", "turned round")),
-    "noise": (("sd1", "one standard deviation"), ("sd3", "three standard deviations")),
-    "resample": (("seed1", "which random positions"),),
 }
 
 
@@ -94,29 +69,25 @@ def complete_edit(text: str, known: Known) -> list[Completion]:
     """Completions for an edit line, the likeliest first."""
     start = _last_word(text)
     offset = len(text) - len(text.lstrip("# "))
-    words = text[offset:start].split()
+    try:
+        words = [each for each, _ in cut(text[offset:start])]
+    except LineError:
+        return []
     word = text[start:].lstrip("#")
     start = max(start, offset)
     if not words:
-        return _choose(word, start, ((op, OP_NOTES[op]) for op in OPS))
-    op = words[0]
+        return _choose(word, start, ((op.name, op.note) for op in ops().values()))
+    op = ops().get(words[0])
+    if op is None:
+        return []
     if len(words) == 1:
         return _choose(word, start, _sites(op, word, known))
     if word.startswith("@"):
         return _choose(word, start, _positions("@", known))
-    choices: list[tuple[str, str]] = []
-    if op in VECTOR_OPS and not any(known.session.vector(each) for each in words[2:]):
-        choices += [(vector.name, vector.source) for vector in known.session.vectors]
-    elif op == "add" and not any(each.startswith("x") for each in words[3:]):
-        choices += [("x1", "coefficient"), ("x5", "coefficient"), ("x-5", "against it")]
-    elif op == "cut" and len(words) == 2:
-        choices += [("-1>0", "from the last token to the first"), ("*>0", "from every token to the first")]
-        choices += [(f"-1>{quote(token.text)}", f"position {i}") for i, token in _named(known)]
-    elif op == "cut" and len(words) == 3:
-        choices += [("raw", "the rest of the row is not renormalised")]
-    elif len(words) == 2 or words[-1].startswith("@"):
-        choices += ARGUMENTS.get(op, ())
-    if op != "cut" and len(words) == 2:
+    argument = words[3:] if words[2:] and words[2].startswith("@") else words[2:]
+    tokens = [(quote(token.text), f"position {i}") for i, token in _named(known)]
+    choices = list(op.choices(argument, known.session.vectors, tokens))
+    if not op.no_positions and len(words) == 2:
         choices += _positions("@", known)
     return _choose(word, start, choices)
 
@@ -138,30 +109,34 @@ def _positions(mark: str, known: Known) -> list[tuple[str, str]]:
     return choices
 
 
-def _sites(op: str, word: str, known: Known) -> Iterable[tuple[str, str]]:
-    here = format_site(head_site(known.layer, known.head))
+def _sites(op: Op, word: str, known: Known) -> Iterable[tuple[str, str]]:
     stem, dot, _ = word.partition(".")
-    if dot:
-        parts: tuple[str, ...] = HEAD_PARTS if "H" in stem else LAYER_PARTS
-        if op == "cut":
-            parts = ("z", "pattern")
-        return ((f"{stem}.{part}", PART_NOTES[part]) for part in parts)
     choices: list[tuple[str, str]] = []
-    if op not in VECTOR_OPS:
+    if dot:
+        parts = sites.HEAD if "H" in stem else sites.LAYER
+        choices += [(f"{stem}.{part}", place.note) for part, place in parts.items()]
+    else:
+        here = format_site(head_site(known.layer, known.head))
         choices += [(here, "the head under the cursor"), (f"L{known.layer}H*", "all heads of its layer")]
-    if op != "cut":
-        choices += [(f"L{known.layer}.{part}", PART_NOTES[part]) for part in LAYER_PARTS]
-        choices += [("embed", "token embeddings"), ("pos", "position embeddings")]
-        if op not in VECTOR_OPS:
-            choices.append((f"L{known.layer}N0", "one MLP neuron"))
-    if known.shape is not None and word.upper().startswith("L"):
-        shape = known.shape
-        if "H" in word.upper() and op not in VECTOR_OPS:
-            choices += [(f"{word.upper().split('H')[0]}H{head}", "head") for head in range(shape.n_heads)]
+        choices += [(f"L{known.layer}.{part}", place.note) for part, place in sites.LAYER.items()]
+        choices += [("embed", sites.EMBED.note), ("pos", sites.POS.note), (f"L{known.layer}N0", sites.NEURON.note)]
+    choices = [choice for choice in choices if _takes(op, choice[0])]
+    if not dot and known.shape is not None and word.upper().startswith("L"):
+        layer, of_head, _ = word.upper().partition("H")
+        if of_head and _takes(op, f"{layer}H0"):
+            choices += [(f"{layer}H{head}", "head") for head in range(known.shape.n_heads)]
         else:
-            more = ((f"L{layer}", f"layer {layer}; go on with H, N or a dot") for layer in range(shape.n_layers))
-            choices += more
+            layers = range(known.shape.n_layers)
+            choices += [(f"L{number}", f"layer {number}; go on with H, N or a dot") for number in layers]
     return choices
+
+
+def _takes(op: Op, site: str) -> bool:
+    """Whether it is a site at which the op can act."""
+    try:
+        return not op.refuses(parse_site(site))
+    except LineError:
+        return False
 
 
 def complete_vector(text: str, known: Known) -> list[Completion]:
@@ -177,9 +152,8 @@ def complete_vector(text: str, known: Known) -> list[Completion]:
     source = words[2]
     if len(words) == 3 and source in ("diff", "pca"):
         layers = [known.layer, *(range(known.shape.n_layers) if known.shape and word else ())]
-        return _choose(
-            word, start, ((f"L{at}.{part}", PART_NOTES[part]) for at in dict.fromkeys(layers) for part in LAYER_PARTS)
-        )
+        places = [(at, part) for at in dict.fromkeys(layers) for part in sites.LAYER]
+        return _choose(word, start, ((f"L{at}.{part}", sites.LAYER[part].note) for at, part in places))
     if len(words) == 3 and source == "neuron":
         return _choose(word, start, [(f"L{known.layer}N0", "layer and neuron")])
     if len(words) == 3 and source == "token":

@@ -1,94 +1,12 @@
-"""Actions: edits with everything the model and the prompt decide already filled in.
-
-An action names one hook point and lists, position by position, what happens there. Two actions are equal when
-they do the same thing, so comparing them tells exactly which part of an earlier run can be kept.
-"""
+"""How much two runs share, by the hook edits that they make and the tokens that they read."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from functools import cached_property
 
-from mechtui.session.document import Op, Vector
-
-Ids = tuple[int, ...]
-
-# The position-wise parameter of an action: nothing, a source position, or the keys that a query loses.
-Parameter = int | tuple[int, ...] | None
-
-PATTERN_PARTS = ("hook_pattern", "hook_attn_scores")
-
-
-@dataclass(frozen=True)
-class Steering:
-    """A steering vector and all that decides its numbers. bos: whether its texts begin with BOS; False where it has
-    none. file: what tells that its file was written again (see `file_state`), empty without one."""
-
-    vector: Vector
-    bos: bool = False
-    file: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Action:
-    """One edit at one hook point.
-
-    hook: TransformerLens's name. layer: the block it lies in, -1 for the embeddings. index: heads, key-value
-    groups or neurons it touches; None: the whole width. places: ((position, parameter), ...) in rising order.
-    width: numbers per position (of one head). source_ids: whose run `patch` and `resample` take from.
-    keys: for patch at pattern and scores, the source position of every position (-1: none).
-    """
-
-    op: Op
-    hook: str
-    layer: int
-    index: tuple[int, ...] | None
-    places: tuple[tuple[int, Parameter], ...]
-    factor: float = 1.0
-    sd: float = 0.0
-    seed: int = 0
-    raw: bool = False
-    vector: Steering | None = None
-    source_ids: Ids = ()
-    references: tuple[Ids, ...] = ()
-    keys: tuple[int, ...] = ()
-
-    @property
-    def is_pattern(self) -> bool:
-        """Acts on [head, query, key] rather than on [pos, ...]."""
-        return self.hook.endswith(PATTERN_PARTS)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether what it does at a position depends on that position and earlier ones only."""
-        if self.op == "noise":
-            return False  # its standard deviation is taken over all positions
-        return self.op != "mean" or self.is_pattern or bool(self.references)
-
-    @property
-    def positions(self) -> list[int]:
-        return [position for position, _ in self.places]
-
-    @cached_property
-    def what(self) -> tuple[object, ...]:
-        """All of it but where: two actions that agree in this do the same at the places that both have."""
-        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in ("places", "keys"))
-
-    def same_before(self, other: Action, end: int) -> bool:
-        """Whether both do the same at positions 0..end-1."""
-        if self is other:
-            return True
-        return (
-            self.what == other.what
-            and self.keys[:end] == other.keys[:end]
-            and self._places_before(end) == other._places_before(end)
-        )
-
-    def _places_before(self, end: int) -> tuple[tuple[int, Parameter], ...]:
-        return self.places[: bisect_left(self.places, end, key=lambda place: place[0])]
-
+from mechtui.session.hook_edits import HookEdit as Action
+from mechtui.session.hook_edits import Ids, Steering
+from mechtui.session.sites import TABLES as PATTERN_PARTS
 
 # In the order of `in_order`, so that lists which do the same are equal.
 Actions = tuple[Action, ...]
@@ -142,3 +60,16 @@ def common(one: Ids, two: Ids) -> int:
         if a != b:
             return at
     return min(len(one), len(two))
+
+
+__all__ = [
+    "PATTERN_PARTS",
+    "Action",
+    "Actions",
+    "Ids",
+    "Steering",
+    "common",
+    "in_order",
+    "same_layers",
+    "same_positions",
+]

@@ -274,8 +274,7 @@ class OpenSession:
         except TextError as error:
             raise SessionError(f"{what} {error}") from error
         if not ids:
-            begin = self.model.ready.bos_token or "a token"
-            raise SessionError(f"{what} is empty: type some text (i), or prepend {begin} (b)")
+            raise SessionError(f"{what} is empty: type some text, or prepend {self.model.ready.bos_token or 'a token'}")
         most = self.model.shape.n_ctx
         if len(ids) > most:
             more = len(ids) - most
@@ -350,9 +349,8 @@ class OpenSession:
         all positions acts on what comes after the prompt, too. Raises EditError."""
         texts = tuple(self.model.token(id).text for id in ids)
         prompt = Prompt(ids, texts, len(self.ids), everywhere)
-        around = Surroundings(
-            self.session, self.model.ready, self.bos, self.source_ids, self.alignment, self.references
-        )
+        vectors = tuple(steering(vector, self.bos) for vector in self.session.vectors)
+        around = Surroundings(self.model.ready, vectors, self.source_ids, self.alignment, self.references)
         actions = resolve(edit, prompt, around)
         for action in actions:
             if action.vector is not None:

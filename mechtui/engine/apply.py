@@ -1,4 +1,4 @@
-"""Actions at work: what each op does to the tensor at its hook point.
+"""Hook edits at work: what each op does to the tensor at its hook point, one function an op.
 
 The definitions are those of docs/lines.md; every one is tested against plain hooks on the Hugging Face model.
 """
@@ -6,42 +6,144 @@ The definitions are those of docs/lines.md; every one is tested against plain ho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine.actions import Action, Parameter
+from mechtui.engine.vectors import direction
+from mechtui.session.hook_edits import HookEdit, Parameter
 
-# What an action takes from elsewhere: the value for its places, or a vector [d_model].
-Givens = Mapping[Action, Tensor]
+# What a hook edit takes from elsewhere: the values for its places [place, head, width], or a vector [d_model].
+Givens = Mapping[HookEdit, Tensor]
 Rows = slice | list[int]
 
 EVERY_ROW = slice(None)
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one hook edit acts on: one head, one neuron, or the whole width.
+
+    all: the activation there at all positions [batch, pos, width]; at pattern and scores a row is a query and the
+    width its keys. old: of it, what is to change [batch, place, width]. positions: which those are [place]. places:
+    the same, with what the op knows of each. given: what it takes from elsewhere [place, width] or [d_model]. seen: at
+    pattern and scores, which keys each query sees [query, key].
+    """
+
+    edit: HookEdit
+    all: Tensor
+    old: Tensor
+    positions: Tensor
+    places: Sequence[tuple[int, Parameter]]
+    given: Tensor | None
+    seen: Tensor | None
+
+
+# By the op's name, the new value [batch, place, width], or what can be expanded to it, in any number format.
+VALUES: dict[str, Callable[[Part], Tensor]] = {}
+
+
+def op(function: Callable[[Part], Tensor]) -> Callable[[Part], Tensor]:
+    """The function is what the op of its name does."""
+    VALUES[function.__name__] = function
+    return function
+
+
+@op
+def zero(part: Part) -> Tensor:
+    return torch.zeros_like(part.old)
+
+
+@op
+def mean(part: Part) -> Tensor:
+    if part.seen is not None:
+        seen = part.seen[part.positions]
+        return torch.where(seen, part.old, 0).sum(-1, keepdim=True) / seen.sum(-1, keepdim=True)
+    return part.all.mean(dim=1, keepdim=True) if part.given is None else part.given
+
+
+def taken(part: Part) -> Tensor:
+    """What was given for each place."""
+    assert part.given is not None
+    if part.seen is None:
+        return part.given
+    # A text that was continued has more keys than the run it takes from; no query here sees those.
+    new = part.old.clone()
+    new[..., : part.given.shape[-1]] = part.given[..., : part.old.shape[-1]].to(part.old.dtype)
+    return new
+
+
+VALUES |= dict.fromkeys(("resample", "patch", "freeze"), taken)
+
+
+@op
+def scale(part: Part) -> Tensor:
+    return part.old * part.edit.factor
+
+
+@op
+def noise(part: Part) -> Tensor:
+    everything, seen = part.all, part.seen
+    # numpy's generator, because its draws for a longer prompt begin with those for a shorter one.
+    drawn = np.random.default_rng(part.edit.seed).standard_normal(tuple(everything.shape[1:])).astype(np.float32)
+    each = torch.from_numpy(drawn).to(everything.device, everything.dtype)
+    counted = everything.flatten(1) if seen is None else everything[:, seen]
+    sd = counted.std(dim=1, correction=0)
+    return part.old + part.edit.sd * sd[:, None, None] * each[part.positions]
+
+
+@op
+def add(part: Part) -> Tensor:
+    assert part.given is not None
+    return part.old + part.edit.factor * part.given.to(part.old.dtype)
+
+
+@op
+def project(part: Part) -> Tensor:
+    assert part.given is not None
+    unit = direction(part.given).to(part.old.dtype)
+    return part.old - (part.old @ unit)[..., None] * unit
+
+
+@op
+def cut(part: Part) -> Tensor:
+    new = part.old.clone()
+    for at, (_, keys) in enumerate(part.places):
+        assert isinstance(keys, tuple)
+        new[:, at, list(keys)] = 0
+    if part.edit.raw:
+        return new
+    rest = new.sum(-1, keepdim=True)
+    return torch.where(rest != 0, new / torch.where(rest != 0, rest, 1), new)
+
+
 def hook_function(
-    actions: Sequence[tuple[Action, Rows]], givens: Givens, offset: int = 0, seen: Sequence[Tensor] = ()
+    edits: Sequence[tuple[HookEdit, Rows]], givens: Givens, offset: int = 0, seen: Sequence[Tensor] = ()
 ) -> Callable[[Tensor], Tensor]:
-    """A function that applies the actions, in order, to an activation.
+    """A function that makes the edits, in order, in an activation.
 
     The activation is [batch, pos, ...] or [batch, head, query, key]; its positions begin at `offset`. Each
-    action acts on its rows of the batch only. The tensor that comes in is never changed. seen: for scores and
+    edit acts on its rows of the batch only. The tensor that comes in is never changed. seen: for scores and
     patterns, last in it, which keys each query sees [query, key]; where it is empty, those at or before it.
     """
 
     def apply(activation: Tensor) -> Tensor:
         changed = activation.clone()
         keys = None
-        if actions[0][0].is_pattern:
-            queries, width = activation.shape[-2:]
-            ahead = torch.ones(queries, width, dtype=torch.bool, device=activation.device)
-            keys = seen[-1] if seen else ahead.tril(offset)
-        for action, rows in actions:
-            _apply_one(action, changed, rows, givens, offset, keys)
+        if edits[0][0].is_pattern:
+            keys = seen[-1] if seen else _at_or_before(activation, offset)
+        for edit, rows in edits:
+            _apply_one(edit, changed, rows, givens.get(edit), offset, keys)
         return changed
 
     return apply
+
+
+def _at_or_before(table: Tensor, offset: int) -> Tensor:
+    """[query, key]: whether the key lies at or before the query; the first query lies at `offset`."""
+    return torch.ones(table.shape[-2:], dtype=torch.bool, device=table.device).tril(offset)
 
 
 def seen_in(scores: Tensor, dtype: torch.dtype) -> Tensor:
@@ -53,113 +155,36 @@ def seen_in(scores: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _apply_one(
-    action: Action, activation: Tensor, rows: Rows, givens: Givens, offset: int, seen: Tensor | None
+    edit: HookEdit, activation: Tensor, rows: Rows, given: Tensor | None, offset: int, seen: Tensor | None
 ) -> None:
-    count = activation.shape[2] if action.is_pattern else activation.shape[1]
-    places = [(p - offset, q) for p, q in action.places if 0 <= p - offset < count]
-    if not places:
+    count = activation.shape[2] if edit.is_pattern else activation.shape[1]
+    # Places before the offset are done already.
+    here = [number for number, (p, _) in enumerate(edit.places) if 0 <= p - offset < count]
+    if not here:
         return
+    places = [(edit.places[number][0] - offset, edit.places[number][1]) for number in here]
     positions = torch.tensor([p for p, _ in places], device=activation.device)
-    given = givens.get(action)
-    for at, index in enumerate(action.index if action.index is not None else (None,)):
-        view = _view(action, activation[rows], index)  # [rows, pos, width]
-        taken = None
-        if given is not None:
-            taken = given if given.dim() == 1 else given[:, at]
-            if given.dim() > 1:
-                # One value per place of the action; those before the offset are done already.
-                keep = [i for i, (p, _) in enumerate(action.places) if 0 <= p - offset < count]
-                taken = taken[keep]
-        new = _value(action, view, positions, places, taken, seen)
+    for at, index in enumerate(edit.index if edit.index is not None else (None,)):
+        view = _view(edit, activation[rows], index)
+        old = view[:, positions]
+        own = given if given is None or given.dim() == 1 else given[here, at]
+        new = VALUES[edit.op](Part(edit, view, old, positions, places, own, seen)).to(old.dtype)
         if seen is not None:
             # What a query does not see stays hidden: a score of 0 there would let it look ahead.
-            new = torch.where(seen[positions], new, view[:, positions])
+            new = torch.where(seen[positions], new, old)
         if isinstance(rows, slice):
-            _view(action, activation, index)[:, positions] = new
+            _view(edit, activation, index)[:, positions] = new
         else:
             which = torch.tensor(rows, device=activation.device)
-            _view(action, activation, index)[which[:, None], positions[None, :]] = new
+            _view(edit, activation, index)[which[:, None], positions[None, :]] = new
 
 
-def _view(action: Action, activation: Tensor, index: int | None) -> Tensor:
-    """The action's own part as [batch, pos, width], sharing memory with the activation."""
+def _view(edit: HookEdit, activation: Tensor, index: int | None) -> Tensor:
+    """The edit's own part as [batch, pos, width], sharing memory with the activation."""
     if index is None:
         return activation
-    if action.is_pattern:
+    if edit.is_pattern:
         return activation[:, index]
     if activation.dim() == 4:
         return activation[:, :, index]
     return activation[:, :, index : index + 1]  # a neuron
-
-
-def _value(
-    action: Action,
-    view: Tensor,
-    positions: Tensor,
-    places: Sequence[tuple[int, Parameter]],
-    taken: Tensor | None,
-    seen: Tensor | None,
-) -> Tensor:
-    """The new value at `positions`: [batch, len(positions), width]."""
-    old = view[:, positions]
-    match action.op:
-        case "zero":
-            return torch.zeros_like(old)
-        case "scale":
-            return old * action.factor
-        case "mean":
-            if seen is not None:
-                return _mean_of_rows(old, seen[positions])
-            if taken is not None:
-                return taken.to(old.dtype).expand_as(old)
-            return view.mean(dim=1, keepdim=True).expand_as(old)
-        case "patch" | "freeze" | "resample":
-            assert taken is not None
-            if action.is_pattern:
-                # A text that was continued has more keys than the run it takes from; no query here sees those.
-                new = old.clone()
-                new[..., : taken.shape[-1]] = taken[..., : old.shape[-1]].to(old.dtype)
-                return new
-            return taken.to(old.dtype).expand_as(old)
-        case "noise":
-            return old + _noise(action, view, positions, seen)
-        case "add":
-            assert taken is not None
-            return old + action.factor * taken.to(old.dtype)
-        case "project":
-            assert taken is not None
-            unit = taken.to(old.dtype)
-            return old - (old @ unit)[..., None] * unit
-        case "cut":
-            return _cut(old, places, action.raw)
-
-
-def _mean_of_rows(old: Tensor, seen: Tensor) -> Tensor:
-    """Each row's mean over the keys that its query sees; other keys stay as they are."""
-    mean = torch.where(seen, old, 0).sum(-1, keepdim=True) / seen.sum(-1, keepdim=True)
-    return torch.where(seen, mean, old)
-
-
-def _noise(action: Action, view: Tensor, positions: Tensor, seen: Tensor | None) -> Tensor:
-    # numpy's generator, because its draws for a longer prompt begin with those for a shorter one.
-    count, width = view.shape[1], view.shape[2]
-    drawn = np.random.default_rng(action.seed).standard_normal((count, width)).astype(np.float32)
-    noise = torch.from_numpy(drawn).to(view.device, view.dtype)
-    if seen is not None:
-        sd = view[:, seen].std(dim=1, correction=0)
-        noise = torch.where(seen, noise, 0)
-    else:
-        sd = view.flatten(1).std(dim=1, correction=0)
-    scaled: Tensor = action.sd * sd[:, None, None] * noise[positions]
-    return scaled
-
-
-def _cut(old: Tensor, places: Sequence[tuple[int, Parameter]], raw: bool) -> Tensor:
-    new = old.clone()
-    for at, (_, keys) in enumerate(places):
-        assert isinstance(keys, tuple)
-        new[:, at, list(keys)] = 0
-    if raw:
-        return new
-    rest = new.sum(-1, keepdim=True)
-    return torch.where(rest != 0, new / torch.where(rest != 0, rest, 1), new)

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from mechtui.session.lines import LineError, short, whole
+from mechtui.session.grammar.words import LineError, short, whole
 
 NO_PARTNER = -1
 
@@ -36,12 +36,6 @@ def align(prompt_ids: Sequence[int], source_ids: Sequence[int], how: str = "auto
     return tuple(partners)
 
 
-def check_alignment(how: str) -> None:
-    """Raises LineError when `how` cannot be an alignment of any two prompts."""
-    if how.strip() not in ("auto", "left", "right", ""):
-        _explicit(how, None, None)
-
-
 def _auto(prompt_ids: Sequence[int], source_ids: Sequence[int]) -> tuple[int, ...]:
     if len(prompt_ids) == len(source_ids):
         return tuple(range(len(prompt_ids)))
@@ -53,7 +47,7 @@ def _auto(prompt_ids: Sequence[int], source_ids: Sequence[int]) -> tuple[int, ..
     return tuple(partners)
 
 
-def _explicit(how: str, n: int | None, m: int | None) -> list[tuple[range, range]]:
+def _explicit(how: str, n: int, m: int) -> list[tuple[range, range]]:
     """Runs of the prompt, and of the source, that pair up one by one."""
     pairs: list[tuple[range, range]] = []
     column = 0
@@ -71,7 +65,7 @@ def _explicit(how: str, n: int | None, m: int | None) -> list[tuple[range, range
             at = column + match.start(group)
             if not span:
                 raise LineError(how, at, f"{match[group]}-{match[group + 1]} runs backwards")
-            if count is not None and span[-1] >= count:
+            if span[-1] >= count:
                 raise LineError(how, at, f"there is no position {span[-1]}: the {what} has {count} tokens")
         if len(prompt) != len(source):
             problem = f"{len(prompt)} positions of the prompt cannot pair with {len(source)} of the source"

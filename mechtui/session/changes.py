@@ -12,7 +12,6 @@ from mechtui.session.document import (
     Bos,
     Edge,
     Edit,
-    Op,
     Positions,
     Range,
     Session,
@@ -20,9 +19,9 @@ from mechtui.session.document import (
     Span,
     Vector,
 )
-from mechtui.session.lines import LARGEST, MOST, format_site
-
-HEAD_OPS: tuple[Op, ...] = ("zero", "mean", "patch")
+from mechtui.session.grammar.places import format_site
+from mechtui.session.op import VectorOp
+from mechtui.session.ops import ops
 
 
 class CannotError(ValueError):
@@ -38,7 +37,7 @@ def head_site(layer: int, head: int) -> Site:
     return Site("head", Span(layer, layer), Span(head, head), "z")
 
 
-def head_edit(session: Session, op: Op, layer: int, head: int, position: int | None = None) -> Session:
+def head_edit(session: Session, op: str, layer: int, head: int, position: int | None = None) -> Session:
     """Edit one head (at one position, or everywhere). The same edit again takes it away: the key is a toggle."""
     if op == "patch" and not session.source:
         raise CannotError("Patching takes values from a source prompt, and there is none: I writes one.")
@@ -55,13 +54,13 @@ def cut_edge(session: Session, layer: int, head: int, query: int, key: int) -> S
 def read_elsewhere(session: Session, edit: Edit) -> str:
     """Says where a vector was read that acts at another place; empty where both are one, or none was read."""
     vector = session.vector(edit.vector) if edit.vector else None
-    if vector is None or vector.source not in ("diff", "pca"):
+    op = ops()[edit.op]
+    if vector is None or vector.source not in ("diff", "pca") or not isinstance(op, VectorOp):
         return ""
     read = Site("layer", Span(vector.layer, vector.layer), part=vector.part)
     if _place(edit.site) == _place(read):
         return ""
-    how = "added" if edit.op == "add" else "projected out"
-    return f"{vector.name} was read at {format_site(read)} and is {how} at {format_site(edit.site)}."
+    return f"{vector.name} was read at {format_site(read)} and is {op.done} at {format_site(edit.site)}."
 
 
 def _place(site: Site) -> tuple[object, ...]:
@@ -134,26 +133,13 @@ def shift(session: Session, index: int, by: int) -> Session:
 
 
 def nudge(session: Session, index: int, sign: int) -> Session:
-    """One step more or less of the edit's number: factor by 0.1 (scale), 0.5 (add); noise by 0.5 sd; resample
-    takes the next seed."""
+    """One step more (1) or less (-1) of the edit's number."""
     edit = chosen(session, index)
-    match edit.op:
-        case "scale":
-            edit = replace(edit, factor=_step(edit.factor, 0.1 * sign))
-        case "add":
-            edit = replace(edit, factor=_step(edit.factor, 0.5 * sign))
-        case "noise":
-            edit = replace(edit, sd=max(0.0, _step(edit.sd, 0.5 * sign)))
-        case "resample":
-            edit = replace(edit, seed=min(max(0, edit.seed + sign), MOST))
-        case _:
-            raise CannotError(f"{edit.op} has no number; scale, add, noise and resample have one.")
-    return put(session, index, edit)
-
-
-def _step(value: float, by: float) -> float:
-    # Tenths add up to tenths, not to 0.30000000000000004.
-    return max(-LARGEST, min(round(value + by, 6), LARGEST))
+    op = ops()[edit.op]
+    if not op.number:
+        *names, last = (name for name, each in ops().items() if each.number)
+        raise CannotError(f"{edit.op} has no number; {', '.join(names)} and {last} have one.")
+    return put(session, index, op.nudged(edit, sign))
 
 
 def next_bos(session: Session) -> Session:

@@ -10,7 +10,6 @@ from typing import Literal
 
 import msgspec
 
-Op = Literal["zero", "mean", "resample", "patch", "freeze", "scale", "noise", "add", "project", "cut"]
 Part = Literal["z", "q", "k", "v", "pattern", "scores", "attn", "mlp", "pre", "mid", "post"]
 Source = Literal["diff", "neuron", "token", "pca", "file"]
 Bos = Literal["auto", "yes", "no"]
@@ -80,11 +79,11 @@ class Edge(Struct, frozen=True):
 
 
 class Edit(Struct, frozen=True):
-    """One intervention, one line of text. Which of the last fields mean something depends on `op`:
-    factor for scale (the number) and add (the coefficient), sd and seed for noise, seed for resample, vector
+    """One intervention, one line of text. op: a name of `mechtui.session.ops`, which says which of the last fields mean
+    something: factor for scale (the number) and add (the coefficient), sd and seed for noise, seed for resample, vector
     (a name) for add and project, edge for cut."""
 
-    op: Op
+    op: str
     site: Site
     positions: Positions = ALL
     factor: float = 1.0

@@ -32,14 +32,6 @@ class History:
     def present(self) -> Session:
         return self._present
 
-    @property
-    def can_undo(self) -> bool:
-        return bool(self._past)
-
-    @property
-    def can_redo(self) -> bool:
-        return bool(self._future)
-
     def change(self, session: Session, merge: str = "") -> None:
         """Make `session` the present one. Redo is forgotten.
 

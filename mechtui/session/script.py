@@ -6,22 +6,21 @@ exactly what was done.
 
 from __future__ import annotations
 
-import re
+import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
-from mechtui.session.document import Edit, ModelShape, Positions, Session, Site, Span, Token, TokenPlaces, Vector
-from mechtui.session.lines import format_edit, format_site, format_vector
-
-HOOKS = {
-    **{part: f"attn.hook_{part}" for part in ("z", "q", "k", "v", "pattern")},
-    **{part: f"hook_resid_{part}" for part in ("pre", "mid", "post")},
-    "scores": "attn.hook_attn_scores",
-    "attn": "hook_attn_out",
-    "mlp": "hook_mlp_out",
-}
+from mechtui.session import sites
+from mechtui.session.document import Edit, ModelShape, Session, Token, Vector
+from mechtui.session.grammar.edits import format_edit
+from mechtui.session.grammar.vectors import format_vector
+from mechtui.session.hook_edits import EditError, HookEdit, Steering
+from mechtui.session.op import TakingOp
+from mechtui.session.ops import ops
+from mechtui.session.prompt import Prompt, Surroundings
+from mechtui.session.resolve import resolve
 
 HEAD = '''\
 """The logits of a prompt, clean and with the edits of a mechtui session."""
@@ -61,6 +60,8 @@ CLIPPED = """\
 if getattr(plain.config, "clip_qkv", None):
     raise SystemExit(f"{MODEL} clips q, k and v, which TransformerLens shows unclipped: no program edits them")
 """
+
+MID_HOOK = sites.LAYER["mid"].hook
 
 # What an edit of resid_mid changes has to reach the residual stream too, and before any edit of resid_post.
 MID = '''\
@@ -106,27 +107,26 @@ for name, logits in (("clean", clean_logits), ("edited", edited_logits)):
 
 # What the session's views show, of each run. `answers` holds it for whoever runs the program from another.
 VIEWS = """
-torch.set_printoptions(precision=4, sci_mode=False)
-answers = {}
-clean_run = clean_logits[0], clean, []
+runs = {{"clean": (clean_logits[0], clean, []){edited}}}
+answers = {{}}
+for run, (logits, cache, fwd_hooks) in runs.items():
+    for line, view in views.items():
+        answers[run, line] = view(logits, cache, fwd_hooks)
+        print(run, line, answers[run, line])
 """
-EDITED = "edited_run = edited_logits[0], edited, hooks\n"
-PRINTED = """
-for (run, line), numbers in answers.items():
-    print(run, line, numbers)
-"""
-
-
-class ViewLines(NamedTuple):
-    """How the program answers a view's question. body: of a function of one run, as mechtui.views.script says.
-    each_run: whether it is asked of the edited run too."""
-
-    body: Sequence[str]
-    each_run: bool = True
+EDITED = ', "edited": (edited_logits[0], edited, hooks)'
 
 
 class ScriptError(ValueError):
     """An edit that means nothing for this model and prompt, so that no program can make it: one sentence."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The model that the program loads. name: what transformers loads it by."""
+
+    name: str
+    shape: ModelShape
 
 
 def script(
@@ -139,61 +139,105 @@ def script(
     source: Sequence[Token] = (),
     alignment: Sequence[int] = (),
     folded: bool = False,
-    views: Mapping[str, ViewLines] = MappingProxyType({}),
+    views: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
     """The program. place: what transformers loads (a hub id or a folder). tokens, source: those of the prompts,
     with BOS where `bos` is True; alignment: the source position per position, -1 for none. folded: whether
-    the session's numbers come from folded weights; the program's never do. views: question line -> how it is
-    answered. Raises ScriptError."""
-    head = HEAD.format(model=repr(place), bos="tokenizer.bos_token_id, *" if bos else "*", prompt=repr(session.prompt))
-    parts = [head]
+    the session's numbers come from folded weights; the program's never do. views: question line -> the body of the
+    function that answers it (mechtui.views.script). Raises ScriptError."""
+    parts = [
+        HEAD.format(model=repr(place), bos="tokenizer.bos_token_id, *" if bos else "*", prompt=repr(session.prompt))
+    ]
+    prompt = Prompt(tuple(token.id for token in tokens), tuple(token.text for token in tokens), len(tokens))
+    around = Surroundings(
+        Loaded(place, shape),
+        tuple(Steering(vector, bos) for vector in session.vectors),
+        tuple(token.id for token in source),
+        tuple(alignment),
+        # As tokens nobody needs them here; that there are some decides what a mean is.
+        tuple(() for _ in session.references),
+    )
     edits = session.active_edits()
-    if any(edit.op in ("patch", "resample") for edit in edits):
-        if not source:
-            raise ScriptError("patch and resample take their values from a source prompt, and the session has none")
+    resolved = [_resolved(edit, prompt, around) for edit in edits]
+    hook_edits = [each for one in resolved for each in one]
+    if any(isinstance(op := ops()[each.op], TakingOp) and op.run == "source" for each in hook_edits):
         parts.append(f"_, source = bridge.run_with_cache(encode({session.source!r}))\n")
-    if session.references and any(edit.op == "mean" for edit in edits):
+    if any(each.references for each in hook_edits):
         parts.append(
             f"references = [bridge.run_with_cache(encode(text))[1] for text in {list(session.references)!r}]\n"
         )
-    used = {edit.vector for edit in edits if edit.op in ("add", "project")}
-    for name in used - {vector.name for vector in session.vectors}:
-        raise ScriptError(f"there is no steering vector {name}")
-    bodies = "\n".join(line for view in views.values() for line in view.body)
-    used |= {vector.name for number, vector in enumerate(session.vectors) if re.search(rf"\bvector_{number}\b", bodies)}
+    used = {each.vector.vector for each in hook_edits if each.vector is not None}
     for vector in session.vectors:
-        if folded and vector.name in used and vector.source == "token":
+        if folded and vector in used and vector.source == "token":
             raise ScriptError(
                 f"{format_vector(vector)} is read from folded weights and the program loads raw ones, where it is "
                 "another vector: load the model without folding"
             )
-    parts += [_vector(number, vector) for number, vector in enumerate(session.vectors) if vector.name in used]
-    names = {vector.name: f"vector_{number}" for number, vector in enumerate(session.vectors)}
-    if any(edit.site.part == "mid" for edit in edits):
+    names = {vector: f"vector_{number}" for number, vector in enumerate(session.vectors)}
+    parts += [_vector(name, vector) for vector, name in names.items() if vector in used]
+    if any(each.hook.endswith(MID_HOOK) for each in hook_edits):
         parts.append(MID)
-    if any(edit.site.part in ("q", "k", "v") for edit in edits):
+    if any(each.hook.endswith(("hook_q", "hook_k", "hook_v")) for each in hook_edits):
         parts.append(CLIPPED)
-    if any(two_axes(edit) for edit in edits):
+    if any(each.is_pattern for each in hook_edits):
         parts.append(TABLE)
-    writer = _Writer(session, shape, tokens, len(source), alignment, names, place)
-    parts += [writer.edit(number, edit) for number, edit in enumerate(edits, 1)]
+    for number, (edit, one) in enumerate(zip(edits, resolved, strict=True), 1):
+        parts.append(f"\n# {format_edit(edit)}" + (_function(number, one, names) if one else ""))
     return "\n".join(parts) + TAIL + (_views(views, bool(edits)) if views else "")
 
 
-def _views(views: Mapping[str, ViewLines], edited: bool) -> str:
+def _views(views: Mapping[str, Sequence[str]], edited: bool) -> str:
     """A function for each question line, and what they say of each run."""
-    parts = [VIEWS + (EDITED if edited else "")]
-    for number, (line, view) in enumerate(views.items(), 1):
-        body = textwrap.indent("\n".join(view.body), "    ")
-        parts.append(f"\n\n# {line}\ndef view_{number}(logits, cache, fwd_hooks):\n{body}\n\n\n")
-        for run in ("clean", "edited") if edited and view.each_run else ("clean",):
-            parts.append(f"answers[{run!r}, {line!r}] = view_{number}(*{run}_run)\n")
-    return "".join(parts) + PRINTED
+    parts = ["torch.set_printoptions(precision=4, sci_mode=False)\nviews = {}\n"]
+    for number, (line, body) in enumerate(views.items(), 1):
+        inside = textwrap.indent("\n".join(body), "    ")
+        parts.append(f"\n# {line}\ndef view_{number}(logits, cache, fwd_hooks):\n{inside}\n\n")
+        parts.append(f"views[{json.dumps(line, ensure_ascii=False)}] = view_{number}\n")
+    return "\n" + "\n".join(parts) + VIEWS.format(edited=EDITED if edited else "")
 
 
-def _vector(number: int, vector: Vector) -> str:
-    name = f"vector_{number}"
-    hook = f"blocks.{vector.layer}.{HOOKS[vector.part]}"
+def _resolved(edit: Edit, prompt: Prompt, around: Surroundings) -> tuple[HookEdit, ...]:
+    try:
+        return resolve(edit, prompt, around)
+    except EditError as error:
+        raise ScriptError(f"{format_edit(edit)}: {error}") from error
+
+
+def _function(number: int, hook_edits: Sequence[HookEdit], names: Mapping[Vector, str]) -> str:
+    """A function that makes an edit, and where it is hooked. hook_edits: those of one edit, which differ in their
+    layer only."""
+    one = hook_edits[0]
+    loop, pick = _loop(one)
+    vector = names[one.vector.vector] if one.vector is not None else ""
+    inside = "\n".join([f"part = x{pick}", *ops()[one.op].script(one, pick, vector)])
+    if loop:
+        inside = f"for {loop}:\n{textwrap.indent(inside, '    ')}"
+    first = "x, before = x.clone(), x" if one.is_pattern else "x = x.clone()"
+    last = "return torch.where(seen(hook), x, before)" if one.is_pattern else "return x"
+    body = textwrap.indent(f"{first}\n{inside}\n{last}", "    ")
+    name, layers = f"edit_{number}", [each.layer for each in hook_edits]
+    hook = one.hook.replace(f".{one.layer}.", ".{layer}.", 1)
+    if one.hook.endswith(MID_HOOK):
+        hooked = f"[at_mid(layer, {name}) for layer in {layers}]"
+    elif one.layer >= 0:
+        hooked = f"[(f{hook!r}, {name}) for layer in {layers}]"
+    else:
+        hooked = f"[({hook!r}, {name})]"
+    return f"\ndef {name}(x, hook):\n{body}\n\n\nhooks += {hooked}\n"
+
+
+def _loop(edit: HookEdit) -> tuple[str, str]:
+    """(loop over heads or neurons, the index that picks one as [batch, pos, width]); empty for the whole width."""
+    if edit.index is None:
+        return "", ""
+    if edit.hook.endswith(sites.NEURON.hook):
+        return f"neuron in {list(edit.index)}", "[:, :, neuron : neuron + 1]"
+    return f"head in {list(edit.index)}", "[:, head]" if edit.is_pattern else "[:, :, head]"
+
+
+def _vector(name: str, vector: Vector) -> str:
+    """The lines that make a steering vector, under its own line."""
+    hook = sites.hook(vector.layer, vector.part)
 
     def read(text: str) -> str:
         which = f"[0, {vector.position}]" if vector.position is not None else "[0].mean(0)"
@@ -229,164 +273,3 @@ def _vector(number: int, vector: Vector) -> str:
             )
     unit = f"\n{name} = {name} / {name}.norm()" if vector.unit else ""
     return f"# {format_vector(vector)}\n{body}{unit}\n"
-
-
-class _Writer:
-    """Writes the hook function of one edit after another."""
-
-    def __init__(
-        self,
-        session: Session,
-        shape: ModelShape,
-        tokens: Sequence[Token],
-        n_source: int,
-        alignment: Sequence[int],
-        names: dict[str, str],
-        place: str,
-    ) -> None:
-        self.session = session
-        self.shape = shape
-        self.tokens = tokens
-        self.n_source = n_source
-        self.alignment = list(alignment)
-        self.names = names
-        self.place = place
-
-    def edit(self, number: int, edit: Edit) -> str:
-        """A comment with the line, a function, and where it is hooked."""
-        function = f"edit_{number}"
-        hook, layers = self._hook(edit)
-        loop, pick = self._parts(edit)
-        body = "\n".join(self._body(edit, pick))
-        lines = [f"part = x{pick}", body] if pick else ["part = x", body]
-        inside = "\n".join(lines)
-        inside = f"for {loop}:\n{textwrap.indent(inside, '    ')}" if loop else inside
-        if edit.site.part == "mid":
-            hooked = f"hooks += [at_mid(layer, {function}) for layer in {layers}]"
-        elif layers:
-            hooked = f"hooks += [(f{hook!r}, {function}) for layer in {layers}]"
-        else:
-            hooked = f"hooks += [({hook!r}, {function})]"
-        first = "x, before = x.clone(), x" if two_axes(edit) else "x = x.clone()"
-        last = "return torch.where(seen(hook), x, before)" if two_axes(edit) else "return x"
-        indented = textwrap.indent(f"{first}\n{inside}\n{last}", "    ")
-        return f"\n# {format_edit(edit)}\ndef {function}(x, hook):\n{indented}\n\n\n{hooked}\n"
-
-    def _hook(self, edit: Edit) -> tuple[str, list[int]]:
-        """(hook name with {layer} in it, layers); no layers for the embeddings."""
-        site = edit.site
-        if site.kind in ("embed", "pos"):
-            return ("hook_embed" if site.kind == "embed" else "hook_pos_embed"), []
-        layers = self._members(site.layers, self.shape.n_layers, "layer", edit)
-        if site.kind == "neuron":
-            return "blocks.{layer}.mlp.hook_post", layers
-        return "blocks.{layer}." + HOOKS["pattern" if edit.op == "cut" else site.part or "z"], layers
-
-    def _parts(self, edit: Edit) -> tuple[str, str]:
-        """(loop over heads or neurons, the index that picks one as [batch, pos, width]); empty for whole sites."""
-        site = edit.site
-        if site.kind == "head":
-            groups = site.part in ("k", "v")
-            count = self.shape.n_kv_heads if groups else self.shape.n_heads
-            heads = self._members(site.index, count, "key-value group" if groups else "head", edit)
-            return f"head in {heads}", "[:, head]" if two_axes(edit) else "[:, :, head]"
-        if site.kind == "neuron":
-            neurons = self._members(site.index, self.shape.d_mlp, "neuron", edit)
-            return f"neuron in {neurons}", "[:, :, neuron : neuron + 1]"
-        return "", ""
-
-    def _body(self, edit: Edit, pick: str) -> Iterator[str]:
-        if edit.op == "cut":
-            yield from self._cut(edit)
-            return
-        where = self._positions(edit.positions, edit)
-        table = two_axes(edit)
-        match edit.op:
-            case "zero":
-                yield f"part[:, {where}] = 0"
-            case "scale":
-                yield f"part[:, {where}] *= {edit.factor!r}"
-            case "mean" if table:
-                yield f"for q in {where}:"
-                yield "    keys = seen(hook)[q]"
-                yield "    part[:, q, keys] = part[:, q, keys].mean(-1, keepdim=True)"
-            case "mean" if self.session.references:
-                yield f"every = torch.cat([cache[hook.name]{pick} for cache in references], dim=1)"
-                yield f"part[:, {where}] = every.mean(1, keepdim=True)"
-            case "mean":
-                yield f"part[:, {where}] = part.mean(1, keepdim=True)"
-            case "freeze":
-                yield f"part[:, {where}] = clean[hook.name]{pick}[:, {where}]"
-            case "resample":
-                yield f"r = np.random.default_rng({edit.seed}).integers(0, {self.n_source}, size={len(self.tokens)})"
-                yield f"part[:, {where}] = source[hook.name]{pick}[:, r[{where}]]"
-            case "patch":
-                yield from self._patch(edit, where, pick)
-            case "noise":
-                yield from self._noise(edit, where)
-            case "add":
-                yield f"part[:, {where}] += {edit.factor!r} * {self.names[edit.vector]}"
-            case "project":
-                yield f"unit = {self.names[edit.vector]} / {self.names[edit.vector]}.norm()"
-                yield f"part[:, {where}] -= (part[:, {where}] @ unit)[..., None] * unit"
-
-    def _patch(self, edit: Edit, where: list[int], pick: str) -> Iterator[str]:
-        wanted = range(max(where, default=-1) + 1) if two_axes(edit) else where
-        for position in wanted:
-            if self.alignment[position] < 0:
-                raise ScriptError(f"{format_edit(edit)}: position {position} has no partner in the source")
-        partners = [self.alignment[position] for position in where]
-        if two_axes(edit):
-            yield f"partners = {[self.alignment[position] for position in wanted]}"
-            yield f"for q in {where}:"
-            yield f"    part[:, q, : q + 1] = source[hook.name]{pick}[:, partners[q]][:, partners[: q + 1]]"
-        else:
-            yield f"part[:, {where}] = source[hook.name]{pick}[:, {partners}]"
-
-    def _noise(self, edit: Edit, where: list[int]) -> Iterator[str]:
-        yield f"n = np.random.default_rng({edit.seed}).standard_normal(part.shape[1:]).astype(np.float32)"
-        if two_axes(edit):
-            yield f"sd = {edit.sd!r} * part[:, seen(hook)].std(correction=0)"
-            yield f"part[:, {where}] += sd * torch.from_numpy(n)[{where}]"
-        else:
-            yield f"part[:, {where}] += {edit.sd!r} * part.std(correction=0) * torch.from_numpy(n)[{where}]"
-
-    def _cut(self, edit: Edit) -> Iterator[str]:
-        assert edit.edge is not None
-        keys = self._positions(edit.edge.keys, edit)
-        edges = {q: [k for k in keys if k <= q] for q in self._positions(edit.edge.queries, edit)}
-        yield f"for q, keys in { ({q: seen for q, seen in edges.items() if seen}) }.items():"
-        yield "    part[:, q, keys] = 0"
-        if not edit.edge.raw:
-            yield "    rest = part[:, q].sum(-1, keepdim=True)"
-            yield "    part[:, q] /= torch.where(rest != 0, rest, 1)"
-
-    def _members(self, span: Span, count: int, what: str, edit: Edit) -> list[int]:
-        top = span.first if span.last is None else span.last
-        if top >= count:
-            site = format_site(edit.site)
-            raise ScriptError(f"{format_edit(edit)}: {self.place} has no {site}: its {what}s are 0 to {count - 1}")
-        return list(span.within(count))
-
-    def _positions(self, positions: Positions, edit: Edit) -> list[int]:
-        count = len(self.tokens)
-        if not positions.items:
-            return list(range(count))
-        found: set[int] = set()
-        for item in positions.items:
-            if isinstance(item, TokenPlaces):
-                places = [i for i, token in enumerate(self.tokens) if token.text == item.text]
-                places = places if item.nth is None else places[item.nth - 1 : item.nth]
-            else:
-                first, last = (p + count if p < 0 else p for p in (item.first, item.last))
-                places = list(range(first, last + 1)) if first >= 0 and last < count else []
-            if not places:
-                raise ScriptError(f"{format_edit(edit)}: the prompt has no such position")
-            found.update(places)
-        return sorted(found)
-
-
-def two_axes(edit: Edit) -> bool:
-    """Whether the edit acts on a table of query by key."""
-    site: Site = edit.site
-    return edit.op == "cut" or (site.kind == "head" and site.part in ("pattern", "scores"))

@@ -19,7 +19,6 @@ from mechtui.engine.engine import never
 from mechtui.engine.resolve import EditError, Prompt, Surroundings, resolve
 from mechtui.link.messages import Checked
 from mechtui.selftest import plain
-from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 
 TEXT = "When Mary and John went to the store"
@@ -92,7 +91,7 @@ def compare(engine: Engine, reference: Plain, cancelled: Callable[[], bool]) -> 
 
 def _actions(engine: Engine, line: str, ids: Ids) -> Any:
     prompt = Prompt(ids, ("",) * len(ids), len(ids))
-    return resolve(parse_edit(line), prompt, Surroundings(Session(), engine.model.ready, False, (), (), ()))
+    return resolve(parse_edit(line), prompt, Surroundings(engine.model.ready))
 
 
 def _sentence(name: str, differences: dict[str, float], tolerance: float) -> str:

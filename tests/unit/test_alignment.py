@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mechtui.session.alignment import align, check_alignment
-from mechtui.session.lines import LineError
+from mechtui.session.alignment import align
+from mechtui.session.grammar.words import LineError
 
 ids = st.lists(st.integers(0, 5), max_size=30)
 
@@ -68,10 +68,3 @@ def test_bad_alignments_are_refused(how: str, column: int, problem: str) -> None
         align([1, 2, 3], [1, 2, 3], how)
     assert str(caught.value).startswith(problem)
     assert caught.value.column == column
-
-
-def test_pairs_can_be_checked_without_prompts() -> None:
-    check_alignment("3>4, 5-7>6-8")
-    check_alignment("right")
-    with pytest.raises(LineError, match="cannot pair"):
-        check_alignment("1-2>1-3")

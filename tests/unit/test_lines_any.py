@@ -11,19 +11,12 @@ from hypothesis import strategies as st
 
 from mechtui.link.frames import HEADER, decode_request, encode
 from mechtui.link.messages import Ask
-from mechtui.session.alignment import align, check_alignment
-from mechtui.session.document import Edit, Session, Vector
-from mechtui.session.lines import (
-    LineError,
-    format_edit,
-    format_positions,
-    format_site,
-    format_vector,
-    parse_edit,
-    parse_positions,
-    parse_site,
-    parse_vector,
-)
+from mechtui.session.alignment import align
+from mechtui.session.document import Edit, Positions, Session, Vector
+from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.places import format_positions, format_site, parse_positions, parse_site
+from mechtui.session.grammar.vectors import format_vector, parse_vector
+from mechtui.session.grammar.words import LineError
 from mechtui.session.storage import dumps, loads
 from mechtui.views import parse_question
 
@@ -121,9 +114,13 @@ def test_any_question(line: str) -> None:
     goes_round(view=question.line())
 
 
+def positions(text: str) -> Positions:
+    return parse_positions(text, text, 0)
+
+
 @given(LINE | NUMBER)
 def test_any_positions_and_sites(text: str) -> None:
-    for parse, written in ((parse_positions, format_positions), (parse_site, format_site)):
+    for parse, written in ((positions, format_positions), (parse_site, format_site)):
         try:
             parsed = parse(text)  # type: ignore[operator]
         except LineError as error:
@@ -136,7 +133,6 @@ def test_any_positions_and_sites(text: str) -> None:
 @example("0-999999999999999>0-999999999999999")
 def test_any_alignment(how: str) -> None:
     try:
-        check_alignment(how)
         align(range(5), range(7), how)
     except LineError as error:
         said(error)
@@ -172,7 +168,7 @@ def steps(parse: Callable[[str], object], line: str) -> int:
         (parse_vector, "v = diff L0.pre ", '"a" "b" | '),
         (parse_question, "generate ", "prompt "),
         (parse_question, "generate ", "x"),
-        (check_alignment, "", "3>4, "),
+        (lambda how: align(range(5), range(7), how), "", "3>4, "),
     ],
 )
 def test_a_line_twice_as_long_costs_twice_as_much(parse: Callable[[str], object], begin: str, piece: str) -> None:

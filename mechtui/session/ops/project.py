@@ -1,0 +1,23 @@
+"""`project SITE [@POSITIONS] NAME`: minus its component along a steering vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mechtui.session.hook_edits import HookEdit
+from mechtui.session.op import VectorOp
+
+
+class Project(VectorOp):
+    name = "project"
+    order = 8
+    note = "minus its component along a steering vector"
+    done = "projected out"
+
+    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+        where = edit.positions
+        yield f"unit = {vector} / {vector}.norm()"
+        yield f"part[:, {where}] -= (part[:, {where}] @ unit)[..., None] * unit"
+
+
+OP = Project()

@@ -1,0 +1,74 @@
+"""What an edit is resolved against: a prompt's tokens, and what an edit may refer to besides them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mechtui.session.document import ModelShape, Positions, Range, TokenPlaces
+from mechtui.session.hook_edits import EditError, Ids, Steering
+
+
+class NamedModel(Protocol):
+    """What sentences and sites need of a model."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> ModelShape: ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """ids, texts: its tokens. end: where the typed prompt ends; tokens that a generation appended lie after it and
+    belong to `@all` only, and with `everywhere` False not even to that."""
+
+    ids: Ids
+    texts: tuple[str, ...]
+    end: int
+    everywhere: bool = True
+
+    def positions(self, positions: Positions) -> list[int]:
+        """In rising order. Raises EditError when one does not exist."""
+        if not positions.items:
+            return list(range(len(self.ids) if self.everywhere else self.end))
+        found: set[int] = set()
+        for item in positions.items:
+            found.update(self._token(item) if isinstance(item, TokenPlaces) else self._range(item))
+        return sorted(found)
+
+    def _range(self, item: Range) -> range:
+        first, last = (p + self.end if p < 0 else p for p in (item.first, item.last))
+        for written, p in ((item.first, first), (item.last, last)):
+            if not 0 <= p < self.end:
+                raise EditError(
+                    f"there is no position {written}: the prompt has {self.end} tokens, 0 to {self.end - 1}"
+                )
+        if last < first:
+            raise EditError(f"{item.first}-{item.last} runs backwards in this prompt: {first} to {last}")
+        return range(first, last + 1)
+
+    def _token(self, item: TokenPlaces) -> list[int]:
+        places = [i for i, text in enumerate(self.texts[: self.end]) if text == item.text]
+        if not places:
+            near = next((t for t in self.texts[: self.end] if t.strip() and t.strip() == item.text.strip()), None)
+            hint = f'; did you mean "{near}"?' if near else ""
+            raise EditError(f'no token of the prompt is "{item.text}"{hint}')
+        if item.nth is None:
+            return places
+        if item.nth > len(places):
+            raise EditError(f'"{item.text}" stands {len(places)} times in the prompt, so there is no #{item.nth}')
+        return [places[item.nth - 1]]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """vectors: those of the session. source: the source's tokens, none without one. alignment: per position of the
+    prompt its source position, -1 for none. references: the reference prompts' tokens."""
+
+    model: NamedModel
+    vectors: tuple[Steering, ...] = ()
+    source: Ids = ()
+    alignment: tuple[int, ...] = ()
+    references: tuple[Ids, ...] = ()

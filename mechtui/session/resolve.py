@@ -1,0 +1,55 @@
+"""Edits -> hook edits: what a session's lines mean for this model and these tokens."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from mechtui.session import sites
+from mechtui.session.document import Edit, Site, Span
+from mechtui.session.grammar.places import format_site
+from mechtui.session.hook_edits import EditError, HookEdit
+from mechtui.session.ops import ops
+from mechtui.session.prompt import NamedModel, Prompt, Surroundings
+
+
+def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> tuple[HookEdit, ...]:
+    """The hook edits of one edit, in rising layers; none where it has no position. Raises EditError."""
+    op, shape = ops()[edit.op], around.model.shape
+    check_site(edit.site, around.model)
+    decided = op.resolve(edit, prompt, around)
+    if not decided["places"]:
+        return ()
+    index = sites.members(edit.site, shape)
+    where = sites.hooks(op.acts_at(edit.site), shape)
+    return tuple(HookEdit(edit.op, hook, layer, index, **decided) for hook, layer in where)
+
+
+def check_site(site: Site, model: NamedModel) -> None:
+    """Raises EditError, which names the model and what it lacks, where it has no such site."""
+    shape = model.shape
+
+    def lacks(why: str) -> EditError:
+        return EditError(f"{model.name} has no {format_site(site)}: {why}")
+
+    def check_count(span: Span, count: int, what: str) -> None:
+        if (span.first if span.last is None else span.last) >= count:
+            raise lacks(f"its {what} are 0 to {count - 1}")
+
+    if site.kind == "pos" and not shape.has_pos:
+        raise lacks("it adds no position embedding to the residual stream")
+    if site.kind in ("embed", "pos"):
+        return
+    check_count(site.layers, shape.n_layers, "layers")
+    if site.kind == "head":
+        groups = site.part in ("k", "v") and shape.n_kv_heads != shape.n_heads
+        check_count(site.index, sites.head_count(site, shape), "key-value groups" if groups else "heads")
+    if (site.kind == "neuron" or site.part in ("mlp", "mid")) and not shape.d_mlp:
+        raise lacks("its blocks have no MLP")
+    if site.kind == "neuron":
+        if not shape.has_neurons:
+            mlp = format_site(Site("layer", site.layers, part="mlp"))
+            raise lacks(f"its MLPs are mixtures of experts, each with neurons of its own; take {mlp}")
+        check_count(site.index, shape.d_mlp, "neurons")
+    if site.part == "mid" and not shape.has_mid:
+        pre, post = (format_site(replace(site, part=part)) for part in ("pre", "post"))
+        raise lacks(f"its attention and MLP read the same residual; take {pre} or {post}")
