@@ -115,8 +115,31 @@ class Vector(Struct, frozen=True):
     position: int | None = -1
 
 
+class Swept(Struct, frozen=True):
+    """A sweep's numbers, and what they were made of.
+
+    edit: what was done at every site in turn. of: the session, as far as it decides the numbers, see
+    `mechtui.session.sweeps.made_of`. values [row][column]: None where there is none. runs: cells that a value can be
+    computed of; with fewer values it was stopped. metric, baseline, source_baseline: as in the view's answer.
+    """
+
+    edit: Edit
+    of: Session
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    metric: Literal["logit_diff", "normalised"]
+    values: tuple[tuple[float | None, ...], ...]
+    runs: int
+    baseline: float | None = None
+    source_baseline: float | None = None
+
+    @property
+    def done(self) -> int:
+        return sum(value is not None for row in self.values for value in row)
+
+
 class Session(Struct, frozen=True):
-    """The whole document. A new one is made for every change (`msgspec.structs.replace`)."""
+    """The whole document. A new one is made for every change (`msgspec.structs.replace`). sweeps: the newest last."""
 
     model: str = ""
     prompt: str = ""
@@ -129,6 +152,7 @@ class Session(Struct, frozen=True):
     bos: Bos = "auto"
     align: str = "auto"
     references: tuple[str, ...] = ()
+    sweeps: tuple[Swept, ...] = ()
 
     def active_edits(self) -> tuple[Edit, ...]:
         return tuple(edit for edit in self.edits if edit.on)

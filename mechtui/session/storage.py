@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import tomllib
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
-from mechtui.session.document import Session, surrogate
+from mechtui.session.document import Session, Swept, surrogate
 from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
 from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
+from mechtui.session.sweeps import MOST, MOST_CELLS
 from mechtui.visible import toml_escaped
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
 
 VERSION = 1
 
@@ -38,9 +46,23 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     views: tuple[str, ...] = ()
 
 
+class _Swept(_File, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """A sweep's table: what it was made of, under the same keys, and its numbers, NaN for none."""
+
+    mechtui: int = VERSION
+    sweep: str
+    metric: Literal["logit_diff", "normalised"]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    runs: int
+    baseline: float | None = None
+    source_baseline: float | None = None
+    values: tuple[tuple[float, ...], ...]
+
+
 def to_builtins(session: Session) -> dict[str, Any]:
-    """The file's keys and values: text and lists of lines. Fields that say nothing are left out. Raises
-    StorageError for a lone surrogate, which no file can hold."""
+    """The file's keys and values but for the sweeps: text and lists of lines. Fields that say nothing are left out.
+    Raises StorageError for a lone surrogate, which no file can hold."""
     stored = _File(
         VERSION,
         **{name: getattr(session, name) for name in ("model", "prompt", "source", "answer", "foil", "bos", "align")},
@@ -61,15 +83,47 @@ def dumps(session: Session) -> str:
     """The session as TOML. Raises StorageError."""
     import tomlkit
 
+    said = toml_escaped(tomlkit.dumps(_document(to_builtins(session))))
+    return said + "".join(map(_swept_text, session.sweeps))
+
+
+def _document(said: dict[str, Any]) -> TOMLDocument:
+    import tomlkit
+
     document = tomlkit.document()
-    for key, value in to_builtins(session).items():
+    for key, value in said.items():
         if isinstance(value, (list, tuple)):
             array = tomlkit.array()
             array.extend(value)
             document[key] = array.multiline(len(value) > 1)
         else:
             document[key] = value
-    return toml_escaped(tomlkit.dumps(document))
+    return document
+
+
+# Thousands of numbers, and the file is written again after every change.
+@lru_cache(64)
+def _swept_text(swept: Swept) -> str:
+    import tomlkit
+
+    of = to_builtins(swept.of)
+    del of["mechtui"]
+    said = {
+        **of,
+        "sweep": format_edit(swept.edit),
+        "metric": swept.metric,
+        "rows": swept.rows,
+        "columns": swept.columns,
+        "runs": swept.runs,
+        "baseline": swept.baseline,
+        "source_baseline": swept.source_baseline,
+    }
+    document = _document({key: value for key, value in said.items() if value is not None})
+    for key in ("rows", "columns"):
+        document[key].multiline(False)
+    rows = (", ".join("nan" if value is None else repr(float(value)) for value in row) for row in swept.values)
+    values = "".join(f"    [{row}],\n" for row in rows)
+    return f"\n[[sweeps]]\n{toml_escaped(tomlkit.dumps(document))}values = [\n{values}]\n"
 
 
 def loads(text: str, name: str = "the session") -> Session:
@@ -79,12 +133,8 @@ def loads(text: str, name: str = "the session") -> Session:
         said: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise StorageError(f"{name} is not TOML: {error}") from error
-    keys = _File.__struct_fields__
-    for key in said:
-        if key not in keys:
-            near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}"
-            raise StorageError(f"{name}: {key} is no key of a session; {hint}")
+    sweeps = said.pop("sweeps", [])
+    _check_keys(said, (*_File.__struct_fields__, "sweeps"), name)
     version = said.get("mechtui")
     if version != VERSION:
         missing = "it has no line mechtui = 1" if version is None else f"it says mechtui = {version}"
@@ -93,6 +143,18 @@ def loads(text: str, name: str = "the session") -> Session:
         stored = msgspec.convert(said, _File)
     except msgspec.ValidationError as error:
         raise StorageError(f"{name}: {_plain(error)}") from error
+    return replace(_session(stored), sweeps=_sweeps(sweeps, name))
+
+
+def _check_keys(said: dict[str, Any], keys: tuple[str, ...], name: str) -> None:
+    for key in said:
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}"
+            raise StorageError(f"{name}: {key} is no key of a session; {hint}")
+
+
+def _session(stored: _File) -> Session:
     return Session(
         model=stored.model,
         prompt=stored.prompt,
@@ -105,6 +167,55 @@ def loads(text: str, name: str = "the session") -> Session:
         bos=stored.bos,
         align=stored.align,
         references=stored.references,
+    )
+
+
+def _sweeps(said: Any, name: str) -> tuple[Swept, ...]:
+    """A file can only describe: what does not hold together is refused, and too much is."""
+    if not isinstance(said, list):
+        raise StorageError(f"{name}: sweeps are tables, each under its own [[sweeps]]")
+    if len(said) > MOST:
+        raise StorageError(f"{name}: there are {len(said)} sweeps, and {MOST} is the most that a session keeps")
+    found = tuple(_swept(each, f"{name}: sweeps[{number}]") for number, each in enumerate(said))
+    cells = sum(len(swept.rows) * len(swept.columns) for swept in found)
+    if cells > MOST_CELLS:
+        raise StorageError(f"{name}: the sweeps have {cells:,} cells, and {MOST_CELLS:,} is the most together")
+    return found
+
+
+def _swept(said: Any, where: str) -> Swept:
+    try:
+        stored = msgspec.convert(said, _Swept)
+    except msgspec.ValidationError as error:
+        raise StorageError(_plain(error, where)) from error
+    edit = parse_edit(stored.sweep)
+    shape = (len(stored.rows), len(stored.columns))
+    if len(stored.values) != shape[0] or any(len(row) != shape[1] for row in stored.values):
+        raise StorageError(f"{where}.values: {shape[0]} rows of {shape[1]} numbers are expected")
+    letter = {"head": "H", "layer": "@"}.get(edit.site.kind)
+    if letter is None:
+        raise StorageError(f"{where}.sweep: a sweep goes over heads or layers, as in zero L*H* or patch L*.pre")
+    for kind, names in (("L", stored.rows), (letter, stored.columns)):
+        if any(re.fullmatch(rf"{kind}[0-9]{{1,5}}", each, re.ASCII) is None for each in names):
+            raise StorageError(f"{where}: rows are named L0, L1, and so on, columns {letter}0, {letter}1, and so on")
+    numbers = [value for row in stored.values for value in row]
+    if any(map(math.isinf, numbers)) or not all(
+        value is None or math.isfinite(value) for value in (stored.baseline, stored.source_baseline)
+    ):
+        raise StorageError(f"{where}: a number is infinite, and no model's is")
+    done = sum(not math.isnan(value) for value in numbers)
+    if not done <= stored.runs <= len(numbers):
+        raise StorageError(f"{where}.runs: {stored.runs} cannot be, with {done} numbers in {len(numbers)} cells")
+    return Swept(
+        edit,
+        _session(stored),
+        stored.rows,
+        stored.columns,
+        stored.metric,
+        tuple(tuple(None if math.isnan(value) else value for value in row) for row in stored.values),
+        stored.runs,
+        stored.baseline,
+        stored.source_baseline,
     )
 
 
@@ -128,9 +239,9 @@ def save(session: Session, name: str | Path) -> None:
         raise StorageError(f"{name} cannot be written: {reason(error)}") from error
 
 
-def _plain(error: msgspec.ValidationError) -> str:
-    """`Expected `str`, got `int` - at `$.prompt`` -> prompt: expected str, got int."""
-    what, _, where = str(error).partition(" - at ")
-    where = where.strip("`").removeprefix("$").removeprefix(".")
+def _plain(error: msgspec.ValidationError, place: str = "") -> str:
+    """`Expected `str`, got `int` - at `$.prompt`` -> prompt: expected str, got int. place: what the path begins in."""
+    what, _, path = str(error).partition(" - at ")
+    where = ".".join(part for part in (place, path.strip("`").removeprefix("$").removeprefix(".")) if part)
     what = what.replace("`", "")
     return f"{where}: {what[0].lower()}{what[1:]}" if where else what
