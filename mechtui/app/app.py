@@ -81,6 +81,10 @@ class Main(Guarded, Kept, Screen[None]):
         event.stop()
         self.app.look(event.focus)
 
+    def on_pane_act(self, event: Pane.Act) -> None:
+        event.stop()
+        self.app.do(event.action)
+
 
 class Mechtui(Guarded, App[int]):
     """`Desk` for the actions. link: the wire to the model process, or a stand-in. offer: say at the start that a kept

@@ -125,6 +125,13 @@ class Rows(Guarded, Widget):
 
     DEFAULT_CSS = "Rows { height: auto; max-height: 8; }"
 
+    class Clicked(Message):
+        """The row of this number was clicked on."""
+
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
+
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[Suggestion] = []
@@ -138,8 +145,18 @@ class Rows(Guarded, Widget):
         self.rows, self.chosen = rows, chosen
         self.refresh(layout=resized)
 
+    def _first(self) -> int:
+        """The row that stands at the top."""
+        return max(0, min(self.chosen - ROWS + 1, len(self.rows) - ROWS)) if self.chosen >= 0 else 0
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        index = event.y + self._first()
+        if index < len(self.rows):
+            self.post_message(self.Clicked(index))
+
     def render_line(self, y: int) -> Strip:
-        first = max(0, min(self.chosen - ROWS + 1, len(self.rows) - ROWS)) if self.chosen >= 0 else 0
+        first = self._first()
         width = self.size.width
         if not 0 <= y + first < len(self.rows):
             return Strip.blank(width, self.rich_style)
@@ -329,6 +346,14 @@ class CommandLine(Guarded, Vertical):
                 self._choose(-1)
             case "enter":
                 self._enter()
+
+    def on_rows_clicked(self, event: Rows.Clicked) -> None:
+        """Take the row, as enter does."""
+        event.stop()
+        rows = self.query_one(Rows).rows
+        if self.kind is not None and event.index < len(rows):
+            self._chosen = event.index
+            self._enter()
 
     def _choose(self, by: int) -> None:
         rows = self.query_one(Rows)

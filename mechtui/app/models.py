@@ -151,6 +151,15 @@ class Models(Window[str | None]):
         rows = self.query_one(Rows).rows
         return rows[self._chosen].run if 0 <= self._chosen < len(rows) else ""
 
+    def on_rows_clicked(self, event: Rows.Clicked) -> None:
+        """Load the model of this row, as enter does; while there is a download to speak of, only choose it."""
+        event.stop()
+        self._chosen = event.index
+        if self._fetching or self._asked or self._offered:
+            self._show()
+        else:
+            self.dismiss(self._under_cursor() or None)
+
     def on_field_special(self, event: Field.Special) -> None:
         event.stop()
         count = len(self.query_one(Rows).rows)

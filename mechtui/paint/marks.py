@@ -1,20 +1,20 @@
-"""Where a session's edits act, as far as the session itself can say: heads, layers and positions to mark."""
+"""Where edits act, as far as they themselves can say: heads, layers and positions to mark."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from mechtui.session.document import Edit, ModelShape, Positions, Range, Session, Token
+from mechtui.session.document import Edit, ModelShape, Positions, Range, Token
 
 Head = tuple[int, int]
 
 
-def heads(session: Session, shape: ModelShape) -> frozenset[Head]:
-    """(layer, head) of every head that an edit which is on acts on. With grouped queries an edit of a k or v
+def heads(edits: Iterable[Edit], shape: ModelShape) -> frozenset[Head]:
+    """(layer, head) of every head that one of the edits acts on. With grouped queries an edit of a k or v
     marks every head that reads it."""
     found: set[Head] = set()
     group = max(shape.n_heads // max(shape.n_kv_heads, 1), 1)
-    for edit in session.active_edits():
+    for edit in edits:
         site = edit.site
         if site.kind != "head":
             continue
@@ -28,10 +28,10 @@ def heads(session: Session, shape: ModelShape) -> frozenset[Head]:
     return frozenset(found)
 
 
-def layers(session: Session, shape: ModelShape) -> dict[int, str]:
+def layers(edits: Iterable[Edit], shape: ModelShape) -> dict[int, str]:
     """Layer -> what of it is edited apart from heads, as `mlp`, `pre`, `N`."""
     found: dict[int, str] = {}
-    for edit in session.active_edits():
+    for edit in edits:
         name = edit.site.part if edit.site.kind == "layer" else "N" if edit.site.kind == "neuron" else None
         if name is None:
             continue
@@ -57,10 +57,10 @@ def places(positions: Positions, tokens: Sequence[Token]) -> frozenset[int]:
     return frozenset(found)
 
 
-def edited_positions(session: Session, tokens: Sequence[Token]) -> frozenset[int]:
+def edited_positions(edits: Iterable[Edit], tokens: Sequence[Token]) -> frozenset[int]:
     """Positions that an edit names: one that acts everywhere marks none, since it would mark all."""
     found: set[int] = set()
-    for edit in session.active_edits():
+    for edit in edits:
         found |= _named(edit, tokens)
     return frozenset(found)
 

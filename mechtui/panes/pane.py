@@ -135,6 +135,13 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.focus = focus
 
+    class Act(Message):
+        """The user clicked on what stands for an action."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
     picture: Picture | None = None
     # Called instead of posting Look, where the one who looks after the focus wants to know at once.
     on_look: Callable[[Focus], None] | None = None
@@ -165,6 +172,10 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
         """What a click on row `index` (-1: the head) at cell `x` looks at; None: nothing."""
         return None
+
+    def acts(self, picture: Picture, index: int, x: int) -> str:
+        """The action that a click on row `index` at cell `x` asks for, besides looking there; empty: none."""
+        return ""
 
     def rows_at(self, width: int, session: Session) -> int:
         """How many rows it would fill if it were `width` cells wide inside, where the plan asks for it."""
@@ -421,6 +432,8 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         focus = self.hit(self.picture, index, offset.x, scrolled.x)
         if focus is not None and focus != self.picture.focus:
             self.post_message(self.Look(focus))
+        if action := self.acts(self.picture, index, offset.x):
+            self.post_message(self.Act(action))
 
 
 def window(fixed: Iterable[Piece], pieces: Iterable[Piece], left: int) -> Line:

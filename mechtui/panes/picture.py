@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from mechtui.link.messages import Answered, EditProblem, Ready
 from mechtui.paint.tokens import visible
 from mechtui.paint.tokens import width as cells
-from mechtui.session.document import Session, Token
+from mechtui.session.document import Edit, Session, Token
+from mechtui.session.lines import format_edit
 from mechtui.views import Question, state
 from mechtui.views.question import FOLLOWING
 from mechtui.views.tokens import Tokens, TokensAnswer
@@ -70,6 +71,13 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
         position = -1 if self.focus.position == -1 else self.position()
         now = {"layer": layer, "head": head, "position": position}
         return replace(question, **{name: now[name] for name in FOLLOWING if name in question.__struct_fields__})
+
+    def applied(self) -> tuple[Edit, ...]:
+        """The session's edits that are on, less those that the model refuses."""
+        if not self.problems:
+            return self.session.active_edits()
+        refused = {problem.where for problem in self.problems if problem.index >= 0}
+        return tuple(edit for edit in self.session.active_edits() if format_edit(edit) not in refused)
 
     def position(self) -> int:
         """The focused position as an index from 0; 0 without tokens."""

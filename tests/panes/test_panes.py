@@ -19,6 +19,7 @@ from mechtui.paint.palette import Depth, palette
 from mechtui.paint.spark import BLOCKS
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.session.document import Session, Token
+from mechtui.session.lines import parse_edit
 from mechtui.views import example_of
 from mechtui.views.attention.pane import AttentionPane
 from mechtui.views.effects import EffectsAnswer
@@ -202,6 +203,9 @@ async def test_tokens_wrap_with_positions_and_partners() -> None:
         assert app.pane.value() == " John"
 
 
+REFUSED = ("zero L9H9 @-1", "scale L3.mlp @2 x0", "add L6.pre love x5")
+
+
 async def test_tokens_take_clicks() -> None:
     app = Holder(TokensPane())
     async with app.run_test(size=(60, 8)) as pilot:
@@ -235,6 +239,33 @@ async def test_heads_show_cursor_marks_and_numbers() -> None:
         assert (app.looked[-1].layer, app.looked[-1].head) == (2, 6)
         await pilot.click(app.pane, offset=(2 + 3 + 5, 6))
         assert app.looked[-1].layer == 4
+
+
+@pytest.mark.parametrize("kind", [HeadsPane, TokensPane, AttentionPane, ResidualPane, EditsPane, VectorsPane])
+async def test_an_edit_that_the_model_refuses_is_marked_nowhere(kind: type[Pane]) -> None:
+    some = picture(focus=Focus(layer=9, head=9))
+    some = replace(some, session=replace(some.session, edits=tuple(map(parse_edit, REFUSED))))
+    refused = tuple(EditProblem(index, line, "there is no such thing") for index, line in enumerate(REFUSED))
+    app = Holder(kind())
+    async with app.run_test(size=(120, 30)) as pilot:
+        app.pane.show(some)
+        await pilot.pause()
+        before = [pieces(app.pane, y) for y in range(app.pane.size.height)], str(app.pane.border_title)
+        app.pane.show(replace(some, problems=refused))
+        await pilot.pause()
+        after = [pieces(app.pane, y) for y in range(app.pane.size.height)], str(app.pane.border_title)
+        assert before != after, "this pane marks edits"
+        app.pane.show(replace(some, session=replace(some.session, edits=())))
+        await pilot.pause()
+        if kind is EditsPane:
+            assert "0/3 on" in after[1]
+        else:
+            none = [pieces(app.pane, y) for y in range(app.pane.size.height)], str(app.pane.border_title)
+            assert after == none
+
+
+def pieces(pane: Pane, y: int) -> list[tuple[str, str]]:
+    return [(segment.text, str(segment.style)) for segment in pane.render_line(y)]
 
 
 async def test_heads_keep_the_cursor_in_sight() -> None:

@@ -96,7 +96,7 @@ class AttentionPane(Pane):
         wide = picture.question(Attention).wide or column_width(width - label, keys)
         self._columns = (label, wide)
         here, key = min(picture.position(), queries - 1), max(0, min(picture.focus.key, keys - 1))
-        edited = marks.edited_positions(picture.session, picture.tokens.tokens if picture.tokens else ())
+        edited = marks.edited_positions(picture.applied(), picture.tokens.tokens if picture.tokens else ())
         palette, digits = self.palette, len(str(queries - 1))
         # Tokens may be alike, their numbers are not; narrow columns have numbers only.
         numbered = height >= NUMBERED and wide > max(digits, 2)
@@ -134,7 +134,7 @@ class AttentionPane(Pane):
         taken = sum(len(text) for text, _ in scale) + len(f"{here}  > {key}  {shown}") + BORDER
         most = max(min((width - taken) // 2, 12), 2)
         legend_text = f"{here} {cut(picture.token(here), most)} > {key} {cut(picture.token(key), most)} {shown}"
-        changed = marks.heads(picture.session, picture.ready.shape) if picture.ready else frozenset()
+        changed = marks.heads(picture.applied(), picture.ready.shape) if picture.ready else frozenset()
         mark = "*" if (asked.layer, asked.head) in changed else ""
         return Page(
             queries,

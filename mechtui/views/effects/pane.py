@@ -24,6 +24,8 @@ EMPTY = (
 )
 
 
+# Cells of the box before an edit.
+BOX = 3
 # The shortest that is left of a name.
 LEAST_NAME = 4
 
@@ -94,7 +96,7 @@ class EditsPane(Pane):
         refused = [text for each in general for text in wrap(f"✗ {seen(each.sentence)}", width)]
         lines: list[Line] = [line((text, palette.bad)) for text in refused]
         above = self._above = len(lines)
-        on = len(picture.session.active_edits())
+        on = len(picture.applied())
         title = f"Δ logit diff @{self._at}, {on}/{len(edits)} on" if edits else ""
         if not edits:
             return lines_page([*lines, *(line((text, palette.dim)) for text in wrap(EMPTY, width))], title=title)
@@ -142,6 +144,9 @@ class EditsPane(Pane):
         if not 0 <= index - above < len(picture.session.edits):
             return None
         return replace(picture.focus, edit=index - above)
+
+    def acts(self, picture: Picture, index: int, x: int) -> str:
+        return "toggle" if x < BOX and self.hit(picture, index, x, 0) is not None else ""
 
     def move(self, dx: int, dy: int) -> None:
         if self.picture is not None and self._count():

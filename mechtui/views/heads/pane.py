@@ -45,8 +45,8 @@ class HeadsPane(Pane):
         difference = picture.question(Heads).run == "difference"
         low, high = _scale(picture, values, answer, difference)
         layer, head = (min(a, b - 1) for a, b in zip(picture.head(), values.shape, strict=True))
-        edited = marks.heads(picture.session, picture.ready.shape) if picture.ready else frozenset()
-        touched = marks.layers(picture.session, picture.ready.shape) if picture.ready else {}
+        edited = marks.heads(picture.applied(), picture.ready.shape) if picture.ready else frozenset()
+        touched = marks.layers(picture.applied(), picture.ready.shape) if picture.ready else {}
         self._grid = grid = Grid(
             values,
             tuple(map(str, range(values.shape[0]))),

@@ -63,7 +63,7 @@ class ResidualPane(Pane):
         low, high = scale(*both, log=log)
         if not log:
             low = 0.0
-        touched = marks.edited_positions(picture.session, picture.tokens.tokens if picture.tokens else ())
+        touched = marks.edited_positions(picture.applied(), picture.tokens.tokens if picture.tokens else ())
 
         def row(index: int, left: int) -> Line:
             palette = self.palette

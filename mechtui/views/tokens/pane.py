@@ -103,7 +103,7 @@ class TokensPane(Pane):
             self._rows, self._made = filled(rows, width) if single else rows, made
         high = math.log(picture.ready.shape.d_vocab) if picture.ready else 11.0
         here = picture.position()
-        edited = marks.edited_positions(picture.session, answer.tokens)
+        edited = marks.edited_positions(picture.applied(), answer.tokens)
 
         def row(index: int, left: int) -> Line:
             boxes = self._rows[index // per_row]

@@ -39,7 +39,7 @@ class VectorsPane(Pane):
             return self.blank(EMPTY, width)
         meanings = self._meanings(picture)
         here = max(0, min(picture.focus.vector, len(vectors) - 1))
-        used = {edit.vector for edit in picture.session.active_edits() if edit.op in ("add", "project")}
+        used = {edit.vector for edit in picture.applied() if edit.op in ("add", "project")}
         palette = self.palette
 
         def row(index: int, left: int) -> Line:
@@ -83,7 +83,7 @@ class VectorsPane(Pane):
             where = "its end" if vector.source in ("token", "file") else f"L{vector.layer}"
             part = share(ratio) if ratio < 1 else amount(ratio)
             said.append((f"length {amount(meaning.norm)}, {part} of the stream's at {where}", self.palette.dim))
-        notes = (changes.read_elsewhere(picture.session, edit) for edit in picture.session.active_edits())
+        notes = (changes.read_elsewhere(picture.session, edit) for edit in picture.applied())
         said += [(note, self.palette.mark) for note in notes if note.startswith(f"{vector.name} ")][:1]
         return [line((text, look)) for sentence, look in said for text in wrap(sentence, width)]
 

@@ -1,0 +1,89 @@
+"""What a click does where it is not only a look: boxes of edits, rows above the command line, models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from mechtui.app.app import Mechtui
+from mechtui.app.line import Rows
+from mechtui.app.models import Models
+from tests.app.answering import app, idle, session
+from tests.app.test_app import edits, screen
+
+SIZE = (120, 40)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+async def click(it: Mechtui, pilot: Pilot[int], text: str, at: int = 0) -> None:
+    """Click on the first place of a text on the screen, `at` cells further."""
+    rows = screen(it).splitlines()
+    y = next(y for y, row in enumerate(rows) if text in row)
+    await pilot.click(offset=(rows[y].index(text) + at, y))
+    await idle(pilot)
+
+
+async def test_a_click_on_an_edit_s_box_toggles_it_and_one_beside_it_chooses_it() -> None:
+    it, _, _ = app(session("zero L1H1", "zero L2H2", "zero L3H3"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await click(it, pilot, "[x] zero L2H2", 1)
+        assert edits(it) == ["zero L1H1", "# zero L2H2", "zero L3H3"]
+        assert it.focus.edit == 1
+        await click(it, pilot, "[ ] zero L2H2", 0)
+        assert edits(it) == ["zero L1H1", "zero L2H2", "zero L3H3"]
+        await click(it, pilot, "zero L3H3", 2)
+        assert (edits(it), it.focus.edit) == (["zero L1H1", "zero L2H2", "zero L3H3"], 2)
+
+
+async def test_a_click_on_a_vector_chooses_it() -> None:
+    it, _, _ = app(session(vectors=('love = diff L6.pre "Love" "Hate"', 'paris = token " Paris"')))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await click(it, pilot, "paris token")
+        assert (it.focus.vector, it.here) == (1, "vectors")
+
+
+async def test_a_click_on_a_row_above_the_line_takes_it() -> None:
+    it, _, _ = app(session("zero L1H1"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await pilot.press("e", *"sc")
+        await idle(pilot)
+        await click(it, pilot, "times a number")
+        assert it.line.field.value == "scale "
+        assert it.focused is it.line.field, "one goes on typing"
+        await pilot.press("escape", "colon", *"all off")
+        await idle(pilot)
+        await click(it, pilot, "Switch all edits off")
+        assert edits(it) == ["# zero L1H1"]
+        assert it.line.kind is None
+
+
+async def test_a_click_on_a_row_that_was_scrolled_to_takes_that_one() -> None:
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("e", *["down"] * 9)
+        await idle(pilot)
+        await pilot.click(it.line.query_one(Rows), offset=(5, 0))
+        await idle(pilot)
+        assert it.line.field.value == "mean ", "the second of ten stands at the top"
+
+
+async def test_a_click_on_a_model_loads_it() -> None:
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await pilot.press("M")
+        await idle(pilot)
+        assert isinstance(it.screen, Models)
+        await click(it, pilot, "demo", 1)
+        assert not isinstance(it.screen, Models)
+        assert it.session.model == "demo"
