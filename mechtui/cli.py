@@ -288,8 +288,22 @@ def _settings(given: dict[str, Any]) -> Settings:
     from mechtui.config import ConfigError, settings
 
     try:
-        return settings(given)
+        chosen = settings(given)
     except ConfigError as error:
+        _mistake(seen(str(error)))
+    if chosen.views:
+        _take_in(chosen.views)
+    return chosen
+
+
+def _take_in(folders: str) -> None:
+    """Views of the user's own, here and in the model process, which has this one's variables."""
+    os.environ["MECHTUI_VIEWS"] = folders
+    from mechtui.views import ViewError, specs
+
+    try:
+        specs()
+    except ViewError as error:
         _mistake(seen(str(error)))
 
 

@@ -29,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True):
     model, prompt, source, answer, foil, bos, edit and vector (lines of text) begin a session; a session file
     overrules them, a flag overrules the session file. device: auto, cpu, cuda, cuda:N or mps. device_map: ""
     or "auto" (several GPUs). log_file: where the model process's stderr goes, "" for the state folder.
-    keys: action name -> keys, comma-separated.
+    views: folders of views of one's own, apart as in PATH. keys: action name -> keys, comma-separated.
     """
 
     model: str = ""
@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True):
     theme: str = ""
     mouse: bool = True
     log_file: str = ""
+    views: str = ""
     keys: dict[str, str] = {}
 
 

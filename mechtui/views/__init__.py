@@ -6,7 +6,7 @@
 <view>/script.py    `lines()`: the answer in TransformerLens code, for exported programs
 <view>/example.py   `example()`: a question with answers made by hand, for tests and pictures
 
-A new view is a new folder: this module finds it.
+A new view is a new folder: this module finds it, here or where the user keeps views of their own (mechtui.views.own).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from msgspec.structs import replace
 
 from mechtui.session.document import Session
 from mechtui.session.lines import LineError, cut, short
+from mechtui.views import own
+from mechtui.views.own import ViewError
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import View
 
@@ -32,9 +34,20 @@ if TYPE_CHECKING:
 
 @cache
 def specs() -> dict[str, View]:
-    """Name -> what is known of the view, for every folder here."""
-    names = sorted(info.name for info in pkgutil.iter_modules(__path__) if info.ispkg)
-    return {name: importlib.import_module(f"{__name__}.{name}").SPEC for name in names}
+    """Name -> what is known of the view, for every folder here and those of the user's own. Raises ViewError."""
+    here = {info.name: info.ispkg for info in pkgutil.iter_modules(__path__)}
+    views = {name: importlib.import_module(f"{__name__}.{name}").SPEC for name in sorted(here) if here[name]}
+    theirs = own.names(set(here))
+    # From now on their modules have names as if they stood here, in both processes.
+    __path__.extend(own.folders())
+    for name, folder in sorted(theirs.items()):
+        path = f"{folder}/{name}"
+        try:
+            module = importlib.import_module(f"{__name__}.{name}")
+        except Exception as error:
+            raise ViewError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        views[name] = own.checked(name, path, module, views)
+    return views
 
 
 def spec_of(question: Question) -> View:
@@ -111,6 +124,7 @@ __all__ = [
     "Answer",
     "Question",
     "View",
+    "ViewError",
     "answer_types",
     "check_questions",
     "example_of",
