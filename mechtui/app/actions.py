@@ -23,7 +23,7 @@ ALWAYS = ("palette", "help")
 
 
 def model(desk: Desk) -> str:
-    return "" if desk.ready else "The model is still loading; this needs its layers and heads."
+    return "" if desk.ready else "This needs a model's layers and heads, and none is loaded yet: M chooses one."
 
 
 def edits(desk: Desk) -> str:

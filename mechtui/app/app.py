@@ -38,7 +38,7 @@ from mechtui.app.workspaces import DESK
 from mechtui.config import Settings, log_file
 from mechtui.console import VisibleConsole
 from mechtui.link.client import Client, Life, Link
-from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request
+from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request, Saved
 from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
@@ -189,7 +189,9 @@ class Mechtui(Guarded, App[int]):
             self.say(f"The model process cannot be started: {error}.", bad=True)
             return
         self._load(self.session.model)
-        if self._offer and (session := await asyncio.to_thread(keeping.last)) is not None:
+        if unkept := await asyncio.to_thread(keeping.refused):
+            self.say(unkept, bad=True)
+        elif self._offer and (session := await asyncio.to_thread(keeping.last)) is not None:
             keys = self.registry.by_name["bring_back"].keys or ("colon",)
             offer = f"{shown(keys[0])} brings back your last session: {keeping.said(session)}."
             self.say(f"{offer} {self._said[0]}".rstrip(), bad=self._said[1])
@@ -339,9 +341,13 @@ class Mechtui(Guarded, App[int]):
         self._changed()
 
     def bring_back(self) -> None:
-        session = keeping.last()
+        self.run_worker(self._bring_back())
+
+    async def _bring_back(self) -> None:
+        session = await asyncio.to_thread(keeping.last)
         if session is None:
-            raise CannotError("No session is kept that could be brought back.")
+            self.say("No session is kept that could be brought back.", bad=True)
+            return
         self.change(session)
         self.say(f"Brought back {keeping.said(session)}; u takes it away again.")
 
@@ -490,7 +496,8 @@ class Mechtui(Guarded, App[int]):
         self._paint_footer()
         for name, editor in self.board.editors.items():
             editor.take(getattr(session, name))
-        if session.model != self.talk.load_name:
+        here = self.ready.name if self.ready and self.talk.loading is None else self.talk.load_name
+        if session.model not in (here, self.talk.load_name):
             self._load(session.model)
         self.look(self.focus)
         self._arrange()
@@ -547,6 +554,8 @@ class Mechtui(Guarded, App[int]):
         if self._leaving:
             return
         first = self._news == News.NOTHING
+        if isinstance(reply, Saved):
+            self.own.add(Path(reply.path))
         try:
             self._news |= self.talk.hear(reply)
         except Exception as error:  # noqa: BLE001 - the link lives on, whatever one reply does

@@ -114,7 +114,14 @@ class Board(Guarded, Kept, Container):
         if known is None or self._tokens is None or not known.same(self._tokens):
             self._tokens = known
         return Picture(
-            session, focus, talk.ready, self._tokens, (), talk.answers.problems, earlier=self._earlier(session)
+            session,
+            focus,
+            talk.ready,
+            self._tokens,
+            (),
+            talk.answers.problems,
+            earlier=self._earlier(session),
+            idle=talk.idle,
         )
 
     def changed(self, before: Session, after: Session) -> None:
@@ -182,6 +189,7 @@ class Board(Guarded, Kept, Container):
                 picture.earlier,
                 job,
                 next(shares, None),
+                picture.idle,
             )
             if shown is None or not given.same(shown):
                 self._shown[name] = given

@@ -209,11 +209,11 @@ class Conversation:
 
     def _failed_otherwise(self, failed: Failed) -> News:
         if failed.task == "load":
+            # The model before it, if there was one, stays.
             self._loading_since, self.stage = None, None
-            self.trouble = failed.sentence
         if failed.task == "fetch":
             self.fetch = self.offer = None
-        return self._say(failed.sentence, bad=True) | News.FETCH
+        return self._say(failed.sentence, bad=True) | News.FETCH | News.PICTURES
 
     def _life(self, life: Life) -> News:
         if life.state == "starting":
@@ -236,6 +236,11 @@ class Conversation:
     def loading(self) -> float | None:
         """Seconds since loading began; None when nothing is being loaded."""
         return None if self._loading_since is None else self._now() - self._loading_since
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is no model, and none on its way."""
+        return self.ready is None and self._loading_since is None
 
     @property
     def load_name(self) -> str:

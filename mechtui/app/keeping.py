@@ -53,7 +53,7 @@ class Keeper:
         from mechtui.session.storage import StorageError
 
         if not self._writing.acquire(timeout=patience):
-            return "The session is not being kept: the disk does not answer."
+            return _unkept("the disk does not answer")
         try:
             session = self._last
             if session == self._written:
@@ -66,7 +66,7 @@ class Keeper:
                 self._file.write(session)
             self._written, self._failed = session, ""
         except StorageError as error:
-            self._failed = f"The session is not being kept: {error}."
+            self._failed = _unkept(str(error))
         finally:
             self._writing.release()
         return self._failed
@@ -91,6 +91,18 @@ class Keeper:
             if sentence and sentence != said and not self._closing.is_set():
                 self.problem(sentence)
             said = sentence
+
+
+def _unkept(why: str) -> str:
+    return f"The session is not being kept: {why}."
+
+
+def refused() -> str:
+    """A sentence where no session can be kept, else nothing. It asks the disk."""
+    from mechtui.session import keeping
+
+    why = keeping.refused()
+    return _unkept(why) if why else ""
 
 
 def demonstration() -> Session:

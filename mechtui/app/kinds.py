@@ -290,7 +290,6 @@ def vectors_file(desk: Desk) -> Kind:
     def take(text: str, _: str) -> Mistake | None:
         path = target.path(text.strip())
         desk.send(SaveVectors(desk.session, str(path)))
-        desk.own.add(path)
         return None
 
     hint = "a safetensors file; NAME = file FILE.safetensors#NAME reads it"

@@ -103,17 +103,17 @@ def about(ready: Ready, tokens: int, bos: str, look: Palette, short: bool = Fals
 def left(talk: Conversation, tokens: int, bos: str, look: Palette, short: bool) -> Text:
     """What runs, or how far loading is."""
     text = Text(" ")
-    if talk.ready is not None and talk.unsound:
-        # Nothing of what is otherwise said here matters as much.
-        text.append(last_part(talk.ready), look.accent + look.bold)
-        text.append(f"  {talk.unsound}", look.bad)
-    elif talk.ready is not None:
-        text.append_text(about(talk.ready, tokens, bos, look, short))
     if talk.loading is not None:
-        text.append("  " if talk.ready else "")
+        # The model before it is not the session's any more.
         text.append_text(loading(talk.stage, Path(talk.load_name).name, talk.loading, look))
     elif talk.ready is None:
         text.append("no model  M chooses one", look.bad)
+    elif talk.unsound:
+        # Nothing of what is otherwise said here matters as much.
+        text.append(last_part(talk.ready), look.accent + look.bold)
+        text.append(f"  {talk.unsound}", look.bad)
+    else:
+        text.append_text(about(talk.ready, tokens, bos, look, short))
     return text
 
 

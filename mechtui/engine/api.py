@@ -274,7 +274,8 @@ class OpenSession:
         except TextError as error:
             raise SessionError(f"{what} {error}") from error
         if not ids:
-            raise SessionError(f"{what} is empty: type some text, or prepend {self.model.ready.bos_token or 'a token'}")
+            begin = self.model.ready.bos_token or "a token"
+            raise SessionError(f"{what} is empty: type some text (i), or prepend {begin} (b)")
         most = self.model.shape.n_ctx
         if len(ids) > most:
             more = len(ids) - most

@@ -6,11 +6,13 @@ bias), and what stands behind the unembedding is asked of the bridge's adapter.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mechtui.engine.packed import Packed, can_be_packed, close
 from mechtui.engine.weights import W_U, unembedding_column
 
 
@@ -71,6 +73,22 @@ class Readout:
         logits: Tensor = self.bridge.unembed(self.bridge.ln_final(residual))
         behind: Tensor = logits if self._behind is None else self._behind(logits)
         return behind
+
+    def logits_of_many(self, residual: Tensor) -> Tensor:
+        """The same to rounding, faster for many rows on a CPU: the unembedding is packed when this is first asked."""
+        if self._packed is None:
+            return self.logits(residual)
+        logits = self._packed(self.bridge.ln_final(residual))
+        return logits if self._behind is None else self._behind(logits)
+
+    @cached_property
+    def _packed(self) -> Packed | None:
+        module = _inner(self.bridge.unembed)
+        if not can_be_packed([module]):
+            return None
+        packed = Packed(module)
+        some = W_U(self.bridge)[:, :2].T.contiguous()
+        return packed if close(packed(some), self.bridge.unembed(some)) else None
 
     @property
     def caps(self) -> bool:

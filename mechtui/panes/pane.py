@@ -41,6 +41,7 @@ Line = list[Segment]
 __all__ = ["Focus", "Line", "Page", "Pane", "Picture", "line", "lines_page", "window", "wrap"]
 
 OLDER = " ○ older"
+NO_MODEL = "no model is loaded: M chooses one"
 _HEAD = re.compile(r"(?:L(?=\d+H)|(?=\d+\.))(\d+)[H.](\d+)", re.IGNORECASE)
 
 
@@ -265,6 +266,10 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
 
     # Painting
 
+    def waiting(self, picture: Picture) -> str:
+        """What it says as long as there are no numbers."""
+        return NO_MODEL if picture.idle else self.WAITING
+
     def blank(self, sentence: str, width: int, title: str = "") -> Page:
         """A page that says why there is nothing."""
         return lines_page([line((text, self.palette.dim)) for text in wrap(sentence, width)], title=title)
@@ -289,6 +294,8 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             return
         if self.picture is None:
             page = self.blank(self.WAITING, room.width)
+        elif self.picture.idle and not self.picture.answered and not self.OF_SESSION:
+            page = self.blank(self.waiting(self.picture), room.width)
         else:
             try:
                 page = self.draw(self.picture, room.width, room.height)

@@ -38,7 +38,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     """Everything a pane may paint from. `answered` is the newest answer to the pane's own question, which may
     be older than the session: then `stale` is True and the pane says so. earlier: what was set for another prompt
     than the present one, of "target" and "source". job: whether the pane's job was started. progress: its share that is
-    computed, 0 to 1; None where nothing is under way."""
+    computed, 0 to 1; None where nothing is under way. idle: there is no model, and none is being loaded."""
 
     session: Session
     focus: Focus
@@ -50,6 +50,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     earlier: frozenset[str] = frozenset()
     job: bool = False
     progress: float | None = None
+    idle: bool = False
 
     def same(self, other: Picture) -> bool:
         """Whether it is made of the very same things: then it looks the same, too."""
@@ -59,8 +60,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             and self.tokens is other.tokens
             and len(self.answered) == len(other.answered)
             and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
-            and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress)
-            == (other.focus, other.problems, other.stale, other.earlier, other.job, other.progress)
+            and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress, self.idle)
+            == (other.focus, other.problems, other.stale, other.earlier, other.job, other.progress, other.idle)
         )
 
     def question(self, kind: type[Kind]) -> Kind:

@@ -37,7 +37,7 @@ class Kept:
                 self._path, self._lock = _claim(folder)
                 _tidy(folder)
         except OSError as error:
-            raise StorageError(f"the state folder cannot be used: {error.strerror or error}") from error
+            raise StorageError(_unusable(error)) from error
         save(session, self._path)
 
     def forget(self) -> None:
@@ -53,6 +53,19 @@ class Kept:
                 _lock_of(self._path).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
+
+
+def refused() -> str:
+    """Why no session can be kept; empty where it can."""
+    try:
+        folder = _folder()
+    except OSError as error:
+        return _unusable(error)
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written to"
+
+
+def _unusable(error: OSError) -> str:
+    return f"the state folder cannot be used: {error.strerror or error}"
 
 
 def last(worth: Callable[[Session], bool] = lambda session: True) -> Session | None:

@@ -6,11 +6,12 @@ exactly what was done.
 
 from __future__ import annotations
 
-import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from mechtui.session import sites
 from mechtui.session.document import Edit, ModelShape, Session, Token, Vector
@@ -107,14 +108,23 @@ for name, logits in (("clean", clean_logits), ("edited", edited_logits)):
 
 # What the session's views show, of each run. `answers` holds it for whoever runs the program from another.
 VIEWS = """
-runs = {{"clean": (clean_logits[0], clean, []){edited}}}
-answers = {{}}
-for run, (logits, cache, fwd_hooks) in runs.items():
-    for line, view in views.items():
-        answers[run, line] = view(logits, cache, fwd_hooks)
-        print(run, line, answers[run, line])
+torch.set_printoptions(precision=4, sci_mode=False)
+answers = {}
+clean_run = clean_logits[0], clean, []
 """
-EDITED = ', "edited": (edited_logits[0], edited, hooks)'
+EDITED = "edited_run = edited_logits[0], edited, hooks\n"
+PRINTED = """
+for (run, line), numbers in answers.items():
+    print(run, line, numbers)
+"""
+
+
+class ViewLines(NamedTuple):
+    """How the program answers a view's question. body: of a function of one run, as mechtui.views.script says.
+    each_run: whether it is asked of the edited run too."""
+
+    body: Sequence[str]
+    each_run: bool = True
 
 
 class ScriptError(ValueError):
@@ -139,12 +149,12 @@ def script(
     source: Sequence[Token] = (),
     alignment: Sequence[int] = (),
     folded: bool = False,
-    views: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    views: Mapping[str, ViewLines] = MappingProxyType({}),
 ) -> str:
     """The program. place: what transformers loads (a hub id or a folder). tokens, source: those of the prompts,
     with BOS where `bos` is True; alignment: the source position per position, -1 for none. folded: whether
-    the session's numbers come from folded weights; the program's never do. views: question line -> the body of the
-    function that answers it (mechtui.views.script). Raises ScriptError."""
+    the session's numbers come from folded weights; the program's never do. views: question line -> how it is
+    answered. Raises ScriptError."""
     parts = [
         HEAD.format(model=repr(place), bos="tokenizer.bos_token_id, *" if bos else "*", prompt=repr(session.prompt))
     ]
@@ -166,14 +176,16 @@ def script(
         parts.append(
             f"references = [bridge.run_with_cache(encode(text))[1] for text in {list(session.references)!r}]\n"
         )
-    used = {each.vector.vector for each in hook_edits if each.vector is not None}
+    names = {vector: f"vector_{number}" for number, vector in enumerate(session.vectors)}
+    bodies = "\n".join(line for view in views.values() for line in view.body)
+    used = {vector for vector, name in names.items() if re.search(rf"\b{name}\b", bodies)}
+    used |= {each.vector.vector for each in hook_edits if each.vector is not None}
     for vector in session.vectors:
         if folded and vector in used and vector.source == "token":
             raise ScriptError(
                 f"{format_vector(vector)} is read from folded weights and the program loads raw ones, where it is "
                 "another vector: load the model without folding"
             )
-    names = {vector: f"vector_{number}" for number, vector in enumerate(session.vectors)}
     parts += [_vector(name, vector) for vector, name in names.items() if vector in used]
     if any(each.hook.endswith(MID_HOOK) for each in hook_edits):
         parts.append(MID)
@@ -186,14 +198,15 @@ def script(
     return "\n".join(parts) + TAIL + (_views(views, bool(edits)) if views else "")
 
 
-def _views(views: Mapping[str, Sequence[str]], edited: bool) -> str:
+def _views(views: Mapping[str, ViewLines], edited: bool) -> str:
     """A function for each question line, and what they say of each run."""
-    parts = ["torch.set_printoptions(precision=4, sci_mode=False)\nviews = {}\n"]
-    for number, (line, body) in enumerate(views.items(), 1):
-        inside = textwrap.indent("\n".join(body), "    ")
-        parts.append(f"\n# {line}\ndef view_{number}(logits, cache, fwd_hooks):\n{inside}\n\n")
-        parts.append(f"views[{json.dumps(line, ensure_ascii=False)}] = view_{number}\n")
-    return "\n" + "\n".join(parts) + VIEWS.format(edited=EDITED if edited else "")
+    parts = [VIEWS + (EDITED if edited else "")]
+    for number, (line, view) in enumerate(views.items(), 1):
+        body = textwrap.indent("\n".join(view.body), "    ")
+        parts.append(f"\n\n# {line}\ndef view_{number}(logits, cache, fwd_hooks):\n{body}\n\n\n")
+        for run in ("clean", "edited") if edited and view.each_run else ("clean",):
+            parts.append(f"answers[{run!r}, {line!r}] = view_{number}(*{run}_run)\n")
+    return "".join(parts) + PRINTED
 
 
 def _resolved(edit: Edit, prompt: Prompt, around: Surroundings) -> tuple[HookEdit, ...]:

@@ -1,9 +1,10 @@
 """How a view answers in the program that a session is exported as.
 
 `views/<v>/script.py` has `lines(question, around) -> list[str]`: the body of a Python function that computes the view's
-numbers from one run, in TransformerLens's own terms, as one would write it in a notebook. It is called for the clean
-run and, where an edit is on, for the edited one. Its last line is `return {...}`, with the keys and the numbers that
-`mechtui run` prints for the view; tensors may stay tensors.
+numbers from one run, in TransformerLens's own terms, as one would write it in a notebook. Its last line is
+`return {...}`, with keys and numbers that `mechtui run` prints for the view; tensors may stay tensors. It is called for
+the clean run and, where an edit is on, for the edited one; `EACH_RUN = False` beside it says that it is called for the
+clean run only. A question that no program answers raises `ScriptError`, one sentence.
 
 In scope are `torch`, `np`, `bridge` (a TransformerBridge), `tokenizer`, `encode(text)` (ids, with BOS where the session
 has it), `tokens` [pos], `clean_logits` [1, pos, d_vocab] and `clean` (a cache), and three of the run at hand:
@@ -12,7 +13,7 @@ logits [pos, d_vocab]
 cache: an ActivationCache, each activation as the run's edits left it, with a batch axis of 1
 fwd_hooks: the run's edits as hooks, for views that run the model again: `bridge.run_with_hooks(ids, fwd_hooks=...)`
 
-Each steering vector of the session that an edit uses is `vector_0`, `vector_1`, ... by its place in the session.
+Each steering vector of the session that is used is `vector_0`, `vector_1`, ... by its place in the session.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mechtui.session.document import ModelShape, Session, Token
-from mechtui.views import parse_question
-from mechtui.views.question import Question
+from mechtui.session.script import ViewLines
+from mechtui.views import parse_question, spec_of
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,11 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def lines(question: Question, around: Around) -> list[str]:
-    """The body of the function that answers a question."""
-    module = importlib.import_module(f"mechtui.views.{question.__struct_config__.tag}.script")
-    written: list[str] = module.lines(question, around)
-    return written
-
-
-def scripts(views: Iterable[str], around: Around) -> dict[str, list[str]]:
-    """Question line -> the body of its function, for each line."""
-    return {line: lines(parse_question(line), around) for line in views}
+def scripts(views: Iterable[str], around: Around) -> dict[str, ViewLines]:
+    """Question line -> how the program answers it. Raises ScriptError."""
+    found = {}
+    for line in views:
+        question = parse_question(line).asked()
+        module = importlib.import_module(f"mechtui.views.{spec_of(question).name}.script")
+        found[line] = ViewLines(module.lines(question, around), getattr(module, "EACH_RUN", True))
+    return found

@@ -11,7 +11,7 @@ from textual import events
 from mechtui.app.actions import ACTIONS
 from mechtui.app.app import Mechtui
 from mechtui.app.models import Models
-from mechtui.link.messages import Cancel, Failed, Load, SaveVectors
+from mechtui.link.messages import Cancel, Failed, Load, Saved, SaveVectors
 from tests.app.answering import app, idle, session
 from tests.app.test_app import edits, screen
 
@@ -224,6 +224,10 @@ async def test_a_file_of_somebody_else_is_written_over_after_a_second_enter(key:
         await idle(pilot)
         assert written()
         assert it.line.kind is None
+        if key == "V":
+            assert "is there already" in await lines(it, pilot, key, name), "it may not have been written"
+            await pilot.press("escape")
+            link.reply(Saved(str(Path(name).resolve()), ("v",)))
         shown = await lines(it, pilot, key, name)
         assert "is there already" not in shown, "what this session wrote is its own"
 

@@ -499,6 +499,82 @@ async def test_another_model_keeps_the_session():
         assert edits(it) == ["zero L1H1"]
 
 
+async def test_a_model_that_does_not_load_leaves_the_one_that_runs():
+    it, link, model = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        link._respond = lambda request: [] if isinstance(request, Load) else model.respond(request)
+        it.change(replace(it.session, model="nowhere"))
+        await idle(pilot)
+        link.reply(Failed("load", "nowhere is not on this machine.", model="nowhere"))
+        await idle(pilot, lambda: not it.talk.running)
+        text = screen(it)
+        assert "nowhere is not on this machine." in text
+        assert "● live" in text
+        assert "failed" not in text
+
+
+async def test_a_session_is_brought_back_while_the_screen_goes_on(monkeypatch):
+    import threading
+
+    from mechtui.app import keeping
+
+    read, may = threading.Event(), threading.Event()
+
+    def last():
+        read.set()
+        assert may.wait(20)
+        return session("mean L2H2", model="demo", prompt="kept")
+
+    monkeypatch.setattr(keeping, "last", last)
+    it, link, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await pilot.press("R")
+        await idle(pilot, read.is_set)
+        await pilot.press("z")
+        await idle(pilot)
+        assert edits(it) == ["zero L0H0"], "the disk is slow, and the screen is not"
+        link._respond = None
+        may.set()
+        await idle(pilot, lambda: edits(it) == ["mean L2H2"])
+        first = screen(it).splitlines()[0]
+        assert "loading demo" in first
+        assert "gpt2" not in first
+        await pilot.press("u")
+        await idle(pilot)
+        assert edits(it) == ["zero L0H0"]
+
+
+async def test_the_model_that_runs_is_not_loaded_again_under_its_own_name():
+    it, link, _ = app(session(model=""))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        it.change(replace(it.session, model=it.ready.name))
+        await idle(pilot)
+        assert len([each for each in link.sent if isinstance(each, Load)]) == 1
+
+
+async def test_panes_that_wait_for_no_model_say_how_one_is_chosen():
+    it, link, model = app(session(vectors=('w = token " Paris"',)))
+    link._respond = None
+    async with it.run_test(size=(160, 50)) as pilot:
+        await idle(pilot)
+        assert screen(it).count("waiting for the model") > 3
+        assert "no model is loaded" not in screen(it)
+        link.reply(Failed("load", "gpt2 is not on this machine.", model="gpt2"))
+        await idle(pilot)
+        assert screen(it).count("no model is loaded: M chooses one") > 3
+        assert "waiting for the model" not in screen(it)
+        await pilot.press("z")
+        await idle(pilot)
+        assert "none is loaded yet: M chooses one" in screen(it)
+        link._respond = model.respond
+        it.change(replace(it.session, model="demo"))
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        assert "no model is loaded" not in screen(it)
+
+
 async def test_help_explains_the_pane():
     it, _, _ = app()
     async with it.run_test(size=SIZE) as pilot:

@@ -108,7 +108,7 @@ async def test_where_nothing_can_be_kept_the_program_goes_on(state: Path) -> Non
     state.write_text("no folder")
     it, _, _ = app()
     async with it.run_test(size=SIZE) as pilot:
-        await idle(pilot)
+        await idle(pilot, lambda: "The session is not being kept: the state folder cannot be used" in screen(it))
         await line(it, pilot, "e", *"zero L1H1", "enter")
         await written(it)
         assert await line(it, pilot, "e", "up") == "zero L1H1"

@@ -108,3 +108,20 @@ def test_the_sweep_ranks_the_heads_that_plain_runs_find(twin: Twin) -> None:
     for (layer, head), published in {(23, 3): -3.04, (1, 5): -2.18, (29, 1): -1.68, (29, 0): +1.28}.items():
         assert answer.values[layer, head] == pytest.approx(published, abs=0.005)
         assert answer.values[layer, head] == pytest.approx(logit_diff(layer, head) - baseline, abs=2 * ROUNDING)
+
+
+def test_the_layer_that_decides_for_mary(twin: Twin) -> None:
+    (clean, edited), *_ = twin.answers(session_of("zero L23H3", source="", answer=" Mary", foil=" John"), "lens")
+    (mary,) = twin.tokenizer.encode(" Mary", add_special_tokens=False)
+    ids = torch.tensor([twin.tokens(session_of()).ids])
+    with torch.no_grad():
+        states = twin.plain(ids, output_hidden_states=True, use_cache=False).hidden_states
+        normed = [twin.plain.model.norm(state[0]) for state in states[1:-1]] + [states[-1][0]]
+        logits = torch.stack([twin.plain.lm_head(state) for state in normed])
+    on_top = (logits[:, -1].argmax(-1) == mary).tolist()
+    first = len(on_top) - on_top[::-1].index(False)
+    assert clean.layers[clean.decides[-1]] == f"L{first}.post"
+    torch.testing.assert_close(
+        torch.from_numpy(clean.answer_prob), logits.softmax(-1)[..., mary], atol=ROUNDING, rtol=0
+    )
+    assert edited.answer_prob[-1, -1] < clean.answer_prob[-1, -1]

@@ -20,11 +20,11 @@ FOLDERS = sorted(path.parent.name for path in (ROOM / "views").glob("*/__init__.
 # What every view's folder holds, and what some do not hold yet.
 FILES = {"__init__.py", "compute.py", "pane.py", "script.py", "example.py"}
 NOT_YET = {
-    "lens": {"pane.py", "script.py", "example.py"},
+    "lens": {"pane.py"},
     "attribution": {"pane.py", "script.py", "example.py"},
     "sweep": {"pane.py", "script.py", "example.py"},
     "scores": {"pane.py", "script.py", "example.py"},
-    **{name: {"script.py"} for name in ("tokens", "heads", "residual", "effects", "vectors", "generate")},
+    **{name: {"script.py"} for name in ("effects", "generate")},
 }
 EXAMPLES = [name for name in FOLDERS if (ROOM / "views" / name / "example.py").exists()]
 # A line for the views whose name alone is none.

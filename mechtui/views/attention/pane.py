@@ -87,7 +87,7 @@ class AttentionPane(Pane):
         asked = answered.question
         queries, keys = table.shape
         if not queries or not keys or not isinstance(asked, Attention):
-            return self.blank("no tokens: type a prompt", width)
+            return self.blank("no tokens: i types a prompt", width)
         signs = picture.question(Attention).run == "difference"
         label = self._label_width(picture, width, max(queries, keys))
         if column_width(width - label, keys) < NAMED <= (width - NARROW) // keys:

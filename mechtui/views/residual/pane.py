@@ -50,7 +50,7 @@ class ResidualPane(Pane):
         shown = self._shown(picture, clean, edited)
         sites, count = shown.norm.shape
         if not count:
-            return self.blank("no tokens: type a prompt", width)
+            return self.blank("no tokens: i types a prompt", width)
         log = self._logarithmic(picture, clean.norm)
         here = min(picture.position(), count - 1)
         layer, digits = picture.head()[0], len(str(count - 1))

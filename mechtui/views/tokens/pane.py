@@ -91,9 +91,9 @@ class TokensPane(Pane):
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         answer = picture.tokens
         if answer is None:
-            return self.blank(self.WAITING, width)
+            return self.blank(self.waiting(picture), width)
         if not answer.tokens:
-            return self.blank("no tokens: type a prompt", width)
+            return self.blank("no tokens: i types a prompt", width)
         per_row = 2 if answer.source else 1
         single = height < 2 * per_row
         ids = picture.question(Tokens).ids

@@ -6,6 +6,9 @@ from mechtui.session.document import Struct, Token
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import Action, Cost, Needs, View
 
+# How many tokens are named that a vector raises, and how many that it lowers.
+MOST_TOKENS = 8
+
 
 class Vectors(Question, frozen=True, tag="vectors"):
     """Length and meaning of every steering vector of the session."""

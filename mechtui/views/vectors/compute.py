@@ -9,9 +9,7 @@ from torch import Tensor
 
 from mechtui.engine.api import LAYER_HOOKS, Answers, EditError, Need, OpenSession, direction, length
 from mechtui.session.document import Token, Vector
-from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
-
-MOST_TOKENS = 8
+from mechtui.views.vectors import MOST_TOKENS, VectorMeaning, Vectors, VectorsAnswer
 
 
 def needs(question: Vectors, opened: OpenSession) -> list[Need]:

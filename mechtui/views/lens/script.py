@@ -1,0 +1,57 @@
+"""The final norm and the unembedding applied to the cached residual stream."""
+
+from __future__ import annotations
+
+from mechtui.views.lens import Lens
+from mechtui.views.script import Around
+
+
+def lines(question: Lens, around: Around) -> list[str]:
+    texts = {"answer": around.session.answer, "foil": around.session.foil}
+    auto = not any(texts.values())
+    if auto:
+        targets = ["answer, foil = clean_logits[0].topk(2).indices.T"]
+    else:
+        named = [f"{name} = torch.full((len(logits),), {name})" for name, text in texts.items() if text]
+        targets = [*around.target(-1), *named]
+    return [
+        f"parts = {('mid', 'post') if question.mid else ('post',)!r}",
+        f"layers = [(layer, part) for layer in range({around.shape.n_layers}) for part in parts]",
+        'stream = torch.stack([cache[f"blocks.{layer}.hook_resid_{part}"][0] for layer, part in layers])',
+        "at = bridge.unembed(bridge.ln_final(stream))  # [row, pos, d_vocab]",
+        "# What a model does to its logits behind the unembedding, a cap or a factor.",
+        'behind = getattr(getattr(bridge, "adapter", None), "apply_output_logits_transform", None)',
+        "at = (at if behind is None else behind(at)).float()",
+        "log_probs = at.log_softmax(-1)",
+        "top = at.argmax(-1)",
+        "final = log_probs[-1]",
+        *targets,
+        "",
+        "def of(ids, table):",
+        "    return None if ids is None else table.gather(-1, ids.expand(len(layers), -1)[..., None])[..., 0]",
+        "",
+        "def texts(ids):",
+        "    return None if ids is None else [tokenizer.decode([i]) for i in ids.tolist()]",
+        "",
+        f"stays = (top == {'answer' if texts['answer'] else 'top[-1]'}).int().flip(0).cumprod(0).sum(0).tolist()",
+        'names = [f"L{layer}.{part}" for layer, part in layers]',
+        "probs = log_probs.exp()",
+        "return {",
+        '    "layers": names,',
+        '    "top": [',
+        '        [{"token": tokenizer.decode([i]), "prob": p[i].item()} for i, p in zip(row, rest)]',
+        "        for row, rest in zip(top.tolist(), probs)",
+        "    ],",
+        '    "entropy": -(probs * log_probs).sum(-1),',
+        '    "kl": (final.exp() * (final - log_probs)).sum(-1),',
+        f'    "auto": {auto},',
+        '    "answer": texts(answer),',
+        '    "answer_logit": of(answer, at),',
+        '    "answer_prob": of(answer, probs),',
+        '    "answer_rank": None if answer is None else (at > of(answer, at)[..., None]).sum(-1),',
+        '    "foil": texts(foil),',
+        '    "foil_logit": of(foil, at),',
+        '    "foil_prob": of(foil, probs),',
+        '    "decides": [names[len(names) - n] if n else None for n in stays],',
+        "}",
+    ]

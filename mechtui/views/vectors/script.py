@@ -1,0 +1,53 @@
+"""How long each steering vector is, and which tokens' logits a step along it changes most."""
+
+from __future__ import annotations
+
+from mechtui.session.document import Vector
+from mechtui.views.script import Around, quoted
+from mechtui.views.vectors import MOST_TOKENS, Vectors
+
+EACH_RUN = False
+
+
+def lines(question: Vectors, around: Around) -> list[str]:
+    vectors = around.session.vectors
+    read = [
+        f"    ({quoted(vector.name)}, vector_{number}, {quoted(_hook(vector, around.shape.n_layers))}),"
+        for number, vector in enumerate(vectors)
+    ]
+    return [
+        "W_U = bridge.unembed.W_U",
+        "W_U = W_U if W_U.shape[0] == bridge.cfg.d_model else W_U.T",
+        "",
+        "def meaning(name, vector, hook):",
+        "    unit = vector / vector.norm()",
+        "    # The final norm without its bias and the division: what is left of it is linear.",
+        "    ends = bridge.ln_final(torch.stack([unit, -unit])[None] * 1e4)[0]",
+        '    centred = unit - unit.mean() if bridge.cfg.normalization_type.startswith("LN") else unit',
+        "    change = (ends[0] - ends[1]) / 2 * centred.pow(2).mean().sqrt() @ W_U",
+        "",
+        "    def tokens_of(best):",
+        '        return [[{"id": i, "text": tokenizer.decode([i])}, change[i].item()] for i in best.indices.tolist()]',
+        "",
+        "    return {",
+        '        "name": name,',
+        '        "norm": vector.norm().item(),',
+        '        "residual_norm": clean[hook][0].norm(dim=-1).mean().item(),',
+        f'        "raises": tokens_of(change.topk({MOST_TOKENS})),',
+        f'        "lowers": tokens_of((-change).topk({MOST_TOKENS})),',
+        "    }",
+        "",
+        "vectors = [",
+        *read,
+        "]",
+        'return {"vectors": [meaning(*vector) for vector in vectors]}',
+    ]
+
+
+def _hook(vector: Vector, n_layers: int) -> str:
+    """Where the residual stream was read."""
+    layer, part = vector.layer, vector.part
+    if vector.source in ("token", "file"):
+        layer = n_layers - 1
+    after = vector.source in ("neuron", "token", "file") or part in ("mid", "mlp", "attn", "post")
+    return f"blocks.{layer}.hook_resid_{'post' if after else 'pre'}"
