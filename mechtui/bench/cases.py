@@ -15,15 +15,11 @@ from torch import Tensor
 from mechtui.bench import rivals
 from mechtui.bench.child import fresh_process
 from mechtui.bench.screen import key_to_screen
-from mechtui.bench.subject import Subject
+from mechtui.bench.subject import Subject, ask
 from mechtui.bench.timing import Contender, Timing, bandwidth, interleaved, taken_by_others
-from mechtui.engine import Engine, OpenSession
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 from mechtui.views import parse_question
-
-# What is on the screen while one toggles an edit.
-PANES = ("next_tokens", "residual", "attention L0H0", "heads entropy")
 
 MECHTUI, FULL, FLOOR = "mechtui", "TransformerLens", "bare blocks"
 
@@ -109,16 +105,6 @@ def cases(subject: Subject, repeats: int) -> Iterator[tuple[str, Callable[[], Re
         yield f"zero every head, {count} tokens", partial(sweep, subject, "zero L*H*", count, few)
         yield f"patch every head, {count} tokens", partial(sweep, subject, "patch L*H*", count, few)
     yield "patch the residual, layer by position, 16 tokens", partial(sweep, subject, "patch L*.pre", 16, 2)
-
-
-def ask(engine: Engine, session: Session, lines: tuple[str, ...] = PANES) -> OpenSession:
-    """Open the session and answer what the panes ask, as the model process does."""
-    questions = tuple(parse_question(line) for line in lines)
-    opened = engine.open(session, questions=questions)
-    for question in questions:
-        for _ in opened.answer(question):
-            pass
-    return opened
 
 
 def tokens_of(subject: Subject, text: str) -> Tensor:

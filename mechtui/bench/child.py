@@ -24,8 +24,7 @@ def fresh_process(subject: Subject) -> dict[str, float]:
 
 def main() -> None:
     name, device, started = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    from mechtui.bench.cases import PANES, ask
-    from mechtui.bench.subject import subject
+    from mechtui.bench.subject import PANES, ask, subject
     from mechtui.session.document import Session
     from mechtui.session.lines import parse_edit
     from mechtui.worker.process import hand_back, resident_bytes

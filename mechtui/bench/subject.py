@@ -1,4 +1,4 @@
-"""The model that is measured, and texts of a wanted number of tokens for it."""
+"""The model that is measured, texts of a wanted number of tokens for it, and what is asked of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Any
 
 import torch
 
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine, OpenSession
+from mechtui.engine.model import Model
 from mechtui.link.messages import Load, Ready
-from mechtui.session.document import ModelShape
-from mechtui.worker.model import Model
+from mechtui.session.document import ModelShape, Session
+from mechtui.views import parse_question
+
+# What is on the screen while one toggles an edit.
+PANES = ("next_tokens", "residual", "attention L0H0", "heads entropy")
 
 RANDOM = "random weights, GPT-2 small's shape"
 
@@ -60,7 +64,7 @@ class Subject:
 def subject(name: str | None, device: str = "auto") -> Subject:
     """The named model; without a name gpt2 where its weights lie on this machine, else random weights of its
     shape. Raises ModelError."""
-    from mechtui.worker.errors import ModelError
+    from mechtui.engine.errors import ModelError
     from mechtui.worker.models.load import load
 
     def quiet(*_: object) -> None:
@@ -75,6 +79,16 @@ def subject(name: str | None, device: str = "auto") -> Subject:
             raise
         return random_subject(device)
     return Subject(name or "gpt2", model, Engine(model), random=False)
+
+
+def ask(engine: Engine, session: Session, lines: tuple[str, ...] = PANES) -> OpenSession:
+    """Open the session and answer what the panes ask, as the model process does."""
+    questions = tuple(parse_question(line) for line in lines)
+    opened = engine.open(session, questions=questions)
+    for question in questions:
+        for _ in opened.answer(question):
+            pass
+    return opened
 
 
 def random_subject(device_name: str, **sizes: int) -> Subject:

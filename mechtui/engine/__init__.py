@@ -1,19 +1,14 @@
 """Runs of a model, resumed instead of repeated; edits as hooks; answers to questions.
 
-engine.py   Engine: traces, resuming by layer (inside.py: in the middle of a block) and by position
-batches.py  many variants of one run at once
-passes.py   the pieces of a forward pass that it is made of; written.py: blocks without the bridge's wrappers;
-            doors.py: the model's own attention, open to edits; readout.py: how the stream is read
-actions.py  edits resolved for a model and a prompt; resolve.py makes them, apply.py performs them
-api.py      a session on a model: the only door for the views
-ledger.py   on top of it: what each write to the stream says about a logit
+api.py        the door: Engine, OpenSession, Run. What answers questions imports this module and no other
+runner.py     runs a model from where resume.py plans it to begin; keeps traces (trace.py) in a store (trace_store.py)
+ledger.py     on top of the door: what each write to the stream says about a logit
+reading.py    what is read of a trace
+batches.py    many variants of one run at once
+forward/      the pieces of a forward pass, and how a block runs
+actions.py    edits resolved for a model and a prompt; resolve.py makes them, apply.py performs them
+givens.py     what actions take from elsewhere; vectors.py, vector_files.py: steering vectors
+needs.py      what a view wants kept of a run
+readout.py    how the residual stream is written and read; weights.py: weights in the field's own orientation
+model.py      the model itself: the bridge, its tokenizer, its shape
 """
-
-from __future__ import annotations
-
-from mechtui.engine.api import Answers, OpenSession, Run, SessionError, each, together
-from mechtui.engine.engine import Engine, Trace
-from mechtui.engine.needs import Need
-from mechtui.engine.passes import Cancelled
-
-__all__ = ["Answers", "Cancelled", "Engine", "Need", "OpenSession", "Run", "SessionError", "Trace", "each", "together"]

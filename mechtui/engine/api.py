@@ -1,5 +1,6 @@
 """The door to the engine: all that a view's compute needs, and the only module of the engine that it imports.
 
+Engine       a model, on which sessions are opened
 OpenSession  a session on a model: its tokens, its runs, its edits as actions, the model's weights
 Run          one forward pass: activations, residual stream, logits; variants of it; the run after one more token
 Need         what a view wants kept of a run while it passes
@@ -17,14 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mechtui.engine import weights
-from mechtui.engine.actions import Actions, Ids, Steering
+from mechtui.engine import reading, vector_files, weights
+from mechtui.engine.actions import Actions, Ids, Steering, in_order
 from mechtui.engine.apply import seen_in
-from mechtui.engine.batches import Cost, Part, cost_of, parts_of
-from mechtui.engine.engine import Engine, Trace, ignore
+from mechtui.engine.batches import Cost, Part, cost_of, logits_of, parts_of
+from mechtui.engine.errors import Cancelled, SessionError, TextError
 from mechtui.engine.memory import ran_out
+from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
-from mechtui.engine.passes import Cancelled
 from mechtui.engine.readout import Norm, Readout
 from mechtui.engine.resolve import (
     LAYER_HOOKS,
@@ -36,13 +37,14 @@ from mechtui.engine.resolve import (
     resolve,
     steering,
 )
-from mechtui.engine.vectors import direction, length, vector_value
+from mechtui.engine.runner import Runner, never
+from mechtui.engine.trace import Trace
+from mechtui.engine.vectors import direction, length
 from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.alignment import align
 from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector, surrogate
 from mechtui.session.lines import LineError, format_edit
 from mechtui.views import Answer, Question
-from mechtui.worker.model import TextError
 
 __all__ = [
     "LAYER_HOOKS",
@@ -51,6 +53,7 @@ __all__ = [
     "Cancelled",
     "Cost",
     "EditError",
+    "Engine",
     "Ids",
     "Need",
     "Norm",
@@ -69,19 +72,22 @@ __all__ = [
 Answers = Iterator[tuple[Answer | None, Answer | None, bool]]
 
 
+# Variants of a run whose logits are kept; a sweep has more and is not asked for twice.
+MOST_VARIANTS = 32
 SAME_TARGET = "is the answer's own token, so that their difference is always 0: name another token"
 
 
-class SessionError(ValueError):
-    """Nothing of this session can be run: one sentence that says why and what to do."""
+def ignore(fraction: float) -> None:
+    """Nobody wants to know how much is done."""
 
 
 class Run:
     """One forward pass. Tensors have no batch axis and lie on the model's device."""
 
-    def __init__(self, engine: Engine, trace: Trace, cancelled: Callable[[], bool]) -> None:
-        self.engine = engine
+    def __init__(self, runner: Runner, trace: Trace, cancelled: Callable[[], bool]) -> None:
         self.trace = trace
+        self._runner = runner
+        self._readout = runner.forward.readout
         self.cancelled = cancelled
 
     @property
@@ -95,7 +101,7 @@ class Run:
 
     def take(self, need: Need) -> Tensor:
         """What a need names. If it was not kept while the run passed, its block runs once more."""
-        return self.engine.take(self.trace, need, self.cancelled)
+        return self._runner.take(self.trace, need, self.cancelled)
 
     def activation(self, hook: str) -> Tensor:
         """All of one activation: [pos, ...], or [head, query, key] for patterns and scores."""
@@ -114,36 +120,38 @@ class Run:
         """Per site (L0.pre ... L{n-1}.pre, L{n-1}.post) the L2 norms [pos]."""
         edited = {action.hook for action in self.trace.actions}
         norms = []
-        for layer in range(self.engine.n_layers + 1):
+        for layer in range(len(self.trace.resid)):
             hook = f"blocks.{layer}.hook_resid_pre"
-            norms.append(self.take(Need(hook, "norm")) if hook in edited else self.engine.norm(self.trace, layer))
+            norms.append(self.take(Need(hook, "norm")) if hook in edited else reading.norm(self.trace, layer))
         return norms
 
     def logits(self, positions: slice | list[int] = slice(None)) -> Tensor:
         """[pos, d_vocab] float32."""
-        return self.engine.logits(self.trace, positions)
+        return reading.logits(self._readout, self.trace, positions)
 
     def surprise(self) -> Tensor:
         """[pos]: -ln p(token | the tokens before it) in nats; NaN for the first."""
-        return self.engine.surprise(self.trace)
+        return reading.surprise(self._readout, self.trace)
 
     def best(self, position: int, count: int) -> list[int]:
         """The ids of the `count` largest logits at a position, the largest first; a small vocabulary has fewer."""
-        known = self.trace.best.get(position, [])
-        if len(known) < count:
-            logits = self.logits([position])[0]
-            known = self.trace.best[position] = logits.topk(min(count, len(logits))).indices.tolist()
-        return known[:count]
+        return reading.best(self._readout, self.trace, position, count)
 
+    @torch.inference_mode()
     def variants(self, variants: Sequence[Actions], position: int) -> list[Tensor]:
         """Logits [d_vocab] at `position` of many runs of these tokens, each with its own actions in place of this
         run's. They run in batches, from where each leaves this run."""
-        return self.engine.variants(self.trace, variants, position, self.cancelled)
+        variants = [in_order(actions) for actions in variants]
+        results = logits_of(self._runner, self.trace, variants, position, self.cancelled)
+        if len(variants) <= MOST_VARIANTS:
+            # Of a list of edits one changes, and the others are asked for again.
+            self.trace.variants = {(each, position): logits for each, logits in zip(variants, results, strict=True)}
+        return results
 
     def parts(self, variants: Sequence[Actions], position: int) -> Iterator[Part]:
         """The same, batch by batch as they come. Raises SessionError where memory is too short for a single one."""
         try:
-            yield from parts_of(self.engine, self.trace, variants, position, self.cancelled)
+            yield from parts_of(self._runner, self.trace, variants, position, self.cancelled)
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
@@ -155,12 +163,12 @@ class Run:
     def cost(self, variants: Sequence[Actions], position: int, timed: bool = True) -> Cost:
         """How many of them would have to run, about how long and in how much memory. timed: a few of them are run and
         timed, where no batch of a text so long was."""
-        return cost_of(self.engine, self.trace, variants, position, self.cancelled, timed)
+        return cost_of(self._runner, self.trace, variants, position, self.cancelled, timed)
 
     def continued(self, id: int, actions: Actions) -> Run:
         """The run of these tokens and one more, with these actions. Only what is new runs; nothing else keeps it."""
-        trace = self.engine.run((*self.ids, id), actions, (), self.cancelled, after=self.trace)
-        return Run(self.engine, trace, self.cancelled)
+        trace = self._runner.run((*self.ids, id), actions, (), self.cancelled, after=self.trace)
+        return Run(self._runner, trace, self.cancelled)
 
     def remembered(self, kind: type[Question], key: object, answer: Callable[[], Answer]) -> Answer:
         """The run's last answer of a kind, if the key is the same, else a new one. key: all besides the run that
@@ -181,10 +189,15 @@ class OpenSession:
     """
 
     def __init__(
-        self, engine: Engine, session: Session, cancelled: Callable[[], bool], questions: Sequence[Question]
+        self,
+        runner: Runner,
+        session: Session,
+        cancelled: Callable[[], bool] = never,
+        questions: Sequence[Question] = (),
     ) -> None:
-        self.engine = engine
-        self.model = engine.model
+        """questions: what they need is kept as the runs pass it. Raises SessionError."""
+        self._runner = runner
+        self.model = runner.model
         self.session = session
         self.cancelled = cancelled
         self.progress: Callable[[float], None] = ignore
@@ -217,12 +230,12 @@ class OpenSession:
     @property
     def readout(self) -> Readout:
         """From the residual stream to logits: final norm, unembedding, a cap behind it."""
-        return self.engine.passes.readout
+        return self._runner.forward.readout
 
     @property
     def windows(self) -> bool:
         """Whether some layer's queries see only the latest keys, not all at or before them."""
-        return self.engine.passes.windows
+        return self._runner.forward.windows
 
     def W_O(self, layer: int) -> Tensor:
         """[head, d_head, d_model]."""
@@ -261,7 +274,7 @@ class OpenSession:
         """[d_model] float32: a steering vector's numbers, or those that an action adds. Raises EditError where it
         cannot be made."""
         made = steering(vector, self.bos) if isinstance(vector, Vector) else vector
-        return vector_value(self.engine, made, self.cancelled)
+        return self._runner.vectors.value(made, self.cancelled)
 
     # The text
 
@@ -355,7 +368,7 @@ class OpenSession:
         actions = resolve(edit, prompt, around)
         for action in actions:
             if action.vector is not None:
-                vector_value(self.engine, action.vector, self.cancelled)
+                self.vector(action.vector)
         return actions
 
     def possible_actions(self, edit: Edit) -> Actions | None:
@@ -400,12 +413,12 @@ class OpenSession:
         return self._run(actions, "the edited run", "make the edits smaller")
 
     def _run(self, actions: Actions, which: str, hint: str) -> Run:
-        trace = self.engine.run(self.ids, actions, self._needs, self.cancelled)
-        layer = self.engine.overflows(trace)
+        run = self.run(self.ids, actions, self._needs)
+        layer = reading.overflows(run.trace)
         if layer is not None:
             problem = f"{which} ends in numbers that are not finite from layer {layer} on"
             raise SessionError(f"{problem}, so it says nothing: {hint}")
-        return Run(self.engine, trace, self.cancelled)
+        return run
 
     @property
     def source(self) -> Run | None:
@@ -414,7 +427,7 @@ class OpenSession:
 
     def run(self, ids: Ids, actions: Actions = (), needs: Sequence[Need] = ()) -> Run:
         """Any run on this model. Only what differs from an earlier run is computed. Raises Cancelled."""
-        return Run(self.engine, self.engine.run(ids, actions, needs, self.cancelled), self.cancelled)
+        return Run(self._runner, self._runner.run(ids, actions, needs, self.cancelled), self.cancelled)
 
     def check_cancelled(self) -> None:
         """Between two steps of a long computation. Raises Cancelled once the answer is not wanted any more."""
@@ -424,14 +437,14 @@ class OpenSession:
     def run_ahead(self) -> None:
         """What the next edit may take from: the source's run. Raises Cancelled."""
         if self.source_ids:
-            self.engine.run_ahead(self.source_ids, self.clean.trace, self.cancelled)
+            self._runner.run_ahead(self.source_ids, self.clean.trace, self.cancelled)
 
     @property
     def ran(self) -> str:
         """Which blocks and positions the last run computed, for the status line."""
         run = self.edited or self.clean
         layer, position = run.trace.start
-        count = self.engine.n_layers
+        count = self.shape.n_layers
         if layer >= count:
             return "nothing new"
         blocks = f"blocks {layer}..{count - 1}"
@@ -447,6 +460,47 @@ class OpenSession:
     @staticmethod
     def _compute(question: Question) -> Any:
         return importlib.import_module(f"mechtui.views.{question.__struct_config__.tag}.compute")
+
+
+class Engine:
+    """One model, and what is kept of its runs. Not for several threads."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.runner = Runner(model)
+
+    def open(
+        self, session: Session, cancelled: Callable[[], bool] = never, questions: Sequence[Question] = ()
+    ) -> OpenSession:
+        """A session on this model. What the questions need is kept as the runs pass it. Raises SessionError."""
+        return OpenSession(self.runner, session, cancelled, questions)
+
+    def run(
+        self, ids: Ids, actions: Actions = (), needs: Sequence[Need] = (), cancelled: Callable[[], bool] = never
+    ) -> Run:
+        """The run of these tokens with these actions. Raises Cancelled."""
+        return Run(self.runner, self.runner.run(ids, actions, needs, cancelled), cancelled)
+
+    def save_vectors(self, session: Session, path: str) -> tuple[str, ...]:
+        """Write the session's steering vectors to a safetensors file; their names. Raises SessionError."""
+        if not session.vectors:
+            raise SessionError("the session has no steering vector to save: make one first")
+        bos = self.model.prepends(session.bos)
+        try:
+            values = {each: self.runner.vectors.value(steering(each, bos), never) for each in session.vectors}
+        except EditError as error:
+            raise SessionError(str(error)) from error
+        vector_files.write(path, values, self.model.ready.source)
+        return tuple(vector.name for vector in values)
+
+    @property
+    def trace_bytes(self) -> int:
+        """Memory that the traces of runs hold."""
+        return self.runner.store.bytes
+
+    def forget(self) -> None:
+        """Let go of all traces: the next run is a first one."""
+        self.runner.store.forget()
 
 
 @torch.inference_mode()

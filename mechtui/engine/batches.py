@@ -6,20 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 
+from mechtui.engine import reading
 from mechtui.engine.actions import Action, Actions, common, in_order, same_layers, same_positions
 from mechtui.engine.apply import Rows
+from mechtui.engine.forward.cache import KeysValues, before, new_cache
 from mechtui.engine.memory import ran_out
-from mechtui.engine.passes import KeysValues, new_cache
-
-if TYPE_CHECKING:
-    from transformers.cache_utils import Cache
-
-    from mechtui.engine.engine import Engine, Trace
+from mechtui.engine.runner import Runner
+from mechtui.engine.trace import Trace
 
 # Tokens that one batch holds; larger batches leave a CPU's cache and gain nothing.
 BATCH_TOKENS = 1024
@@ -60,7 +59,7 @@ class Cost(NamedTuple):
 
 
 def logits_of(
-    engine: Engine,
+    runner: Runner,
     base: Trace,
     variants: Sequence[Actions],
     position: int,
@@ -68,22 +67,22 @@ def logits_of(
 ) -> list[Tensor]:
     """Logits [d_vocab] at `position` of each variant. On out of memory the batch halves. Raises Cancelled."""
     results: dict[int, Tensor] = {}
-    for part in parts_of(engine, base, variants, position, cancelled):
+    for part in parts_of(runner, base, variants, position, cancelled):
         results |= dict(zip(part.numbers, part.logits, strict=True))
     return [results[number] for number in range(len(variants))]
 
 
 def parts_of(
-    engine: Engine, base: Trace, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
+    runner: Runner, base: Trace, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
 ) -> Iterator[Part]:
     """The same, as they come; none twice. On out of memory the batch halves; of one variant alone it is raised."""
-    known, to_run = _sorted(engine, base, variants, position, cancelled)
-    work = [_work(engine, base, variant) for variant in to_run]
+    known, to_run = _sorted(runner, base, variants, position, cancelled)
+    work = [_work(runner, base, variant) for variant in to_run]
     left = sum(work)
     if known:
-        pace = engine.paces.get(len(base.ids).bit_length(), 0.0)
+        pace = runner.paces.get(len(base.ids).bit_length(), 0.0)
         yield Part(list(known), torch.stack(list(known.values())), pace * left)
-    largest = _tokens(engine)
+    largest = _tokens(runner)
     at, seconds, did = 0, 0.0, 0
     while at < len(to_run):
         begin = to_run[at].position
@@ -91,7 +90,7 @@ def parts_of(
         part = sorted(to_run[at : at + size], key=lambda variant: variant.layer)
         began = time.perf_counter()
         try:
-            logits = _batch(engine, base, part, begin, position, cancelled)
+            logits = _batch(runner, base, part, begin, position, cancelled)
         except (RuntimeError, MemoryError) as error:
             if size == 1 or not ran_out(error):
                 raise
@@ -100,12 +99,12 @@ def parts_of(
         seconds += time.perf_counter() - began
         now = sum(work[at : at + len(part)])
         did, left, at = did + now, left - now, at + len(part)
-        engine.paces[len(base.ids).bit_length()] = seconds / did
+        runner.paces[len(base.ids).bit_length()] = seconds / did
         yield Part([variant.number for variant in part], logits, seconds / did * left)
 
 
 def cost_of(
-    engine: Engine,
+    runner: Runner,
     base: Trace,
     variants: Sequence[Actions],
     position: int,
@@ -113,78 +112,79 @@ def cost_of(
     timed: bool = True,
 ) -> Cost:
     """What `parts_of` would take. timed: where no batch of a text so long was timed, a small one is run."""
-    _, to_run = _sorted(engine, base, variants, position, cancelled)
+    _, to_run = _sorted(runner, base, variants, position, cancelled)
     if not to_run:
         return Cost(0, 0.0, 0)
     length = len(base.ids).bit_length()
-    if timed and length not in engine.paces:
+    if timed and length not in runner.paces:
         middle = len(to_run) // 2
         begin = to_run[middle].position
         sample = [variant for variant in to_run[middle:] if variant.position >= begin][:SAMPLE]
         sample.sort(key=lambda variant: variant.layer)
         began = time.perf_counter()
-        _batch(engine, base, sample, begin, position, cancelled)
-        work = sum(_work(engine, base, variant) for variant in sample)
-        engine.paces[length] = (time.perf_counter() - began) / max(work, 1)
-    pace = engine.paces.get(length)
-    seconds = None if pace is None else pace * sum(_work(engine, base, variant) for variant in to_run)
+        _batch(runner, base, sample, begin, position, cancelled)
+        work = sum(_work(runner, base, variant) for variant in sample)
+        runner.paces[length] = (time.perf_counter() - began) / max(work, 1)
+    pace = runner.paces.get(length)
+    seconds = None if pace is None else pace * sum(_work(runner, base, variant) for variant in to_run)
     longest = len(base.ids) - min(variant.position for variant in to_run)
-    rows = min(max(1, _tokens(engine) // longest), len(to_run))
-    return Cost(len(to_run), seconds, rows * _bytes(engine, longest))
+    rows = min(max(1, _tokens(runner) // longest), len(to_run))
+    return Cost(len(to_run), seconds, rows * _bytes(runner, longest))
 
 
 def _sorted(
-    engine: Engine, base: Trace, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
+    runner: Runner, base: Trace, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
 ) -> tuple[dict[int, Tensor], list[Variant]]:
     """Logits of the variants that are known or share nothing with the base; the others in the order in which they
     run."""
+    readout = runner.forward.readout
     known: dict[int, Tensor] = {}
     to_run: list[Variant] = []
     for number, actions in enumerate(map(in_order, variants)):
-        layer = same_layers(base.actions, actions, engine.n_layers)
-        if layer == engine.n_layers:
-            known[number] = engine.logits(base, [position])[0]
+        layer = same_layers(base.actions, actions, runner.n_layers)
+        if layer == runner.n_layers:
+            known[number] = reading.logits(readout, base, [position])[0]
         elif (actions, position) in base.variants:
             known[number] = base.variants[actions, position]
-        elif (trace := engine.known(base.ids, actions)) is not None:
-            known[number] = engine.logits(trace, [position])[0]
+        elif (trace := runner.store.known(base.ids, actions)) is not None:
+            known[number] = reading.logits(readout, trace, [position])[0]
         elif layer < 0:  # the embeddings differ: nothing is shared
-            known[number] = engine.logits(engine.run(base.ids, actions, (), cancelled), [position])[0]
+            known[number] = reading.logits(readout, runner.run(base.ids, actions, (), cancelled), [position])[0]
         else:
             to_run.append(Variant(number, actions, _leaves_at(base, actions, position), layer))
     to_run.sort(key=lambda variant: (variant.position, variant.layer))
     return known, to_run
 
 
-def _work(engine: Engine, base: Trace, variant: Variant) -> int:
+def _work(runner: Runner, base: Trace, variant: Variant) -> int:
     """Blocks times positions that it runs."""
-    return (engine.n_layers - variant.layer) * (len(base.ids) - variant.position)
+    return (runner.n_layers - variant.layer) * (len(base.ids) - variant.position)
 
 
-def _tokens(engine: Engine) -> int:
-    shape = engine.model.shape
+def _tokens(runner: Runner) -> int:
+    shape = runner.model.shape
     weights = shape.n_layers * shape.d_model * (4 * shape.d_model + 3 * shape.d_mlp)
     return max(LEAST_TOKENS, min(BATCH_TOKENS, int(BATCH_WORK / max(weights, 1))))
 
 
-def _bytes(engine: Engine, length: int) -> int:
+def _bytes(runner: Runner, length: int) -> int:
     """About what one variant holds at once while it passes a block and is unembedded: stream, queries, keys, values,
     heads, two patterns, the MLP's three, and logits."""
-    shape = engine.model.shape
+    shape = runner.model.shape
     token = 4 * shape.d_model + 5 * shape.n_heads * shape.d_head + 2 * shape.n_heads * length + 3 * shape.d_mlp
-    return length * token * engine.model.dtype.itemsize + 2 * 4 * shape.d_vocab
+    return length * token * runner.model.dtype.itemsize + 2 * 4 * shape.d_vocab
 
 
 @torch.inference_mode()
 def _batch(
-    engine: Engine, base: Trace, part: Sequence[Variant], begin: int, position: int, cancelled: Callable[[], bool]
+    runner: Runner, base: Trace, part: Sequence[Variant], begin: int, position: int, cancelled: Callable[[], bool]
 ) -> Tensor:
-    return _Batch(engine, base, part, begin, cancelled).logits(position)
+    return _Batch(runner, base, part, begin, cancelled).logits(position)
 
 
 def _leaves_at(base: Trace, actions: Actions, limit: int) -> int:
     """The first position, at most `limit`, at which the variant is not the base."""
-    if base.kept is None:
+    if base.keys_values is None:
         return 0
     if not base.actions and all(action.op == "patch" and not action.is_pattern for action in actions):
         # Where the source begins as the prompt does, it has the values that are there already.
@@ -202,26 +202,26 @@ class _Batch:
     joins where it leaves the base, so that the later blocks run once for all."""
 
     def __init__(
-        self, engine: Engine, base: Trace, variants: Sequence[Variant], begin: int, cancelled: Callable[[], bool]
+        self, runner: Runner, base: Trace, variants: Sequence[Variant], begin: int, cancelled: Callable[[], bool]
     ) -> None:
-        self.engine, self.base, self.variants = engine, base, variants
+        self.runner, self.base, self.variants = runner, base, variants
         self.begin, self.cancelled = begin, cancelled
         self.rows: dict[Action, list[int]] = {}
         for row, variant in enumerate(variants):
             for action in variant.actions:
                 self.rows.setdefault(action, []).append(row)
-        self.givens = engine.givens(tuple(self.rows), cancelled)
-        self.kept: list[KeysValues] = []
+        self.givens = runner.givens.of(tuple(self.rows), cancelled)
+        self.before: list[KeysValues] = []
         if begin:
-            assert base.kept is not None
-            self.kept = [(keys[..., :begin, :], values[..., :begin, :]) for keys, values in base.kept]
-            _, self.calls, _ = engine.passes.prelude(base.ids[begin:], (), {}, (), new_cache(self.kept), begin)
+            assert base.keys_values is not None
+            self.before = before(base.keys_values, begin)
+            _, self.calls, _ = runner.forward.prelude(base.ids[begin:], (), {}, (), new_cache(self.before), begin)
         else:
-            self.calls = engine.passes.calls_for(base.ids)
+            self.calls = runner.forward.calls_for(base.ids)
 
     def logits(self, position: int) -> Tensor:
         """[row, d_vocab] at `position`."""
-        base, begin, n_layers = self.base, self.begin, self.engine.n_layers
+        base, begin, n_layers = self.base, self.begin, self.runner.n_layers
         # Of the last block only what this position needs: every position's keys and values, but one position's output.
         short = self._may_end_short()
         end = n_layers - 1 if short else n_layers
@@ -243,20 +243,20 @@ class _Batch:
                 residual = self._through(residual, 0, left)
         at = slice(position - begin, position - begin + 1)
         residual = self._last_block(residual, at) if short else residual[:, at]
-        return self.engine.passes.logits(residual)[:, 0].float()
+        return self.runner.forward.logits(residual)[:, 0].float()
 
     def _join_at_z(self, layer: int) -> bool:
         joining = [variant.actions for variant in self.variants if variant.layer == layer]
-        return all(self.engine.begins_at_z(self.base, layer, actions) for actions in joining)
+        return all(self.runner.begins_at_z(self.base, layer, actions) for actions in joining)
 
     def _may_end_short(self) -> bool:
-        last = self.engine.n_layers - 1
+        last = self.runner.n_layers - 1
         local = all(action.is_local for action in self.rows if action.layer == last)
-        return local and self.engine.may_begin_at_z(self.base, last)
+        return local and self.runner.may_begin_at_z(self.base, last)
 
     def _last_block(self, residual: Tensor, at: slice) -> Tensor:
         """What leaves the last block at one position [row, 1, d_model]. residual: of the rows that joined before."""
-        last, begin = self.engine.n_layers - 1, self.begin
+        last, begin = self.runner.n_layers - 1, self.begin
         joining = len(self.variants) - len(residual)
         new = self.base.resid[last].part(begin).expand(joining, -1, -1)
         z: list[Tensor] = []
@@ -265,7 +265,7 @@ class _Batch:
         if len(residual):
             here, cache = self._here(0, len(residual), range(last, last + 1))
             call = self.calls[last]
-            z.append(self.engine.passes.heads(residual, call, last, cache, here, self.givens, begin)[:, at])
+            z.append(self.runner.forward.heads(residual, call, last, cache, here, self.givens, begin)[:, at])
         if len(new):
             base_z = self.base.z[last].part(begin + at.start, begin + at.stop)
             z.append(base_z.expand(len(new), *base_z.shape[1:]))
@@ -279,9 +279,9 @@ class _Batch:
             for action, which in self.rows.items()
             if action.layer in layers and (own := [row - first_row for row in which if 0 <= row - first_row < count])
         ]
-        if not self.kept:
+        if not self.before:
             return here, None
-        pairs = [(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1)) for k, v in self.kept]
+        pairs = [(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1)) for k, v in self.before]
         return here, new_cache([pair if layer in layers else None for layer, pair in enumerate(pairs)])
 
     def _through(
@@ -291,7 +291,7 @@ class _Batch:
         where it is not where the run begins."""
         here, cache = self._here(first_row, len(batch), layers)
         begin = self.begin if offset is None else offset
-        passed = self.engine.passes.through(
+        passed = self.runner.forward.through(
             batch, self.calls, layers, cache, here, self.givens, (), begin, self.cancelled, z
         )
         return passed.stream[-1]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mechtui.engine.packed import Packed, can_be_packed, close
+from mechtui.engine.forward.packed_linear import PackedLinear, can_be_packed, close
 from mechtui.engine.weights import W_U, unembedding_column
 
 
@@ -82,11 +82,11 @@ class Readout:
         return logits if self._behind is None else self._behind(logits)
 
     @cached_property
-    def _packed(self) -> Packed | None:
+    def _packed(self) -> PackedLinear | None:
         module = _inner(self.bridge.unembed)
         if not can_be_packed([module]):
             return None
-        packed = Packed(module)
+        packed = PackedLinear(module)
         some = W_U(self.bridge)[:, :2].T.contiguous()
         return packed if close(packed(some), self.bridge.unembed(some)) else None
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine import Need, SessionError
 from mechtui.engine.actions import Ids
+from mechtui.engine.api import Need, SessionError
 from mechtui.selftest import plain
 from mechtui.selftest.measures import answered
 from mechtui.selftest.subject import CannotMeasure, Subject
@@ -262,7 +262,7 @@ class Comparison:
         for site, hook in (("pattern", "hook_pattern"), ("scores", "hook_attn_scores")):
             for layer in range(self.subject.n_layers):
                 need = Need(f"blocks.{layer}.attn.{hook}")
-                got = engine.take(engine.run(self.ids, (), [need]), need).float().cpu()
+                got = engine.run(self.ids, (), [need]).take(need).float().cpu()
                 expected = self.clean[1][site, layer]
                 # A score of a key that is not seen is a very low number.
                 got = torch.where(expected == -torch.inf, torch.where(got < -1e30, -torch.inf, got), got)

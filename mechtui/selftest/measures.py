@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from mechtui.embedded.text.words import NAMES, PLACES
-from mechtui.engine import Need
 from mechtui.engine.actions import Action, Ids
+from mechtui.engine.api import Need
 from mechtui.engine.apply import EVERY_ROW
-from mechtui.engine.engine import never
+from mechtui.engine.runner import never
 from mechtui.engine.weights import W_O, W_U
 from mechtui.selftest.heads import Head
 from mechtui.selftest.subject import CannotMeasure, Subject
@@ -143,7 +143,7 @@ def preferred(logits: Tensor, given: Sequence[Case]) -> Preference:
 
 def _last(subject: Subject, ids: Ids) -> Tensor:
     """[d_vocab] after the last token."""
-    return subject.engine.logits(subject.engine.run(ids), [-1])[0].cpu()
+    return subject.engine.run(ids).logits([-1])[0].cpu()
 
 
 def attention(subject: Subject, given: Sequence[tuple[Ids, int, int]]) -> Tensor:
@@ -152,7 +152,7 @@ def attention(subject: Subject, given: Sequence[tuple[Ids, int, int]]) -> Tensor
     for ids, query, key in given:
         needs = [Need(f"blocks.{layer}.attn.hook_pattern", "at", query) for layer in range(subject.n_layers)]
         run = subject.engine.run(ids, (), needs)
-        total += torch.stack([subject.engine.take(run, need)[:, key].float().cpu() for need in needs])
+        total += torch.stack([run.take(need)[:, key].float().cpu() for need in needs])
     return total / len(given)
 
 
@@ -206,13 +206,13 @@ class MeanAblation:
             needs = [Need(f"blocks.{layer}.attn.hook_z") for layer in range(self.subject.n_layers)]
             engine = self.subject.engine
             runs = [engine.run(ids, (), needs) for ids in three_names(self.subject, template, self.count)]
-            self._means[template] = [torch.stack([engine.take(run, need) for run in runs]).mean(0) for need in needs]
+            self._means[template] = [torch.stack([run.take(need) for run in runs]).mean(0) for need in needs]
         return self._means[template]
 
     @torch.inference_mode()
     def logits(self, case: Case, heads: Mapping[Head, Sequence[int]]) -> Tensor:
         """[d_vocab] at the end, with these heads put to their means at these positions."""
-        engine, means = self.subject.engine, self.means(case.template)
+        forward, means = self.subject.engine.runner.forward, self.means(case.template)
         givens = {
             Action("patch", f"blocks.{layer}.attn.hook_z", layer, (head,), tuple((p, p) for p in sorted(at))): means[
                 layer
@@ -221,9 +221,9 @@ class MeanAblation:
             if at
         }
         first = min((action.layer for action in givens), default=self.subject.n_layers - 1)
-        passed = engine.passes.through(
-            engine.run(case.ids).resid[first].whole,
-            engine.passes.calls_for(case.ids),
+        passed = forward.through(
+            self.subject.engine.run(case.ids).resid(first)[None],
+            forward.calls_for(case.ids),
             range(first, self.subject.n_layers),
             None,
             [(action, EVERY_ROW) for action in givens],
@@ -232,7 +232,7 @@ class MeanAblation:
             0,
             never,
         )
-        return engine.passes.logits(passed.stream[-1][:, -1:])[0, 0].float().cpu()
+        return forward.logits(passed.stream[-1][:, -1:])[0, 0].float().cpu()
 
     def without(self, given: Sequence[Case], heads: Sequence[Head]) -> Preference:
         """With these heads knocked out at the end."""
@@ -267,7 +267,7 @@ class Writes:
         """([name, d_model], ids [name]): what the first block leaves at each first place of a name."""
         rows: dict[int, Tensor] = {}
         for case in self.given:
-            resid = self.subject.engine.run(case.ids).resid[1].whole[0]
+            resid = self.subject.engine.run(case.ids).resid(1)
             for id, at in ((case.io, case.io_at), (case.s, case.s1_at)):
                 rows.setdefault(id, resid[at])
         return torch.stack(list(rows.values())), torch.tensor(list(rows))
@@ -283,7 +283,7 @@ class Writes:
         shape = self.subject.model.shape
         values = values.view(len(ids), -1, shape.d_head)[:, number * shape.n_kv_heads // shape.n_heads]
         written = sign * (values @ W_O(self.subject.bridge, layer)[number])
-        best = self.subject.engine.passes.logits(written[None])[0].topk(COPIED).indices.cpu()
+        best = self.subject.engine.runner.forward.logits(written[None])[0].topk(COPIED).indices.cpu()
         return float((best == ids[:, None]).any(-1).float().mean())
 
     @torch.inference_mode()
@@ -296,7 +296,7 @@ class Writes:
             end = len(case.ids) - 1
             needs = Need(f"blocks.{layer}.attn.hook_z", "at", end), Need(f"blocks.{layer}.attn.hook_pattern", "at", end)
             run = self.subject.engine.run(case.ids, (), needs)
-            z, pattern = (self.subject.engine.take(run, need)[number] for need in needs)
+            z, pattern = (run.take(need)[number] for need in needs)
             for id, at in ((case.io, case.io_at), (case.s, case.s1_at)):
                 seen.append(float(pattern[at]))
                 written.append(float((z @ out) @ unembed[:, id]))
@@ -369,19 +369,18 @@ def rise(subject: Subject, prompt: str, word: str, edit: str) -> Rise:
 def size(subject: Subject, prompt: str, layer: int, dimension: int) -> float:
     """Of one dimension of what a block leaves at the first position."""
     run = subject.engine.run(_ids(subject, prompt))
-    return float(run.resid[layer + 1].whole[0, 0, dimension].abs())
+    return float(run.resid_at(layer + 1, 0)[dimension].abs())
 
 
 @torch.inference_mode()
 def centring(subject: Subject, prompt: str) -> float:
     """The largest change of a probability when the unembedding's mean over all tokens is taken out of it."""
-    engine = subject.engine
-    run = engine.run(_ids(subject, prompt))
-    normal = subject.bridge.ln_final(run.resid[-1].whole)[0].float()
+    run = subject.engine.run(_ids(subject, prompt))
+    normal = subject.bridge.ln_final(run.resid(subject.n_layers)[None])[0].float()
     unembed = W_U(subject.bridge).float()
     bias = getattr(_inner(subject.bridge.unembed), "bias", None)
     centred = normal @ (unembed - unembed.mean(1, keepdim=True)) + (0 if bias is None else bias)
-    return float((centred.softmax(-1) - engine.logits(run).softmax(-1)).abs().max())
+    return float((centred.softmax(-1) - run.logits().softmax(-1)).abs().max())
 
 
 def ranked(table: Tensor) -> Iterator[Head]:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mechtui.worker.softmax import softmax_stood_in
+from mechtui.softmax import softmax_stood_in
 
 Place = tuple[str, int]
 Activations = dict[Place, Tensor]

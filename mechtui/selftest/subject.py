@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
 from mechtui.link.messages import Load
-from mechtui.worker.model import Model
 from mechtui.worker.models import load as load_model
+from mechtui.worker.models.loaded import LoadedModel
 
 Hook = tuple[str, Callable[..., Tensor]]
 
@@ -32,7 +32,7 @@ class Subject:
     """
 
     name: str
-    model: Model
+    model: LoadedModel
     load_seconds: float
 
     @property

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mechtui.engine import Cancelled, Engine
 from mechtui.engine.actions import Ids
-from mechtui.engine.engine import never
+from mechtui.engine.api import Cancelled, Engine
 from mechtui.engine.resolve import EditError, Prompt, Surroundings, resolve
+from mechtui.engine.runner import never
 from mechtui.link.messages import Checked
 from mechtui.selftest import plain
 from mechtui.session.lines import parse_edit
@@ -84,7 +84,7 @@ def compare(engine: Engine, reference: Plain, cancelled: Callable[[], bool]) -> 
             actions = () if site == "logits" else _actions(engine, EDITS[site][0], reference.ids)
         except EditError:
             continue  # refused already, with its reason, where it is written
-        ours = engine.logits(engine.run(reference.ids, actions, (), cancelled))
+        ours = engine.run(reference.ids, actions, (), cancelled).logits()
         differences[site] = float((ours - logits.to(ours.device)).abs().nan_to_num(torch.inf).max())
     return Checked(model.ready.name, differences, tolerance, _sentence(model.ready.name, differences, tolerance))
 

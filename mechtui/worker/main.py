@@ -47,8 +47,9 @@ from mechtui.worker.process import die_with_parent, hand_back, resident_bytes
 from mechtui.worker.wire import Wire
 
 if TYPE_CHECKING:
-    from mechtui.engine import Engine
+    from mechtui.engine.api import Engine
     from mechtui.views import Question
+    from mechtui.worker.check import Plain
 
 HEARTBEAT_SECONDS = 1.0
 # After so long without a request, memory that is not in use goes back to the system; sooner, the next run would have to
@@ -78,6 +79,7 @@ class Worker:
         self.engine: Engine | None = None
         self.busy = False
         self.unchecked = False  # whether a model was loaded and not yet compared
+        self.plain: Plain | None = None  # what it is to be compared with
         self.traces = 0  # bytes; kept here because traces change under whoever counts them from another thread
         self._imported = threading.Event()
         self._fetch_cancelled = threading.Event()
@@ -123,7 +125,7 @@ class Worker:
         self.wire.send(Stage("load", "importing transformer-lens"))
         import transformer_lens  # noqa: F401
 
-        import mechtui.engine
+        import mechtui.engine.api
         import mechtui.worker.models  # noqa: F401
 
         gc.freeze()
@@ -132,7 +134,7 @@ class Worker:
 
     def load(self, request: Load) -> None:
         """Load a model; the one before it stays until this one is ready, and for good when this one fails."""
-        from mechtui.engine import Cancelled, Engine
+        from mechtui.engine.api import Cancelled, Engine
         from mechtui.worker.models import ModelError, load
 
         try:
@@ -145,30 +147,30 @@ class Worker:
             self.wire.send(Failed("load", _unexpected("loading the model", error), model=request.model))
         else:
             self.engine = Engine(model)
-            self.unchecked = True
+            self.unchecked, self.plain, model.plain = True, model.plain, None
             self.wire.send(model.ready)
 
     def check(self) -> None:
         """Compare the model with Hugging Face's own forward; what arrives meanwhile goes first."""
-        from mechtui.engine import Cancelled
+        from mechtui.engine.api import Cancelled
         from mechtui.worker.check import compare
 
         assert self.engine is not None
-        model = self.engine.model
-        checked = Checked(model.ready.name)
+        name = self.engine.model.ready.name
+        checked = Checked(name)
         try:
-            if model.plain is not None:
-                checked = compare(self.engine, model.plain, lambda: self.inbox.waits)
+            if self.plain is not None:
+                checked = compare(self.engine, self.plain, lambda: self.inbox.waits)
         except Cancelled:
             return  # and again when there is nothing to do
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
-            checked = Checked(model.ready.name, sentence=_unexpected(f"the self-check of {model.ready.name}", error))
-        self.unchecked, model.plain = False, None
+            checked = Checked(name, sentence=_unexpected(f"the self-check of {name}", error))
+        self.unchecked, self.plain = False, None
         self.wire.send(checked)
 
     def answer(self, ask: Ask, number: int) -> None:
         """Answer an Ask's questions in their order. number: how many Asks had arrived when it was taken."""
-        from mechtui.engine import Cancelled, SessionError
+        from mechtui.engine.api import Cancelled, SessionError
 
         assert self.engine is not None
         began = time.perf_counter()
@@ -207,7 +209,7 @@ class Worker:
         self.wire.send(Progress(generation, question, fraction))
 
     def save(self, request: SaveVectors) -> None:
-        from mechtui.engine import SessionError
+        from mechtui.engine.api import SessionError
 
         assert self.engine is not None
         try:
@@ -267,7 +269,7 @@ class Worker:
     def fetch(self, request: Fetch) -> None:
         """Download a model. One at a time; it never touches the model that runs."""
         self._imported.wait()
-        from mechtui.engine import Cancelled
+        from mechtui.engine.api import Cancelled
         from mechtui.worker.models import ModelError, download_size, fetch
 
         if not self._fetching.acquire(blocking=False):

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from mechtui.bench.cases import ask
-from mechtui.bench.subject import Subject, random_subject
+from mechtui.bench.subject import Subject, ask, random_subject
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
 

@@ -13,10 +13,11 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mechtui.engine import passes, written
-from mechtui.engine.packed import Packed
+from mechtui.engine.forward import choice
+from mechtui.engine.forward.fast_blocks import kinds
+from mechtui.engine.forward.packed_linear import PackedLinear
+from mechtui.engine.model import Model
 from mechtui.link.messages import Load
-from mechtui.worker.model import Model
 from mechtui.worker.models import load
 from tests import folders
 
@@ -45,20 +46,20 @@ def llama_model(llama_folder: Path) -> Model:
     return load_now(llama_folder)
 
 
-@pytest.fixture(scope="module", params=["packed", "written out", "the bridge's"])
+@pytest.fixture(scope="module", params=["packed", "exact", "the bridge's"])
 def blocks(request: pytest.FixtureRequest) -> Iterator[str]:
     """Which blocks engines run that are made within: the same tests hold for all."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "the bridge's":
-            patch.setattr(written, "KINDS", {})
-        if request.param == "written out":
+            patch.setattr(kinds, "KINDS", {})
+        if request.param == "exact":
             unpacked(patch)
         yield request.param
 
 
 def unpacked(patch: pytest.MonkeyPatch) -> None:
     """Until it is undone, engines are made whose blocks are the bridge's to the last bit."""
-    patch.setattr(passes, "can_be_packed", lambda _modules: False)
+    patch.setattr(choice, "can_be_packed", lambda _modules: False)
 
 
 def inner(bridged: Any) -> Any:
@@ -70,9 +71,9 @@ def inner(bridged: Any) -> Any:
 def watched(bridged: Any, note: Callable[[Tensor], None]) -> Iterator[None]:
     """Within, what enters this linear part is noted, whoever runs it."""
     module = inner(bridged)
-    was = Packed.__call__
+    was = PackedLinear.__call__
 
-    def product(packed: Packed, x: Tensor) -> Tensor:
+    def product(packed: PackedLinear, x: Tensor) -> Tensor:
         # One row alone goes to the module, which notes it.
         if packed.module is module and x.shape[:-1].numel() > 1:
             note(x)
@@ -81,7 +82,7 @@ def watched(bridged: Any, note: Callable[[Tensor], None]) -> Iterator[None]:
     handle = module.register_forward_pre_hook(lambda _module, inputs: note(inputs[0]))
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Packed, "__call__", product)
+            patch.setattr(PackedLinear, "__call__", product)
             yield
     finally:
         handle.remove()

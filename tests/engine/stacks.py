@@ -8,7 +8,7 @@ deleted, added again, moved, switched, turned up, texts typed, cut and replaced,
 between. Each session is asked of an engine that has seen all those before it. Its logits, clean and edited, its
 activations and what it generates are compared with plain Hugging Face modules (tests/engine/reference.py; in float32),
 and for sequences and in bfloat16 with an engine that has seen nothing. GPT-2-, Llama-shaped and attention-only models,
-blocks packed, written out and the bridge's take turns.
+blocks packed, exact and the bridge's take turns.
 
 A difference is the largest of all numbers of an activation, as a share of the largest of these numbers where that is
 above 1. Stacks of edits can be so badly conditioned that float32 itself is not worth 1e-4 (a norm of what cancels); of
@@ -38,7 +38,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from reference import Activations, run
 
-from mechtui.engine import Engine, OpenSession, passes, written
+from mechtui.engine.api import Engine, OpenSession
+from mechtui.engine.forward import choice
+from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.link.messages import Load
 from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
@@ -49,7 +51,7 @@ from tests import folders
 LAYERS = 3
 # Of float32, as promised in docs/performance.md. bfloat16 rounds by 2^-8, and a softmax or a norm amplifies that.
 CLOSE = {"float32": 1e-4, "bfloat16": 0.5}
-BLOCKS = ("packed", "written out", "the bridge's")
+BLOCKS = ("packed", "exact", "the bridge's")
 SHAPES = ("gpt2", "llama", "attention only")
 
 WORDS = (" Mary", " John", " gave", " the", " store", ",", " to", " a", " drink", " x", "Love", "Hate")
@@ -97,10 +99,10 @@ class Subject:
 def kind_of_blocks(kind: str) -> Iterator[None]:
     """Within, engines are made that run these blocks."""
     if kind == "the bridge's":
-        with patch.object(written, "KINDS", {}):
+        with patch.object(kinds, "KINDS", {}):
             yield
-    elif kind == "written out":
-        with patch.object(passes, "can_be_packed", lambda _modules: False):
+    elif kind == "exact":
+        with patch.object(choice, "can_be_packed", lambda _modules: False):
             yield
     else:
         yield
@@ -379,7 +381,7 @@ def _w_u(plain: Any) -> Tensor:
 def compare(subject: Subject, session: Session, draw: Random, tally: Tally, afresh: Engine | None = None) -> None:
     """Both runs of the session against the plain model's, and against an engine that has seen nothing. Raises
     DifferentError, and whatever the engine raises."""
-    from mechtui.engine import SessionError
+    from mechtui.engine.api import SessionError
 
     opened = subject.engine.open(session)
     fresh = afresh.open(session) if afresh is not None else None
@@ -444,7 +446,7 @@ def generate(subject: Subject, session: Session, draw: Random, tally: Tally) -> 
 
 def look(subject: Subject, session: Session, line: str, tally: Tally, afresh: Engine) -> None:
     """A view's numbers, resumed and afresh. Raises DifferentError."""
-    from mechtui.engine import SessionError
+    from mechtui.engine.api import SessionError
 
     told: list[Any] = []
     for engine in (subject.engine, afresh):
@@ -517,7 +519,7 @@ def forgetful(subject: Subject) -> Engine:
     """An engine that has seen nothing. Which blocks its model may run was tried out before, once."""
     engine = _forgetful.setdefault(subject.name, subject.afresh())
     engine.forget()
-    engine.vectors.clear()
+    engine.runner.vectors.forget()
     return engine
 
 

@@ -11,12 +11,12 @@ import pytest
 from twin import SOURCE, session_of
 
 from mechtui.config import Settings
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
+from mechtui.engine.model import Model
 from mechtui.headless import _Run
 from mechtui.link.messages import Checked
 from mechtui.views import parse_question, specs
 from mechtui.views.tokens import Tokens
-from mechtui.worker.model import Model
 
 LINES = (Path(__file__).parents[2] / "docs" / "lines.md").read_text(encoding="utf-8")
 VIEWS = {

@@ -21,7 +21,7 @@ from transformers import (
 )
 from twin import session_of
 
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
 from mechtui.worker.models import ModelError
 from tests.folders import tokenizer
 

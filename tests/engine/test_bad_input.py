@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mechtui.engine import Engine, SessionError
+from mechtui.engine.api import Engine, SessionError
+from mechtui.engine.model import Model
 from mechtui.session.document import Session
 from mechtui.session.lines import LineError, parse_edit, parse_vector
-from mechtui.worker.model import Model
 
 GOOD = "When Mary gave John a drink"
 

@@ -10,9 +10,9 @@ import torch
 from conftest import load_now, watched
 from twin import CLOSE, LONGER, PROMPT, SOURCE, session_of
 
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
+from mechtui.engine.model import Model
 from mechtui.views import parse_question
-from mechtui.worker.model import Model
 
 VECTORS = ('v = diff L1.pre " Mary" " John"',)
 LINES = (
@@ -44,7 +44,7 @@ def test_variants_are_what_each_is_alone(model: Model, before: tuple[str, ...]) 
     first = tuple(action for number in range(len(before)) for action in opened.actions(number) or ())
     base = engine.run(opened.ids, first)
     variants = [(*first, *(opened.actions(len(before) + number) or ())) for number in range(len(LINES))]
-    for got, line in zip(engine.variants(base, variants, len(opened.ids) - 1), LINES, strict=True):
+    for got, line in zip(base.variants(variants, len(opened.ids) - 1), LINES, strict=True):
         torch.testing.assert_close(
             got, alone(model, *before, line)[-1], atol=CLOSE, rtol=0, msg=lambda m, n=line: n + m
         )
@@ -55,7 +55,7 @@ def test_variants_of_the_last_block_alone(model: Model, lines: tuple[str, ...]) 
     engine = Engine(model)
     opened = engine.open(session_of(*lines))
     variants = [opened.actions(number) or () for number in range(len(lines))]
-    for got, line in zip(engine.variants(opened.clean.trace, variants, len(opened.ids) - 1), lines, strict=True):
+    for got, line in zip(opened.clean.variants(variants, len(opened.ids) - 1), lines, strict=True):
         torch.testing.assert_close(got, alone(model, line)[-1], atol=CLOSE, rtol=0)
 
 
@@ -81,13 +81,13 @@ def test_only_positions_from_the_first_that_differs_run(model: Model, edits: tup
     engine = Engine(model)
     opened = engine.open(session_of(*edits))
     variants = [opened.actions(number) or () for number in range(2)]
-    base = opened.clean.trace
+    base = opened.clean
     opened.edited  # noqa: B018 - by then the source has run, too
     count = len(opened.ids)
     differ = [a != b for a, b in zip(opened.ids, opened.source_ids, strict=True)]
     assert count - differ.index(True) == 5
     with computed(model, 0) as first, computed(model, 1) as last:
-        got = engine.variants(base, variants, count - 1)
+        got = base.variants(variants, count - 1)
     assert sum(rows * length for rows, length in first) <= 2 * (positions or count)
     assert max(length for _, length in first) == (positions or count)
     assert last == [(2, 1)]  # only this position's logits are asked for
@@ -100,9 +100,9 @@ def test_the_last_block_runs_whole_for_what_looks_at_all_positions(model: Model,
     engine = Engine(model)
     opened = engine.open(session_of("zero L0H0", edit))
     variants = [opened.actions(number) or () for number in range(2)]
-    base = opened.clean.trace  # by then the blocks have been tried out
+    base = opened.clean  # by then the blocks have been tried out
     with computed(model, 1) as last:
-        got = engine.variants(base, variants, len(opened.ids) - 1)
+        got = base.variants(variants, len(opened.ids) - 1)
     assert {length for _, length in last} == {len(opened.ids)}
     for logits, line in zip(got, ("zero L0H0", edit), strict=True):
         torch.testing.assert_close(logits, alone(model, line)[-1], atol=CLOSE, rtol=0)
@@ -114,7 +114,7 @@ def test_a_source_of_another_length_is_patched_as_it_is_aligned(model: Model) ->
     assert not opened.problems
     variants = [opened.actions(number) or () for number in range(2)]
     for got, edit in zip(
-        engine.variants(opened.clean.trace, variants, len(opened.ids) - 1), ("patch L0H0", "patch L1.pre"), strict=True
+        opened.clean.variants(variants, len(opened.ids) - 1), ("patch L0H0", "patch L1.pre"), strict=True
     ):
         torch.testing.assert_close(got, alone(model, edit, source=LONGER)[-1], atol=CLOSE, rtol=0)
 
@@ -135,7 +135,7 @@ def test_sweeps_and_effects_in_every_precision(
     assert not opened.problems
     variants = [opened.actions(number) or () for number in range(len(LINES))]
     several = ("mean L*.mlp", "zero L*H*", "scale L*.post x0.5")
-    for got, line in zip(engine.variants(opened.clean.trace, variants, len(opened.ids) - 1), LINES, strict=True):
+    for got, line in zip(opened.clean.variants(variants, len(opened.ids) - 1), LINES, strict=True):
         torch.testing.assert_close(
             got, alone(model, line)[-1], atol=ROUNDING[dtype], rtol=0, msg=lambda m, n=line: n + m
         )

@@ -10,9 +10,10 @@ import torch
 from conftest import load_now
 from transformers import AutoModelForCausalLM
 
-from mechtui.engine import Cancelled, Engine, apply
+from mechtui.engine import apply
+from mechtui.engine.api import Cancelled, Engine
+from mechtui.engine.model import Model
 from mechtui.worker import check
-from mechtui.worker.model import Model
 from tests import folders
 
 

@@ -8,12 +8,13 @@ from conftest import load_now
 from reference import logits
 from twin import CLOSE, LONGER, Twin, make_twin, session_of
 
-from mechtui.engine import Engine
-from mechtui.engine.engine import Trace
+from mechtui.engine.api import Engine, Run
+from mechtui.engine.model import Model
+from mechtui.engine.runner import never
+from mechtui.engine.trace import Trace
 from mechtui.session.document import Edit, Session
 from mechtui.session.lines import parse_edit
 from mechtui.views import parse_question
-from mechtui.worker.model import Model
 
 COUNT = 3
 VECTORS = ('v = diff L1.pre " Mary" " John"',)
@@ -50,7 +51,7 @@ def continued(engine: Engine, session: Session, line: str) -> tuple[list[int], l
     assert not opened.problems, opened.problems
     assert opened.edited is not None
     traces = [opened.edited.trace]
-    run = engine.run
+    run = engine.runner.run
     with pytest.MonkeyPatch.context() as patch:
 
         def note(*args: object, **kwargs: object) -> Trace:
@@ -59,7 +60,7 @@ def continued(engine: Engine, session: Session, line: str) -> tuple[list[int], l
                 traces.append(trace)
             return trace
 
-        patch.setattr(engine, "run", note)
+        patch.setattr(engine.runner, "run", note)
         *_, (_, edited, partial) = opened.answer(parse_question(line))
     assert not partial
     ids = [token.id for token in edited.tokens]  # type: ignore[union-attr]
@@ -92,7 +93,7 @@ def test_each_step_is_the_plain_models(twin: Twin, other: str) -> None:
                 end=len(text.ids),
             )[-1]
             trace = next(trace for trace in traces if trace.ids == tuple(whole))
-            got = twin.engine.logits(trace, [-1])[0]
+            got = Run(twin.engine.runner, trace, never).logits([-1])[0]
             scale = CLOSE * max(1.0, float(expected.abs().max()))
             torch.testing.assert_close(got, expected, atol=scale, rtol=0, msg=lambda m, e=edits: f"{e}: {m}")
             if step < len(ids):
@@ -117,8 +118,8 @@ def test_attention_only_models_generate_with_every_edit(name: str) -> None:
         for id in ids:
             again = Engine(model).open(session)
             actions = again.actions_of(session.edits[0], whole, True)
-            fresh = again.engine.run(whole, actions)
-            assert id == int(again.engine.logits(fresh, [-1])[0].argmax()), line
+            fresh = again.run(whole, actions)
+            assert id == int(fresh.logits([-1])[0].argmax()), line
             whole = (*whole, id)
 
 

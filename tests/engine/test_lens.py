@@ -12,12 +12,11 @@ from conftest import load_now
 from transformers import AutoModelForCausalLM
 from twin import SOURCE, session_of
 
-from mechtui.engine import Cancelled, Engine
-from mechtui.engine.api import SessionError
+from mechtui.engine.api import Cancelled, Engine, SessionError
+from mechtui.engine.model import Model
 from mechtui.session.document import Session
 from mechtui.views import parse_question
 from mechtui.views.lens import LensAnswer, compute
-from mechtui.worker.model import Model
 from tests import folders
 
 CLOSE = 1e-4
@@ -167,13 +166,13 @@ def test_positions_before_an_edit_and_before_what_is_typed_are_not_read_again(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    logits_of_many = engine.passes.readout.logits_of_many
+    logits_of_many = engine.runner.forward.readout.logits_of_many
 
     def noted(residual: torch.Tensor) -> torch.Tensor:
         read.append(residual.shape[:-1].numel())
         return logits_of_many(residual)
 
-    monkeypatch.setattr(engine.passes.readout, "logits_of_many", noted)
+    monkeypatch.setattr(engine.runner.forward.readout, "logits_of_many", noted)
     session = session_of(source="")
     count = len(engine.open(session).ids)
     asked(engine, "lens", session)
@@ -224,11 +223,11 @@ def test_a_model_without_mid_says_so(tmp_path: Path) -> None:
 
 
 def test_packed_or_not_the_numbers_are_the_same(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = Engine(gpt2_model).passes.readout
+    packed = Engine(gpt2_model).runner.forward.readout
     if packed._packed is None:
         pytest.skip("this processor's kernels pack nothing")
     monkeypatch.setattr("mechtui.engine.readout.can_be_packed", lambda _modules: False)
-    plain = Engine(gpt2_model).passes.readout
+    plain = Engine(gpt2_model).runner.forward.readout
     assert plain._packed is None
     some = torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

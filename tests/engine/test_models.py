@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from mechtui.worker.model import Model
+from mechtui.engine.model import Model
 from mechtui.worker.models import ModelError, default_model, find, hub
 
 

@@ -10,7 +10,7 @@ import torch
 from reference import run
 from twin import CLOSE, PROMPT, Twin, make_twin, session_of
 
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
 from mechtui.session.lines import parse_edit
 from mechtui.views import parse_question
 

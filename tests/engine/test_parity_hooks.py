@@ -10,7 +10,7 @@ import torch
 from conftest import watched
 from twin import LONGER, SOURCE, Twin, count_hooks, make_twin, session_of
 
-from mechtui.engine import Cancelled, Engine
+from mechtui.engine.api import Cancelled, Engine
 from mechtui.views import parse_question
 
 VECTORS = ['v = diff L1.pre "Love" "Hate"']

@@ -10,7 +10,7 @@ import pytest
 import torch
 from twin import CLOSE, PROMPT, SOURCE, Twin, session_of
 
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
 from mechtui.link.messages import Load
 
 # Logits reach 32, and after 30 layers plain float32 is up to 3e-4 off plain float64: how much, the processor decides.

@@ -10,10 +10,10 @@ from conftest import load_now
 from safetensors.torch import save_file
 from twin import CLOSE, session_of
 
-from mechtui.engine import Engine
 from mechtui.engine.actions import in_order
+from mechtui.engine.api import Engine
+from mechtui.engine.model import Model
 from mechtui.session.document import Bos
-from mechtui.worker.model import Model
 
 
 @pytest.fixture(params=["gpt2", "llama", "attn-only-2l"])
@@ -85,7 +85,7 @@ def test_effects_and_sweeps_of_moved_edits_are_known(model: Model) -> None:
     assert opened.edited is not None
     one, two = (opened.actions(number) or () for number in range(2))
     position = len(opened.ids) - 1
-    first, second = engine.variants(opened.edited.trace, [(*one, *two), (*two, *one)], position)
+    first, second = opened.edited.variants([(*one, *two), (*two, *one)], position)
     assert torch.equal(first, opened.edited.logits([position])[0])
     assert torch.equal(second, first)
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from conftest import load_now
 
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
+from mechtui.engine.model import Model
 from mechtui.session.document import Session, Token
 from mechtui.session.lines import format_edit, parse_edit, parse_vector
 from mechtui.session.script import ScriptError, ViewLines, script
 from mechtui.views import parse_question, specs
 from mechtui.views.question import plain
 from mechtui.views.script import Around, scripts
-from mechtui.worker.model import Model
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 SOURCE = "When Mary and John went to the store, Mary gave a drink to"

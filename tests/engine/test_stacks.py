@@ -7,6 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mechtui.engine.forward.fast_blocks.fast_block import FastBlock
 from tests.engine.stacks import Subject, Tally, one_sequence, one_stack, subjects
 
 FEW = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
@@ -19,17 +20,17 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> list[Subject]:
 
 
 def test_every_shape_precision_and_kind_of_blocks_is_there(every: list[Subject]) -> None:
-    kinds = {kind: [subject for subject in every if kind in subject.name] for kind in ("packed", "written", "bridge's")}
+    kinds = {kind: [subject for subject in every if kind in subject.name] for kind in ("packed", "exact", "bridge's")}
     assert all(len(found) >= 2 for found in kinds.values())
     assert {subject.dtype for subject in every} == {"float32", "bfloat16"}
     for subject in every:
         with torch.inference_mode():
             subject.engine.run((1, 2, 3))
-        blocks = [subject.engine.passes._written.get(layer) for layer in range(3)]
-        if "bridge's" in subject.name:
-            assert blocks == [None] * 3
-        else:
-            assert [block is not None and block.exact for block in blocks] == ["written" in subject.name] * 3
+        blocks = [subject.engine.runner.forward.blocks.chosen.get(layer) for layer in range(3)]
+        fast = "bridge's" not in subject.name
+        assert [isinstance(block, FastBlock) for block in blocks] == [fast] * 3
+        if fast:
+            assert [block.exact for block in blocks] == ["exact" in subject.name] * 3
 
 
 @settings(FEW, max_examples=150)

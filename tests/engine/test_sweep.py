@@ -10,10 +10,11 @@ import pytest
 import torch
 from twin import session_of
 
-from mechtui.engine import Cancelled, Engine, SessionError, batches
+from mechtui.engine import batches
+from mechtui.engine.api import Cancelled, Engine, SessionError
+from mechtui.engine.model import Model
 from mechtui.views import parse_question
 from mechtui.views.sweep import SweepAnswer
-from mechtui.worker.model import Model
 
 SWEEPS = ("zero L*H*", "mean L*.mlp", "patch L*.pre", "patch L*H*.v", "scale L*.attn x2")
 Pair = tuple[SweepAnswer, SweepAnswer | None]

@@ -12,7 +12,7 @@ import pytest
 from conftest import load_now
 from twin import session_of
 
-from mechtui.engine import Engine, SessionError
+from mechtui.engine.api import Engine, SessionError
 from mechtui.worker.models import ModelError
 
 

@@ -11,9 +11,9 @@ from conftest import load_now
 from safetensors.torch import save_file
 from twin import CLOSE, session_of
 
-from mechtui.engine import Engine, SessionError
+from mechtui.engine.api import Engine, SessionError
+from mechtui.engine.model import Model
 from mechtui.views import parse_question
-from mechtui.worker.model import Model
 
 SAME = [
     ('pca L1.pre "Love" | "Love" | "Love"', "its texts have the same activation"),

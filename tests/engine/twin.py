@@ -12,7 +12,7 @@ import torch
 from reference import Activations, run
 from torch import Tensor
 
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
 from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.lines import parse_edit, parse_vector
 from mechtui.views import Answer, parse_question

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine import Engine, SessionError
+from mechtui.engine.api import Engine, SessionError
 from mechtui.link.messages import Load
 from mechtui.selftest import plain
 from mechtui.session.document import Session, Token

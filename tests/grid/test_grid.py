@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from mechtui.engine import Engine
-from mechtui.engine.inside import replaced
+from mechtui.engine.api import Engine
+from mechtui.engine.forward.replaced import replaced
 from mechtui.link.messages import Load
 from mechtui.session.document import Session
 from mechtui.session.lines import parse_edit
+from mechtui.softmax import softmax_stood_in
 from mechtui.views import parse_question
 from mechtui.views.attribution import AttributionAnswer, Components
 from mechtui.worker.models import load
-from mechtui.worker.softmax import softmax_stood_in
 from tests.grid.compare import COLUMNS, PROMPT
 from tests.grid.families import FAMILIES, make
 from tests.grid.table import committed, row, written

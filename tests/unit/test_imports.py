@@ -1,13 +1,16 @@
-"""Who imports whom, as it happens: each side of the wire is imported whole in a process of its own.
+"""Who imports whom, as it happens: each side of the wire is imported whole in a process of its own. And that nobody
+imports, by way of others, whoever imports them.
 
-The contracts in pyproject.toml read the source; this sees what importlib does at run time too.
+The contracts in pyproject.toml read the source; the first test sees what importlib does at run time too.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -53,3 +56,27 @@ def test_a_room_imports_no_more_than_it_may(wanted: list[str], files: list[str],
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
+
+
+def imports(name: str, known: set[str]) -> set[str]:
+    """The modules of mechtui that a module's source imports anywhere: within functions and for typing, too."""
+    path = Path(mechtui.__file__).parent.parent.joinpath(*name.split("."))
+    source = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+    wanted: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            wanted |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, f"{name} imports relatively"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            # `from package import module` needs the module, `from module import name` the module that has the name.
+            wanted |= {each if each in known else node.module for each in whole}
+    return wanted & known - {name}
+
+
+def test_nobody_imports_in_a_circle() -> None:
+    known = set(modules())
+    try:
+        TopologicalSorter({name: imports(name, known) for name in known}).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))

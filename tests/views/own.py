@@ -13,7 +13,7 @@ from rich.console import Console
 from mechtui.app import help as help_page
 from mechtui.app import palette
 from mechtui.app.actions import Registry
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
 from mechtui.link.frames import decode_reply, encode
 from mechtui.link.messages import Answered, Load
 from mechtui.paint.palette import of_terminal

@@ -8,7 +8,7 @@ hub.py    the local Hugging Face cache, and downloads into it
 
 from __future__ import annotations
 
-from mechtui.worker.errors import ModelError
+from mechtui.engine.errors import ModelError
 from mechtui.worker.models.hub import download_size, fetch
 from mechtui.worker.models.load import load
 from mechtui.worker.models.names import default_model, find

@@ -12,7 +12,8 @@ from typing import Any
 import platformdirs
 import torch
 
-from mechtui.worker.errors import Progress, told
+from mechtui.engine.errors import told
+from mechtui.worker.models.said import Progress
 from mechtui.worker.models.weights import check_count, check_finite, check_loaded
 
 

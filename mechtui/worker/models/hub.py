@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mechtui.worker.errors import ModelError, Progress, first_line, megabytes, shown
+from mechtui.engine.errors import ModelError, first_line, shown
+from mechtui.worker.models.said import Progress, megabytes
 
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "merges.txt", "vocab.json"]
 
@@ -120,7 +121,7 @@ def _hub_errors(name: str) -> Iterator[None]:
         RepositoryNotFoundError,
     )
 
-    from mechtui.engine.passes import Cancelled
+    from mechtui.engine.errors import Cancelled
 
     id = name.partition("@")[0]
     try:
@@ -159,7 +160,7 @@ class _Bars:
 def _bars(cancelled: Callable[[], bool]) -> _Bars:
     from tqdm import tqdm
 
-    from mechtui.engine.passes import Cancelled
+    from mechtui.engine.errors import Cancelled
 
     bars = _Bars()
 

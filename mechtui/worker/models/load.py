@@ -13,17 +13,18 @@ from typing import Any, Literal
 
 import torch
 
-from mechtui.engine import Engine
+from mechtui.engine.api import Engine
+from mechtui.engine.errors import ModelError, told
 from mechtui.engine.memory import free
 from mechtui.engine.readout import Norm
 from mechtui.engine.weights import W_U
 from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
 from mechtui.worker.check import TEXT, TOKENS, Plain, compare
-from mechtui.worker.errors import ModelError, Progress, megabytes, told
-from mechtui.worker.model import Model
 from mechtui.worker.models.gguf import dequantised
+from mechtui.worker.models.loaded import LoadedModel
 from mechtui.worker.models.names import Place, default_model, place
+from mechtui.worker.models.said import Progress, megabytes
 from mechtui.worker.models.weights import (
     check_files,
     check_finite,
@@ -39,9 +40,9 @@ UNFOLDED = "load it without --fold-ln"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt", "tokenizer_config.json")
 
 
-def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Model:
+def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> LoadedModel:
     """Load the model that the request names. Never downloads. Raises ModelError and Cancelled."""
-    from mechtui.engine.passes import Cancelled
+    from mechtui.engine.errors import Cancelled
 
     began = time.monotonic()
     name, note = (request.model, "") if request.model else default_model()
@@ -89,7 +90,7 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Mo
         note=note,
         place=_place(name, where, folder),
     )
-    model = Model(bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready, plain)
+    model = LoadedModel(bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready, plain=plain)
     if request.fold_ln and plain is not None:
         _check_folded(model, plain, cancelled)
     return model
@@ -112,7 +113,7 @@ def _fold(bridge: Any, name: str) -> None:
         raise ModelError(f"{name} cannot be folded: TransformerLens leaves its norms their weights; {UNFOLDED}")
 
 
-def _check_folded(model: Model, plain: Plain, cancelled: Callable[[], bool]) -> None:
+def _check_folded(model: LoadedModel, plain: Plain, cancelled: Callable[[], bool]) -> None:
     """Raises ModelError where the numbers of folded weights are not those of the raw ones, and Cancelled."""
     checked = compare(Engine(model), plain, cancelled)
     if checked.sentence:
@@ -171,7 +172,7 @@ def _read(
 ) -> tuple[Any, Any, Plain | None]:
     """(tokenizer, bridge, Hugging Face's own model). Raises ModelError and Cancelled."""
     from mechtui.embedded import native
-    from mechtui.engine.passes import Cancelled
+    from mechtui.engine.errors import Cancelled
 
     check_files(folder, name)
     config = _config(folder, name)
@@ -278,7 +279,7 @@ def _model(folder: Path, name: str, request: Load, device: torch.device, dtype: 
 
 def _bridge(model: Any, name: str) -> Any:
     """TransformerLens's bridge around it. Raises ModelError."""
-    from mechtui.worker.bridge import bridged, unknown
+    from mechtui.worker.models.bridge import bridged, unknown
 
     if reason := unknown(model):
         raise ModelError(f"{name} cannot be taken apart: {reason}; choose another model")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from mechtui.embedded import ABOUT, MODELS
+from mechtui.engine.errors import ModelError, shown, told
 from mechtui.link.messages import ModelFound
-from mechtui.worker.errors import ModelError, megabytes, shown, told
 from mechtui.worker.models import hub
+from mechtui.worker.models.said import megabytes
 
 GPT2_BYTES = 548_105_171
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"

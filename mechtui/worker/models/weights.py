@@ -15,7 +15,8 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from mechtui.worker.errors import ModelError, megabytes, some, told
+from mechtui.engine.errors import ModelError, told
+from mechtui.worker.models.said import megabytes, some
 
 # What transformers may open in a model's folder.
 READ = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}

@@ -11,9 +11,9 @@ import torch
 from conftest import load_now, watched
 from twin import session_of
 
-from mechtui.engine import Engine
-from mechtui.engine.inside import replaced
-from mechtui.worker.model import Model
+from mechtui.engine.api import Engine
+from mechtui.engine.forward.replaced import replaced
+from mechtui.engine.model import Model
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def counted(model: Model, layer: int) -> Iterator[list[int]]:
     """Rows of each batch whose queries this layer computes, within."""
     rows: list[int] = []
     attn = model.bridge.blocks[layer].attn
-    # A fused projection runs whole in the model's own attention; a block written out uses a third of it.
+    # A fused projection runs whole in the model's own attention; a fast block uses a third of it.
     with ExitStack() as stack:
         for each in (attn.q, getattr(attn, "qkv", None)):
             if each is not None:
@@ -108,9 +108,9 @@ def test_variants_join_the_batch_behind_their_heads(model: Model) -> None:
     logits(engine, "scale L1H0 x2")  # by then it is known that blocks of this model may begin behind their heads
     opened = engine.open(session_of("zero L0H0", "zero L0H1", "zero L1H0"))
     variants = [opened.actions(number) or () for number in range(3)]
-    base = opened.clean.trace
+    base = opened.clean
     with counted(model, 0) as first, counted(model, 1) as second:
-        got = engine.variants(base, variants, len(opened.ids) - 1)
+        got = base.variants(variants, len(opened.ids) - 1)
     assert not first
     assert second == [2]  # the variants of layer 0 only
     for number, edit in enumerate(("zero L0H0", "zero L0H1", "zero L1H0")):
@@ -121,10 +121,10 @@ def test_of_several_variants_only_the_one_that_changed_runs(gpt2_model: Model) -
     engine = Engine(gpt2_model)
     opened = engine.open(session_of("zero L0H0.q", "scale L0H1.q x2", "scale L0H1.q x3"))
     first, second, third = (opened.actions(number) or () for number in range(3))
-    base, last = opened.clean.trace, len(opened.ids) - 1
-    before = engine.variants(base, [first, second], last)
+    base, last = opened.clean, len(opened.ids) - 1
+    before = base.variants([first, second], last)
     with counted(gpt2_model, 0) as rows:
-        after = engine.variants(base, [first, third], last)
+        after = base.variants([first, third], last)
     assert rows == [1]
     assert torch.equal(before[0], after[0])
     torch.testing.assert_close(after[1], logits(Engine(gpt2_model), "scale L0H1.q x3")[-1], atol=1e-4, rtol=0)

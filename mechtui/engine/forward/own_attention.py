@@ -1,50 +1,44 @@
-"""A block's attention as Hugging Face wrote it, with doors where edits act and views look.
+"""A block's attention as Hugging Face wrote it, open where edits act and views look.
 
 The bridge computes most attentions anew, and of the rest it only shows the pattern. Here the model's own attention
-runs: scores and pattern pass where it takes its softmax; queries, keys and values of a fused projection where they
-leave it. What the model does to its scores (windows, alibi, soft caps, scales) need not be known.
+runs: scores and pattern pass the taps where it takes its softmax; queries, keys and values of a fused projection where
+they leave it. What the model does to its scores (windows, alibi, soft caps, scales) need not be known.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mechtui.engine.inside import replaced
-from mechtui.engine.written import Tap
-from mechtui.worker.bridge import BRIDGES_CACHE, cache_name
-from mechtui.worker.softmax import softmax_stood_in
-
-SCORES, PATTERN = "hook_attn_scores", "hook_pattern"
-FUSED = ("hook_q", "hook_k", "hook_v")
+from mechtui.engine.forward.cache import BRIDGES_CACHE, cache_name
+from mechtui.engine.forward.replaced import replaced
+from mechtui.engine.forward.taps import PATTERN, QKV, SCORES, Tap
+from mechtui.softmax import softmax_stood_in
 
 
-class Doors:
-    """The attentions of one model's blocks. d_head: width of a head."""
+class OwnAttention:
+    """That of one block. attn: the bridge's part around it. d_head: width of a head.
 
-    def __init__(self, blocks: Sequence[nn.Module], d_head: int) -> None:
-        self.blocks = blocks
+    hooks: names within the attention of what passes the taps here rather than at the bridge's hook points.
+    """
+
+    def __init__(self, attn: Any, d_head: int) -> None:
+        self.attn = attn
         self.d_head = d_head
-        self._columns: dict[int, list[Tensor]] = {}
-
-    def hooks(self, layer: int) -> tuple[str, ...]:
-        """Names within the block's attention of what passes here rather than at the bridge's hook points."""
-        return (SCORES, PATTERN, *FUSED) if self._fused(layer) is not None else (SCORES, PATTERN)
-
-    @property
-    def fused(self) -> bool:
-        """Whether some block has one projection for queries, keys and values."""
-        return any(self._fused(layer) is not None for layer in range(len(self.blocks)))
+        # The module that gives queries, keys and values at once; None where there are three.
+        self.fused: nn.Module | None = getattr(attn, "qkv", None) if hasattr(attn, "split_qkv_matrix") else None
+        self.hooks = (SCORES, PATTERN, *QKV) if self.fused is not None else (SCORES, PATTERN)
+        self._columns: list[Tensor] = []
 
     @contextmanager
-    def opened(self, layer: int, tap: Tap) -> Iterator[None]:
-        """Within, this block's attention is the model's own, and what passes its doors passes the tap."""
-        attn: Any = self.blocks[layer].attn
+    def open(self, tap: Tap) -> Iterator[None]:
+        """Within, the block's attention is the model's own, and what passes its open places passes the tap."""
+        attn = self.attn
         own = attn.original_component
 
         def attend(scores: Tensor, softmax: Callable[[Tensor], Tensor]) -> Tensor:
@@ -63,9 +57,8 @@ class Doors:
 
         with ExitStack() as stack:
             stack.enter_context(replaced(attn, forward))
-            fused = self._fused(layer)
-            if fused is not None:
-                handle = fused.register_forward_hook(lambda _module, _inputs, output: self._parts(layer, tap, output))
+            if self.fused is not None:
+                handle = self.fused.register_forward_hook(lambda _module, _inputs, output: self._parts(tap, output))
                 stack.callback(handle.remove)
             project = attn.o.original_component
             if not any(module is attn.o for module in own.modules()):
@@ -73,15 +66,9 @@ class Doors:
                 stack.enter_context(replaced(project, lambda z: attn.o.hook_out(plain(attn.o.hook_in(z)))))
             yield
 
-    def _fused(self, layer: int) -> nn.Module | None:
-        """The module that gives queries, keys and values at once; None where there are three."""
-        attn: Any = self.blocks[layer].attn
-        fused: nn.Module | None = getattr(attn, "qkv", None) if hasattr(attn, "split_qkv_matrix") else None
-        return fused
-
-    def _parts(self, layer: int, tap: Tap, output: Tensor) -> Tensor:
+    def _parts(self, tap: Tap, output: Tensor) -> Tensor:
         changed = output
-        for hook, columns in zip(FUSED, self._places(layer), strict=True):
+        for hook, columns in zip(QKV, self._places(), strict=True):
             part = output[..., columns]
             told = part.view(*part.shape[:-1], -1, self.d_head)
             new = tap(f"attn.{hook}", told)
@@ -90,10 +77,10 @@ class Doors:
                 changed[..., columns] = new.reshape(part.shape)
         return changed
 
-    def _places(self, layer: int) -> list[Tensor]:
+    def _places(self) -> list[Tensor]:
         """Of q, k and v the columns of the fused output, head by head: the bridge's own split, of their numbers."""
-        if layer not in self._columns:
-            attn: Any = self.blocks[layer].attn
+        if not self._columns:
+            attn = self.attn
             with torch.inference_mode(False), torch.no_grad():
                 numbered = copy.deepcopy(attn.qkv.original_component).float()
                 linear = isinstance(numbered, nn.Linear)
@@ -102,8 +89,8 @@ class Doors:
                 numbers = numbers[:, None] if linear else numbers[None, :]
                 numbered.weight = nn.Parameter(numbers.expand_as(numbered.weight).clone(), requires_grad=False)
                 parts = attn.split_qkv_matrix(_Standing(attn.original_component, attn.qkv.name, numbered))
-            self._columns[layer] = [part.weight[:, 0].round().long() for part in parts]
-        return self._columns[layer]
+            self._columns = [part.weight[:, 0].round().long() for part in parts]
+        return self._columns
 
 
 class _Standing:

@@ -1,4 +1,4 @@
-"""Blocks written out give what the bridge's give, to the last bit; where they would not, the bridge's run. What packed
+"""Fast blocks give what the bridge's give, to the last bit; where they would not, the bridge's run. What packed
 weights change is in test_packed."""
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from conftest import inner, load_now, unpacked
 from transformers import AutoConfig, AutoModelForCausalLM
 from twin import SOURCE, session_of
 
-from mechtui.engine import Engine, written
-from mechtui.worker.model import Model
+from mechtui.engine.api import Engine
+from mechtui.engine.forward.bridged import BridgedBlock
+from mechtui.engine.forward.fast_blocks import kinds
+from mechtui.engine.model import Model
 from tests import folders
 
 # What an architecture may do otherwise than the tiny models of the other tests.
@@ -67,13 +69,13 @@ def test_they_give_what_the_bridges_blocks_give(
     model = model_of(shape, tmp_path, dtype=dtype)
     engine = Engine(model)
     engine.open(session_of()).clean.logits()
-    assert [type(block).__name__ for block in engine.passes._written.values()] == (
+    assert [type(block).__name__ for block in engine.runner.forward.blocks.chosen.values()] == (
         ["GPT2Block" if SHAPES[shape][0] == "gpt2" else "LlamaBlock"] * 2
     )
     texts = ("When", "When Mary and John went", SOURCE)
     ours = [logits(model, prompt=text) for text in texts]
     edited = [logits(model, edit) for edit in EDITS]
-    monkeypatch.setattr(written, "KINDS", {})
+    monkeypatch.setattr(kinds, "KINDS", {})
     for text, got in zip(texts, ours, strict=True):
         assert torch.equal(got, logits(model, prompt=text))
         with torch.inference_mode():
@@ -90,7 +92,7 @@ def test_weights_with_the_norms_folded_in(
 ) -> None:
     models = [load_now(folder, fold_ln=True) for folder in (gpt2_folder, llama_folder)]
     ours = [logits(model, edit) for model in models for edit in EDITS]
-    monkeypatch.setattr(written, "KINDS", {})
+    monkeypatch.setattr(kinds, "KINDS", {})
     for got, wanted in zip(ours, [logits(model, edit) for model in models for edit in EDITS], strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-4, rtol=0)
 
@@ -106,13 +108,13 @@ def test_text_that_grows_token_by_token(gpt2_model: Model, llama_model: Model, m
 
         ours = grown()
         with monkeypatch.context() as patch:
-            patch.setattr(written, "KINDS", {})
+            patch.setattr(kinds, "KINDS", {})
             for got, wanted in zip(ours, grown(), strict=True):
                 assert torch.equal(got, wanted)
 
 
 def test_a_block_that_computes_something_else_runs_as_it_is(gpt2_model: Model) -> None:
-    """One of a model's blocks: the others are written out."""
+    """One of a model's blocks: the others are fast."""
     project = inner(gpt2_model.bridge.blocks[1].mlp)
     was = project.forward
     project.forward = lambda hidden: was(hidden) * 2
@@ -122,14 +124,16 @@ def test_a_block_that_computes_something_else_runs_as_it_is(gpt2_model: Model) -
         ids = torch.tensor([gpt2_model.encode(session_of().prompt, "auto")])
         with torch.inference_mode():
             assert torch.equal(got, gpt2_model.bridge(ids)[0])
-        kinds = {layer: block is not None for layer, block in engine.passes._written.items()}
-        assert kinds == {0: True, 1: False}
+        fast = {
+            layer: not isinstance(block, BridgedBlock) for layer, block in engine.runner.forward.blocks.chosen.items()
+        }
+        assert fast == {0: True, 1: False}
     finally:
         project.forward = was
 
 
-def test_an_architecture_that_is_not_written_out_runs_as_it_is() -> None:
+def test_an_architecture_without_a_fast_block_runs_as_it_is() -> None:
     model = load_now("attn-only-2l")
     engine = Engine(model)
     engine.open(session_of()).clean.logits()
-    assert set(engine.passes._written.values()) == {None}
+    assert {type(block) for block in engine.runner.forward.blocks.chosen.values()} == {BridgedBlock}

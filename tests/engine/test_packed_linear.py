@@ -11,14 +11,17 @@ import torch
 from conftest import inner, load_now
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_written import EDITS, SHAPES, logits, model_of
+from test_fast_blocks import EDITS, SHAPES, logits, model_of
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 from twin import SOURCE, session_of
 
-from mechtui.engine import Engine, packed, written
-from mechtui.engine.packed import Packed, can_be_packed
-from mechtui.worker.model import Model
+from mechtui.engine.api import Engine
+from mechtui.engine.forward import packed_linear
+from mechtui.engine.forward.fast_blocks import kinds
+from mechtui.engine.forward.fast_blocks.fast_block import FastBlock
+from mechtui.engine.forward.packed_linear import PackedLinear, can_be_packed
+from mechtui.engine.model import Model
 
 pytestmark = pytest.mark.skipif(
     not can_be_packed([nn.Linear(2, 2)]), reason="torch has no oneDNN on this machine: nothing is packed"
@@ -28,7 +31,12 @@ pytestmark = pytest.mark.skipif(
 def exact(engine: Engine) -> dict[int, bool | None]:
     """By layer, whether its block is the bridge's to the last bit; None: it is the bridge's own."""
     engine.open(session_of()).clean.logits()
-    return {layer: block.exact if block else None for layer, block in engine.passes._written.items()}
+    return exact_of(engine)
+
+
+def exact_of(engine: Engine) -> dict[int, bool | None]:
+    chosen = engine.runner.forward.blocks.chosen
+    return {layer: block.exact if isinstance(block, FastBlock) else None for layer, block in chosen.items()}
 
 
 @settings(deadline=None)
@@ -46,7 +54,7 @@ def test_a_product_is_numpys(kind: str, bias: bool, rows: list[int], d_in: int, 
     nn.init.normal_(module.weight)
     x = torch.randn(*rows, d_in)
     with torch.inference_mode():
-        got = Packed(module)(x)
+        got = PackedLinear(module)(x)
     weight = module.weight.detach().double().numpy()
     wanted = x.double().numpy() @ (weight.T if kind == "Linear" else weight)
     if module.bias is not None:
@@ -64,7 +72,7 @@ def test_blocks_give_what_the_bridges_give(shape: str, tmp_path: Path, monkeypat
         for text, got in zip(texts, ours, strict=False):
             whole = model.bridge(torch.tensor([model.encode(text, "auto")]))[0]
             torch.testing.assert_close(got, whole, atol=1e-4, rtol=0)
-    monkeypatch.setattr(written, "KINDS", {})
+    monkeypatch.setattr(kinds, "KINDS", {})
     theirs = [*(logits(model, prompt=text) for text in texts), *(logits(model, edit) for edit in EDITS)]
     for got, wanted in zip(ours, theirs, strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-4, rtol=0)
@@ -72,12 +80,14 @@ def test_blocks_give_what_the_bridges_give(shape: str, tmp_path: Path, monkeypat
 
 def test_a_first_text_of_one_token_is_trial_enough(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """One row goes past the packed weights, but what is tried out is them."""
-    was = Packed.__call__
-    monkeypatch.setattr(Packed, "__call__", lambda self, x: was(self, x) * (1 if x.shape[:-1].numel() == 1 else 1.001))
+    was = PackedLinear.__call__
+    monkeypatch.setattr(
+        PackedLinear, "__call__", lambda self, x: was(self, x) * (1 if x.shape[:-1].numel() == 1 else 1.001)
+    )
     engine = Engine(gpt2_model)
     opened = engine.open(session_of(prompt="M"))
     engine.run(opened.ids[-1:])
-    assert {layer: block.exact for layer, block in engine.passes._written.items() if block} == {0: True, 1: True}
+    assert exact_of(engine) == {0: True, 1: True}
 
 
 def test_a_module_that_computes_something_else_than_its_weights_say(gpt2_model: Model) -> None:
@@ -91,11 +101,13 @@ def test_a_module_that_computes_something_else_than_its_weights_say(gpt2_model: 
 
 
 def test_a_second_copy_of_the_weights_must_fit(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    products = [module for block in Engine(gpt2_model).passes._candidates for module in block.products.values()]
+    products = [
+        module for block in Engine(gpt2_model).runner.forward.blocks.candidates for module in block.products.values()
+    ]
     size = sum(module.weight.nbytes for module in products)
-    monkeypatch.setattr(packed, "free", lambda _: 4 * size)
+    monkeypatch.setattr(packed_linear, "free", lambda _: 4 * size)
     assert exact(Engine(gpt2_model)) == {0: False, 1: False}
-    monkeypatch.setattr(packed, "free", lambda _: 4 * size - 4)
+    monkeypatch.setattr(packed_linear, "free", lambda _: 4 * size - 4)
     assert exact(Engine(gpt2_model)) == {0: True, 1: True}
 
 

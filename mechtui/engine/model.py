@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from mechtui.engine.errors import ModelError, TextError, told
 from mechtui.link.messages import Ready
 from mechtui.session.document import Bos, ModelShape, Token
-from mechtui.worker.errors import ModelError, told
-
-if TYPE_CHECKING:
-    from mechtui.worker.check import Plain
 
 # GPT-2's byte-level vocabulary writes each byte as one printable character; these are the bytes that print
 # as themselves, the others follow from 256 on in rising order.
@@ -23,17 +20,12 @@ BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + i): byte for i, 
 MOST_READ = 32
 
 
-class TextError(ValueError):
-    """A text that the model cannot read: the end of a sentence that begins with the text."""
-
-
 @dataclass(eq=False)
 class Model:
     """One model, ready to run: eval mode, eager attention, no gradients.
 
     bridge: a TransformerBridge. tokenizer: the Hugging Face tokenizer, which adds nothing by itself here.
-    device: where the first block lies. plain: Hugging Face's own model, until this one was compared
-    with it; None where there is none.
+    device: where the first block lies.
     """
 
     bridge: Any
@@ -42,7 +34,6 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     ready: Ready
-    plain: Plain | None = None
     _tokens: dict[int, Token] = field(default_factory=dict)
     _read: dict[str, list[int]] = field(default_factory=dict)  # the latest texts' ids
 

@@ -9,7 +9,7 @@ from torch import Tensor
 MOST_PIECES = 16
 
 
-class Grown:
+class Pieces:
     """[batch, pos, width] in pieces along the positions. A typed token adds a piece, which runs share; they are joined
     only where the whole is needed."""
 
@@ -24,18 +24,18 @@ class Grown:
 
     def part(self, begin: int, end: int | None = None) -> Tensor:
         """Positions begin..end-1, all from `begin` on without an end; as a slice does, fewer where there are fewer."""
-        found: list[Tensor] = []
+        parts: list[Tensor] = []
         for piece in self.pieces:
             count = piece.shape[1]
             if begin < count and (end is None or end > 0):
-                found.append(piece[:, max(begin, 0) : end])
+                parts.append(piece[:, max(begin, 0) : end])
             begin -= count
             end = None if end is None else end - count
-        if not found:
+        if not parts:
             return self.pieces[0][:, :0]
-        return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def continued(self, position: int, after: Tensor) -> Grown:
+    def continued(self, position: int, after: Tensor) -> Pieces:
         """The first `position` positions, and what comes after them."""
         pieces: list[Tensor] = []
         left = position
@@ -44,4 +44,4 @@ class Grown:
                 pieces.append(piece[:, :left])
                 left -= pieces[-1].shape[1]
         pieces.append(after)
-        return Grown(*pieces) if len(pieces) <= MOST_PIECES else Grown(torch.cat(pieces, dim=1))
+        return Pieces(*pieces) if len(pieces) <= MOST_PIECES else Pieces(torch.cat(pieces, dim=1))

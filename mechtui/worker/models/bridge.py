@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from torch import nn
 from transformer_lens.model_bridge.generalized_components.attention import AttentionBridge
 from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
-# What the bridge calls a block's keys and values. transformers calls them `cache` from 5.24 on.
-BRIDGES_CACHE = "past_key_values"
-
-
-def cache_name(model: nn.Module) -> str:
-    """What this model's forward calls the keys and values of earlier positions."""
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else BRIDGES_CACHE
+from mechtui.engine.forward.cache import BRIDGES_CACHE
 
 
 def unknown(model: Any) -> str:

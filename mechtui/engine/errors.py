@@ -1,13 +1,21 @@
-"""What can be wrong with a model, and how progress is told."""
+"""What ends a run or a load: a newer wish, or something that is wrong with the session or the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 
-# (stage, fraction 0..1 or None, detail)
-Progress = Callable[[str, float | None, str], None]
+
+class Cancelled(Exception):  # noqa: N818 - nothing went wrong
+    """Something newer is wanted."""
+
+
+class SessionError(ValueError):
+    """Nothing of this session can be run: one sentence that says why and what to do."""
+
+
+class TextError(ValueError):
+    """A text that the model cannot read: the end of a sentence that begins with the text."""
 
 
 class ModelError(Exception):
@@ -43,14 +51,3 @@ def first_line(error: BaseException) -> str:
 def shown(text: str, most: int = 80) -> str:
     """A name or a reason, as long as a sentence can hold."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def some(names: Iterable[str], most: int = 3) -> str:
-    """The first names, and that there are more."""
-    names = list(names)
-    return ", ".join(islice(names, most)) + (f" and {len(names) - most:,} more" if len(names) > most else "")
-
-
-def megabytes(count: float) -> str:
-    """Bytes as people say them."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

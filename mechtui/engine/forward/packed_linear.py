@@ -18,7 +18,7 @@ from mechtui.engine.memory import free
 SHARE = 0.25
 
 
-class Packed:
+class PackedLinear:
     """What a linear module gives: x [..., d_in] -> x W + b [..., d_out], float32 on a CPU."""
 
     def __init__(self, module: nn.Linear | Conv1D) -> None:

@@ -1,0 +1,134 @@
+"""A block of a well-known architecture, written out: the bridge's own operations in the bridge's own order, and nothing
+of what it does around them. Of one token's way through a block of GPT-2 small, that is half.
+
+Every value that an edit may change or a view may ask for passes a tap under TransformerLens's name for it. Whether a
+model's block computes what is written here is tried out when it first runs (see choice.py); where its output or its
+heads' is not the same to the last bit, the bridge's block runs. A block that passed is then packed, where that can be:
+the same to rounding, and faster.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
+from transformers.models.llama.modeling_llama import repeat_kv
+
+from mechtui.engine.forward.block import Block, SomeRun
+from mechtui.engine.forward.calls import Call
+from mechtui.engine.forward.packed_linear import PackedLinear
+from mechtui.engine.forward.taps import Tap, Taps, tap_in
+
+# (name of an argument that the model gives the block) -> the argument, None where there is none.
+Given = Callable[[str], Any]
+
+
+class FastBlock(Block):
+    """bridged: the bridge's block, whose weights it uses. Raises AttributeError where its parts have other names."""
+
+    # To the last bit as the bridge's, or to rounding.
+    exact = True
+    # Of each architecture: its linear modules, the norms before attention and MLP, the scores' factor, the MLP's last
+    # product.
+    linear: tuple[str, ...]
+    ln1: Any
+    ln2: Any
+    scale: float
+    out: Any
+
+    def __init__(self, bridged: Any, layer: int) -> None:
+        self.layer = layer
+        self.d_head = int(inner(bridged.attn).head_dim)
+        self.q, self.k, self.v, self.o = (inner(getattr(bridged.attn, name)) for name in "qkvo")
+        # The places of the block's arguments, for those that the model gives without their names.
+        self._order = {name: at for at, name in enumerate(inspect.signature(inner(bridged).forward).parameters)}
+
+    def run(
+        self, residual: Tensor, call: Call, cache: Cache | None, taps: Taps, z: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        tap = tap_in(self.layer, taps)
+        entered = tap("hook_resid_pre", residual)
+        if z is None:
+            z = self._heads(entered, partial(call.argument, self._order), cache, tap)
+        return self._rest(entered, z, tap), z
+
+    def heads(self, residual: Tensor, call: Call, cache: Cache | None, taps: Taps) -> Tensor:
+        tap = tap_in(self.layer, taps)
+        return self._heads(tap("hook_resid_pre", residual), partial(call.argument, self._order), cache, tap)
+
+    def begins_at_z(self, some_run: SomeRun) -> bool:
+        return True
+
+    @property
+    def products(self) -> dict[str, Any]:
+        """The block's linear modules, by their names here."""
+        return {name: getattr(self, name) for name in self.linear}
+
+    def packed(self) -> Self:
+        """This block with packed weights: its values are the same to rounding."""
+        block = copy.copy(self)
+        block.exact = False
+        for name, module in self.products.items():
+            setattr(block, name, PackedLinear(module))
+        return block
+
+    def _heads(self, residual: Tensor, given: Given, cache: Cache | None, tap: Tap) -> Tensor:
+        """What the heads give [batch, pos, head * d_head]. residual: what enters the block, any edit of it done."""
+        normal = self.norm(self.ln1, residual)
+        batch, count, _ = normal.shape
+        q, k, v = (
+            tap(f"attn.hook_{name}", project(normal).view(batch, count, -1, self.d_head)).transpose(1, 2)
+            for name, project in (("q", self.q), ("k", self.k), ("v", self.v))
+        )
+        q, k = self.rotated(q, k, given)
+        if cache is not None:
+            k, v = cache.update(k, v, self.layer)
+        if k.shape[1] != q.shape[1]:
+            k, v = (repeat_kv(each, q.shape[1] // k.shape[1]) for each in (k, v))
+        scores = torch.matmul(q, k.transpose(-2, -1)).mul_(self.scale)
+        scores = tap("attn.hook_attn_scores", _masked(scores, given("attention_mask")))
+        pattern = tap("attn.hook_pattern", self.softmax(scores))
+        return torch.matmul(pattern, v).transpose(1, 2).contiguous().view(batch, count, -1)
+
+    def _rest(self, residual: Tensor, z: Tensor, tap: Tap) -> Tensor:
+        """What leaves the block, from what entered it and what its heads gave."""
+        z = tap("attn.hook_z", z.view(*z.shape[:-1], -1, self.d_head)).reshape(z.shape)
+        mid = tap("hook_resid_mid", residual + tap("hook_attn_out", self.o(z)))
+        post = tap("mlp.hook_post", self.neurons(self.norm(self.ln2, mid)))
+        return tap("hook_resid_post", mid + tap("hook_mlp_out", self.out(post)))
+
+    @abstractmethod
+    def norm(self, ln: Any, residual: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def rotated(self, q: Tensor, k: Tensor, given: Given) -> tuple[Tensor, Tensor]: ...
+
+    @abstractmethod
+    def softmax(self, scores: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def neurons(self, normal: Tensor) -> Tensor: ...
+
+
+def inner(bridged: Any) -> Any:
+    """What a part of the bridge wraps."""
+    return bridged.original_component if hasattr(bridged, "_original_component") else bridged
+
+
+def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+    least = torch.finfo(scores.dtype).min
+    queries, keys = scores.shape[-2:]
+    if mask is None:
+        seen = torch.ones(queries, keys, device=scores.device, dtype=torch.bool).tril(keys - queries)
+        return scores.masked_fill_(~seen, least)
+    mask = mask[..., -queries:, :keys]
+    if mask.dtype == torch.bool:
+        return scores.masked_fill_(~mask, least)
+    return scores.add_(mask.to(scores.dtype))

@@ -1,0 +1,83 @@
+"""What acts and what looks at the values that pass a run's hook points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mechtui.engine.actions import Action
+from mechtui.engine.apply import Givens, Rows, hook_function, seen_in
+from mechtui.engine.needs import Need
+
+# One of a hook point's: it gives the new value, or None where it only looks.
+Function = Callable[[Tensor], Tensor | None]
+# What acts and looks at each hook point, by TransformerLens's name, in order.
+Taps = dict[str, list[Function]]
+# (hook's name within its block, value) -> the value that goes on. Shapes: [batch, pos, d_model], of q, k, v and z
+# [batch, pos, head, d_head], of scores and patterns [batch, head, query, key], of mlp.hook_post [batch, pos, d_mlp].
+Tap = Callable[[str, Tensor], Tensor]
+
+SCORES, PATTERN = "hook_attn_scores", "hook_pattern"
+QKV = ("hook_q", "hook_k", "hook_v")
+
+
+def taps_of(
+    actions: Sequence[tuple[Action, Rows]],
+    givens: Givens,
+    needs: Sequence[Need],
+    offset: int,
+    taken: dict[Need, Tensor],
+    dtype: torch.dtype,
+) -> Taps:
+    """The actions act, each on its rows of the batch, and then what is needed lands in `taken`.
+
+    givens: what actions take from elsewhere. offset: the first position that runs. dtype: the model's.
+    """
+    by_hook: dict[str, list[tuple[Action, Rows]]] = {}
+    for action, rows in actions:
+        by_hook.setdefault(action.hook, []).append((action, rows))
+    taps: Taps = {}
+    for hook, group in by_hook.items():
+        attention = hook.rpartition(".")[0]
+        scores = f"{attention}.{SCORES}"
+        seen: list[Tensor] = []
+        if group[0][0].is_pattern:
+            # Which keys are seen stands in the scores before any edit of them.
+            taps.setdefault(scores, []).insert(0, partial(_note_seen, seen, dtype))
+        taps.setdefault(hook, []).append(hook_function(group, givens, offset, seen))
+    for need in needs:
+        taps.setdefault(need.hook, []).append(_taker(need, offset, taken))
+    return taps
+
+
+def tap_in(layer: int, taps: Taps) -> Tap:
+    """The taps of one block, by the hooks' names within it."""
+    if not taps:
+        return lambda _hook, value: value
+
+    def tap(hook: str, value: Tensor) -> Tensor:
+        for function in taps.get(f"blocks.{layer}.{hook}", ()):
+            changed = function(value)
+            if changed is not None:
+                value = changed
+        return value
+
+    return tap
+
+
+def _note_seen(seen: list[Tensor], dtype: torch.dtype, scores: Tensor) -> None:
+    seen[:] = [seen_in(scores[0, 0], dtype)]
+
+
+def _taker(need: Need, offset: int, taken: dict[Need, Tensor]) -> Callable[[Tensor], None]:
+    def take(activation: Tensor) -> None:
+        part = need.reduce(activation[0], offset)
+        if part is not None and part.data_ptr() == activation.data_ptr() and not need.is_pattern:
+            part = part.clone()  # some models add to what they have written
+        if part is not None:
+            taken[need] = part
+
+    return take

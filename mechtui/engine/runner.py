@@ -1,0 +1,230 @@
+"""Runs one model: from the nearest trace, only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mechtui.engine.actions import Action, Actions, Ids, in_order
+from mechtui.engine.apply import EVERY_ROW
+from mechtui.engine.forward.cache import KeysValues, before, keys_values, new_cache
+from mechtui.engine.forward.forward import Forward
+from mechtui.engine.forward.from_z import is_late
+from mechtui.engine.givens import Givens
+from mechtui.engine.memory import budget
+from mechtui.engine.model import Model
+from mechtui.engine.needs import Need
+from mechtui.engine.pieces import Pieces
+from mechtui.engine.resume import Start, leaves_behind_z, plan
+from mechtui.engine.trace import Trace
+from mechtui.engine.trace_store import TraceStore
+from mechtui.engine.vectors import Vectors
+
+
+def never() -> bool:
+    """Nothing newer is ever wanted."""
+    return False
+
+
+class Runner:
+    """Runs one model and keeps traces of it. Not for several threads."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.n_layers = model.shape.n_layers
+        self.forward = Forward(model.bridge, model.device, model.ready.weights == "folded")
+        self.store = TraceStore(budget(model.device))
+        self.vectors = Vectors(model, self.read)
+        self.givens = Givens(self.vectors, self.read)
+        self.paces: dict[int, float] = {}  # seconds for one position in one block of a batch, by the length's bits
+
+    @torch.inference_mode()
+    def run(
+        self,
+        ids: Ids,
+        actions: Actions = (),
+        needs: Sequence[Need] = (),
+        cancelled: Callable[[], bool] = never,
+        after: Trace | None = None,
+    ) -> Trace:
+        """The run of these tokens with these actions; at most what differs from an earlier one is computed.
+
+        needs: what is kept of it as it passes. after: a trace outside the store to resume from (a generation's last
+        step); then the new one is not stored either. Raises Cancelled.
+        """
+        actions = in_order(actions)
+        known = self.store.known(ids, actions)
+        if known is not None:
+            self.store.touch(known)
+            known.start = (self.n_layers, len(ids))
+            self._take(known, needs, cancelled)
+            return known
+        traces = [*self.store, after] if after else [*self.store]
+        start = plan(ids, actions, needs, traces, self.n_layers, self.may_begin_at_z)
+        givens = self.givens.of(actions, cancelled)
+        if start.layer >= 0:
+            trace = self._resume_layer(start, actions, givens, needs, cancelled)
+        else:
+            trace = self._resume_position(start, ids, actions, givens, needs, cancelled)
+        if after is None:
+            self.store.keep(trace)
+        self._take(trace, needs, cancelled)
+        return trace
+
+    def run_ahead(self, ids: Ids, like: Trace, cancelled: Callable[[], bool]) -> None:
+        """Run what may be asked for next, unless an earlier run had to be let go of for it. like: a run that holds as
+        much for each token. Raises Cancelled."""
+        size = sum(tensor.nbytes for tensor in like.tensors()) * len(ids) // len(like.ids)
+        if self.store.known(ids, ()) is None and self.store.has_room_for(size):
+            self.run(ids, (), (), cancelled)
+
+    def take(self, trace: Trace, need: Need, cancelled: Callable[[], bool] = never) -> Tensor:
+        """What a need asks of a run; its block runs once more when that was not kept."""
+        if need not in trace.taken:
+            self._take(trace, [need], cancelled)
+        return trace.taken[need]
+
+    def read(self, ids: Ids, need: Need, cancelled: Callable[[], bool] = never) -> Tensor:
+        """What a need asks of the clean run of these tokens."""
+        return self.take(self.run(ids, (), [need], cancelled), need)
+
+    def begins_at_z(self, base: Trace, layer: int, actions: Actions) -> bool:
+        """Whether a run that leaves the base in this block may begin at its z."""
+        return leaves_behind_z(base, layer, actions) and self.may_begin_at_z(base, layer)
+
+    def may_begin_at_z(self, base: Trace, layer: int) -> bool:
+        """Whether this block of a run that leaves the base there can begin at z at all."""
+        return bool(base.z) and self.forward.blocks.begins_at_z(
+            layer, lambda: (base.resid[0].whole, self.forward.calls_for(base.ids))
+        )
+
+    # From where the plan says
+
+    def _resume_layer(
+        self,
+        start: Start,
+        actions: Actions,
+        givens: dict[Action, Tensor],
+        needs: Sequence[Need],
+        cancelled: Callable[[], bool],
+    ) -> Trace:
+        """The parent's tokens with other actions: the blocks from start.layer on."""
+        parent, layer = start.parent, start.layer
+        assert parent is not None
+        cache = new_cache([None] * self.n_layers) if parent.keys_values is not None else None
+        z = parent.z[layer].whole if start.at_z else None
+        # Of the block that it begins in, what lies before z is the parent's.
+        own = layer if z is None else layer + 1
+        passed = self.forward.through(
+            parent.resid[layer].whole,
+            self.forward.calls_for(parent.ids),
+            range(layer, self.n_layers),
+            cache,
+            [(action, EVERY_ROW) for action in actions if action.layer >= layer],
+            givens,
+            [need for need in needs if need.layer >= own or (need.layer == layer and is_late(need.hook))],
+            0,
+            cancelled,
+            z,
+        )
+        pairs = None
+        if cache is not None and parent.keys_values is not None:
+            pairs = parent.keys_values[:own] + keys_values(cache)[own:]
+        earlier = {
+            need: tensor
+            for need, tensor in parent.taken.items()
+            if need.layer < layer or (need.layer < own and not is_late(need.hook))
+        }
+        resid = parent.resid[: layer + 1] + [Pieces(each) for each in passed.stream[1:]]
+        heads = parent.z[:own] + [Pieces(each) for each in passed.z[own - layer :]]
+        norms = {which: norm for which, norm in parent.norms.items() if which <= layer}
+        return Trace(parent.ids, actions, resid, heads, pairs, earlier | passed.taken, norms, start=(layer, 0))
+
+    def _resume_position(
+        self,
+        start: Start,
+        ids: Ids,
+        actions: Actions,
+        givens: dict[Action, Tensor],
+        needs: Sequence[Need],
+        cancelled: Callable[[], bool],
+    ) -> Trace:
+        """The tokens from start.position on, on the parent's keys and values; all of them without a parent."""
+        parent, position = (start.parent, start.position) if start.position else (None, 0)
+        cache = self.forward.empty_cache()
+        if parent is not None:
+            assert parent.keys_values is not None
+            cache = new_cache(before(parent.keys_values, position))
+        first, calls, taken = self.forward.prelude(
+            ids[position:],
+            [action for action in actions if action.layer < 0],
+            givens,
+            [need for need in needs if need.layer < 0],
+            cache,
+            position,
+        )
+        passed = self.forward.through(
+            first,
+            calls,
+            range(self.n_layers),
+            cache,
+            [(action, EVERY_ROW) for action in actions if action.layer >= 0],
+            givens,
+            [need for need in needs if need.layer >= 0],
+            position,
+            cancelled,
+        )
+        taken |= passed.taken
+        pairs: list[KeysValues] | None = keys_values(cache) if cache is not None else None
+        if parent is None:
+            resid, heads = ([Pieces(each) for each in part] for part in (passed.stream, passed.z))
+            return Trace(ids, actions, resid, heads, pairs, taken)
+        return Trace(
+            ids,
+            actions,
+            [old.continued(position, new) for old, new in zip(parent.resid, passed.stream, strict=True)],
+            [old.continued(position, new) for old, new in zip(parent.z, passed.z, strict=True)],
+            pairs,
+            _joined(parent.taken, taken, position, len(ids)),
+            {which: norm[:position] for which, norm in parent.norms.items()},
+            surprise=None if parent.surprise is None else parent.surprise[:position],
+            start=(0, position),
+        )
+
+    @torch.inference_mode()
+    def _take(self, trace: Trace, needs: Sequence[Need], cancelled: Callable[[], bool]) -> None:
+        missing = [need for need in needs if need not in trace.taken]
+        if not missing:
+            return
+        givens = self.givens.of(trace.actions, cancelled)
+        outside = [need for need in missing if need.layer < 0]
+        if outside:
+            actions = [action for action in trace.actions if action.layer < 0]
+            cache = self.forward.empty_cache()
+            trace.taken |= self.forward.prelude(trace.ids, actions, givens, outside, cache, 0)[2]
+        for layer in sorted({need.layer for need in missing if need.layer >= 0}):
+            trace.taken |= self.forward.through(
+                trace.resid[layer].whole,
+                self.forward.calls_for(trace.ids),
+                range(layer, layer + 1),
+                None,
+                [(action, EVERY_ROW) for action in trace.actions if action.layer == layer],
+                givens,
+                [need for need in missing if need.layer == layer],
+                0,
+                cancelled,
+            ).taken
+
+
+def _joined(old: dict[Need, Tensor], new: dict[Need, Tensor], offset: int, total: int) -> dict[Need, Tensor]:
+    """What is known of a run from the needs of its first `offset` positions and those of the rest."""
+    joined = {}
+    for need in old.keys() | new.keys():
+        after = new.get(need)
+        if need.take == "at" and after is not None:
+            joined[need] = after
+        elif need in old and (after is not None or (need.take == "at" and need.position < offset)):
+            joined[need] = need.join(old[need], after, offset, total)
+    return joined

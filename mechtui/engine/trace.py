@@ -1,0 +1,51 @@
+"""A trace: what is kept of a run, so that the next one runs only what changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from mechtui.engine.actions import Actions, Ids
+from mechtui.engine.forward.cache import KeysValues
+from mechtui.engine.needs import Need
+from mechtui.engine.pieces import Pieces
+from mechtui.views import Answer, Question
+
+
+@dataclass(eq=False)
+class Trace:
+    """One run, as far as it is kept.
+
+    resid: n_layers + 1 of [1, pos, d_model]: entering each block, leaving the last (no edit of the block that it
+    enters has acted yet). z: what the heads of each block gave [1, pos, head * d_head], before any edit; empty where
+    the model has no such point. keys_values: per layer; None where the model's runs cannot be resumed by position.
+    start: (first block that ran, first position that ran).
+
+    What was read of it so far: taken: what views needed. norms: those of resid [pos] by layer, for the first positions.
+    surprise [n]: of the first n tokens, in nats. logits_at: [d_vocab] of the few positions that were asked for one by
+    one; best_at: ids of the largest of them. variants: logits of small variants of this run, by actions and position.
+    answers: of some views the last one, behind what decided it. finite: whether all numbers that leave the last block
+    are, once that was asked.
+    """
+
+    ids: Ids
+    actions: Actions
+    resid: list[Pieces]
+    z: list[Pieces]
+    keys_values: list[KeysValues] | None
+    taken: dict[Need, Tensor] = field(default_factory=dict)
+    norms: dict[int, Tensor] = field(default_factory=dict)
+    surprise: Tensor | None = None
+    logits_at: dict[int, Tensor] = field(default_factory=dict)
+    best_at: dict[int, list[int]] = field(default_factory=dict)
+    variants: dict[tuple[Actions, int], Tensor] = field(default_factory=dict)
+    answers: dict[type[Question], tuple[object, Answer]] = field(default_factory=dict)
+    start: tuple[int, int] = (0, 0)
+    finite: bool | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """All that takes memory; some are shared with other traces."""
+        pairs = [t for pair in self.keys_values or () for t in pair]
+        pieces = [piece for each in (*self.resid, *self.z) for piece in each.pieces]
+        return [*pieces, *pairs, *self.taken.values(), *self.logits_at.values(), *self.variants.values()]
