@@ -1,21 +1,24 @@
-"""Completion of edit and vector lines: what may stand where the text cursor is, and in a word what it means.
+"""Completion of edit, vector and question lines: what may stand where the text cursor is, and in a word what it means.
 
 Nothing here checks a line; `mechtui.session.grammar` does that. A completion replaces the last word.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from mechtui.session import sites
 from mechtui.session.changes import head_site
-from mechtui.session.document import ModelShape, Session, Token
+from mechtui.session.document import Edit, ModelShape, Session, Token
 from mechtui.session.grammar.places import format_site, parse_site
 from mechtui.session.grammar.vectors import VECTOR_SOURCES
 from mechtui.session.grammar.words import LineError, cut, quote
 from mechtui.session.op import Op
 from mechtui.session.ops import ops
+from mechtui.views import Question, parse_question, specs
 
 SOURCE_NOTES = {
     "diff": 'activation of one text minus another: diff L6.pre "Love" "Hate"',
@@ -24,6 +27,8 @@ SOURCE_NOTES = {
     "pca": 'first principal direction of texts: pca L6.pre "…" | "…"',
     "file": "from a safetensors file: file vectors.safetensors#name",
 }
+
+RUN_NOTES = {"clean": "the run without edits", "difference": "edited minus clean"}
 
 
 class Completion(NamedTuple):
@@ -161,6 +166,52 @@ def complete_vector(text: str, known: Known) -> list[Completion]:
     if not word.startswith('"'):
         return _choose(word, start, [("unit", "normalised to length 1")])
     return []
+
+
+def complete_question(text: str, known: Known) -> list[Completion]:
+    """Completions for a question line: views, then those words with which the line means something."""
+    start = _last_word(text)
+    words, word = text[:start].split(), text[start:]
+    if not words:
+        return _choose(word, start, ((name, _first_sentence(view.shows)) for name, view in specs().items()))
+    view = specs().get(words[0])
+    if view is None:
+        return []
+    fields = _fields(view.question)
+    choices: dict[str, str] = {}
+    if "head" in fields:
+        choices[format_site(head_site(known.layer, known.head))] = "the head under the cursor"
+    choices |= dict(view.line_words)
+    for name, kind in fields.items():
+        if get_origin(kind) is Literal:
+            others = (each for each in get_args(kind) if each != getattr(view.question(), name))
+            choices |= {each: choices.get(each) or RUN_NOTES.get(each, "") for each in others}
+    if "position" in fields:
+        choices |= dict(_positions("@", known))
+    meant = [(each, note) for each, note in choices.items() if each not in words and _means(text[:start] + each)]
+    found = _choose(word, start, meant)
+    if Edit in fields.values():
+        at = len(words[0]) + 1
+        found = [each._replace(start=each.start + at) for each in complete_edit(text[at:], known)] + found
+    return found
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"[.:;(]", text, maxsplit=1)[0].strip()
+
+
+@cache
+def _fields(question: type[Question]) -> dict[str, Any]:
+    """The fields of a question's line and their types."""
+    return {name: kind for name, kind in get_type_hints(question).items() if name in question.__struct_fields__}
+
+
+def _means(line: str) -> bool:
+    try:
+        parse_question(line)
+    except LineError:
+        return False
+    return True
 
 
 def complete(text: str, completion: Completion) -> str:

@@ -11,7 +11,7 @@ from mechtui.app import palette
 from mechtui.app.actions import Registry, shown, why_not
 from mechtui.app.desk import Desk
 from mechtui.app.doing import find
-from mechtui.app.edits_line import Completion, Known, complete, complete_edit, complete_vector
+from mechtui.app.edits_line import Completion, Known, complete, complete_edit, complete_question, complete_vector
 from mechtui.app.line import Kind, Mistake, Suggestion
 from mechtui.app.workspaces import DESK
 from mechtui.link.messages import SaveVectors
@@ -126,11 +126,11 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
     """The palette."""
 
     def suggest(text: str) -> list[Suggestion]:
+        if palette.is_question(text):
+            return _rows(text, complete_question(text, known()))
         if palette.is_line(text):
-            if " = " in text:
-                return _rows(text, complete_vector(text, known()))
-            return _rows(text, complete_edit(text, known()))[:6]
-        return [
+            return _rows(text, (complete_vector if " = " in text else complete_edit)(text, known()))
+        actions = [
             Suggestion(
                 match.action.title,
                 match.action.explanation,
@@ -141,13 +141,21 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
             )
             for match in palette.matches(text, registry.actions)
         ]
+        if not text.strip():
+            return actions
+        # The beginning of a line's first word stands behind the actions of that name, before words that only fit.
+        named = sum(palette.named(text, registry.by_name[each.run]) for each in actions)
+        lines = _rows(text, [*complete_question(text, known()), *complete_edit(text, known())])
+        return [*actions[:named], *lines, *actions[named:]]
 
     def take(text: str, _: str) -> Mistake | None:
         if not text.strip():
             return None
-        if not palette.is_line(text) and (found := palette.matches(text, registry.actions)):
-            title = found[0].action.title
-            return Mistake(f"{text.strip()} names no action: ↓ chooses {title}, and enter then does it.")
+        if not palette.is_line(text) and (rows := suggest(text)):
+            then = (
+                f"↓ chooses {rows[0].text}, and enter then does it" if rows[0].run else f"tab makes it {rows[0].text}"
+            )
+            return Mistake(f"{text.strip()} names no action: {then}.")
         try:
             parsed = palette.read(text)
         except LineError as error:

@@ -295,8 +295,8 @@ class CommandLine(Guarded, Vertical):
             return
         self._suggested = self.field.value if not self.other.has_focus else self.other.value
         rows = kind.suggest(self._suggested)
-        # The palette does its first row on enter; elsewhere a row is only an offer.
-        self._chosen = 0 if kind.do is not None and rows and rows[0].sure else -1
+        # An action that stands first is done on enter; any other row is only an offer.
+        self._chosen = 0 if rows and rows[0].run and rows[0].sure else -1
         self._pointed = False
         self.query_one(Rows).put(rows, self._chosen)
         self._show_problem()
@@ -340,8 +340,9 @@ class CommandLine(Guarded, Vertical):
                 self.screen.set_focus(self.field if self.other.has_focus else self.other)
                 self.refresh_rows()
             case "tab":
-                if rows.rows:
-                    self._accept(rows.rows[max(self._chosen, 0)])
+                offered = rows.rows[self._chosen :][:1] if self._pointed else rows.rows
+                if (row := next((row for row in offered if row.line), None)) is not None:
+                    self._put(row.line)
             case "shift+tab":
                 self._choose(-1)
             case "enter":
@@ -365,10 +366,6 @@ class CommandLine(Guarded, Vertical):
             self._pointed = True
             rows.put(rows.rows, self._chosen)
 
-    def _accept(self, row: Suggestion) -> None:
-        if row.line:
-            self._put(row.line)
-
     def _put(self, line: str) -> None:
         self.field.value = line
         self.field.cursor_position = len(line)
@@ -385,8 +382,8 @@ class CommandLine(Guarded, Vertical):
             self.close()
             kind.do(row.run)
             return
-        if row is not None and kind.do is None:
-            self._accept(row)
+        if row is not None and row.line:
+            self._put(row.line)
             return
         try:
             mistake = kind.take(self.field.value, self.other.value)

@@ -62,10 +62,15 @@ def named(text: str, action: Action) -> bool:
     return bool(low) and (begins or any(text.strip() == shown(key) for key in action.keys))
 
 
+def is_question(text: str) -> bool:
+    """Whether a text begins with the name of a view."""
+    return text.strip().partition(" ")[0] in specs()
+
+
 def is_line(text: str) -> bool:
     """Whether a text means to be an edit, a vector or a question rather than an action's name."""
     word = text.strip().lstrip("# ").partition(" ")[0]
-    return " = " in text or (word in OPS and " " in text.strip()) or word in specs()
+    return " = " in text or (word in OPS and " " in text.strip()) or is_question(text)
 
 
 def read(text: str) -> Edit | Vector | Question:

@@ -65,8 +65,9 @@ class View:
     question, answer: the structs that cross the wire. title: its pane's. go: the letter that names it. shows: what is
     shown, in which unit. read: how to read it. trap: what it does not say. paper: where it was first described; empty
     where it needs no source. words: those of the glossary that its help explains. renews: whether a job that was
-    started begins again when the session changes. footer: names of the actions that its pane's footer offers, in this
-    order. actions: its own; its pane has a method `do_<name>` for each.
+    started begins again when the session changes. line_words: words for completion, each with a note: those that its
+    line takes besides the choices of its fields, and what a choice means. footer: names of the actions that its pane's
+    footer offers, in this order. actions: its own; its pane has a method `do_<name>` for each.
     """
 
     question: type[Question]
@@ -81,6 +82,7 @@ class View:
     cost: Cost = Cost.ONE_RUN
     follows: Follows = Follows.SESSION
     renews: bool = True
+    line_words: tuple[tuple[str, str], ...] = ()
     footer: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
 

@@ -337,6 +337,33 @@ async def test_the_palette_finds_actions_and_takes_lines():
         assert it.session.views == ("generate 5 seed2",)
 
 
+async def test_tab_completes_the_beginning_of_a_line_in_the_command():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("colon", *"att", "enter")
+        await idle(pilot)
+        assert "att names no action: tab makes it attention" in screen(it)
+        await pilot.press("tab")
+        await idle(pilot)
+        assert it.line.field.value == "attention "
+        await pilot.press("tab", *"va", "tab", "enter")
+        await idle(pilot)
+        assert (it.line.kind, it.here) == (None, "attention")
+        assert it.session.views == ("attention L0H0 value",)
+        await pilot.press("colon", *"zero", "tab", "tab", "enter")
+        await idle(pilot)
+        assert edits(it) == ["zero L0H0"]
+        # An action of that name is done by enter, and a row that was chosen is taken.
+        await pilot.press("colon", *"zero", "enter")
+        await idle(pilot)
+        assert edits(it) == []
+        await pilot.press("colon", *"heads ", "down", "down", "enter", "enter")
+        await idle(pilot)
+        assert it.here == "heads"
+        assert it.session.views[-1].startswith("heads norm")
+
+
 @pytest.mark.parametrize("text", ["gpt2", "download", "gnrt", "elete", "uit", "suspnd"])
 async def test_what_costs_or_leaves_is_not_done_for_words_that_happen_to_fit(text: str):
     start = session("zero L1H1")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from mechtui.app.clipboard import LIMIT, TooLongError, fitting
 from mechtui.app.conversation import Conversation, News
-from mechtui.app.edits_line import Known, complete, complete_edit, complete_vector
+from mechtui.app.edits_line import Known, complete, complete_edit, complete_question, complete_vector
 from mechtui.app.layout import Wish, plan
 from mechtui.app.models import size, suggestions
 from mechtui.app.state import Answers, Arrangement, difference
@@ -24,11 +24,13 @@ from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Token
 from mechtui.session.lines import LineError, format_edit, parse_edit, parse_vector
+from mechtui.views import parse_question, specs
 from mechtui.views.attention import Attention
 from mechtui.views.heads import Heads
 from mechtui.views.next_tokens import NextTokens
 from mechtui.views.residual import Residual
 from mechtui.views.spec import Follows
+from mechtui.views.sweep import Sweep
 from mechtui.views.tokens import Tokens
 from tests.app.answering import ready, session, shape
 from tests.panes.pictures import picture
@@ -136,6 +138,46 @@ def test_whatever_is_completed_is_a_line_or_the_beginning_of_one(picks):
         wrong = ""
     # What is not finished is missing at the end, or is a layer that a head or a part must follow.
     assert wrong == "" or re.fullmatch(r"L\d+", wrong)
+
+
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("att", "attention"),
+        ("attention ", "L9H3"),
+        ("attention L3H4 s", "scores"),
+        ("attention L3H4 value c", "clean"),
+        ("heads ", "first"),
+        ("heads norm d", "difference"),
+        ("heads norm @", "@1"),
+        ("next_tokens t", "top20"),
+        ("generate 40 t", "temperature0.8"),
+        ("sweep z", "zero"),
+        ("sweep zero ", "L9H3"),
+        ("tokens ", "ids"),
+    ],
+)
+def test_question_lines_complete(typed: str, first: str) -> None:
+    found = complete_question(typed, KNOWN)
+    assert found[0].word == first
+    assert found[0].note
+    assert complete(typed, found[0]).rstrip() == typed[: found[0].start] + first
+
+
+@pytest.mark.parametrize("view", specs())
+def test_every_word_that_is_offered_means_something(view: str) -> None:
+    line = f"{view} "
+    for _ in range(3):
+        found = complete_question(line, KNOWN)
+        if specs()[view].question is not Sweep:
+            for each in found:
+                parse_question(line[: each.start] + each.word)
+        if not found:
+            break
+        line = complete(line, found[0])
+    begun = (f"{view} ", f"{view} L3H4 ", f"{view} 9 ")
+    offered = {each.word for text in begun for each in complete_question(text, KNOWN)}
+    assert {word for word, _ in specs()[view].line_words} <= offered
 
 
 def test_vector_lines_complete():

@@ -100,6 +100,11 @@ SPEC = View(
     ),
     paper="Kobayashi et al. 2020, Attention is not only a weight (value-weighted)",
     words=("pattern", "scores", "value-weighted", "edge", "hook_z"),
+    line_words=(
+        ("scores", "before the softmax"),
+        ("value", "the pattern weighted by the length of the value vectors"),
+        ("wide4", "cells of a column"),
+    ),
     footer=("search", "zero", "zero_here", "mean", "patch", "cut", "undo", "summary", "maximise"),
     actions=(
         Action("cut", ("x",), "cut", "Remove the attention from the row's token to the column's.", needs=Needs.MODEL),

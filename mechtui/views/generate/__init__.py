@@ -104,6 +104,13 @@ SPEC = View(
     ),
     words=("temperature", "clean, edited", "steering vector"),
     cost=Cost.JOB,
+    line_words=(
+        ("40", "tokens"),
+        ("temperature0.8", "draws each token; 0 takes the likeliest"),
+        ("top_p0.95", "draws from the likeliest that make up this share"),
+        ("seed1", "which draws"),
+        ("prompt", "edits act on the prompt's positions only"),
+    ),
     footer=("summary", "maximise", "generate", "warmer", "cooler"),
     actions=(
         Action(

@@ -75,5 +75,6 @@ SPEC = View(
     read="▸ is the cursor, * an edited head.",
     trap="A head that attends sharply need not matter: what it writes may be short, or point where nothing reads.",
     words=("pattern", "entropy", "hook_z", "L2 norm", "nat"),
+    line_words=(("first", "attention to the first token"), ("norm", "L2 norm of what the head writes")),
     footer=("zero", "zero_here", "mean", "patch", "undo", "summary", "maximise"),
 )

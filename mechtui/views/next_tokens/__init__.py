@@ -109,5 +109,6 @@ SPEC = View(
         "clean run stand for answer and foil."
     ),
     words=("logit", "logit difference", "rank", "clean, edited"),
+    line_words=(("top20", "the 20 likeliest"), ("top50", "the 50 likeliest")),
     footer=("prompt", "target", "token_back", "token_next", "summary"),
 )

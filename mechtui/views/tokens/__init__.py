@@ -67,6 +67,7 @@ SPEC = View(
     trap="The first token has no surprise: nothing stands before it. A token is seldom a word.",
     words=("surprise", "nat", "BOS", "source"),
     follows=Follows.TEXTS,
+    line_words=(("ids", "the tokens' numbers"),),
     footer=("prompt", "source", "target", "search", "undo", "ids", "maximise"),
     actions=(Action("ids", ("t",), "ids", "Show token ids.", "Look"),),
 )
