@@ -51,7 +51,6 @@ except AssertionError as problem:
 clean_logits, clean = bridge.run_with_cache(tokens)
 if not torch.allclose(clean_logits, model_logits, atol=1e-3, rtol=1e-3):
     raise SystemExit(f"TransformerLens computes other logits for {{MODEL}} than transformers: no program edits it")
-hooks = []
 around = []
 '''
 
@@ -76,7 +75,7 @@ def at_mid(layer, edit):
         added[:] = [changed - x]
         return changed
 
-    around.append((f"blocks.{layer}.hook_resid_post", lambda x, hook: x + added[0]))
+    around.append((f"blocks.{layer}.hook_resid_post", lambda x, hook: x + added.pop() if added else x))
     return f"blocks.{layer}.hook_resid_mid", change
 
 '''
@@ -98,7 +97,7 @@ if torch.equal(bridge.run_with_hooks(tokens, fwd_hooks=blank), clean_logits):
 '''
 
 TAIL = """
-hooks = around + hooks
+hooks = [HOOKS]
 with bridge.hooks(fwd_hooks=hooks):
     edited_logits, edited = bridge.run_with_cache(tokens)
 for name, logits in (("clean", clean_logits), ("edited", edited_logits)):
@@ -167,9 +166,15 @@ def script(
         # As tokens nobody needs them here; that there are some decides what a mean is.
         tuple(() for _ in session.references),
     )
-    edits = session.active_edits()
-    resolved = [_resolved(edit, prompt, around) for edit in edits]
-    hook_edits = [each for one in resolved for each in one]
+    bodies = "\n".join(line for view in views.values() for line in view.body)
+    # By their places in the session; those that are off, where a view asks for them.
+    edits = {
+        number: edit
+        for number, edit in enumerate(session.edits, 1)
+        if edit.on or re.search(rf"\bhooks_{number}\b", bodies)
+    }
+    resolved = {number: _resolved(edit, prompt, around) for number, edit in edits.items()}
+    hook_edits = [each for one in resolved.values() for each in one]
     if any(isinstance(op := ops()[each.op], TakingOp) and op.run == "source" for each in hook_edits):
         parts.append(f"_, source = bridge.run_with_cache(encode({session.source!r}))\n")
     if any(each.references for each in hook_edits):
@@ -177,7 +182,6 @@ def script(
             f"references = [bridge.run_with_cache(encode(text))[1] for text in {list(session.references)!r}]\n"
         )
     names = {vector: f"vector_{number}" for number, vector in enumerate(session.vectors)}
-    bodies = "\n".join(line for view in views.values() for line in view.body)
     used = {vector for vector, name in names.items() if re.search(rf"\b{name}\b", bodies)}
     used |= {each.vector.vector for each in hook_edits if each.vector is not None}
     for vector in session.vectors:
@@ -193,9 +197,11 @@ def script(
         parts.append(CLIPPED)
     if any(each.is_pattern for each in hook_edits):
         parts.append(TABLE)
-    for number, (edit, one) in enumerate(zip(edits, resolved, strict=True), 1):
-        parts.append(f"\n# {format_edit(edit)}" + (_function(number, one, names) if one else ""))
-    return "\n".join(parts) + TAIL + (_views(views, bool(edits)) if views else "")
+    for number, edit in edits.items():
+        one = resolved[number]
+        parts.append(f"\n# {format_edit(edit)}\n{_function(number, one, names) if one else f'hooks_{number} = []'}\n")
+    acting = "".join(f", *hooks_{number}" for number, edit in edits.items() if edit.on)
+    return "\n".join(parts) + TAIL.replace("HOOKS", f"*around{acting}") + (_views(views, bool(acting)) if views else "")
 
 
 def _views(views: Mapping[str, ViewLines], edited: bool) -> str:
@@ -236,7 +242,7 @@ def _function(number: int, hook_edits: Sequence[HookEdit], names: Mapping[Vector
         hooked = f"[(f{hook!r}, {name}) for layer in {layers}]"
     else:
         hooked = f"[({hook!r}, {name})]"
-    return f"\ndef {name}(x, hook):\n{body}\n\n\nhooks += {hooked}\n"
+    return f"def {name}(x, hook):\n{body}\n\n\nhooks_{number} = {hooked}"
 
 
 def _loop(edit: HookEdit) -> tuple[str, str]:

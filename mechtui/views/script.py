@@ -13,7 +13,8 @@ logits [pos, d_vocab]
 cache: an ActivationCache, each activation as the run's edits left it, with a batch axis of 1
 fwd_hooks: the run's edits as hooks, for views that run the model again: `bridge.run_with_hooks(ids, fwd_hooks=...)`
 
-Each steering vector of the session that is used is `vector_0`, `vector_1`, ... by its place in the session.
+The hooks of each edit alone are `around + hooks_1`, `around + hooks_2`, ... by its place in the session, and steering
+vectors are `vector_0`, `vector_1`, ...; what the lines name is there, whether the edited run uses it or not.
 """
 
 from __future__ import annotations

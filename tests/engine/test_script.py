@@ -198,6 +198,8 @@ def test_a_direction_of_folded_weights_is_refused(gpt2_folder: Path) -> None:
 # The lines of a view, if its name alone is not all there is to it.
 LINES = {
     "attention": ["attention L1H2", "attention L1H3 scores", "attention L0H1 value"],
+    "effects": ["effects", "effects @4"],
+    "generate": ["generate 7 prompt", "generate 7 prompt temperature1.5 top_p0.9 seed3"],
     "heads": ["heads entropy", "heads first @3", "heads norm"],
     "lens": ["lens", "lens mid"],
     "next_tokens": ["next_tokens", "next_tokens @3 top4"],
@@ -215,7 +217,12 @@ def test_every_view_says_the_same(target: dict[str, str], family: str, request: 
         source=SOURCE,
         bos="yes",
         vectors=tuple(map(parse_vector, VECTORS[2:4])),
-        edits=tuple(map(parse_edit, ("scale L0.mlp x2", "add L1.mid n x3", "zero L1H2 @-1"))),
+        edits=tuple(
+            map(
+                parse_edit,
+                ("scale L0.mlp x2", "# add L1.mid t x9", "add L1.mid n x3", "zero L1H2 @-1", "# zero L0.attn"),
+            )
+        ),
         views=tuple(QUESTIONS),
         **target,
     )

@@ -24,7 +24,6 @@ NOT_YET = {
     "attribution": {"pane.py", "script.py", "example.py"},
     "sweep": {"pane.py", "script.py", "example.py"},
     "scores": {"pane.py", "script.py", "example.py"},
-    **{name: {"script.py"} for name in ("effects", "generate")},
 }
 EXAMPLES = [name for name in FOLDERS if (ROOM / "views" / name / "example.py").exists()]
 # A line for the views whose name alone is none.
