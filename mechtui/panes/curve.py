@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 from rich.style import Style
 
 from mechtui.paint.heat import Piece, merge
-from mechtui.paint.numbers import fit, tick
+from mechtui.paint.numbers import tick
 from mechtui.paint.palette import Depth, Palette
 from mechtui.paint.tokens import cut
 from mechtui.paint.tokens import width as cells
@@ -28,8 +29,6 @@ MARKS = "●○+×"
 CURSOR = "┊"
 # Less than this has no room for numbers at the axis, or for names above it.
 NUMBERED, NAMED, LABELLED = 16, 4, 3
-# Cells of a number in the legend.
-NUMBER = 6
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 Point = tuple[int, int]
@@ -40,7 +39,7 @@ class Series:
     """A line: its name, visible already, a value for each point (NaN: a gap), and how it looks."""
 
     name: str
-    values: Sequence[float]
+    values: Sequence[float] | np.ndarray
     style: Style
 
 
@@ -77,7 +76,7 @@ def curve(
     foot = 1 if height >= LABELLED else 0
     rows = height - head - foot
     numbers = _numbers(ends, axis, rows) if width >= NUMBERED else {}
-    below = cells(of) if width // 4 >= cells(of) else 0
+    below = cells(of) if numbers and cells(of) <= width // 4 else 0
     margin = 1 + max(below, *map(cells, numbers.values())) if numbers else 0
     per_cell = 1 if _marked(palette) else 2
     places = _places(len(points), xs, (width - margin) * per_cell - 1)
@@ -106,8 +105,14 @@ def _ends(series: Sequence[Series], axis: Axis) -> tuple[float, float]:
 
 def _numbers(ends: tuple[float, float], axis: Axis, rows: int) -> dict[int, str]:
     """Row -> the number that stands at the axis there."""
-    low, high = (tick(end, sign=axis.signs) if math.isfinite(end) else "" for end in ends)
-    return {rows // 2: low} if low == high else {0: high, rows - 1: low}
+    low, high = (_written(end, axis) for end in ends)
+    if low == high:
+        return {rows // 2: low} if low else {}
+    return {0: high, rows - 1: low}
+
+
+def _written(value: float, axis: Axis) -> str:
+    return tick(value, sign=axis.signs) if math.isfinite(value) else ""
 
 
 def _places(count: int, xs: Sequence[float], most: int) -> list[int]:
@@ -168,7 +173,7 @@ def _dots(line: Sequence[tuple[int, float]], most: int) -> Iterable[Point]:
 
 def _legend(series: Sequence[Series], cursor: int | None, axis: Axis, width: int, palette: Palette) -> Line:
     """The unit and the series' names with their values at the cursor, as far as there is room: names last longest."""
-    values = ["" if cursor is None else _said(each.values[cursor], axis) for each in series]
+    values = ["" if cursor is None else _written(each.values[cursor], axis) for each in series]
 
     def pieces(unit: str, values: Sequence[str], room: int) -> list[Piece]:
         found = [(f"{unit}  " if unit else "", palette.dim)]
@@ -184,10 +189,6 @@ def _legend(series: Sequence[Series], cursor: int | None, axis: Axis, width: int
         if sum(cells(text) for text, _ in line) <= width + 2:
             break
     return _cropped(line, width)
-
-
-def _said(value: float, axis: Axis) -> str:
-    return fit(value, NUMBER, sign=axis.signs).strip() if math.isfinite(value) else ""
 
 
 def _cropped(pieces: Sequence[Piece], width: int) -> Line:

@@ -142,10 +142,14 @@ class Grid:
         """The cursor's row for the clipboard, separated by tabs."""
         return "" if self.cursor is None else "\t".join(f"{value:.6g}" for value in self.values[self.cursor[0]])
 
-    def legend(self, palette: Palette, here: str, unit: str = "", before: str = "") -> Legend:
+    def legend(
+        self, palette: Palette, here: str, unit: str = "", before: str = "", ends: tuple[str, str] | None = None
+    ) -> Legend:
         """The cursor's name and number, the scale and its unit. Without room for all that, `before` (what else the
-        number is, else said in the title) stands before the number, and the scale below the table."""
-        scale = heat.legend(tick(self.low), tick(self.high, sign=self.signs), palette, signs=self.signs)
+        number is, else said in the title) stands before the number, and the scale below the table. ends: the scale's
+        where they are written otherwise than as low and high."""
+        ends = ends or (tick(self.low), tick(self.high, sign=self.signs))
+        scale = heat.legend(*ends, palette, signs=self.signs)
         said: Piece = (here, palette.bold)
         of: Piece = (f" {unit}" if unit else "", palette.dim)
         whole: tuple[Piece, ...] = (said, (" ─ ", palette.dim), *scale, of) if scale else (said, of)
@@ -175,7 +179,10 @@ class Grid:
     def _above(self, kind: str, palette: Palette, left: int) -> list[Piece]:
         seen = self._in_sight(left)
         if kind == "tokens":
-            return [(" " + column_name(self.tokens[i], self.wide - 1), self._look(i, palette)) for i in seen]
+            right = self.texts is None  # as the cells below
+            return [
+                (" " + column_name(self.tokens[i], self.wide - 1, right=right), self._look(i, palette)) for i in seen
+            ]
         every = next((k for k in STEPS if k * self.wide > self._longest), len(self.columns))
         at, limit = seen.start * self.wide, seen.stop * self.wide
         # The cursor's number is always there, whole at the left edge too; no other runs into it or out of sight.

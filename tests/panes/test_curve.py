@@ -103,14 +103,15 @@ def test_the_ends_may_be_given_and_differences_have_signs() -> None:
 
 def test_the_cursor_has_a_line_and_its_values_in_the_legend() -> None:
     lines = drawn([0, 1, 2, 3], [3, 2, 1, NAN], width=40, cursor=1, axis=Axis("nats"))
-    assert lines[0].rstrip() == "nats  ━ one 1.00  ━ two 2.00"
+    assert lines[0].rstrip() == "nats  ━ one 1  ━ two 2"
     assert any("┊" in line for line in lines[1:4])
     shown = curve([Series("one", [0, 1, 2], ONE)], 40, 5, TRUE, points=["a", "b", "c"], cursor=1)
     assert [char for char, style in looks(shown[-1]) if style == TRUE.selected] == ["b"]
 
 
 def test_names_last_longer_than_values() -> None:
-    assert drawn([1, 2], [2, 1], cursor=0)[0] == "━ one  ━ two        "
+    assert drawn([1, 2], [2, 1], cursor=0)[0] == "━ one 1  ━ two 2    "
+    assert drawn([1, 2], [2, 1], width=14, cursor=0)[0] == "━ one  ━ two  "
     assert drawn([1, 2], [2, 1], width=11, cursor=0)[0] == "━ o…  ━ t… "
 
 

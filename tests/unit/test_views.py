@@ -20,7 +20,6 @@ FOLDERS = sorted(path.parent.name for path in (ROOM / "views").glob("*/__init__.
 # What every view's folder holds, and what some do not hold yet.
 FILES = {"__init__.py", "compute.py", "pane.py", "script.py", "example.py"}
 NOT_YET = {
-    "lens": {"pane.py"},
     "attribution": {"pane.py", "script.py", "example.py"},
     "sweep": {"pane.py", "script.py", "example.py"},
     "scores": {"pane.py", "script.py", "example.py"},

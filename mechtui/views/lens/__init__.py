@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from mechtui.session.document import Token
 from mechtui.session.lines import LineError, cut, short
 from mechtui.views.question import RUNS, Answer, Question, Run, plain
-from mechtui.views.spec import Cost, View
+from mechtui.views.spec import Action, Cost, View
 
 Shows = Literal["token", "prob", "logit", "rank", "entropy", "kl"]
 SHOWS: tuple[Shows, ...] = get_args(Shows)
@@ -138,4 +138,6 @@ SPEC = View(
     paper="nostalgebraist 2020, interpreting GPT: the logit lens",
     words=("residual stream", "unembedding", "rank", "entropy", "clean, edited"),
     cost=Cost.OWN_RUNS,
+    footer=("target", "token_back", "token_next", "summary", "next_run", "mid", "maximise"),
+    actions=(Action("mid", ("r",), "mid", "Show the residual stream between attention and MLP, too."),),
 )
