@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from mechtui.app.actions import shown
 from mechtui.session.document import Edit, Vector
-from mechtui.session.lines import OPS, parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.ops import ops
 from mechtui.views import Question, parse_question, specs
 from mechtui.views.spec import Action
 
@@ -70,7 +72,7 @@ def is_question(text: str) -> bool:
 def is_line(text: str) -> bool:
     """Whether a text means to be an edit, a vector or a question rather than an action's name."""
     word = text.strip().lstrip("# ").partition(" ")[0]
-    return " = " in text or (word in OPS and " " in text.strip()) or is_question(text)
+    return " = " in text or (word in ops() and " " in text.strip()) or is_question(text)
 
 
 def read(text: str) -> Edit | Vector | Question:
@@ -78,6 +80,6 @@ def read(text: str) -> Edit | Vector | Question:
     word = text.strip().lstrip("# ").partition(" ")[0]
     if word in specs():
         return parse_question(text)
-    if " = " in text and word not in OPS:
+    if " = " in text and word not in ops():
         return parse_vector(text)
     return parse_edit(text)
