@@ -37,6 +37,8 @@ WORDS = {
     "stale, older": "the numbers shown are of an earlier state; the new ones are being computed",
     "temperature": "divides the logits before a token is drawn; 0 takes the most probable token",
     "unembedding": "W_U, from the final residual stream to a logit for every token",
+    "induction head": "on a token that stood before, it attends to what followed it there: [A][B] ... [A] -> [B]",
+    "OV circuit": "W_E W_V W_O W_U: what a head, once it attends to a token, does to the logits of every token",
     "edge": "the attention from one query position to one key position of one head",
     "neuron": "one number of an MLP's hidden layer; its write vector is a row of W_out",
 }

@@ -22,11 +22,13 @@ from mechtui.engine import reading, vector_files, weights
 from mechtui.engine.actions import Actions, Ids, Steering, in_order
 from mechtui.engine.apply import seen_in
 from mechtui.engine.batches import Cost, Part, cost_of, logits_of, parts_of
+from mechtui.engine.cards import HeadCards
 from mechtui.engine.errors import Cancelled, SessionError, TextError
 from mechtui.engine.memory import ran_out
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Norm, Readout
+from mechtui.engine.repeats import lengths_for
 from mechtui.engine.resolve import (
     LAYER_HOOKS,
     EditError,
@@ -54,6 +56,7 @@ __all__ = [
     "Cost",
     "EditError",
     "Engine",
+    "HeadCards",
     "Ids",
     "Need",
     "Norm",
@@ -261,6 +264,18 @@ class OpenSession:
         """The token that ends a text; None where the tokenizer names none."""
         id: int | None = getattr(self.model.tokenizer, "eos_token_id", None)
         return id
+
+    def head_cards(self) -> Iterator[tuple[HeadCards, bool]]:
+        """What is measured of each head once per model, and whether better follows: some while it is measured. Raises
+        SessionError where the model reads too few tokens, and Cancelled."""
+        if not lengths_for(self.shape.n_ctx):
+            raise SessionError(f"{self.ready.name} reads {self.shape.n_ctx} tokens: too few to say random ones twice")
+        return self._runner.cards.cards(self.cancelled, self.progress)
+
+    @property
+    def repeat(self) -> str:
+        """A text of random words said twice; empty where the tokenizer has no such words."""
+        return self._runner.cards.example
 
     def check_site(self, site: Site) -> None:
         """Raises EditError, which names the model and what it lacks, where it has no such site."""

@@ -25,6 +25,21 @@ def W_U(bridge: Any) -> Tensor:
     return weight if weight.shape[0] == bridge.cfg.d_model else weight.T
 
 
+def W_E(bridge: Any) -> Tensor:
+    """[d_vocab, d_model]."""
+    weight: Tensor = bridge.embed.W_E
+    return weight.detach()
+
+
+def W_V(bridge: Any, layer: int) -> Tensor | None:
+    """[head, d_model, d_head], each head with the values of its group; None where the bridge does not have them so."""
+    weight: Tensor | None = getattr(bridge.blocks[layer].attn, "W_V", None)
+    n_heads, d_model = bridge.cfg.n_heads, bridge.cfg.d_model
+    if weight is None or weight.dim() != 3 or weight.shape[1] != d_model or n_heads % len(weight):
+        return None
+    return weight.detach().repeat_interleave(n_heads // len(weight), dim=0)
+
+
 def unembedding_column(bridge: Any, token: int) -> Tensor:
     """[d_model], float32: the direction whose dot product with the normed residual is the token's logit."""
     return W_U(bridge)[:, token].detach().float().clone()

@@ -10,20 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from mechtui.engine import repeats as sample
 from mechtui.selftest.subject import CannotMeasure, Hook, Subject
 
 Head = tuple[int, int]
-# Tokens of the shortest stretch whose repeat says anything.
-SHORTEST = 4
 
 
 @dataclass(frozen=True)
 class RepeatScores:
     """Of random tokens said twice; scores are [layer, head], losses in nats per token.
 
-    The definitions are Olsson et al.'s (2022): induction is attention from t to t-n+1 and duplicate-token to
-    t-n, over the second half; previous-token is attention to t-1 for t >= 2. lengths: of the stretches that were
-    repeated, in tokens.
+    What they are stands in `mechtui.engine.repeats`; here the bridge itself runs, with its own hooks. lengths: of the
+    stretches that were repeated, in tokens.
     """
 
     induction: Tensor
@@ -41,9 +39,7 @@ class RepeatScores:
 
 def repeats(subject: Subject, length: int, count: int, seed: int) -> Tensor:
     """Ids [count, 1 + 2 * length]: bos, random tokens, the same again."""
-    generator = torch.Generator().manual_seed(seed)
-    half = torch.randint(1, subject.n_vocab, (count, length), generator=generator)
-    return torch.cat([torch.full((count, 1), subject.bos), half, half], 1)
+    return sample.repeats(sample.ordinary(subject.tokenizer, subject.n_vocab), subject.bos, length, count, seed)
 
 
 def repeat_losses(subject: Subject, tokens: Tensor, hooks: list[Hook] | None = None) -> tuple[float, float]:
@@ -55,30 +51,26 @@ def repeat_losses(subject: Subject, tokens: Tensor, hooks: list[Hook] | None = N
 
 
 def repeat_scores(
-    subject: Subject, lengths: tuple[int, ...] = (32, 64, 96), count: int = 6, seed: int = 0
+    subject: Subject, lengths: tuple[int, ...] = sample.LENGTHS, count: int = sample.COUNT, seed: int = sample.SEED
 ) -> RepeatScores:
     """Scores and losses, the mean over several lengths of the repeated stretch; of those that do not fit the model's
     context, the longest that does stands in. Raises CannotMeasure."""
-    longest = (subject.n_ctx - 1) // 2
-    if longest < SHORTEST:
-        raise CannotMeasure(f"it reads {subject.n_ctx} tokens, and the shortest repeat takes {2 * SHORTEST + 1}")
-    lengths = tuple(n for n in lengths if n <= longest) or (longest,)
-    induction, previous, duplicate, first, second = [], [], [], [], []
+    lengths = sample.lengths_for(subject.n_ctx, lengths)
+    if not lengths:
+        shortest = 2 * sample.SHORTEST + 1
+        raise CannotMeasure(f"it reads {subject.n_ctx} tokens, and the shortest repeat takes {shortest}")
+    scores: list[sample.Scores] = []
+    first, second = [], []
     for n in lengths:
         tokens = repeats(subject, n, count, seed)
-        patterns = subject.patterns(tokens).mean(1)  # [layer, head, query, key]
-        queries = torch.arange(n + 1, 2 * n + 1)
-        induction.append(patterns[:, :, queries, queries - n + 1].mean(-1))
-        duplicate.append(patterns[:, :, queries, queries - n].mean(-1))
-        later = torch.arange(2, 2 * n + 1)
-        previous.append(patterns[:, :, later, later - 1].mean(-1))
+        scores.append(sample.scores(subject.patterns(tokens).mean(1), n))  # of [layer, head, query, key]
         a, b = repeat_losses(subject, tokens)
         first.append(a)
         second.append(b)
     return RepeatScores(
-        induction=torch.stack(induction).mean(0),
-        previous=torch.stack(previous).mean(0),
-        duplicate=torch.stack(duplicate).mean(0),
+        induction=torch.stack([each.induction for each in scores]).mean(0),
+        previous=torch.stack([each.previous for each in scores]).mean(0),
+        duplicate=torch.stack([each.duplicate for each in scores]).mean(0),
         first_half=sum(first) / len(first),
         second_half=sum(second) / len(second),
         lengths=lengths,

@@ -28,6 +28,14 @@ def state_dir() -> Path:
     return private_folder(folder)
 
 
+def cache_dir() -> Path:
+    """The folder for what can be made anew; nothing makes it here. Raises OSError where there is no home folder."""
+    folder = _of_user(platformdirs.user_cache_dir, "~/.cache")
+    if not folder.is_absolute():
+        raise NotADirectoryError(errno.ENOTDIR, "there is no home folder", str(folder))
+    return folder
+
+
 def _of_user(where: Callable[[str], str], usual: str) -> Path:
     """The user's folder of this kind; one that begins with ~ where nobody knows the user's home."""
     try:

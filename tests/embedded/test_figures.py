@@ -117,6 +117,10 @@ def test_scores_are_what_the_definitions_say() -> None:
             return 65
 
         @property
+        def tokenizer(self) -> range:
+            return range(50)
+
+        @property
         def bos(self) -> int:
             return 0
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from mechtui.engine import cards
 from mechtui.engine.forward import choice
 from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.engine.forward.packed_linear import PackedLinear
@@ -20,6 +21,15 @@ from mechtui.engine.model import Model
 from mechtui.link.messages import Load
 from mechtui.worker.models import load
 from tests import folders
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cards_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Head cards that tests measure are not kept among the user's."""
+    folder = tmp_path_factory.mktemp("cards")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cards, "cache_dir", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

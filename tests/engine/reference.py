@@ -412,3 +412,20 @@ def run(
 def logits(model: Any, ids: Sequence[int], edits: Sequence[Edit] = (), **rest: Any) -> Tensor:
     """Logits [pos, vocab] of a run with `edits`; the rest as in `run`."""
     return run(model, ids, edits, **rest)[0]
+
+
+def head_scores(model: Any, ids: np.ndarray, n: int) -> dict[str, np.ndarray]:
+    """The scores of Olsson et al. (2022), [layer, head] each, query by query from transformers' own attention weights
+    on texts [text, pos] that end in n tokens said twice. No score but `first` counts attention to position 0."""
+    with torch.no_grad():
+        attentions = model(torch.from_numpy(ids), output_attentions=True, use_cache=False).attentions
+    pattern = np.stack([each.double().numpy() for each in attentions]).mean(1)
+    end = ids.shape[1]
+    second = range(end - n, end)
+    rows: dict[str, list[np.ndarray]] = {
+        "induction": [pattern[:, :, t, t - n + 1] for t in second],
+        "duplicate": [pattern[:, :, t, t - n] for t in second if t != n],
+        "previous": [pattern[:, :, t, t - 1] for t in range(2, end)],
+        "first": [pattern[:, :, t, 0] for t in second],
+    }
+    return {name: np.mean(each, axis=0) for name, each in rows.items()}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from reference import head_scores
 from twin import CLOSE, PROMPT, SOURCE, Twin, session_of
 
 from mechtui.engine.api import Engine
+from mechtui.engine.repeats import ordinary, repeats
 from mechtui.link.messages import Load
+from mechtui.views import parse_question
 
 # Logits reach 32, and after 30 layers plain float32 is up to 3e-4 off plain float64: how much, the processor decides.
 ROUNDING = 5e-4
@@ -125,3 +129,18 @@ def test_the_layer_that_decides_for_mary(twin: Twin) -> None:
         torch.from_numpy(clean.answer_prob), logits.softmax(-1)[..., mary], atol=ROUNDING, rtol=0
     )
     assert edited.answer_prob[-1, -1] < clean.answer_prob[-1, -1]
+
+
+def test_the_strongest_induction_heads(twin: Twin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    model, session = twin.engine.model, session_of()
+    question = parse_question("scores")
+    answers: list[Any] = list(twin.engine.open(session, questions=(question,)).answer(question))
+    answer = answers[-1][0]
+    ids = repeats(ordinary(model.tokenizer, model.shape.d_vocab), None, 32).numpy()
+    for name, wanted in head_scores(twin.plain, ids, 32).items():
+        np.testing.assert_allclose(getattr(answers[0][0], name), wanted, atol=CLOSE)
+    best = [divmod(int(place), 9) for place in np.argsort(-answer.induction, axis=None)[:5]]
+    assert best[0] == (18, 6)
+    assert {answer.label[layer][head] for layer, head in best} == {"induction"}
+    assert answer.label[16][0] == "previous"

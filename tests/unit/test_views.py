@@ -27,8 +27,14 @@ NOT_YET = {
 EXAMPLES = [name for name in FOLDERS if (ROOM / "views" / name / "example.py").exists()]
 # A line for the views whose name alone is none.
 NAMED_LINES = {"attention": "attention L0H0", "sweep": "sweep zero L*H*"}
-# Where the screen may name views: their places, and what positions are named by.
-NAMED = {"workspaces.py": set(FOLDERS), "picture.py": {"tokens"}, "board.py": {"tokens"}}
+# Where the screen may name views: their places, and what positions are named by. An attention's scores are no view.
+NAMED = {
+    "workspaces.py": set(FOLDERS),
+    "picture.py": {"tokens"},
+    "board.py": {"tokens"},
+    "edits_line.py": {"scores"},
+    "help.py": {"scores"},
+}
 
 each = pytest.mark.parametrize("name", FOLDERS)
 

@@ -26,7 +26,7 @@ from mechtui.engine.forward.calls import Call, recorded_call
 from mechtui.engine.forward.choice import Blocks
 from mechtui.engine.forward.hook_points import HookPoints
 from mechtui.engine.forward.replaced import Reached, replaced
-from mechtui.engine.forward.taps import taps_of
+from mechtui.engine.forward.taps import Taps, taps_of
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Readout
 
@@ -161,16 +161,19 @@ class Forward:
         offset: int,
         cancelled: Callable[[], bool],
         z: Tensor | None = None,
+        looks: Taps | None = None,
     ) -> Passed:
         """Blocks `layers`, from the residual [batch, pos, d_model] that enters the first of them.
 
-        z: what the heads of the first of them gave; then that block begins behind them. Raises Cancelled between
-        two blocks.
+        z: what the heads of the first of them gave; then that block begins behind them. looks: what is shown the
+        values at a hook, of the whole batch. Raises Cancelled between two blocks.
         """
         stream = [residual]
         taken: dict[Need, Tensor] = {}
         heads: list[Tensor] = []
         taps = taps_of(actions, givens, needs, offset, taken, self._dtype)
+        for hook, functions in (looks or {}).items():
+            taps.setdefault(hook, []).extend(functions)
         # One z that stands for many variants is laid out for each: linear modules may view what they get.
         z = None if z is None else z.contiguous()
         for layer in layers:

@@ -1,4 +1,4 @@
-"""`heads [entropy|first|norm] [clean|difference] [@POS]`: one number for every head."""
+"""`heads [METRIC] [clean|difference] [@POS]`: one number for every head."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from mechtui.session.lines import LineError, cut, short, whole
 from mechtui.views.question import RUNS, Answer, Question, Run
 from mechtui.views.spec import View
 
-Summary = Literal["entropy", "first", "norm"]
+Summary = Literal["entropy", "first", "norm", "attribution", "induction", "previous", "duplicate", "copying"]
+# Those that are the model's, whatever the prompt and the edits are.
+OF_MODEL: tuple[Summary, ...] = ("induction", "previous", "duplicate", "copying")
 
 
 class Heads(Question, frozen=True, tag="heads"):
     """entropy: of the pattern row at the position, in nats. first: attention paid to position 0.
-    norm: L2 norm of what the head writes to the residual stream (z W_O)."""
+    norm: L2 norm of what the head writes to the residual stream (z W_O). attribution: what the head adds to the logit
+    difference, see `attribution`. The others are the head's scores on random tokens said twice, see `scores`: no
+    position or edit changes them."""
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"run"})
 
@@ -38,7 +42,8 @@ class Heads(Question, frozen=True, tag="heads"):
             elif word in RUNS:
                 run = next(each for each in RUNS if each == word)
             else:
-                problem = f"{short(word)} should be entropy, first, norm, a position, as in @-1, clean or difference"
+                names = ", ".join(get_args(Summary))
+                problem = f"{short(word)} should be {names}, a position, as in @-1, clean or difference"
                 raise LineError(line, at, problem)
         return cls(summary, position, run)
 
@@ -56,7 +61,7 @@ class Heads(Question, frozen=True, tag="heads"):
 
 
 class HeadsAnswer(Answer, frozen=True, tag="heads", eq=False):
-    """values [layer, head], in nats, as a share of 1, or as an L2 norm."""
+    """values [layer, head], in nats, as a share of 1, as an L2 norm, or in logits; copying is -1..1."""
 
     summary: Summary
     position: int
@@ -70,11 +75,21 @@ SPEC = View(
     go="h",
     shows=(
         "One cell for every layer and head at the selected token: entropy of its attention in nats, attention to "
-        "the first token, L2 norm of what it writes to the residual stream, or each of these edited minus clean."
+        "the first token, L2 norm of what it writes to the residual stream, what that adds to the logit difference "
+        "(attribution), or each of these edited minus clean. Of the model, whatever the prompt: induction, previous, "
+        "duplicate and copying, as Heads ranked explains them."
     ),
     read="▸ is the cursor, * an edited head.",
     trap="A head that attends sharply need not matter: what it writes may be short, or point where nothing reads.",
-    words=("pattern", "entropy", "hook_z", "L2 norm", "nat"),
-    line_words=(("first", "attention to the first token"), ("norm", "L2 norm of what the head writes")),
+    words=("pattern", "entropy", "hook_z", "L2 norm", "nat", "induction head"),
+    line_words=(
+        ("first", "attention to the first token"),
+        ("norm", "L2 norm of what the head writes"),
+        ("attribution", "what the head adds to the logit difference"),
+        ("induction", "attention to what followed this token before"),
+        ("previous", "attention to the token before"),
+        ("duplicate", "attention to this token's earlier place"),
+        ("copying", "whether what it reads is what it raises"),
+    ),
     footer=("zero", "zero_here", "mean", "patch", "undo", "summary", "maximise"),
 )

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mechtui.engine.api import Answers, Need, OpenSession, Run, each, together
-from mechtui.views.heads import Heads, HeadsAnswer
+from mechtui.engine.ledger import direction, per_head
+from mechtui.views.heads import OF_MODEL, Heads, HeadsAnswer
+
+
+def needs(question: Heads, opened: OpenSession) -> list[Need]:
+    return [] if question.summary in OF_MODEL else _needs(question, opened)
 
 
 def _needs(question: Heads, opened: OpenSession) -> list[Need]:
-    hook = "hook_z" if question.summary == "norm" else "hook_pattern"
+    hook = "hook_z" if question.summary in ("norm", "attribution") else "hook_pattern"
     position = opened.position(question.position)
     return [Need(f"blocks.{layer}.attn.{hook}", "at", position) for layer in range(opened.shape.n_layers)]
 
 
-def needs(question: Heads, opened: OpenSession) -> list[Need]:
-    return _needs(question, opened)
-
-
 def answers(question: Heads, opened: OpenSession) -> Answers:
+    position = opened.position(question.position)
+    if question.summary in OF_MODEL:
+        for cards, more in opened.head_cards():
+            values = np.array(getattr(cards, question.summary), dtype=np.float32)
+            yield HeadsAnswer(question.summary, position, values), None, more
+        return
+
     def answer(run: Run) -> HeadsAnswer:
+        if question.summary == "attribution":
+            return HeadsAnswer("attribution", position, per_head(run, opened, position, direction(opened, position)))
         taken = [run.take(need) for need in _needs(question, opened)]
         if question.summary == "norm":
             taken = [_norms(opened, layer, z) for layer, z in enumerate(taken)]
@@ -29,9 +40,10 @@ def answers(question: Heads, opened: OpenSession) -> Answers:
             values = torch.special.entr(values.clamp_min(0)).sum(-1)
         elif question.summary == "first":
             values = values[:, :, 0]
-        return HeadsAnswer(question.summary, opened.position(question.position), values.numpy())
+        return HeadsAnswer(question.summary, position, values.numpy())
 
-    return each(opened, answer, question)
+    # What is attributed goes by the session's answer and foil too.
+    yield from each(opened, answer, None if question.summary == "attribution" else question)
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from msgspec.structs import replace
@@ -10,9 +11,33 @@ from msgspec.structs import replace
 from mechtui.paint import marks
 from mechtui.panes.grid import Grid
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line
-from mechtui.views.heads import SPEC, Heads, HeadsAnswer, Summary
+from mechtui.views import Question
+from mechtui.views.heads import OF_MODEL, SPEC, Heads, HeadsAnswer, Summary
+from mechtui.views.scores import MEASURING, Scores, ScoresAnswer
 
-UNITS: dict[Summary, str] = {"entropy": "nats", "first": "of 1", "norm": "L2"}
+UNITS: dict[Summary, str] = {
+    "entropy": "nats",
+    "first": "of 1",
+    "norm": "L2",
+    "attribution": "logits",
+    "induction": "of 1",
+    "previous": "of 1",
+    "duplicate": "of 1",
+    "copying": "of 1",
+}
+# Those whose numbers have a sign.
+SIGNED: tuple[Summary, ...] = ("attribution", "copying")
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """values [layer, head]. run: which run's, in a word or two. position: None for numbers that are the model's."""
+
+    values: np.ndarray
+    summary: Summary
+    run: str
+    position: int | None = None
+    difference: bool = False
 
 
 class HeadsPane(Pane):
@@ -22,28 +47,38 @@ class HeadsPane(Pane):
         super().__init__(name=name, id=id, classes=classes)
         self._grid: Grid | None = None
 
-    def _values(self, picture: Picture) -> tuple[np.ndarray, HeadsAnswer, str] | str:
-        """The grid, the answer that it comes from and what it is; or why there is none."""
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        question = picture.question(Heads)
+        # The heads' scores take a while to measure, and are one answer.
+        return (Scores().asked(),) if question.summary in OF_MODEL else (question.asked(),)
+
+    def _values(self, picture: Picture) -> Shown | str:
+        """What the cells show, or why there is nothing."""
+        question = picture.question(Heads)
+        if question.summary in OF_MODEL:
+            measured = picture.answer(Scores)
+            if measured is None or not isinstance(measured.clean, ScoresAnswer):
+                return MEASURING
+            values = getattr(measured.clean, question.summary)
+            return Shown(values, question.summary, "so far" if measured.partial else "")
         answered = picture.answer(Heads)
         if answered is None or not isinstance(answered.clean, HeadsAnswer):
             return self.WAITING
         clean, edited = answered.clean, answered.edited
-        run = picture.question(Heads).run
-        if run == "difference":
+        if question.run == "difference":
             if not isinstance(edited, HeadsAnswer):
                 return "no edit is on: there is no difference to show"
-            return edited.values - clean.values, clean, f"{clean.summary} edited-clean"
-        if isinstance(edited, HeadsAnswer) and run == "edited":
-            return edited.values, edited, f"{edited.summary} edited"
-        return clean.values, clean, clean.summary + (" clean" if edited is not None else "")
+            return Shown(edited.values - clean.values, clean.summary, "edited-clean", clean.position, True)
+        if isinstance(edited, HeadsAnswer) and question.run == "edited":
+            return Shown(edited.values, clean.summary, "edited", clean.position)
+        return Shown(clean.values, clean.summary, "clean" if edited is not None else "", clean.position)
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         found = self._values(picture)
         if isinstance(found, str):
             return self.blank(found, width, picture.question(Heads).summary)
-        values, answer, title = found
-        difference = picture.question(Heads).run == "difference"
-        low, high = _scale(picture, values, answer, difference)
+        values, summary = found.values, found.summary
+        low, high = _scale(picture, found)
         layer, head = (min(a, b - 1) for a, b in zip(picture.head(), values.shape, strict=True))
         edited = marks.heads(picture.applied(), picture.ready.shape) if picture.ready else frozenset()
         touched = marks.layers(picture.applied(), picture.ready.shape) if picture.ready else {}
@@ -54,22 +89,22 @@ class HeadsPane(Pane):
             width,
             low,
             high,
-            signs=difference,
+            signs=found.difference or summary in SIGNED,
             cursor=(layer, head),
             edited=edited,
             touched=frozenset(touched),
         )
         mark = "*" if (layer, head) in edited else ""
-        summary, _, run = title.partition(" ")
-        unit = UNITS[answer.summary]
-        before = f"{'Δ' if difference else run} " if run else ""
-        legend = grid.legend(self.palette, f"L{layer}H{head}{mark} {grid.number()}", unit, before)
+        before = f"{'Δ' if found.difference else found.run} " if found.run else ""
+        legend = grid.legend(self.palette, f"L{layer}H{head}{mark} {grid.number()}", UNITS[summary], before)
         foot = legend.foot
         if legend.whole:
-            title = self.titled(picture, width, f"{title} @{answer.position}", title, summary)
+            title = f"{summary} {found.run}".rstrip()
+            at = () if found.position is None else (f"{title} @{found.position}",)
+            title = self.titled(picture, width, *at, title, summary)
         else:
-            title = self.titled(picture, width, f"{summary} {unit}", summary)
-        if difference and high == 0 and np.isfinite(values).any():
+            title = self.titled(picture, width, f"{summary} {UNITS[summary]}", summary)
+        if found.difference and high == 0 and np.isfinite(values).any():
             foot = [line(("no head changed", self.palette.dim))]
         return grid.page(self.palette, height, title=title, legend=legend.border, foot=foot)
 
@@ -94,32 +129,32 @@ class HeadsPane(Pane):
         if self.picture is None or isinstance(found := self._values(self.picture), str):
             return ""
         layer, head = self.picture.head()
-        return f"{float(found[0][layer, head]):.6g}"
+        return f"{float(found.values[layer, head]):.6g}"
 
     def row(self) -> str:
         if self.picture is None or isinstance(found := self._values(self.picture), str):
             return ""
-        return "\t".join(f"{value:.6g}" for value in found[0][self.picture.head()[0]])
+        return "\t".join(f"{value:.6g}" for value in found.values[self.picture.head()[0]])
 
 
 PANE = HeadsPane
 
 
-def _scale(picture: Picture, values: np.ndarray, answer: HeadsAnswer, difference: bool) -> tuple[float, float]:
+def _scale(picture: Picture, shown: Shown) -> tuple[float, float]:
     """Ends of the colour scale: what is possible where that is known, so that colours keep their meaning."""
-    finite = values[np.isfinite(values)]
-    if difference:
-        return -float(np.abs(finite).max(initial=0.0)), float(np.abs(finite).max(initial=0.0))
-    match answer.summary:
+    if shown.difference:
+        most = float(np.nanmax(np.abs(shown.values), initial=0.0))
+        return -most, most
+    match shown.summary:
         case "entropy":
             # A row over position + 1 keys has at most this entropy.
-            return 0.0, max(math.log(max(answer.position, 0) + 1), 1e-6)
-        case "first":
-            return 0.0, 1.0
-        case _:
+            return 0.0, max(math.log(max(shown.position or 0, 0) + 1), 1e-6)
+        case "norm" | "attribution":
             both = picture.answer(Heads)
-            most = float(finite.max(initial=0.0))
+            most = 0.0
             for each in (both.clean, both.edited) if both else ():
                 if isinstance(each, HeadsAnswer):
-                    most = max(most, float(np.nanmax(each.values, initial=0.0)))
-            return 0.0, most
+                    most = max(most, float(np.nanmax(np.abs(each.values), initial=0.0)))
+            return (-most if shown.summary in SIGNED else 0.0), most
+        case _:
+            return (-1.0 if shown.summary in SIGNED else 0.0), 1.0
