@@ -17,6 +17,7 @@ from mechtui.views.example import Example
 from mechtui.views.generate import Generate, GenerateAnswer
 from mechtui.views.heads import Heads, HeadsAnswer
 from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
+from mechtui.views.question import FOLLOWING
 from mechtui.views.residual import Residual, ResidualAnswer
 from mechtui.views.tokens import TokensAnswer
 from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
@@ -115,14 +116,15 @@ def picture(
 
 
 def pictured(example: Example, focus: Focus | None = None, stale: bool = False) -> Picture:
-    """A view's example as its pane sees it."""
+    """A view's example as its pane sees it: the session has its line, and the screen looks at what it asks about."""
+    question, count = example.question, len(example.tokens)
     model = Ready("gpt2", "gpt2", example.shape, "cpu", "float32", "raw", "<|endoftext|>", True, "GPT2", 1.0)
-    count = len(example.tokens)
     tokens = TokensAnswer(tuple(example.tokens), 0, np.full(count, np.nan, dtype=np.float32))
     if isinstance(example.clean, TokensAnswer):
         tokens = example.clean
-    answered = (Answered(1, example.question, example.clean, example.edited, 1.0),)
-    return Picture(example.session, focus or Focus(), model, tokens, answered, (), stale)
+    at = {name: getattr(question, name) for name in FOLLOWING if hasattr(question, name)}
+    answered = (Answered(1, question.asked(), example.clean, example.edited, 1.0),)
+    return Picture(put(example.session, question), focus or Focus(**at), model, tokens, answered, (), stale)
 
 
 class Holder(App[None]):
