@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from mechtui.app.actions import ACTIONS
+from mechtui.app.actions import ACTIONS, SHOWN
 from mechtui.app.app import Mechtui
 from mechtui.app.models import Models
+from mechtui.link.client import Life
 from mechtui.link.messages import Cancel, Failed, Load, Saved, SaveVectors
-from tests.app.answering import app, idle, session
+from mechtui.views import specs
+from tests.app.answering import app, idle, ready, session
 from tests.app.test_app import edits, screen
 
 SIZE = (120, 40)
@@ -150,7 +152,10 @@ async def test_half_a_character_does_not_come_in() -> None:
         assert it.session.prompt.endswith("c")
 
 
-KEYS = sorted({key for action in ACTIONS for key in action.keys} - {"q", "ctrl+q", "ctrl+z"})
+LEAVE = {"q", "ctrl+q", "ctrl+z"}
+KEYS = sorted({key for action in ACTIONS for key in action.keys} - LEAVE)
+# What a key of the program may lead to: `g` waits for a letter, digits and brackets choose places.
+PLACES = [*"0123456789", "left_curly_bracket", "right_curly_bracket", "backspace", "enter", "tab", "shift+tab"]
 TEXTS = [
     *'abz019LH.@,-> "#=|\\é漢',
     "backspace",
@@ -165,41 +170,74 @@ TEXTS = [
     "up",
     "down",
 ]
-SIZES = [(120, 40), (80, 24), (60, 15), (200, 60), (20, 5), (1, 1), (99, 30)]
+PASTES = ["9" * 5000, "zero L0H0", '"' * 50, "\x1b[2J\r\n", "generate 3 x"]
+CHARACTERS = {name: sign for name, sign in SHOWN.items() if len(sign) == 1 and sign.isascii()} | {"space": " "}
+LINES = [specs()[view].question().line() for view in specs()]
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_any_keys_at_any_size_leave_the_program_alive(seed: int) -> None:
-    """500 keys each, of all bindings and of what is typed, windows that change, texts that are pasted."""
+def typed(key: str) -> events.Key:
+    return events.Key(key, key if len(key) == 1 else CHARACTERS.get(key))
+
+
+def burst(draw: random.Random) -> list[events.Key | events.Paste]:
+    """Some keys that come together."""
+    kind = draw.random()
+    if kind < 0.03:
+        return [events.Paste(draw.choice(PASTES))]
+    if kind < 0.06:
+        return [typed("colon"), *map(typed, draw.choice(LINES)), typed(draw.choice(("enter", "tab", "up", "escape")))]
+    if kind < 0.2:
+        return [typed("g"), typed(draw.choice("abcdefghijklmnopqrstuvwxyzG7"))]
+    keys = KEYS if kind < 0.65 else PLACES if kind < 0.75 else TEXTS
+    return [typed(draw.choice(keys)) for _ in range(draw.randint(1, 5))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_any_keys_at_any_size_leave_the_program_alive(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 keys each, of all bindings but those that leave, and of what is typed, at sizes from 20x5 to 220x60, with a
+    model that answers, fails and goes away, and texts that are pasted."""
+    for leaves in ("quit", "suspend_to_shell"):  # the command line reaches them, too
+        monkeypatch.setattr(Mechtui, leaves, lambda self: None)
     draw = random.Random(seed)
-    it, _, _ = app(session("zero L1H1", vectors=('v = token " Paris"',), source="When Mary and Jim"))
-    async with it.run_test(size=SIZE) as pilot:
+    it, link, model = app(session("zero L1H1", vectors=('v = token " Paris"',), source="When Mary and Jim"))
+    async with it.run_test(size=(draw.randint(20, 220), draw.randint(5, 60))) as pilot:
         await idle(pilot)
         done: list[str] = []
-        for _ in range(500):
+        while len(done) < 500:
             kind = draw.random()
             if kind < 0.03:
-                size = draw.choice(SIZES)
+                size = draw.randint(20, 220), draw.randint(5, 60)
                 done.append(str(size))
                 await pilot.resize_terminal(*size)
-            elif kind < 0.06:
-                done.append("paste")
-                it.post_message(
-                    events.Paste(draw.choice(["9" * 5000, "zero L0H0", '"' * 50, "\x1b[2J\r\n", "generate 3 x"]))
+            elif kind < 0.05:
+                reply = draw.choice(
+                    [
+                        Failed("ask", "It failed.", generation=len(model.asks)),
+                        Failed("load", "It cannot be loaded.", model=it.session.model),
+                        Life("restarting", "The model process ended."),
+                        ready(it.session.model or "demo", draw.randint(1, 12), draw.randint(1, 12)),
+                    ]
                 )
+                done.append(type(reply).__name__)
+                link.reply(reply)
             else:
-                key = draw.choice(KEYS if kind < 0.6 else TEXTS)
-                done.append(key)
-                await pilot.press(key)
+                for event in burst(draw):
+                    done.append(event.key if isinstance(event, events.Key) else "paste")
+                    it.post_message(event)
+            await pilot.pause()
             if it.fault is not None:
-                raise AssertionError(f"after {done[-15:]}") from it.fault
+                raise AssertionError(f"after {done[-40:]}") from it.fault
         await idle(pilot)
         assert it.is_running
-        await pilot.press("escape", "escape", "escape", "escape")
+        for _ in range(4):
+            await pilot.press("escape")
         await idle(pilot)
+        assert len(it.screen_stack) == 1
+        await pilot.resize_terminal(*SIZE)
         it.change(session())
         await idle(pilot)
         assert edits(it) == []
+        assert "When" in screen(it)
 
 
 @pytest.mark.parametrize(("key", "name"), [("S", "a.toml"), ("W", "a.py"), ("V", "a.safetensors")])
