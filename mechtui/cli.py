@@ -313,7 +313,9 @@ def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) 
     from msgspec.structs import replace
 
     from mechtui.session.document import Session, surrogate
-    from mechtui.session.lines import LineError, parse_edit, parse_vector
+    from mechtui.session.grammar.edits import parse_edit
+    from mechtui.session.grammar.vectors import parse_vector
+    from mechtui.session.grammar.words import LineError
     from mechtui.session.storage import StorageError, load
     from mechtui.views import check_questions
 

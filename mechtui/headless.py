@@ -32,7 +32,9 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.session.document import Session
-from mechtui.session.lines import LineError, format_edit, format_site
+from mechtui.session.grammar.edits import format_edit
+from mechtui.session.grammar.places import format_site
+from mechtui.session.grammar.words import LineError
 from mechtui.session.paths import PathError, reason, to_write, write_private
 from mechtui.session.storage import StorageError, to_builtins
 from mechtui.views import Answer, Question, parse_question

@@ -19,7 +19,9 @@ from mechtui.paint.tokens import visible_text
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Edit, Session, Vector
-from mechtui.session.lines import LineError, parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import LineError
 from mechtui.session.paths import PathError, expanded, reason, to_write, write_private
 from mechtui.views import Question, check_questions
 

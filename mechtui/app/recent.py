@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from mechtui.session.lines import quote
+from mechtui.session.grammar.words import quote
 from mechtui.session.paths import state_dir, write_private
 
 

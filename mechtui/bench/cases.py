@@ -18,7 +18,7 @@ from mechtui.bench.screen import key_to_screen
 from mechtui.bench.subject import Subject, ask
 from mechtui.bench.timing import Contender, Timing, bandwidth, interleaved, taken_by_others
 from mechtui.session.document import Session
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
 
 MECHTUI, FULL, FLOOR = "mechtui", "TransformerLens", "bare blocks"

@@ -26,7 +26,7 @@ def main() -> None:
     name, device, started = sys.argv[1], sys.argv[2], float(sys.argv[3])
     from mechtui.bench.subject import PANES, ask, subject
     from mechtui.session.document import Session
-    from mechtui.session.lines import parse_edit
+    from mechtui.session.grammar.edits import parse_edit
     from mechtui.worker.process import hand_back, resident_bytes
 
     figures: dict[str, Any] = {"imported_s": time.time() - started}

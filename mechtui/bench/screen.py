@@ -75,7 +75,7 @@ async def measure(
     from mechtui.config import settings
     from mechtui.link.client import Client
     from mechtui.session.document import Session
-    from mechtui.session.lines import parse_edit
+    from mechtui.session.grammar.edits import parse_edit
 
     class Watched(Mechtui):
         """Says when all panes show the present session."""

@@ -45,7 +45,8 @@ from mechtui.engine.vectors import direction, length
 from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.alignment import align
 from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector, surrogate
-from mechtui.session.lines import LineError, format_edit
+from mechtui.session.grammar.edits import format_edit
+from mechtui.session.grammar.words import LineError
 from mechtui.views import Answer, Question
 
 __all__ = [

@@ -11,7 +11,7 @@ from torch import Tensor
 from mechtui.engine.errors import SessionError
 from mechtui.engine.resolve import EditError
 from mechtui.session.document import Vector
-from mechtui.session.lines import format_vector
+from mechtui.session.grammar.vectors import format_vector
 from mechtui.session.paths import PathError, reason, to_read, to_write, write_private
 
 

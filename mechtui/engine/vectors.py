@@ -19,7 +19,7 @@ from mechtui.engine.resolve import LAYER_HOOKS, EditError, check_site
 from mechtui.engine.vector_files import VectorError
 from mechtui.engine.weights import unembedding_column, write_vector
 from mechtui.session.document import Site, Span, Vector
-from mechtui.session.lines import format_vector
+from mechtui.session.grammar.vectors import format_vector
 
 # (ids, need, cancelled) -> what a need names of the clean run of these tokens. Raises Cancelled.
 Read = Callable[[Ids, Need, Callable[[], bool]], Tensor]

@@ -12,7 +12,7 @@ from mechtui.link.messages import Answered, EditProblem, Ready
 from mechtui.paint.tokens import visible
 from mechtui.paint.tokens import width as cells
 from mechtui.session.document import Edit, Session, Token
-from mechtui.session.lines import format_edit
+from mechtui.session.grammar.edits import format_edit
 from mechtui.views import Question, state
 from mechtui.views.question import FOLLOWING
 from mechtui.views.tokens import Tokens, TokensAnswer

@@ -11,7 +11,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 from mechtui.config import nearest
 from mechtui.paint.palette import DARK, Ground, Palette, of_terminal
-from mechtui.session.lines import short
+from mechtui.session.grammar.words import short
 from mechtui.visible import seen
 
 MECHTUI = Theme(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mechtui.session.document import Session
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 
 IOI = "arXiv 2211.00593"  # Wang et al. 2022, interpretability in the wild
 INDUCTION = "arXiv 2209.11895"  # Olsson et al. 2022, in-context learning and induction heads

@@ -20,7 +20,9 @@ from mechtui.selftest import plain
 from mechtui.selftest.measures import answered
 from mechtui.selftest.subject import CannotMeasure, Subject
 from mechtui.session.document import Session
-from mechtui.session.lines import LineError, parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import LineError
 
 # The two hold the same words in another order, so that they have as many tokens.
 PROMPT = "When Mary and John went to the store, John gave"

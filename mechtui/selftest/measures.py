@@ -20,7 +20,7 @@ from mechtui.engine.weights import W_O, W_U
 from mechtui.selftest.heads import Head
 from mechtui.selftest.subject import CannotMeasure, Subject
 from mechtui.session.document import Session
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import Answer, parse_question
 from mechtui.views.attribution import AttributionAnswer, Components
 from mechtui.views.sweep import SweepAnswer

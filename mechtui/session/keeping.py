@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mechtui.session.document import Session
-from mechtui.session.lines import LineError
+from mechtui.session.grammar.words import LineError
 from mechtui.session.paths import private_folder, state_dir
 from mechtui.session.storage import StorageError, loads, save
 

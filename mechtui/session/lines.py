@@ -1,4 +1,4 @@
-"""The names of the grammar in one place, for who imports them from here."""
+"""The grammar's names in one place, until nobody imports them from here."""
 
 from __future__ import annotations
 
@@ -16,19 +16,13 @@ from mechtui.session.grammar.words import (
     short,
     whole,
 )
-from mechtui.session.ops import ops
 from mechtui.session.sites import HEAD_PARTS, LAYER_PARTS
-
-OPS = tuple(ops())
-VECTOR_OPS = ("add", "project")
 
 __all__ = [
     "HEAD_PARTS",
     "LARGEST",
     "LAYER_PARTS",
     "MOST",
-    "OPS",
-    "VECTOR_OPS",
     "VECTOR_SOURCES",
     "LineError",
     "cut",

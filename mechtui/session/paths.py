@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from mechtui.session.lines import short
+from mechtui.session.grammar.words import short
 
 NAME = "mechtui"
 

@@ -14,7 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from mechtui.session.document import Session, Swept, surrogate
-from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
+from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
 from mechtui.session.sweeps import MOST, MOST_CELLS
 from mechtui.visible import toml_escaped

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union
 from msgspec.structs import replace
 
 from mechtui.session.document import Session
-from mechtui.session.lines import LineError, cut, short
+from mechtui.session.grammar.words import LineError, cut, short
 from mechtui.views import own
 from mechtui.views.own import ViewError
 from mechtui.views.question import Answer, Question

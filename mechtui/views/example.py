@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mechtui.session.document import ModelShape, Session, Token
-from mechtui.session.lines import parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
 from mechtui.views.question import Answer, Question
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.lines import LineError, short
+from mechtui.session.grammar.words import LineError, short
 
 # Which run a pane shows where an edit is on: the edited one, the clean one, or edited minus clean.
 Run = Literal["edited", "clean", "difference"]

@@ -19,7 +19,7 @@ from mechtui.engine.resolve import EditError, Prompt, Surroundings, resolve
 from mechtui.engine.runner import never
 from mechtui.link.messages import Checked
 from mechtui.selftest import plain
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 
 TEXT = "When Mary and John went to the store"
 TOKENS = 8

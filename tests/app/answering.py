@@ -24,7 +24,7 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.session.document import ModelShape, Session, Token
-from mechtui.session.lines import parse_vector
+from mechtui.session.grammar.vectors import parse_vector
 from mechtui.views import Answer, Question, example_of, spec_of
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.effects import Effects, EffectsAnswer
@@ -157,7 +157,7 @@ class Model:
 
 
 def session(*edits: str, vectors: tuple[str, ...] = (), **fields: str) -> Session:
-    from mechtui.session.lines import parse_edit
+    from mechtui.session.grammar.edits import parse_edit
 
     fields = {"model": "gpt2", "prompt": PROMPT, "answer": " Mary", "foil": " John", **fields}
     made = tuple(parse_vector(line) for line in vectors)

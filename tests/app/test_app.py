@@ -12,7 +12,8 @@ from mechtui.app.prompt import Prompt
 from mechtui.link.client import Life
 from mechtui.link.messages import Ask, Cancel, Failed, Fetch, Finished, Load, Sized
 from mechtui.paint.palette import contrast, lightness
-from mechtui.session.lines import format_edit, format_vector
+from mechtui.session.grammar.edits import format_edit
+from mechtui.session.grammar.vectors import format_vector
 from mechtui.views.attention import Attention
 from mechtui.views.effects import Effects
 from mechtui.views.generate import Generate

@@ -23,7 +23,9 @@ from mechtui.panes.picture import Focus
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Token
-from mechtui.session.lines import LineError, format_edit, parse_edit, parse_vector
+from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question, specs
 from mechtui.views.attention import Attention
 from mechtui.views.heads import Heads

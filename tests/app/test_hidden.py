@@ -35,7 +35,8 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.session.document import Session
-from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
+from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.session.storage import dumps, loads
 from tests.app.answering import Model, app, idle, session
 from tests.hidden import COMMANDS, KINDS, hidden, left_over

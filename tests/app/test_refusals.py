@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from mechtui.app.app import Mechtui
 from mechtui.link.messages import Ask, EditProblem, Reply, Started
-from mechtui.session.lines import format_edit
+from mechtui.session.grammar.edits import format_edit
 from tests.app.answering import Model, app, idle, session
 from tests.app.test_app import screen
 

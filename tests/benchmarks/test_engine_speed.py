@@ -10,7 +10,7 @@ import pytest
 
 from mechtui.bench.subject import Subject, ask, random_subject
 from mechtui.session.document import Session
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 
 
 @pytest.fixture(scope="module")

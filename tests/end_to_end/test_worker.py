@@ -33,7 +33,7 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.session.document import Session
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
 
 PATIENCE = 120.0

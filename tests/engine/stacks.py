@@ -43,7 +43,8 @@ from mechtui.engine.forward import choice
 from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.link.messages import Load
 from mechtui.session.document import Edit, Session, Vector
-from mechtui.session.lines import format_edit, format_vector, parse_edit, parse_vector
+from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.views import parse_question
 from mechtui.worker.models import load
 from tests import folders

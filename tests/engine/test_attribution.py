@@ -11,7 +11,7 @@ from reference import run
 from twin import CLOSE, Twin, make_twin, session_of
 
 from mechtui.engine.api import EditError, SessionError
-from mechtui.session.lines import LineError
+from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question
 
 EDITS = ("zero L0H1", "scale L1.mlp @-1 x2")

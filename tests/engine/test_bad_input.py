@@ -7,7 +7,9 @@ import pytest
 from mechtui.engine.api import Engine, SessionError
 from mechtui.engine.model import Model
 from mechtui.session.document import Session
-from mechtui.session.lines import LineError, parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import LineError
 
 GOOD = "When Mary gave John a drink"
 

@@ -13,7 +13,7 @@ from mechtui.engine.model import Model
 from mechtui.engine.runner import never
 from mechtui.engine.trace import Trace
 from mechtui.session.document import Edit, Session
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
 
 COUNT = 3

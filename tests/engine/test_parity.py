@@ -11,7 +11,8 @@ from reference import run
 from safetensors.torch import save_file
 from twin import CLOSE, LONGER, PROMPT, SOURCE, Twin, make_twin, session_of
 
-from mechtui.session.lines import LineError, parse_edit
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.words import LineError
 
 VECTORS = ['v = diff L1.pre " Mary" " John"', "w = neuron L0N5", 'u = token " Mary" unit']
 

@@ -11,7 +11,7 @@ from reference import run
 from twin import CLOSE, PROMPT, Twin, make_twin, session_of
 
 from mechtui.engine.api import Engine
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
 
 EDITS = ("zero L0H1", "scale L1.mlp @-1 x2")

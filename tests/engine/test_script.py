@@ -13,7 +13,8 @@ from conftest import load_now
 from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
 from mechtui.session.document import Session, Token
-from mechtui.session.lines import format_edit, parse_edit, parse_vector
+from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.script import ScriptError, ViewLines, script
 from mechtui.views import parse_question, specs
 from mechtui.views.question import plain

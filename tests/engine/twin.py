@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mechtui.engine.api import Engine
 from mechtui.session.document import Edit, Session, Vector
-from mechtui.session.lines import parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
 from mechtui.views import Answer, parse_question
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"

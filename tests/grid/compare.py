@@ -18,7 +18,9 @@ from mechtui.engine.api import Engine, SessionError
 from mechtui.link.messages import Load
 from mechtui.selftest import plain
 from mechtui.session.document import Session, Token
-from mechtui.session.lines import LineError, parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import LineError
 from mechtui.session.script import ScriptError, script
 from mechtui.views import Answer, parse_question
 from mechtui.worker.models import ModelError, load

@@ -16,7 +16,7 @@ from mechtui.engine.api import Engine
 from mechtui.engine.forward.replaced import replaced
 from mechtui.link.messages import Load
 from mechtui.session.document import Session
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 from mechtui.softmax import softmax_stood_in
 from mechtui.views import parse_question
 from mechtui.views.attribution import AttributionAnswer, Components

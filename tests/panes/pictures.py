@@ -9,7 +9,8 @@ from textual.app import App, ComposeResult
 from mechtui.link.messages import Answered, Ready
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.session.document import ModelShape, Session, Token
-from mechtui.session.lines import parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
 from mechtui.views import put
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.effects import Effects, EffectsAnswer

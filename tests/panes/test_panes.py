@@ -19,7 +19,7 @@ from mechtui.paint.palette import Depth, palette
 from mechtui.paint.spark import BLOCKS
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.session.document import Session, Token
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import example_of
 from mechtui.views.attention.pane import AttentionPane
 from mechtui.views.effects import EffectsAnswer

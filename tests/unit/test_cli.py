@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from mechtui.cli import DTYPES, _given, _session, cli
 from mechtui.config import Dtype, Settings
 from mechtui.session.document import Session
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 
 HEAVY = ("torch", "transformers", "transformer_lens", "textual", "rich", "numpy", "msgspec", "tomlkit")
 SECONDS = 0.3

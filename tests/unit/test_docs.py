@@ -9,7 +9,9 @@ import pytest
 
 from mechtui.cli import cli
 from mechtui.config import NAMES, settings
-from mechtui.session.lines import OPS, parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.ops import ops
 from mechtui.session.storage import loads
 from mechtui.views import parse_question, specs
 
@@ -34,7 +36,7 @@ def code(text: str) -> str:
 
 def test_every_edit_of_the_table_is_one() -> None:
     edits = [parse_edit(line) for line in first_cells(section("Edits"))]
-    assert sorted(edit.op for edit in edits) == sorted(OPS)
+    assert sorted(edit.op for edit in edits) == sorted(ops())
 
 
 @pytest.mark.parametrize("line", first_cells(section("Steering vectors")))

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mechtui.session.document import Session
-from mechtui.session.lines import LineError, parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import LineError
 from mechtui.session.storage import StorageError, dumps, load, loads, save
 
 EXAMPLE = """\

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mechtui.session.document import Edit, Session, Swept
-from mechtui.session.lines import LineError, parse_edit, parse_vector
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import LineError
 from mechtui.session.storage import StorageError, dumps, loads
 from mechtui.session.sweeps import MOST, MOST_CELLS, add, changed, made_of, of_now, older
 

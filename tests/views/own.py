@@ -18,7 +18,7 @@ from mechtui.link.frames import decode_reply, encode
 from mechtui.link.messages import Answered, Load
 from mechtui.paint.palette import of_terminal
 from mechtui.session.document import Session
-from mechtui.session.lines import parse_edit
+from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.script import script
 from mechtui.views import example_of, parse_question, specs
 from mechtui.views.script import Around, scripts

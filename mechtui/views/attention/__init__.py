@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.lines import LineError, cut, parse_site, short
+from mechtui.session.grammar.places import parse_site
+from mechtui.session.grammar.words import LineError, cut, short
 from mechtui.views.question import RUNS, Answer, Question, Run
 from mechtui.views.spec import Action, Needs, View
 

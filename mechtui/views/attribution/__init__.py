@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from mechtui.session.document import Site, Struct, Token
-from mechtui.session.lines import LineError, cut, format_site, parse_site, short, whole
+from mechtui.session.grammar.places import format_site, parse_site
+from mechtui.session.grammar.words import LineError, cut, short, whole
 from mechtui.views.question import Answer, Question, plain
 from mechtui.views.spec import View
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Self
 
-from mechtui.session.lines import LineError, cut, short, whole
+from mechtui.session.grammar.words import LineError, cut, short, whole
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import Action, Cost, Needs, View
 

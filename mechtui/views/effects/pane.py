@@ -11,7 +11,7 @@ from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.session import changes
 from mechtui.session.document import Edit, Session
-from mechtui.session.lines import format_edit
+from mechtui.session.grammar.edits import format_edit
 from mechtui.views import Question
 from mechtui.views.effects import SPEC, Effects, EffectsAnswer
 from mechtui.visible import seen

@@ -8,7 +8,7 @@ from typing import Self
 from msgspec.structs import replace
 
 from mechtui.session.document import Token
-from mechtui.session.lines import LineError, cut, decimal, format_number, short, whole
+from mechtui.session.grammar.words import LineError, cut, decimal, format_number, short, whole
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import Action, Cost, Needs, View
 

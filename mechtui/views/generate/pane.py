@@ -10,7 +10,7 @@ from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Line, Page, Pane, Picture, line, lines_page
 from mechtui.session import changes
 from mechtui.session.document import Token
-from mechtui.session.lines import MOST
+from mechtui.session.grammar.words import MOST
 from mechtui.views import state
 from mechtui.views.generate import SPEC, TEMPERATURES, Generate, GenerateAnswer
 from mechtui.visible import seen

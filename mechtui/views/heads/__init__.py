@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.lines import LineError, cut, short, whole
+from mechtui.session.grammar.words import LineError, cut, short, whole
 from mechtui.views.question import RUNS, Answer, Question, Run
 from mechtui.views.spec import View
 

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.session.document import Token
-from mechtui.session.lines import LineError, cut, short
+from mechtui.session.grammar.words import LineError, cut, short
 from mechtui.views.question import RUNS, Answer, Question, Run, plain
 from mechtui.views.spec import Action, Cost, View
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.api import Answers, Need, OpenSession, Readout, Run
-from mechtui.session.lines import parse_site
+from mechtui.session.grammar.places import parse_site
 from mechtui.views.lens import Lens, LensAnswer
 
 # Bytes of the logits of one product. What is larger leaves the cache, and its memory is asked for anew each time.

@@ -8,7 +8,7 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from mechtui.session.document import Struct, Token
-from mechtui.session.lines import LineError, cut, short, whole
+from mechtui.session.grammar.words import LineError, cut, short, whole
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import View
 

@@ -13,7 +13,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.session.document import ALL, Edit, Positions, Range, Site, Span
-from mechtui.session.lines import LineError, format_edit, parse_edit
+from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.words import LineError
 from mechtui.views.question import RUNS, Answer, Question, Run
 from mechtui.views.spec import Cost, View
 

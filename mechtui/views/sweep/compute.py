@@ -10,7 +10,7 @@ import numpy as np
 
 from mechtui.engine.api import Actions, Answers, Cost, EditError, Need, OpenSession, Run, SessionError
 from mechtui.session.document import Edit
-from mechtui.session.lines import format_edit
+from mechtui.session.grammar.edits import format_edit
 from mechtui.views.sweep import Left, Sweep, SweepAnswer
 
 

@@ -12,7 +12,7 @@ from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.session import changes
 from mechtui.session.document import Session, Token, Vector
-from mechtui.session.lines import format_vector
+from mechtui.session.grammar.vectors import format_vector
 from mechtui.views import Question
 from mechtui.views.vectors import SPEC, VectorMeaning, Vectors, VectorsAnswer
 from mechtui.visible import seen
