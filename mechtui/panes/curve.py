@@ -1,7 +1,7 @@
 """Line charts: several series over the same points, with axes, units and a legend, as lines of segments.
 
-Lines are drawn in braille, 2 x 4 dots to a cell. Without colours to tell series apart, each has a mark of its
-own, one to a cell. Nothing here knows of models or widgets.
+Lines are drawn in quarters of a cell, which every font for terminals has. Without colours to tell series apart, each
+has a mark of its own, one to a cell. Nothing here knows of models or widgets.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from mechtui.paint.tokens import cut
 from mechtui.paint.tokens import width as cells
 from mechtui.panes.pane import Line
 
-# Bits of a braille character by column and row.
-DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-BRAILLE = 0x2800
+# By which quarters are filled: 1 and 2 above, 4 and 8 below.
+QUARTERS = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 # What stands for series where there are no colours.
 MARKS = "●○+×"
 CURSOR = "┊"
@@ -78,8 +77,8 @@ def curve(
     numbers = _numbers(ends, axis, rows) if width >= NUMBERED else {}
     below = cells(of) if numbers and cells(of) <= width // 4 else 0
     margin = 1 + max(below, *map(cells, numbers.values())) if numbers else 0
-    per_cell = 1 if _marked(palette) else 2
-    places = _places(len(points), xs, (width - margin) * per_cell - 1)
+    fine = _fine(palette)
+    places = _places(len(points), xs, (width - margin) * fine - 1)
     heights = [[_height(value, ends, axis) for value in each.values] for each in series]
     body = _body(series, heights, places, (width - margin, rows), palette, cursor)
     lines = [_legend(series, cursor, axis, width, palette)] if head else []
@@ -87,13 +86,14 @@ def curve(
         edge = f"{numbers.get(row, ''):>{margin - 1}}{'┤' if row in numbers else '│'}" if margin else ""
         lines.append(merge([(edge, palette.dim), *body[row]]))
     if foot:
-        names = _names(points, [place // per_cell for place in places], width - margin, cursor, palette)
+        names = _names(points, [place // fine for place in places], width - margin, cursor, palette)
         lines.append(merge([(f"{of if below else '':<{margin}}", palette.dim), *names]))
     return lines
 
 
-def _marked(palette: Palette) -> bool:
-    return palette.depth == Depth.NONE
+def _fine(palette: Palette) -> int:
+    """Into how many parts a cell is divided, either way."""
+    return 1 if palette.depth == Depth.NONE else 2
 
 
 def _ends(series: Sequence[Series], axis: Axis) -> tuple[float, float]:
@@ -143,16 +143,17 @@ def _body(
 ) -> list[list[Piece]]:
     """The cells between the axes, row by row, size: columns and rows; the first series lies on top."""
     columns, rows = size
-    wide, tall = (1, 1) if _marked(palette) else (2, 4)
+    fine = _fine(palette)
     shown: dict[Point, Piece] = {}
-    bits: dict[Point, int] = {}
     for number, each in reversed(list(enumerate(series))):
-        for x, y in _dots(list(zip(places, heights[number], strict=True)), rows * tall - 1):
-            cell = x // wide, y // tall
-            bits[cell] = bits.get(cell, 0) | DOTS[x % wide][y % tall]
-            shown[cell] = MARKS[number % len(MARKS)] if _marked(palette) else chr(BRAILLE + bits[cell]), each.style
+        bits: dict[Point, int] = {}
+        for x, y in _dots(list(zip(places, heights[number], strict=True)), rows * fine - 1):
+            cell = x // fine, y // fine
+            bits[cell] = bits.get(cell, 0) | 1 << (x % fine + 2 * (y % fine))
+        mark = MARKS[number % len(MARKS)]
+        shown |= {cell: (QUARTERS[quarters] if fine > 1 else mark, each.style) for cell, quarters in bits.items()}
     if cursor is not None:
-        column = places[cursor] // wide
+        column = places[cursor] // fine
         shown = {(column, row): (CURSOR, palette.dim) for row in range(rows)} | shown
     blank = " ", Style.null()
     return [[shown.get((column, row), blank) for column in range(columns)] for row in range(rows)]
@@ -178,7 +179,7 @@ def _legend(series: Sequence[Series], cursor: int | None, axis: Axis, width: int
     def pieces(unit: str, values: Sequence[str], room: int) -> list[Piece]:
         found = [(f"{unit}  " if unit else "", palette.dim)]
         for number, (each, value) in enumerate(zip(series, values, strict=True)):
-            mark = MARKS[number % len(MARKS)] if _marked(palette) else "━"
+            mark = MARKS[number % len(MARKS)] if _fine(palette) == 1 else "━"
             found += [(f"{mark} ", each.style), (f"{cut(each.name, room)} ", palette.plain)]
             found.append((f"{value}  " if value else " ", each.style))
         return found

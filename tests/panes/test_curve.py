@@ -36,9 +36,9 @@ def looks(line: Line) -> list[tuple[str, Style | None]]:
 def test_a_line_in_twenty_by_five_cells() -> None:
     assert drawn([0, 1, 2, 3], of="layer", axis=Axis("nats")) == [
         "nats  ━ one         ",
-        "    3┤          ⣀⠤⠒⠉",
-        "     │    ⣀⡠⠤⠒⠊⠉    ",
-        "    0┤⣀⠤⠒⠉          ",
+        "    3┤          ▗▄▞▀",
+        "     │   ▗▄▄▄▀▀▀▘   ",
+        "    0┤▄▞▀▘          ",
         "layer 0   1    2   3",
     ]
 
@@ -48,25 +48,25 @@ def test_two_lines_cross_and_the_first_lies_on_top() -> None:
     lines = curve([up, down], 18, 5, TRUE, points=["a", "b"])
     assert [Strip(line).text for line in lines] == [
         "━ up  ━ down      ",
-        "1┤⠉⠒⠢⠤⣀      ⣀⠤⠔⠒⠉",
-        " │     ⣉⡱⠶⠶⢎⣉     ",
-        "0┤⣀⠤⠔⠒⠉      ⠉⠒⠢⠤⣀",
+        "1┤▀▀▄▄▄      ▄▄▄▀▀",
+        " │     ▄▄▄▀▀▀     ",
+        "0┤▄▄▀▀▀      ▀▀▀▄▄",
         "  a              b",
     ]
 
 
 def test_a_value_that_was_not_computed_is_a_gap() -> None:
     assert drawn([0, 0, NAN, 1, 1], width=21)[1:4] == [
-        "1┤              ⠉⠉⠉⠉⠉",
+        "1┤              ▀▀▀▀▀",
         " │                   ",
-        "0┤⣀⣀⣀⣀⣀              ",
+        "0┤▄▄▄▄▄              ",
     ]
     assert drawn([NAN, NAN], width=18)[1:4] == [" " * 18] * 3
 
 
 def test_one_point_is_a_dot_and_a_flat_line_has_one_number() -> None:
-    assert drawn([7.5], width=18)[1:4] == ["   │              ", "7.5┤      ⠠       ", "   │              "]
-    assert [line for line in drawn([2, 2, 2]) if "2┤" in line] == ["2┤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤"]
+    assert drawn([7.5], width=18)[1:4] == ["   │              ", "7.5┤      ▝       ", "   │              "]
+    assert [line for line in drawn([2, 2, 2]) if "2┤" in line] == ["2┤▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀"]
 
 
 def test_points_lie_where_their_numbers_say() -> None:
@@ -79,12 +79,11 @@ def test_every_point_has_its_dot() -> None:
     values = [0.0, 5.0, 1.0, 9.0, 10.0, 2.5, 10.0]
     lines = drawn(values, width=40, height=12)[1:-1]
     body = [line[3:] for line in lines]
-    # Braille's dots 1 2 3 7 stand in its left column, 4 5 6 8 in its right one.
-    bits = {(0, 0): 0, (0, 1): 1, (0, 2): 2, (1, 0): 3, (1, 1): 4, (1, 2): 5, (0, 3): 6, (1, 3): 7}
-    columns, rows = 2 * len(body[0]), 4 * len(body)
+    quarters = {(0, 0): "▘▀▌▛▚▜▙█", (1, 0): "▝▀▐▛▞▜▟█", (0, 1): "▖▄▌▛▞▙▟█", (1, 1): "▗▄▐▜▚▙▟█"}
+    columns, rows = 2 * len(body[0]), 2 * len(body)
     for place, value in enumerate(values):
         x, y = round(place / 6 * (columns - 1)), round((1 - value / 10) * (rows - 1))
-        assert (ord(body[y // 4][x // 2]) - 0x2800) >> bits[x % 2, y % 4] & 1, place
+        assert body[y // 2][x // 2] in quarters[x % 2, y % 2], place
 
 
 def test_an_axis_need_not_be_linear() -> None:
@@ -129,8 +128,8 @@ def test_without_colours_each_line_has_a_mark() -> None:
 def test_every_line_keeps_its_colour(depth: Depth) -> None:
     of = palette(depth)
     lines = curve([Series("one", [0, 0], of.good), Series("two", [1, 1], of.bad)], 20, 5, of, points=["0", "1"])
-    assert {style for char, style in looks(lines[1]) if char == "⠉"} == {of.bad}
-    assert {style for char, style in looks(lines[3]) if char == "⣀"} == {of.good}
+    assert {style for char, style in looks(lines[1]) if char == "▀"} == {of.bad}
+    assert {style for char, style in looks(lines[3]) if char == "▄"} == {of.good}
 
 
 @settings(max_examples=60, deadline=None)
