@@ -419,7 +419,10 @@ class Mechtui(Guarded, App[int]):
                 source=tokens.source,
                 alignment=tokens.alignment,
                 folded=self.ready.weights == "folded",
-                views=scripts(self.session.views, Around(self.session, self.ready.shape, tokens.tokens)),
+                views=scripts(
+                    self.session.views,
+                    Around(self.session, self.ready.shape, tokens.tokens, tokens.source, tokens.alignment),
+                ),
             )
         except ScriptError as error:
             raise CannotError(f"{error}.") from error

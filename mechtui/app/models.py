@@ -12,6 +12,7 @@ from textual.widgets import Static
 from mechtui.app.line import Field, Rows, Suggestion
 from mechtui.app.status import bar
 from mechtui.link.messages import ModelFound, Sized, Stage
+from mechtui.paint.numbers import memory
 from mechtui.panes import theme
 from mechtui.panes.boundary import Window
 from mechtui.visible import seen
@@ -21,9 +22,7 @@ KINDS = {"embedded": "in mechtui", "package": "installed package", "cache": "hub
 
 def size(count: int) -> str:
     """Bytes as 548 MB; nothing for what is not known."""
-    if count <= 0:
-        return ""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    return memory(count) if count > 0 else ""
 
 
 def suggestions(found: tuple[ModelFound, ...], recent: tuple[str, ...], typed: str) -> list[Suggestion]:

@@ -97,6 +97,20 @@ def tick(value: float, *, sign: bool = False) -> str:
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
 
 
+def duration(seconds: float) -> str:
+    """About how long: `under 1 s`, `12 s`, `3 min`, `1.5 h`."""
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def memory(count: int) -> str:
+    """Bytes as 548 MB, 1.3 GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 1):.0f} MB"
+
+
 def column(values: list[str]) -> list[str]:
     """The same texts, aligned on their points and of one width."""
     cut = [text.partition(".") for text in values]

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.session.document import Session, Swept
 from mechtui.session.grammar.words import LineError, short
 
 # Which run a pane shows where an edit is on: the edited one, the clean one, or edited minus clean.
@@ -67,6 +68,11 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
 
 class Answer(msgspec.Struct, frozen=True, eq=False, tag_field="view"):
     """What a run says to a question. Arrays are float32 unless said; NaN is a value that was not computed."""
+
+    def kept(self, question: Question, session: Session, clean: bool) -> Swept | None:
+        """What of the answer to a job stays in the session, with what it was made of; None where nothing does. clean:
+        whether it is the clean run's."""
+        return None
 
     def json(self) -> dict[str, Any]:
         """Plain numbers, nested lists, dicts: what `mechtui run` prints. NaN becomes null."""

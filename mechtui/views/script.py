@@ -32,11 +32,13 @@ from mechtui.views import parse_question, spec_of
 @dataclass(frozen=True)
 class Around:
     """What lines may be written from, besides the question: the session, the model's shape, and the prompt's tokens,
-    with BOS where the run has it."""
+    with BOS where the run has it; those of the source, and each position's partner there, -1 for none."""
 
     session: Session
     shape: ModelShape
     tokens: Sequence[Token]
+    source: Sequence[Token] = ()
+    alignment: Sequence[int] = ()
 
     def position(self, position: int) -> int:
         """A position from either end as an index from 0."""

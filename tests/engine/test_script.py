@@ -204,7 +204,13 @@ LINES = {
     "heads": ["heads entropy", "heads first @3", "heads norm"],
     "lens": ["lens", "lens mid"],
     "next_tokens": ["next_tokens", "next_tokens @3 top4"],
+    "sweep": [
+        *("sweep zero L*H*", "sweep mean L*H0-1.v @1-3", "sweep patch L1H*", "sweep patch L*.pre"),
+        *("sweep add L*.mlp n x2", "sweep scale L0.attn x2", "sweep resample L0H* seed3", "sweep freeze L1.mlp"),
+    ],
 }
+# What is refused where the session names an answer and no foil.
+BOTH = ("sweep",)
 QUESTIONS = [line for name in specs() if find_spec(f"mechtui.views.{name}.script") for line in LINES.get(name, [name])]
 TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}]
 
@@ -224,7 +230,7 @@ def test_every_view_says_the_same(target: dict[str, str], family: str, request: 
                 ("scale L0.mlp x2", "# add L1.mid t x9", "add L1.mid n x3", "zero L1H2 @-1", "# zero L0.attn"),
             )
         ),
-        views=tuple(QUESTIONS),
+        views=tuple(line for line in QUESTIONS if len(target) != 1 or line.split()[0] not in BOTH),
         **target,
     )
     answers = program_answers(model, folder, session)
@@ -235,18 +241,21 @@ def test_every_view_says_the_same(target: dict[str, str], family: str, request: 
         assert {run for run, name in answers if name == line} == {run for run, answer in said.items() if answer}
         for run, answer in said.items():
             if answer is not None:
-                same(answers[run, line], answer.json(), f"{line}, {run}")
+                # Shares of the source's effect, which is a hundredth of a logit here: what is rounded grows with them.
+                close = 5e-3 if line.startswith("sweep patch") else 1e-4
+                same(answers[run, line], answer.json(), f"{line}, {run}", close)
 
 
 def program_answers(model: Model, folder: Path, session: Session) -> dict[tuple[str, str], dict[str, Any]]:
     """(run, question line) -> what the exported program says."""
-    tokens = Engine(model).open(session).tokens
-    around = Around(session, model.shape, tokens)
+    opened = Engine(model).open(session)
+    source = tuple(model.token(id) for id in opened.source_ids)
+    around = Around(session, model.shape, opened.tokens, source, opened.alignment)
     text, _ = exported(model, folder, session, scripts(session.views, around))
     return run(text)["answers"]
 
 
-def same(mine: Any, expected: Any, where: str) -> None:
+def same(mine: Any, expected: Any, where: str, close: float = 1e-4) -> None:
     """The same words and numbers; the program may leave keys out. `mechtui run` has no text for part of a character."""
     if isinstance(mine, torch.Tensor):
         mine = plain(mine.numpy())
@@ -256,12 +265,12 @@ def same(mine: Any, expected: Any, where: str) -> None:
         assert mine, where
         assert mine.keys() <= expected.keys(), where
         for key, value in mine.items():
-            same(value, expected[key], f"{where}: {key}")
+            same(value, expected[key], f"{where}: {key}", close)
     elif isinstance(mine, list):
         assert len(mine) == len(expected), where
         for number, value in enumerate(mine):
-            same(value, expected[number], f"{where}[{number}]")
+            same(value, expected[number], f"{where}[{number}]", close)
     elif isinstance(mine, float):
-        assert mine == pytest.approx(expected, abs=1e-4, rel=1e-4), where
+        assert mine == pytest.approx(expected, abs=close, rel=1e-4), where
     else:
         assert mine == expected, where

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -127,7 +128,8 @@ class _Cells:
             yield
 
     def answer(self) -> SweepAnswer:
-        metric, values = "logit_diff", np.where(np.isinf(self.changes), np.float32(np.nan), self.changes)
+        metric: Literal["logit_diff", "normalised"] = "logit_diff"
+        values = np.where(np.isinf(self.changes), np.float32(np.nan), self.changes)
         if self.source is not None and self.source != self.baseline:
             metric, values = "normalised", values / np.float32(self.source - self.baseline)
         what = "H" if self.question.edit.site.kind == "head" else "@"

@@ -1,0 +1,27 @@
+"""A sweep over heads that two thirds through was not yet done, where a few heads matter much more than the others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mechtui.views.example import SHAPE, Example
+from mechtui.views.sweep import Left, Sweep, SweepAnswer
+
+STRONG = {(9, 9): -3.04, (9, 6): -2.18, (5, 5): -1.68, (8, 6): -1.31, (10, 7): 1.28, (11, 10): 0.92, (0, 1): -0.61}
+
+
+def example() -> Example:
+    return Example(
+        Sweep(), _answer(0, 6.12, None), _answer(1, 4.87, Left(SHAPE.n_layers * SHAPE.n_heads, 131, 3.2, 90 * 10**6))
+    )
+
+
+def _answer(seed: int, baseline: float, left: Left | None) -> SweepAnswer:
+    size = (SHAPE.n_layers, SHAPE.n_heads)
+    values = np.random.default_rng(seed).normal(0, 0.15, size).astype(np.float32)
+    for place, effect in STRONG.items():
+        values[place] = effect * (1 - seed / 4)
+    if left is not None:
+        values.ravel()[left.done :] = np.nan
+    rows, columns = (tuple(f"{name}{i}" for i in range(count)) for name, count in zip("LH", size, strict=True))
+    return SweepAnswer(rows, columns, "logit_diff", values, baseline, None, left)

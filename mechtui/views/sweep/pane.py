@@ -1,0 +1,485 @@
+"""A sweep: what it would take, its cells as a map while they come in, and the strongest as a list."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from dataclasses import replace as changed
+
+import numpy as np
+from msgspec.structs import replace
+
+from mechtui.paint import marks
+from mechtui.paint.numbers import duration, memory, signed
+from mechtui.paint.tokens import visible_text
+from mechtui.paint.tokens import width as cells
+from mechtui.panes.desk import Desk
+from mechtui.panes.grid import Cell, Grid
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
+from mechtui.panes.rows import Numbers, Rows, Texts, ordered
+from mechtui.session import changes, sweeps
+from mechtui.session.document import Edit, Swept
+from mechtui.session.grammar.edits import format_edit
+from mechtui.views import Question
+from mechtui.views.attention import Attention
+from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer
+
+UNITS = {"logit_diff": "logits", "normalised": "of the source"}
+# Cells of the list beside the map, and of the blank between them; the narrowest column beside it.
+LIST, GAP, NARROWEST = 24, 2, 4
+# Rows of the list below the map, and its most.
+LEAST_BELOW, MOST_BELOW = 4, 10
+WIDEST = 8
+
+
+_METRICS = {"logit_diff": "change of the logit difference", "normalised": "share of the source's logit difference"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sweep as it is painted. answer: with the values that the line asks for (edited, clean, their difference).
+    left: what is still to do, of both runs. changed: what of the session is another since. which: run."""
+
+    answer: SweepAnswer
+    left: Left | None = None
+    running: bool = False
+    changed: tuple[str, ...] = ()
+    which: str = ""
+    prompt: str = ""
+
+
+class SweepPane(Pane):
+    VIEW = SPEC
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._grid: Grid | None = None
+        self._rows: Rows | None = None
+        self._beside = 0  # the first cell of the list beside the map; 0 without one
+        self._ranked: tuple[object, Rows] | None = None  # and what of
+
+    # What is asked
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        """The sweep itself, once it is started, and before that what it takes."""
+        question = _asked(picture)
+        if _lacks(question, picture):
+            return ()
+        return question, replace(question, plan=True)
+
+    def next(self) -> Question:
+        """The next of the sweeps that are useful here, and of those that were made."""
+        question = self._question()
+        assert isinstance(question, Sweep)
+        made = [each.edit for each in self.picture.session.sweeps] if self.picture else []
+        source = self.picture is not None and self.picture.session.source
+        edits = [edit for edit in dict.fromkeys((*USEFUL, *made)) if source or edit.op != "patch"]
+        at = edits.index(question.edit) + 1 if question.edit in edits else 0
+        return replace(question, edit=edits[at % len(edits)], earlier=0)
+
+    # What is shown
+
+    def _found(self, picture: Picture) -> Shown | None:
+        """What the line asks for: an earlier sweep, the one under way, the one that was made of the session as it is,
+        else the newest of this line."""
+        question = picture.question(Sweep)
+        edit, session, kept = question.edit, picture.session, picture.session.sweeps
+        earlier = sweeps.older(kept, session, edit, question.run == "clean")
+        if question.earlier:
+            return _kept(earlier[(question.earlier - 1) % len(earlier)], picture, question) if earlier else None
+        answered = next((each for each in picture.answered if each.question == _asked(picture)), None)
+        if answered is not None and not picture.stale and isinstance(answered.clean, SweepAnswer):
+            edited = answered.edited if isinstance(answered.edited, SweepAnswer) else None
+            running = picture.job and answered.partial
+            return _of_run(answered.clean, edited, question, bool(session.active_edits()), running)
+        both = (sweeps.of_now(kept, session, edit, clean=True), sweeps.of_now(kept, session, edit))
+        first, second = (SweepAnswer.of(each) if each is not None else None for each in both)
+        shown = _of_run(first, second, question, bool(session.active_edits()))
+        return _kept(earlier[0], picture, question) if shown is None and earlier else shown
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        self._grid, self._rows, self._beside = None, None, 0
+        question = picture.question(Sweep)
+        name = format_edit(question.edit)
+        shown = self._found(picture)
+        why = _lacks(question, picture)
+        plan = _plan(picture, question)
+        if shown is None:
+            if question.earlier:
+                return self.blank("no other sweep of this line was kept", width, name)
+            if why:
+                return self.blank(why, width, name)
+            if plan is None or plan.left is None:
+                return self.blank("starting" if picture.job else self.WAITING, width, name)
+            return self._planned(plan, plan.left, picture, width)
+        notes = self._notes(shown, plan, picture)
+        if question.listed:
+            return self._list(shown, picture, width, height, notes)
+        return self._map(shown, picture, width, height, notes)
+
+    def _planned(self, plan: SweepAnswer, left: Left, picture: Picture, width: int) -> Page:
+        """What it will do, before it does it."""
+        edit = picture.question(Sweep).edit
+        kind = "head" if edit.site.kind == "head" else "position"
+        size = f"{_plural(len(plan.rows), 'layer')} x {_plural(len(plan.columns), kind)}"
+        texts = (
+            f"{format_edit(edit)}: {size}, {_takes(left)}.",
+            f"Each run is compared by {_measured(plan, picture)}.",
+            "" if picture.job else ". starts it; s takes another sweep.",
+        )
+        lines = [line((each, self.palette.plain)) for text in texts if text for each in wrap(text, width)]
+        return lines_page(lines, title="not run yet")
+
+    def _notes(self, shown: Shown, plan: SweepAnswer | None, picture: Picture) -> list[str]:
+        """What must be said of the numbers, each in one line below them."""
+        notes = []
+        if shown.changed:
+            again = f"; . runs it again: {_takes(plan.left)}" if plan and plan.left and not picture.job else ""
+            notes.append(f"old, made with {_others(shown.changed)}{again}")
+            if "prompt" in shown.changed:
+                notes.append(f"prompt: {visible_text(shown.prompt)}")
+        elif shown.left is not None and not shown.running:
+            notes.append(f"{shown.left.done} of {shown.left.runs}: it was stopped; . goes on where it was")
+        return notes
+
+    def _state(self, shown: Shown) -> str:
+        left = shown.left
+        if left is None:
+            return ""
+        if not shown.running:
+            return f" {left.done} of {left.runs}"
+        time = f", {duration(left.seconds)} left" if left.seconds is not None else ""
+        return f" {left.done} of {left.runs}{time}"
+
+    def _title(self, shown: Shown, picture: Picture, width: int, metric: str) -> str:
+        name = format_edit(picture.question(Sweep).edit)
+        old = "○ old" if shown.changed else ""
+        state, which = self._state(shown), f" {shown.which}" if shown.which else ""
+        spare = f" {old}" if old else state
+        return self.titled(
+            picture,
+            width,
+            f"{name}{which}: {metric}{state}{f' {old}' if old else ''}",
+            f"{name}{which}{spare}",
+            f"{name}{spare}",
+            spare.partition(",")[0].strip() or name,
+        )
+
+    def _map(self, shown: Shown, picture: Picture, width: int, height: int, notes: list[str]) -> Page:
+        answer, cursor = shown.answer, self._cursor(shown.answer, picture)
+        rows = self._ranking(answer, shown, picture)
+        label = max((len(name) - 1 for name in answer.rows), default=1) + 2
+        beside = width - LIST - GAP >= label + NARROWEST * len(answer.columns)
+        room = width - LIST - GAP if beside else width
+        self._grid = grid = self._table(answer, shown, picture, room, cursor)
+        taken = min(grid.label + grid.wide * len(answer.columns), room)
+        foot = [line((text, self.palette.dim)) for note in notes for text in wrap(note, width)[:2]]
+        here = f"{self._cell_name(answer, cursor)}{'*' if cursor in grid.edited else ''} {grid.number()}"
+        legend = grid.legend(self.palette, here, UNITS[answer.metric])
+        foot = [*foot, *legend.foot]
+        title = self._title(shown, picture, width, _METRICS[answer.metric])
+        page = grid.page(self.palette, height, title=title, legend=legend.border, foot=foot)
+        if beside:
+            self._rows, self._beside = rows, taken + GAP
+            return self._with_list(page, rows, self._flat(answer, cursor), width, height)
+        spare = height - page.head_rows - page.rows - len(page.foot)
+        if spare >= LEAST_BELOW:
+            below = rows.page(self.palette, width, spare, self._flat(answer, cursor))
+            lines = [below.row(i, 0) for i in range(min(below.rows, spare - 1, MOST_BELOW))]
+            return changed(page, foot=[line(("strongest", self.palette.dim)), *lines, *page.foot])
+        if page.foot or height >= 8:
+            return changed(page, foot=[self._strongest(rows, answer, width), *page.foot])
+        return page
+
+    def _with_list(self, page: Page, rows: Rows, cursor: int, width: int, height: int) -> Page:
+        """The map with the list to its right: as many lines as the map has, or as there is room for."""
+        room = height - page.head_rows - len(page.foot)
+        ranked = rows.page(self.palette, width - self._beside, height, cursor)
+        count = max(page.rows, min(room, ranked.rows))
+        at, palette = self._beside, self.palette
+
+        def joined(first: Line, second: Line) -> Line:
+            used = sum(cells(segment.text) for segment in first)
+            return [*first, *line((" " * max(at - used, 0), palette.dim)), *second]
+
+        def row(index: int, left: int) -> Line:
+            first = page.row(index, left) if index < page.rows else []
+            return joined(first, ranked.row(index, 0) if index < ranked.rows else [])
+
+        def head(left: int) -> list[Line]:
+            *above, last = page.head(left)
+            return [*above, joined(last, ranked.head(0)[0])]
+
+        return changed(page, rows=count, row=row, head=head if page.head_rows else page.head)
+
+    def _list(self, shown: Shown, picture: Picture, width: int, height: int, notes: list[str]) -> Page:
+        answer, cursor = shown.answer, self._cursor(shown.answer, picture)
+        self._rows = rows = self._ranking(answer, shown, picture)
+        self._grid = grid = self._table(answer, shown, picture, width, cursor)
+        page = rows.page(self.palette, width, height, self._flat(answer, cursor))
+        foot = [line((text, self.palette.dim)) for note in notes for text in wrap(note, width)[:2]]
+        legend = ((f"{self._cell_name(answer, cursor)} {grid.number()}", self.palette.bold),)
+        unit = ((f" {UNITS[answer.metric]}", self.palette.dim),)
+        title = self._title(shown, picture, width, _METRICS[answer.metric])
+        return changed(page, title=title, legend=legend + unit, foot=foot if height >= 6 else [])
+
+    def _table(self, answer: SweepAnswer, shown: Shown, picture: Picture, width: int, cursor: Cell | None) -> Grid:
+        finite = answer.values[np.isfinite(answer.values)]
+        most = float(np.abs(finite).max(initial=0.0))
+        positions = picture.question(Sweep).edit.site.kind == "layer"
+        named = positions and "prompt" not in shown.changed
+        tokens = tuple(picture.token(int(name[1:])) for name in answer.columns) if named else ()
+        return Grid(
+            answer.values,
+            tuple(name[1:] for name in answer.rows),
+            tuple(name[1:] for name in answer.columns),
+            width,
+            -most,
+            most,
+            signs=True,
+            cursor=cursor,
+            tokens=tokens,
+            edited=self._edited(answer, picture),
+            most=WIDEST,
+        )
+
+    def _ranking(self, answer: SweepAnswer, shown: Shown, picture: Picture) -> Rows:
+        """All cells that have a value, the strongest first. A cell's number counts row by row."""
+        edited = self._edited(answer, picture)
+        key = (answer.values.tobytes(), answer.rows, answer.columns, edited)
+        if self._ranked is None or self._ranked[0] != key:
+            values = answer.values.ravel().astype(float)
+            most = float(np.nanmax(np.abs(values), initial=0.0)) if np.isfinite(values).any() else 0.0
+            names = [self._cell_name(answer, cell) for cell in np.ndindex(*answer.values.shape)]
+            columns = (
+                Texts("head" if picture.question(Sweep).edit.site.kind == "head" else "site", names),
+                Numbers("effect", values, signs=True, look="bar", high=most),
+            )
+            order = tuple(row for row in ordered(columns, "effect") if not math.isnan(values[row]))
+            marked = frozenset(row * len(answer.columns) + column for row, column in edited)
+            self._ranked = key, Rows(columns, order, "effect", edited=marked)
+        return self._ranked[1]
+
+    def _strongest(self, rows: Rows, answer: SweepAnswer, width: int) -> Line:
+        """As many of the strongest as fit into one line."""
+        text = "strongest"
+        for row in rows.order:
+            more = f"  {rows.columns[0].text(row)} {signed(float(answer.values.ravel()[row]))}"
+            if cells(text + more) > width:
+                break
+            text += more
+        return line((text, self.palette.dim))
+
+    # Places
+
+    def _edited(self, answer: SweepAnswer, picture: Picture) -> frozenset[Cell]:
+        """Cells whose head an edit acts on, or whose very edit is on."""
+        question = picture.question(Sweep)
+        places = [(r, c) for r in range(len(answer.rows)) for c in range(len(answer.columns))]
+        if question.edit.site.kind == "head" and picture.ready is not None:
+            heads = marks.heads(picture.applied(), picture.ready.shape)
+            group = _group(question.edit, picture)
+            return frozenset(
+                (r, c) for r, c in places if (int(answer.rows[r][1:]), int(answer.columns[c][1:]) * group) in heads
+            )
+        on = set(picture.applied())
+        return frozenset(
+            (r, c) for r, c in places if on and question.cell(int(answer.rows[r][1:]), int(answer.columns[c][1:])) in on
+        )
+
+    def _cursor(self, answer: SweepAnswer, picture: Picture) -> Cell | None:
+        """The cell of what the screen looks at, or the one next to it."""
+        if not answer.rows or not answer.columns:
+            return None
+        edit = picture.question(Sweep).edit
+        layer, head = picture.head()
+        at = picture.position() if edit.site.kind == "layer" else head // _group(edit, picture)
+        return _nearest(answer.rows, layer), _nearest(answer.columns, at)
+
+    def _cell_name(self, answer: SweepAnswer, cell: Cell | None) -> str:
+        if cell is None:
+            return ""
+        column = answer.columns[cell[1]]
+        return f"{answer.rows[cell[0]]}{column if column[0] == 'H' else ' ' + column}"
+
+    def _flat(self, answer: SweepAnswer, cell: Cell | None) -> int:
+        return -1 if cell is None else cell[0] * len(answer.columns) + cell[1]
+
+    def _focus(self, cell: Cell) -> dict[str, int]:
+        """What the screen looks at with the cursor on a cell; -1 stands for what stays."""
+        assert self.picture is not None
+        assert self._grid is not None
+        row, column = cell
+        found = {}
+        if row >= 0:
+            found["layer"] = int(self._grid.rows[row])
+        if column >= 0:
+            at = int(self._grid.columns[column])
+            question = self.picture.question(Sweep)
+            if question.edit.site.kind == "layer":
+                found["position"] = at
+            else:
+                found["head"] = at * _group(question.edit, self.picture)
+        return found
+
+    def move(self, dx: int, dy: int) -> None:
+        if self.picture is None or self._grid is None or self._grid.cursor is None:
+            return
+        if self.picture.question(Sweep).listed and self._rows is not None:
+            columns = len(self._grid.columns)
+            row = self._rows.moved(self._grid.cursor[0] * columns + self._grid.cursor[1], dy)
+            self.look(**self._focus(divmod(row, columns)))
+            return
+        cell = self._grid.moved(dx, dy)
+        if cell is not None:
+            row_of, column_of = self._grid.cursor
+            self.look(**self._focus((cell[0] if cell[0] != row_of else -1, cell[1] if cell[1] != column_of else -1)))
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        grid, rows = self._grid, self._rows
+        if grid is None:
+            return None
+        cell: Cell | None
+        if rows is not None and x >= self._beside:
+            if not 0 <= index < len(rows.order):
+                return None
+            cell = divmod(rows.order[index], len(grid.columns))
+        else:
+            cell = grid.hit(index, x, left) if index < len(grid.rows) else None
+        return replace(picture.focus, **self._focus(cell)) if cell is not None else None
+
+    def into(self, picture: Picture) -> Question | None:
+        """The attention of the cursor's head; of a position, of the head that is looked at there."""
+        return Attention() if self._grid is not None and self._grid.cursor is not None else None
+
+    # What its keys do
+
+    def do_as_edit(self, desk: Desk) -> None:
+        if self.picture is None or self._grid is None or self._grid.cursor is None:
+            raise changes.CannotError("There is no cell yet: . starts the sweep.")
+        row, column = self._grid.cursor
+        edit = self.picture.question(Sweep).cell(int(self._grid.rows[row]), int(self._grid.columns[column]))
+        desk.change(changes.toggle_edit(desk.session, edit), format_edit(edit))
+
+    def do_as_list(self, desk: Desk) -> None:
+        question = self._question()
+        assert isinstance(question, Sweep)
+        desk.put(replace(question, listed=not question.listed))
+
+    def do_earlier(self, desk: Desk) -> None:
+        question = self._question()
+        assert isinstance(question, Sweep)
+        kept = self.picture.session.sweeps if self.picture else ()
+        count = len(sweeps.older(kept, desk.session, question.edit, question.run == "clean"))
+        if not count:
+            raise changes.CannotError(f"No other sweep of {format_edit(question.edit)} was kept.")
+        desk.put(replace(question, earlier=(question.earlier + 1) % (count + 1)))
+
+    def value(self) -> str:
+        return self._grid.value() if self._grid is not None else ""
+
+    def row(self) -> str:
+        return self._grid.row_values() if self._grid is not None else ""
+
+
+PANE = SweepPane
+
+
+def _asked(picture: Picture) -> Sweep:
+    return replace(picture.question(Sweep).asked(), plan=False)
+
+
+def _lacks(question: Sweep, picture: Picture) -> str:
+    """What the session must have before it can be asked; empty where it has all."""
+    session = picture.session
+    if question.edit.op == "patch" and not session.source:
+        return "patch takes its values from a source prompt, and there is none: I writes one; s takes another sweep."
+    if bool(session.answer) != bool(session.foil):
+        return "A sweep measures a logit difference: name an answer and a foil."
+    return ""
+
+
+def _plan(picture: Picture, question: Sweep) -> SweepAnswer | None:
+    """What it takes, over both runs."""
+    asked = replace(_asked(picture), plan=True)
+    answered = next((each for each in picture.answered if each.question == asked), None)
+    if answered is None or picture.stale or not isinstance(answered.clean, SweepAnswer):
+        return None
+    edited = answered.edited if isinstance(answered.edited, SweepAnswer) else None
+    shown = edited if edited is not None and question.run != "clean" else answered.clean
+    return replace(shown, left=_left(answered.clean, edited))
+
+
+def _left(*answers: SweepAnswer | None) -> Left | None:
+    """What both runs' cells still take together; None where all are there."""
+    there = [answer for answer in answers if answer is not None]
+    if all(answer.left is None for answer in there):
+        return None
+    known = [int(np.isfinite(answer.values).sum()) for answer in there]
+    each = [answer.left or Left(count, count, 0.0, 0) for answer, count in zip(there, known, strict=True)]
+    seconds = [left.seconds for left in each]
+    return Left(
+        sum(left.runs for left in each),
+        sum(left.done for left in each),
+        None if None in seconds else sum(second for second in seconds if second is not None),
+        max(left.bytes for left in each),
+    )
+
+
+def _of_run(
+    clean: SweepAnswer | None, edited: SweepAnswer | None, question: Sweep, has_edits: bool, running: bool = False
+) -> Shown | None:
+    """What the line asks for, of the clean and the edited run; None where that is not there."""
+    if not has_edits:
+        return None if clean is None else Shown(clean, _left(clean), running)
+    if question.run == "clean":
+        return None if clean is None else Shown(clean, _left(clean, edited), running, which="clean")
+    if edited is None:
+        return None
+    if question.run == "edited":
+        return Shown(edited, _left(clean, edited), running, which="edited")
+    if clean is None or clean.values.shape != edited.values.shape:
+        return None
+    difference = replace(edited, values=edited.values - clean.values)
+    return Shown(difference, _left(clean, edited), running, which="edited-clean")
+
+
+def _kept(swept: Swept, picture: Picture, question: Sweep) -> Shown:
+    answer = SweepAnswer.of(swept)
+    since = sweeps.changed(swept, picture.session, question.run == "clean")
+    return Shown(answer, answer.left, False, since, "", swept.of.prompt)
+
+
+def _takes(left: Left) -> str:
+    runs = f"{left.runs} runs" if not left.done else f"{left.runs - left.done} of {left.runs} runs"
+    time = f", about {duration(left.seconds)}" if left.seconds is not None else ""
+    return f"{runs}{time}" + (f" and {memory(left.bytes)}" if left.bytes else "")
+
+
+def _measured(plan: SweepAnswer, picture: Picture) -> str:
+    session = picture.session
+    answer, foil = (visible_text(text) for text in (session.answer or "the best", session.foil or "the second"))
+    now = f", now {signed(plan.baseline)}" if plan.baseline is not None else ""
+    source = f", the source's {signed(plan.source_baseline)}" if plan.source_baseline is not None else ""
+    return f"logit({answer}) - logit({foil}) after the last token{now}{source}"
+
+
+def _others(changed_parts: tuple[str, ...]) -> str:
+    """another prompt and other edits"""
+    return " and ".join(f"{'other' if part.endswith('s') else 'another'} {part}" for part in changed_parts)
+
+
+def _plural(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
+def _group(edit: Edit, picture: Picture) -> int:
+    """Heads that one column stands for: k and v have one for each key-value group."""
+    if picture.ready is None or edit.site.part not in ("k", "v"):
+        return 1
+    return max(picture.ready.shape.n_heads // max(picture.ready.shape.n_kv_heads, 1), 1)
+
+
+def _nearest(names: tuple[str, ...], at: int) -> int:
+    """Which of the rows or columns (L5, H3, @7) is nearest to this number."""
+    return min(range(len(names)), key=lambda i: abs(int(names[i][1:]) - at))

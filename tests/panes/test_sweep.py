@@ -1,0 +1,386 @@
+"""The sweep's pane: the plan, cells that come in, the ranked list, and sweeps that were made before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from textual.geometry import Region
+from textual.strip import Strip
+
+from mechtui.link.messages import Answered
+from mechtui.paint.palette import Depth, palette
+from mechtui.panes.pane import Focus, Picture
+from mechtui.session import sweeps
+from mechtui.session.changes import CannotError
+from mechtui.session.document import Session
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.views import example_of, parse_question, put
+from mechtui.views.attention import Attention
+from mechtui.views.sweep import Left, Sweep, SweepAnswer
+from mechtui.views.sweep.pane import SweepPane
+from tests.panes.pictures import Holder, pictured, shown
+
+EXAMPLE = example_of("sweep")
+assert isinstance(EXAMPLE.clean, SweepAnswer)
+assert isinstance(EXAMPLE.edited, SweepAnswer)
+BARE = replace(EXAMPLE.session, edits=())
+POSITIONS = parse_question("sweep patch L*.pre")
+
+
+def of(line: str = "sweep zero L*H*", **changes: Any) -> Picture:
+    """A picture without an answer."""
+    question = parse_question(line)
+    session = put(changes.pop("session", BARE), question)
+    return replace(pictured(EXAMPLE), session=session, answered=(), **changes)
+
+
+def answered(picture: Picture, clean: SweepAnswer, edited: SweepAnswer | None = None, partial: bool = False) -> Picture:
+    question = picture.question(Sweep)
+    asked = replace(question.asked(), plan=clean.left is not None and clean.left.done == 0)
+    return replace(picture, answered=(*picture.answered, Answered(1, asked, clean, edited, 1.0, partial)))
+
+
+PLAN = replace(EXAMPLE.clean, values=np.full_like(EXAMPLE.clean.values, np.nan), left=Left(144, 0, 2.3, 90 * 10**6))
+PART = replace(EXAMPLE.edited, baseline=6.12)
+
+
+def text_of(pane: SweepPane, picture: Picture, width: int = 100, height: int = 30) -> str:
+    pane.show(picture)
+    page = pane.draw(picture, width, height)
+    lines = [*page.head(0), *(page.row(i, 0) for i in range(page.rows)), *page.foot]
+    return "\n".join([page.title, *(Strip(line).text for line in lines), "".join(text for text, _ in page.legend)])
+
+
+def test_the_plan_says_what_it_takes_before_anything_runs() -> None:
+    pane = SweepPane()
+    picture = answered(of(), PLAN)
+    text = text_of(pane, picture)
+    assert "zero L*H*: 12 layers x 12 heads, 144 runs, about 2 s and 90 MB." in text
+    assert "logit(·Mary) - logit(·John) after the last token, now +6.12" in text
+    assert ". starts it" in text
+    assert [question.line() for question in pane.questions(picture)] == ["sweep zero L*H*", "sweep zero L*H* plan"]
+    assert [question.costly for question in pane.questions(picture)] == [True, False]
+
+
+def test_both_runs_are_planned_where_an_edit_is_on() -> None:
+    text = text_of(SweepPane(), answered(of(session=EXAMPLE.session), PLAN, PLAN))
+    assert "288 runs, about 5 s and 90 MB" in text
+
+
+@pytest.mark.parametrize(
+    ("session", "line", "why"),
+    [
+        (replace(BARE, source=""), "sweep patch L*H*", "patch takes its values from a source prompt"),
+        (replace(BARE, foil=""), "sweep zero L*H*", "name an answer and a foil"),
+    ],
+)
+def test_what_is_missing_is_said_and_not_asked(session: Session, line: str, why: str) -> None:
+    pane = SweepPane()
+    picture = of(line, session=session)
+    assert why in " ".join(text_of(pane, picture).split())
+    assert pane.questions(picture) == ()
+
+
+def test_cells_fill_in_with_what_is_left() -> None:
+    pane = SweepPane()
+    text = text_of(pane, replace(answered(of(), PART, partial=True), job=True))
+    assert "131 of 144, 3 s left" in text
+    rows = [line.split() for line in text.split("\n")]
+    assert "-2.28" in text
+    assert rows[13][0] == "11"
+    assert len(rows[13]) == 1 + 3, "the row has no cell yet, the list beside it has"
+    assert "it was stopped" not in text
+
+
+def test_what_was_stopped_stays_and_says_so() -> None:
+    text = text_of(SweepPane(), answered(of(), PART, partial=True))
+    assert "131 of 144: it was stopped; . goes on where it was" in text
+
+
+def test_the_strongest_stand_beside_the_map_below_it_or_in_a_line() -> None:
+    picture = answered(of(), EXAMPLE.clean)
+    beside = text_of(SweepPane(), picture).split("\n")
+    ranked = [line.split()[-3:][0] for line in beside[2:8]]
+    assert ranked == ["L9H9", "L9H6", "L5H5", "L8H6", "L10H7", "L11H10"]
+    assert "+1.28" in beside[6]
+    below = text_of(SweepPane(), picture, 50, 24).split("\n")
+    at = below.index("strongest")
+    assert [line.split()[0] for line in below[at + 1 : at + 5]] == ["L9H9", "L9H6", "L5H5", "L8H6"]
+    short = text_of(SweepPane(), picture, 60, 15)
+    assert "strongest  L9H9 -3.04  L9H6 -2.18  L5H5 -1.68  L8H6 -1.31" in short
+
+
+def test_the_list_has_all_of_them() -> None:
+    picture = answered(of("sweep zero L*H* list"), EXAMPLE.clean)
+    lines = text_of(SweepPane(), picture, 60, 200).split("\n")
+    names = [line.split()[0] for line in lines[2:-1]]
+    assert len(names) == len(set(names)) == 144
+    values = [abs(float(line.split()[1])) for line in lines[2:-1]]
+    assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize(("word", "value"), [("", -1.63), (" clean", -2.18), (" difference", 0.55)])
+def test_edited_clean_and_difference(word: str, value: float) -> None:
+    pane = SweepPane()
+    picture = of(f"sweep zero L*H*{word}", session=EXAMPLE.session, focus=Focus(layer=9, head=6))
+    text = text_of(pane, answered(picture, EXAMPLE.clean, replace(EXAMPLE.edited, left=None)))
+    assert f"L9H6 {value:+.2f}".replace("+0", "+") in text
+    assert float(pane.value()) == pytest.approx(value, abs=0.01)
+
+
+async def test_the_cursor_looks_at_the_cells_head() -> None:
+    app = Holder(SweepPane())
+    async with app.run_test(size=(110, 24)) as pilot:
+        app.pane.show(replace(answered(of(), EXAMPLE.clean), focus=Focus(layer=3, head=4)))
+        await pilot.pause()
+        app.pane.move(1, 2)
+        await pilot.pause()
+        assert (app.looked[-1].layer, app.looked[-1].head) == (5, 5)
+        # A click on the second of the list.
+        column = shown(app.pane)[2].index("L9H6")
+        await pilot.click(app.pane, offset=(column + 2, 3))
+        assert (app.looked[-1].layer, app.looked[-1].head) == (9, 6)
+        assert app.pane.into(app.pane.picture) == Attention()
+        lines = [line for line in shown(app.pane) if "▸" in line]
+        assert len(lines) == 1
+        assert lines[0].split()[0] == "9"
+
+
+async def test_the_list_is_walked_from_strong_to_weak() -> None:
+    app = Holder(SweepPane())
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.pane.show(replace(answered(of("sweep zero L*H* list"), EXAMPLE.clean), focus=Focus(layer=9, head=9)))
+        await pilot.pause()
+        app.pane.move(0, 1)
+        await pilot.pause()
+        app.pane.move(0, 1)
+        await pilot.pause()
+        assert [(look.layer, look.head) for look in app.looked] == [(9, 6), (5, 5)]
+        app.pane.end()
+        await pilot.pause()
+        assert len(app.looked) == 3
+
+
+def test_positions_are_named_by_tokens_and_looked_at() -> None:
+    pane = SweepPane()
+    values = np.linspace(0, 1, 12 * 14, dtype=np.float32).reshape(12, 14)
+    layers, columns = (tuple(f"{name}{i}" for i in range(n)) for name, n in (("L", 12), ("@", 14)))
+    answer = SweepAnswer(layers, columns, "normalised", values, 0.5, 3.5)
+    picture = answered(of("sweep patch L*.pre", focus=Focus(position=9, layer=2)), answer)
+    text = text_of(pane, picture, 140, 24)
+    assert "·Mary" in text.split("\n")[1]
+    assert f"L2 @9 +{values[2, 9]:.2f}".replace("+0", "+") in text
+    assert "of the source" in text
+    looked: list[Focus] = []
+    pane.on_look = looked.append
+    pane.move(-2, 3)
+    assert (looked[-1].position, looked[-1].layer) == (7, 5)
+
+
+class Writing:
+    """As much of the app as the pane's own actions use."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def change(self, session: Session, what: str = "") -> None:
+        self.session = session
+
+    def put(self, question: Sweep) -> None:
+        self.session = put(self.session, question)
+
+
+def test_a_cell_becomes_an_edit_and_is_marked() -> None:
+    pane = SweepPane()
+    picture = answered(of(focus=Focus(layer=9, head=6)), EXAMPLE.clean)
+    pane.show(picture)
+    pane.draw(picture, 100, 30)
+    desk: Any = Writing(picture.session)
+    pane.do_as_edit(desk)
+    assert desk.session.edits == (parse_edit("zero L9H6"),)
+    after = replace(picture, session=desk.session)
+    kept = replace(desk.session, sweeps=(EXAMPLE.clean.kept(Sweep(), BARE, True),))
+    assert "L9H6*" in text_of(pane, replace(after, session=kept, answered=()))
+    pane.do_as_edit(desk)
+    assert desk.session.edits == ()
+    at = of("sweep patch L*.pre", focus=Focus(position=3, layer=1))
+    answer = replace(EXAMPLE.clean, columns=tuple(f"@{i}" for i in range(12)), metric="normalised")
+    shows = answered(at, answer)
+    pane.show(shows)
+    pane.draw(shows, 100, 30)
+    pane.do_as_edit(desk)
+    assert desk.session.edits == (parse_edit("patch L1.pre @3"),)
+    pane.draw(of(), 80, 20)
+    with pytest.raises(CannotError, match="There is no cell yet"):
+        pane.do_as_edit(desk)
+
+
+def test_s_leads_through_what_is_useful_and_what_was_made() -> None:
+    pane = SweepPane()
+
+    def lines(session: Session, count: int) -> list[str]:
+        found = []
+        for _ in range(count):
+            pane.picture = of(session=session) if not found else replace(pane.picture, session=session)
+            session = put(session, pane.next())
+            found += session.views or ["sweep"]
+        return found
+
+    with_source = [
+        "sweep mean L*H*",
+        "sweep patch L*H*",
+        "sweep patch L*.pre",
+        "sweep patch L*.attn",
+        "sweep patch L*.mlp",
+    ]
+    assert lines(BARE, 6) == [*with_source, "sweep"]
+    assert lines(replace(BARE, source=""), 2) == ["sweep mean L*H*", "sweep"]
+    made = EXAMPLE.clean.kept(parse_question("sweep scale L*H* x2"), BARE, True)
+    assert made is not None
+    assert lines(replace(BARE, source="", sweeps=(made,)), 3) == ["sweep mean L*H*", "sweep scale L*H* x2", "sweep"]
+
+
+def kept(session: Session, clean: bool = True, answer: SweepAnswer = EXAMPLE.clean) -> Session:
+    swept = answer.kept(Sweep(), session, clean)
+    assert swept is not None
+    return replace(session, sweeps=sweeps.add(session.sweeps, swept))
+
+
+def test_a_sweep_that_was_made_is_there_without_being_asked() -> None:
+    text = text_of(SweepPane(), of(session=kept(BARE)))
+    assert "L9H9" in text
+    assert "old" not in text
+    stopped = text_of(SweepPane(), of(session=kept(BARE, answer=PART)))
+    assert "131 of 144: it was stopped" in stopped
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"prompt": "Another one"}, "old, made with another prompt"),
+        ({"answer": " John", "foil": " Mary"}, "old, made with another target"),
+        ({"edits": (parse_edit("zero L1H1"),)}, "old, made with another edits"),
+    ],
+)
+def test_it_is_old_when_what_it_was_made_of_is_another(change: dict[str, Any], why: str) -> None:
+    session = replace(kept(BARE), **change)
+    picture = answered(of(session=session), PLAN)
+    text = text_of(SweepPane(), picture)
+    assert why.replace("another edits", "other edits") in text
+    assert "○ old" in text
+    assert ". runs it again: 144 runs, about 2 s and 90 MB" in text
+    assert ("When·Mary·and·John" in text) == ("prompt" in change)
+
+
+def test_the_clean_one_is_not_shown_for_the_edited_run() -> None:
+    session = replace(kept(BARE), edits=EXAMPLE.session.edits)
+    assert "old, made with other edits" in text_of(SweepPane(), of(session=session))
+    assert "old" not in text_of(SweepPane(), of("sweep zero L*H* clean", session=session))
+    both = kept(session, clean=False, answer=replace(EXAMPLE.edited, left=None))
+    assert "old" not in text_of(SweepPane(), of(session=both))
+    difference = text_of(SweepPane(), of("sweep zero L*H* difference", session=both, focus=Focus(layer=9, head=9)))
+    assert "L9H9* +.76" in difference
+
+
+def test_earlier_ones_are_looked_at_one_by_one() -> None:
+    pane = SweepPane()
+    session = kept(replace(BARE, prompt="one"))
+    for prompt in ("two", BARE.prompt):
+        session = kept(replace(session, prompt=prompt))
+    desk: Any = Writing(session)
+    seen = []
+    for _ in range(3):
+        pane.picture = replace(of(), session=desk.session)
+        pane.do_earlier(desk)
+        text = text_of(pane, replace(of(), session=desk.session))
+        seen.append(next((word for word in ("prompt: two", "prompt: one") if word in text), "now"))
+    assert seen == ["prompt: two", "prompt: one", "now"]
+    pane.picture = of()
+    with pytest.raises(CannotError, match=r"No other sweep of zero L\*H\* was kept"):
+        pane.do_earlier(Writing(BARE))  # type: ignore[arg-type]
+
+
+def test_what_is_kept_is_what_was_answered() -> None:
+    swept = PART.kept(Sweep(), EXAMPLE.session, False)
+    assert swept is not None
+    assert (swept.done, swept.runs) == (131, 144)
+    again = SweepAnswer.of(swept)
+    np.testing.assert_allclose(again.values, PART.values, rtol=1e-4)
+    assert again.left == Left(144, 131, None, 0)
+    assert PLAN.kept(Sweep(), BARE, True) is None
+    assert PART.kept(Sweep(plan=True), BARE, True) is None
+
+
+async def test_a_moved_cursor_repaints_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Holder(SweepPane())
+    async with app.run_test(size=(110, 24)) as pilot:
+        first = replace(answered(of(), EXAMPLE.clean), focus=Focus(layer=3, head=4))
+        app.pane.show(first)
+        await pilot.pause()
+        asked: list[Region] = []
+        monkeypatch.setattr(app.pane, "refresh", lambda *regions, **rest: asked.extend(regions))
+        app.pane.show(replace(first, focus=Focus(layer=4, head=4)))
+        assert 2 <= len(asked) <= 4
+        asked.clear()
+        app.pane.show(replace(first, focus=Focus(layer=4, head=4)))
+        assert asked == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 9),
+    layers=st.integers(1, 14),
+    columns=st.integers(1, 60),
+    width=st.integers(1, 200),
+    height=st.integers(1, 60),
+    positions=st.booleans(),
+    line=st.sampled_from(["", " list", " clean", " difference list", " earlier"]),
+    edited=st.booleans(),
+    partial=st.booleans(),
+    focus=st.builds(Focus, *[st.integers(-3, 50)] * 6),
+    depth=st.sampled_from(list(Depth)),
+)
+def test_draws_anything_at_any_size(
+    seed: int,
+    layers: int,
+    columns: int,
+    width: int,
+    height: int,
+    positions: bool,
+    line: str,
+    edited: bool,
+    partial: bool,
+    focus: Focus,
+    depth: Depth,
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(layers, columns)).astype(np.float32)
+    values[rng.random(values.shape) < 0.3] = np.nan
+    done = int(np.isfinite(values).sum())
+    left = Left(values.size, done, None if seed % 2 else 3.0, 10**6) if partial and done < values.size else None
+    names = tuple(f"{'@' if positions else 'H'}{i}" for i in range(columns))
+    answer = SweepAnswer(tuple(f"L{i}" for i in range(layers)), names, "logit_diff", values, 1.0, None, left)
+    session = EXAMPLE.session if edited else BARE
+    picture = of(f"sweep zero {'L*.mlp' if positions else 'L*H*'}{line}", session=session, focus=focus)
+    question = replace(picture.question(Sweep).asked(), plan=False)
+    both = Answered(1, question, answer, answer if edited else None, 1.0, left is not None)
+    picture = replace(picture, answered=(both,), job=partial)
+    pane = SweepPane()
+    pane.palette = palette(depth)
+    pane.show(picture)
+    page = pane.draw(picture, width, height)
+    assert page.head_rows + len(page.foot) < max(height, 2)
+    if page.cursor is not None:
+        assert 0 <= page.cursor < page.rows
+    for index in range(page.rows):
+        assert "\n" not in Strip(page.row(index, 0)).text
+        for x in range(0, width, 3):
+            hit = pane.hit(picture, index, x, 0)
+            assert hit is None or hit.layer < max(layers, 51)
+    pane.value()
+    pane.row()
