@@ -753,10 +753,11 @@ async def test_answer_and_foil_keep_their_names(width: int, edited: bool) -> Non
     two = replace(answered, clean=renamed(answered.clean), edited=renamed(answered.edited))
     lines = drawn(NextTokensPane(), replace(given_picture, answered=(two,)), width, 30)
     answer, foil = (next(line for line in lines if line.startswith(name)) for name in ("answer ", "foil   "))
-    assert answer[7:9] == "·A"
-    assert foil[7:9] == "·J"
+    assert answer[7:18] == "·Alexander ", "the whole name"
+    assert foil[7:11] == "·Jo "
     assert len(answer) == len(foil) <= width
-    assert ("17.65→17.65" if edited else "17.65") in answer
+    assert ("→17.65" if edited else " 17.65") in answer
+    assert ("17.65→17.65" in answer) == (edited and width > 30), "the clean logit gives way to the name"
 
 
 @pytest.mark.parametrize("width", [31, 34, 38, 60])

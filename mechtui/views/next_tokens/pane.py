@@ -14,8 +14,8 @@ from mechtui.visible import seen
 
 # Smaller changes than this are not marked: three places show them anyhow.
 CHANGE = 0.005
-# Cells before the names of answer and foil, and with those that they need to be told apart by.
-WHICH, NARROWEST = 7, 11
+# Cells before the names of answer and foil, and the most that both together take.
+WHICH, WIDEST = 7, 20
 
 Pair = tuple[Candidate | None, Candidate | None]
 
@@ -114,28 +114,33 @@ class NextTokensPane(Pane):
         auto = " (auto)" if clean.auto else ""
         entropy = _arrow(clean.entropy, edited.entropy if edited else None, two, plus=False)
         lines = [line(("entropy ", palette.dim), (f"{entropy} nats", palette.bold))]
-        rows = []
+        rows: list[tuple[str, str, dict[str, str]]] = []
         for name, before, after in (
             ("answer", clean.answer, edited.answer if edited else None),
             ("foil", clean.foil, edited.foil if edited else None),
         ):
             if before is not None:
-                logit = f"{before.logit:.2f}" + (f"→{after.logit:.2f}" if after else "")
+                logit, last = f"{before.logit:.2f}", f"→{after.logit:.2f}" if after else ""
                 prob = share(before.prob, 3) + (f"→{share(after.prob, 3)}" if after else "")
                 rank = str(before.rank) + (f"→{after.rank}" if after else "")
-                rows.append((name, visible(before.token), (logit, prob, rank)))
-        titles = {"logit": 0, "prob": 1, "rank": 2}
-        sizes = {title: max([len(title), *(len(row[2][i]) for row in rows)]) for title, i in titles.items()}
-        for title in ("prob", "rank"):  # the rows above mostly have it
-            if width - sum(sizes.values()) - len(sizes) < NARROWEST:
-                del sizes[title]
-        label = max(min(width - sum(sizes.values()) - len(sizes), 20), 4)
+                numbers = {"logit": logit + last, "prob": prob, "rank": rank, "last": last or logit}
+                rows.append((name, visible(before.token), numbers))
+        names = {"logit": "logit", "prob": "prob", "rank": "rank", "last": "logit"}
+        sizes = {
+            title: max([len(name), *(len(numbers[title]) for _, _, numbers in rows)]) for title, name in names.items()
+        }
+        # A token's whole name comes before all numbers but one: the rows above mostly have the others.
+        wanted = min(WHICH + max((cells(token) for _, token, _ in rows), default=0), WIDEST)
+        choices = (("logit", "prob", "rank"), ("logit", "rank"), ("logit",), ("last",))
+        room = {titles: width - sum(sizes[title] + 1 for title in titles) for titles in choices}
+        titles = next((titles for titles in choices if room[titles] >= wanted), choices[-1])
+        label = max(min(room[titles], WIDEST), 4)
 
-        def columns(texts: tuple[str, ...]) -> str:
-            return "".join(f" {texts[titles[title]]:>{size}}" for title, size in sizes.items())
+        def columns(texts: dict[str, str]) -> str:
+            return "".join(f" {texts[title]:>{sizes[title]}}" for title in titles)
 
         if rows:
-            lines.append(line((pad("", label) + columns(tuple(titles)), palette.dim)))
+            lines.append(line((pad("", label) + columns(names), palette.dim)))
         for name, token, numbers in rows:
             which = pad(f"{name:<{WHICH}}", min(WHICH, label))
             lines.append(line((which, palette.dim), (pad(token, label - len(which)), palette.bold), columns(numbers)))
@@ -144,12 +149,12 @@ class NextTokensPane(Pane):
             moved = two and edited is not None and edited.logit_diff != clean.logit_diff
             look = palette.edited if moved else palette.bold
             # The number stays whole; what says whose it is gets shorter.
-            names = (f"logit diff{auto} ", "logit diff ", "diff ")
-            name = next((name for name in names if cells(name) + cells(diff) <= width), "")
+            calls = (f"logit diff{auto} ", "logit diff ", "diff ")
+            name = next((name for name in calls if cells(name) + cells(diff) <= width), "")
             lines.append(line((name, palette.dim), (diff, look)))
         else:
-            names = ("no answer and foil: no logit difference", "no answer, no foil: no logit diff", "no logit diff")
-            lines.append(line((fitting(width, *names), palette.dim)))
+            calls = ("no answer and foil: no logit difference", "no answer, no foil: no logit diff", "no logit diff")
+            lines.append(line((fitting(width, *calls), palette.dim)))
         return lines
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
