@@ -19,12 +19,10 @@ import torch
 from torch import Tensor
 
 from mechtui.engine import reading, vector_files, weights
-from mechtui.engine.actions import Actions, Ids, Steering, in_order
+from mechtui.engine.actions import Actions, Ids, Steering
 from mechtui.engine.apply import seen_in
-from mechtui.engine.batches import Cost, Part, cost_of, logits_of, parts_of
-from mechtui.engine.cards import HeadCards
-from mechtui.engine.errors import Cancelled, SessionError, TextError
-from mechtui.engine.memory import ran_out
+from mechtui.engine.cards import CardIndex, HeadCards
+from mechtui.engine.errors import Cancelled, SessionError
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Norm, Readout
@@ -39,14 +37,14 @@ from mechtui.engine.resolve import (
     resolve,
     steering,
 )
+from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner, never
-from mechtui.engine.trace import Trace
+from mechtui.engine.texts import Texts
+from mechtui.engine.variants import Cost
 from mechtui.engine.vectors import direction, length
 from mechtui.link.messages import EditProblem, Ready
-from mechtui.session.alignment import align
-from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector, surrogate
+from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
-from mechtui.session.grammar.words import LineError
 from mechtui.views import Answer, Question
 
 __all__ = [
@@ -76,111 +74,8 @@ __all__ = [
 Answers = Iterator[tuple[Answer | None, Answer | None, bool]]
 
 
-# Variants of a run whose logits are kept; a sweep has more and is not asked for twice.
-MOST_VARIANTS = 32
-SAME_TARGET = "is the answer's own token, so that their difference is always 0: name another token"
-
-
 def ignore(fraction: float) -> None:
     """Nobody wants to know how much is done."""
-
-
-class Run:
-    """One forward pass. Tensors have no batch axis and lie on the model's device."""
-
-    def __init__(self, runner: Runner, trace: Trace, cancelled: Callable[[], bool]) -> None:
-        self.trace = trace
-        self._runner = runner
-        self._readout = runner.forward.readout
-        self.cancelled = cancelled
-
-    @property
-    def ids(self) -> Ids:
-        return self.trace.ids
-
-    @property
-    def actions(self) -> Actions:
-        """What acted on it; empty in the clean run."""
-        return self.trace.actions
-
-    def take(self, need: Need) -> Tensor:
-        """What a need names. If it was not kept while the run passed, its block runs once more."""
-        return self._runner.take(self.trace, need, self.cancelled)
-
-    def activation(self, hook: str) -> Tensor:
-        """All of one activation: [pos, ...], or [head, query, key] for patterns and scores."""
-        return self.take(Need(hook))
-
-    def resid(self, layer: int) -> Tensor:
-        """[pos, d_model]: the residual stream that enters block `layer`, before any edit there; n_layers: that leaves
-        the last block. It is always kept: no block runs."""
-        return self.trace.resid[layer].whole[0]
-
-    def resid_at(self, layer: int, position: int) -> Tensor:
-        """[d_model]: the same at one position, counted from 0."""
-        return self.trace.resid[layer].part(position, position + 1)[0, 0]
-
-    def residual_norms(self) -> list[Tensor]:
-        """Per site (L0.pre ... L{n-1}.pre, L{n-1}.post) the L2 norms [pos]."""
-        edited = {action.hook for action in self.trace.actions}
-        norms = []
-        for layer in range(len(self.trace.resid)):
-            hook = f"blocks.{layer}.hook_resid_pre"
-            norms.append(self.take(Need(hook, "norm")) if hook in edited else reading.norm(self.trace, layer))
-        return norms
-
-    def logits(self, positions: slice | list[int] = slice(None)) -> Tensor:
-        """[pos, d_vocab] float32."""
-        return reading.logits(self._readout, self.trace, positions)
-
-    def surprise(self) -> Tensor:
-        """[pos]: -ln p(token | the tokens before it) in nats; NaN for the first."""
-        return reading.surprise(self._readout, self.trace)
-
-    def best(self, position: int, count: int) -> list[int]:
-        """The ids of the `count` largest logits at a position, the largest first; a small vocabulary has fewer."""
-        return reading.best(self._readout, self.trace, position, count)
-
-    @torch.inference_mode()
-    def variants(self, variants: Sequence[Actions], position: int) -> list[Tensor]:
-        """Logits [d_vocab] at `position` of many runs of these tokens, each with its own actions in place of this
-        run's. They run in batches, from where each leaves this run."""
-        variants = [in_order(actions) for actions in variants]
-        results = logits_of(self._runner, self.trace, variants, position, self.cancelled)
-        if len(variants) <= MOST_VARIANTS:
-            # Of a list of edits one changes, and the others are asked for again.
-            self.trace.variants = {(each, position): logits for each, logits in zip(variants, results, strict=True)}
-        return results
-
-    def parts(self, variants: Sequence[Actions], position: int) -> Iterator[Part]:
-        """The same, batch by batch as they come. Raises SessionError where memory is too short for a single one."""
-        try:
-            yield from parts_of(self._runner, self.trace, variants, position, self.cancelled)
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
-                raise
-            raise SessionError(
-                f"memory is too short for a single run of {len(self.ids)} tokens beside what is kept: take a shorter "
-                "prompt, a smaller model or float16"
-            ) from error
-
-    def cost(self, variants: Sequence[Actions], position: int, timed: bool = True) -> Cost:
-        """How many of them would have to run, about how long and in how much memory. timed: a few of them are run and
-        timed, where no batch of a text so long was."""
-        return cost_of(self._runner, self.trace, variants, position, self.cancelled, timed)
-
-    def continued(self, id: int, actions: Actions) -> Run:
-        """The run of these tokens and one more, with these actions. Only what is new runs; nothing else keeps it."""
-        trace = self._runner.run((*self.ids, id), actions, (), self.cancelled, after=self.trace)
-        return Run(self._runner, trace, self.cancelled)
-
-    def remembered(self, kind: type[Question], key: object, answer: Callable[[], Answer]) -> Answer:
-        """The run's last answer of a kind, if the key is the same, else a new one. key: all besides the run that
-        decides the answer. While edits change, the clean run's answers stay."""
-        last = self.trace.answers.get(kind)
-        if last is None or last[0] != key:
-            self.trace.answers[kind] = last = (key, answer())
-        return last[1]
 
 
 class OpenSession:
@@ -194,25 +89,26 @@ class OpenSession:
 
     def __init__(
         self,
-        runner: Runner,
+        engine: Engine,
         session: Session,
         cancelled: Callable[[], bool] = never,
         questions: Sequence[Question] = (),
     ) -> None:
         """questions: what they need is kept as the runs pass it. Raises SessionError."""
-        self._runner = runner
-        self.model = runner.model
+        self._engine, self._runner = engine, engine.runner
+        self.model = engine.model
         self.session = session
         self.cancelled = cancelled
         self.progress: Callable[[float], None] = ignore
-        self._problems: list[EditProblem] = []
-        self.bos = self.model.prepends(session.bos)
-        self.ids = self._encoded(session.prompt, "the prompt")
-        self.source_ids = self._optional(session.source, "source")
-        self.references = tuple(ids for text in session.references if (ids := self._optional(text, "references")))
-        self.alignment = self._aligned()
+        texts = Texts(self.model, session)
+        self.bos = texts.bos
+        self.ids = texts.ids
+        self.source_ids = texts.source_ids
+        self.references = texts.references
+        self.alignment = texts.alignment
+        self.targets = texts.targets
         self.tokens: tuple[Token, ...] = tuple(self.model.token(id) for id in self.ids)
-        self.targets = self._targets()
+        self._problems = texts.problems
         self._resolved = [self._resolve(number, edit) for number, edit in enumerate(session.edits)]
         self._needs = [need for question in questions for need in self._compute(question).needs(question, self)]
 
@@ -271,12 +167,12 @@ class OpenSession:
         SessionError where the model reads too few tokens, and Cancelled."""
         if not lengths_for(self.shape.n_ctx):
             raise SessionError(f"{self.ready.name} reads {self.shape.n_ctx} tokens: too few to say random ones twice")
-        return self._runner.cards.cards(self.cancelled, self.progress)
+        return self._engine.cards.cards(self.cancelled, self.progress)
 
     @property
     def repeat(self) -> str:
         """A text of random words said twice; empty where the tokenizer has no such words."""
-        return self._runner.cards.example
+        return self._engine.cards.example
 
     def check_site(self, site: Site) -> None:
         """Raises EditError, which names the model and what it lacks, where it has no such site."""
@@ -293,58 +189,6 @@ class OpenSession:
         return self._runner.vectors.value(made, self.cancelled)
 
     # The text
-
-    def _encoded(self, text: str, what: str) -> Ids:
-        at = surrogate(text)
-        if at is not None:
-            raise SessionError(f"{what} holds a lone surrogate (U+{ord(text[at]):04X}) at character {at}: remove it")
-        try:
-            ids = tuple(self.model.encode(text, self.session.bos))
-        except TextError as error:
-            raise SessionError(f"{what} {error}") from error
-        if not ids:
-            begin = self.model.ready.bos_token or "a token"
-            raise SessionError(f"{what} is empty: type some text (i), or prepend {begin} (b)")
-        most = self.model.shape.n_ctx
-        if len(ids) > most:
-            more = len(ids) - most
-            name = self.model.ready.name
-            raise SessionError(f"{what} has {len(ids):,} tokens and {name} reads {most:,}: remove {more:,} of them")
-        return ids
-
-    def _optional(self, text: str, where: str) -> Ids:
-        if not text:
-            return ()
-        try:
-            return self._encoded(text, f"the {where}")
-        except SessionError as error:
-            self._problems.append(EditProblem(-1, where, str(error)))
-            return ()
-
-    def _aligned(self) -> tuple[int, ...]:
-        if not self.source_ids:
-            return ()
-        try:
-            return align(self.ids, self.source_ids, self.session.align)
-        except LineError as error:
-            self._problems.append(EditProblem(-1, "align", f"align: {error}"))
-            return align(self.ids, self.source_ids, "auto")
-
-    def _targets(self) -> tuple[int | None, int | None]:
-        found: list[int | None] = []
-        for where, text in (("answer", self.session.answer), ("foil", self.session.foil)):
-            id = None
-            if text:
-                try:
-                    id = self.model.single(text)
-                except ValueError as error:
-                    self._problems.append(EditProblem(-1, where, f"{where} {error}"))
-            found.append(id)
-        answer, foil = found
-        if answer is not None and answer == foil:
-            self._problems.append(EditProblem(-1, "foil", f"the foil {SAME_TARGET}"))
-            foil = None
-        return answer, foil
 
     @property
     def auto(self) -> bool:
@@ -479,17 +323,18 @@ class OpenSession:
 
 
 class Engine:
-    """One model, and what is kept of its runs. Not for several threads."""
+    """One model, what is kept of its runs, and its head cards. Not for several threads."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.runner = Runner(model)
+        self.cards = CardIndex(model, self.runner.forward)
 
     def open(
         self, session: Session, cancelled: Callable[[], bool] = never, questions: Sequence[Question] = ()
     ) -> OpenSession:
         """A session on this model. What the questions need is kept as the runs pass it. Raises SessionError."""
-        return OpenSession(self.runner, session, cancelled, questions)
+        return OpenSession(self, session, cancelled, questions)
 
     def run(
         self, ids: Ids, actions: Actions = (), needs: Sequence[Need] = (), cancelled: Callable[[], bool] = never

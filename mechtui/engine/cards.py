@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import torch
@@ -19,12 +19,10 @@ from torch import Tensor
 
 from mechtui.engine import repeats, weights
 from mechtui.engine.errors import Cancelled
+from mechtui.engine.forward.forward import Forward
+from mechtui.engine.model import Model
 from mechtui.engine.readout import Norm
 from mechtui.session.paths import cache_dir, private_folder, write_private
-
-if TYPE_CHECKING:
-    from mechtui.engine.model import Model
-    from mechtui.engine.runner import Runner
 
 # Of what is measured and how: cards of another version are measured anew.
 VERSION = 1
@@ -59,8 +57,9 @@ class HeadCards(msgspec.Struct, frozen=True):
 class CardIndex:
     """The head cards of the model that is loaded: read from the disk, or measured and written there."""
 
-    def __init__(self, runner: Runner) -> None:
-        self.runner = runner
+    def __init__(self, model: Model, forward: Forward) -> None:
+        self.model = model
+        self.forward = forward
         self._known: HeadCards | None = None
         self._done: dict[int, repeats.Scores] = {}  # by length: an interrupted measuring goes on from here
         self._example: str | None = None
@@ -70,21 +69,21 @@ class CardIndex:
     ) -> Iterator[tuple[HeadCards, bool]]:
         """The cards, and whether better ones follow: while they are measured, there are some after each length. Raises
         Cancelled between two blocks; a length that is done by then is not measured again."""
-        mark = fingerprint(self.runner.model) if self._known is None else self._known.fingerprint
+        mark = fingerprint(self.model) if self._known is None else self._known.fingerprint
         if self._known is None:
-            self._known = read(mark, (self.runner.n_layers, self.runner.model.shape.n_heads))
+            self._known = read(mark, (self.forward.n_layers, self.model.shape.n_heads))
         if self._known is not None:
             yield self._known, False
             return
-        lengths = repeats.lengths_for(self.runner.model.shape.n_ctx)
-        ids = repeats.ordinary(self.runner.model.tokenizer, self.runner.model.shape.d_vocab)
+        lengths = repeats.lengths_for(self.model.shape.n_ctx)
+        ids = repeats.ordinary(self.model.tokenizer, self.model.shape.d_vocab)
         for number, length in enumerate(lengths):
             before, part = sum(lengths[:number]) / sum(lengths), length / sum(lengths)
             if length not in self._done:
-                texts = repeats.repeats(ids, first_id(self.runner.model), length)
+                texts = repeats.repeats(ids, first_id(self.model), length)
                 self._done[length] = self._scores(texts, length, cancelled, partial(_within, progress, before, part))
             yield self._cards(mark, lengths[: number + 1]), True
-        self._known = self._cards(mark, lengths, copying(self.runner.model.bridge, cancelled))
+        self._known = self._cards(mark, lengths, copying(self.model.bridge, cancelled))
         write(self._known)
         yield self._known, False
 
@@ -94,14 +93,14 @@ class CardIndex:
         def mean(name: str) -> Table:
             return _table(torch.stack([getattr(self._done[length], name) for length in lengths]).mean(0))
 
-        ready = self.runner.model.ready
+        ready = self.model.ready
         induction = mean("induction")
         return HeadCards(
             version=VERSION,
             fingerprint=mark,
             model=ready.name,
             dtype=ready.dtype,
-            bos=first_id(self.runner.model) is not None,
+            bos=first_id(self.model) is not None,
             lengths=lengths,
             count=repeats.COUNT,
             induction=induction,
@@ -116,7 +115,7 @@ class CardIndex:
         self, texts: Tensor, length: int, cancelled: Callable[[], bool], progress: Callable[[float], None]
     ) -> repeats.Scores:
         """[layer, head] each, means over the texts [text, pos]."""
-        forward, n_layers = self.runner.forward, self.runner.n_layers
+        forward, n_layers = self.forward, self.forward.n_layers
         rows = [text.tolist() for text in texts]
         calls = forward.calls_for(rows[0])
         residual = torch.cat([forward.prelude(row, (), {}, (), forward.empty_cache(), 0)[0] for row in rows])
@@ -140,7 +139,7 @@ class CardIndex:
         """A text of random words said twice, which the tokenizer reads as that many tokens; empty where its tokens are
         no words that can be told apart."""
         if self._example is None:
-            self._example = _example(self.runner.model)
+            self._example = _example(self.model)
         return self._example
 
 

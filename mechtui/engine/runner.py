@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mechtui.engine.actions import Action, Actions, Ids, in_order
 from mechtui.engine.apply import EVERY_ROW
-from mechtui.engine.cards import CardIndex
 from mechtui.engine.forward.cache import KeysValues, before, keys_values, new_cache
 from mechtui.engine.forward.forward import Forward
 from mechtui.engine.forward.from_z import is_late
@@ -39,7 +38,6 @@ class Runner:
         self.store = TraceStore(budget(model.device))
         self.vectors = Vectors(model, self.read)
         self.givens = Givens(self.vectors, self.read)
-        self.cards = CardIndex(self)
         self.paces: dict[int, float] = {}  # seconds for one position in one block of a batch, by the length's bits
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ from mechtui.session.grammar.words import LineError
 GOOD = "When Mary gave John a drink"
 
 REFUSED = {
-    "empty prompt": ("", "the prompt is empty: type some text (i), or prepend"),
+    "empty prompt": ("", r"the prompt is empty: type some text \(i\), or prepend"),
     "too long": ("a b" * 1700, r"the prompt has [\d,]+ tokens and .*gpt2\S* reads 64: remove [\d,]+ of them"),
     "lone surrogate": ("a\ud800b", r"the prompt holds a lone surrogate \(U\+D800\) at character 1: remove it"),
 }

@@ -10,7 +10,7 @@ import pytest
 import torch
 from twin import session_of
 
-from mechtui.engine import batches
+from mechtui.engine import variants
 from mechtui.engine.api import Cancelled, Engine, SessionError
 from mechtui.engine.model import Model
 from mechtui.views import parse_question
@@ -45,7 +45,7 @@ def final(engine: Engine, line: str, *edits: str) -> Pair:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of one or two cells, so that a sweep of these models has several."""
-    monkeypatch.setattr(batches, "_tokens", lambda engine: 6)
+    monkeypatch.setattr(variants, "_tokens", lambda engine: 6)
 
 
 @pytest.mark.parametrize("edits", [(), ("scale L0H0 x0.5", "zero L1.mlp @2")])
@@ -86,7 +86,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_plan_says_how_many_runs_there_are(model: Model, line: str, edits: tuple[str, ...], ran: list[int]) -> None:
     engine = Engine(model)
     clean, edited = final(engine, f"{line} plan", *edits)
-    assert sum(ran) <= batches.SAMPLE, "one small batch was timed"
+    assert sum(ran) <= variants.SAMPLE, "one small batch was timed"
     ran.clear()
     final(engine, line, *edits)
     planned = [answer.left for answer in (clean, edited) if answer is not None]
@@ -164,7 +164,7 @@ ERRORS = (
 def too_large(patch: pytest.MonkeyPatch, rows: int, error: BaseException) -> list[int]:
     """From now on a batch of more rows runs out of memory; the sizes that are tried."""
     tried: list[int] = []
-    real = batches._Batch.logits
+    real = variants._Batch.logits
 
     def logits(batch: Any, position: int) -> torch.Tensor:
         tried.append(len(batch.variants))
@@ -172,7 +172,7 @@ def too_large(patch: pytest.MonkeyPatch, rows: int, error: BaseException) -> lis
             raise error
         return real(batch, position)
 
-    patch.setattr(batches._Batch, "logits", logits)
+    patch.setattr(variants._Batch, "logits", logits)
     return tried
 
 
@@ -212,8 +212,8 @@ def test_of_a_large_model_a_batch_holds_fewer_tokens() -> None:
     def tokens(**shape: int) -> int:
         given = {"n_layers": 12, "n_heads": 12, "n_kv_heads": 12, "d_head": 64, "d_vocab": 50257, "n_ctx": 1024}
         engine = SimpleNamespace(model=SimpleNamespace(shape=ModelShape(**{**given, **shape})))
-        return batches._tokens(engine)  # type: ignore[arg-type]
+        return variants._tokens(engine)  # type: ignore[arg-type]
 
-    assert tokens(d_model=768, d_mlp=3072) == batches.BATCH_TOKENS
-    assert batches.LEAST_TOKENS < tokens(n_layers=48, d_model=1600, d_mlp=6400) < 128
-    assert tokens(n_layers=80, d_model=8192, d_mlp=28672) == batches.LEAST_TOKENS
+    assert tokens(d_model=768, d_mlp=3072) == variants.BATCH_TOKENS
+    assert variants.LEAST_TOKENS < tokens(n_layers=48, d_model=1600, d_mlp=6400) < 128
+    assert tokens(n_layers=80, d_model=8192, d_mlp=28672) == variants.LEAST_TOKENS

@@ -1,0 +1,119 @@
+"""One run, as whoever answers a question sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from mechtui.engine import reading
+from mechtui.engine.actions import Actions, Ids, in_order
+from mechtui.engine.errors import SessionError
+from mechtui.engine.memory import ran_out
+from mechtui.engine.needs import Need
+from mechtui.engine.runner import Runner
+from mechtui.engine.trace import Trace
+from mechtui.engine.variants import Cost, Part, cost_of, logits_of, parts_of
+from mechtui.views import Answer, Question
+
+# Variants of a run whose logits are kept; a sweep has more and is not asked for twice.
+MOST_VARIANTS = 32
+
+
+class Run:
+    """One forward pass. Tensors have no batch axis and lie on the model's device."""
+
+    def __init__(self, runner: Runner, trace: Trace, cancelled: Callable[[], bool]) -> None:
+        self.trace = trace
+        self._runner = runner
+        self._readout = runner.forward.readout
+        self.cancelled = cancelled
+
+    @property
+    def ids(self) -> Ids:
+        return self.trace.ids
+
+    @property
+    def actions(self) -> Actions:
+        """What acted on it; empty in the clean run."""
+        return self.trace.actions
+
+    def take(self, need: Need) -> Tensor:
+        """What a need names. If it was not kept while the run passed, its block runs once more."""
+        return self._runner.take(self.trace, need, self.cancelled)
+
+    def activation(self, hook: str) -> Tensor:
+        """All of one activation: [pos, ...], or [head, query, key] for patterns and scores."""
+        return self.take(Need(hook))
+
+    def resid(self, layer: int) -> Tensor:
+        """[pos, d_model]: the residual stream that enters block `layer`, before any edit there; n_layers: that leaves
+        the last block. It is always kept: no block runs."""
+        return self.trace.resid[layer].whole[0]
+
+    def resid_at(self, layer: int, position: int) -> Tensor:
+        """[d_model]: the same at one position, counted from 0."""
+        return self.trace.resid[layer].part(position, position + 1)[0, 0]
+
+    def residual_norms(self) -> list[Tensor]:
+        """Per site (L0.pre ... L{n-1}.pre, L{n-1}.post) the L2 norms [pos]."""
+        edited = {action.hook for action in self.trace.actions}
+        norms = []
+        for layer in range(len(self.trace.resid)):
+            hook = f"blocks.{layer}.hook_resid_pre"
+            norms.append(self.take(Need(hook, "norm")) if hook in edited else reading.norm(self.trace, layer))
+        return norms
+
+    def logits(self, positions: slice | list[int] = slice(None)) -> Tensor:
+        """[pos, d_vocab] float32."""
+        return reading.logits(self._readout, self.trace, positions)
+
+    def surprise(self) -> Tensor:
+        """[pos]: -ln p(token | the tokens before it) in nats; NaN for the first."""
+        return reading.surprise(self._readout, self.trace)
+
+    def best(self, position: int, count: int) -> list[int]:
+        """The ids of the `count` largest logits at a position, the largest first; a small vocabulary has fewer."""
+        return reading.best(self._readout, self.trace, position, count)
+
+    @torch.inference_mode()
+    def variants(self, variants: Sequence[Actions], position: int) -> list[Tensor]:
+        """Logits [d_vocab] at `position` of many runs of these tokens, each with its own actions in place of this
+        run's. They run in batches, from where each leaves this run."""
+        variants = [in_order(actions) for actions in variants]
+        results = logits_of(self._runner, self.trace, variants, position, self.cancelled)
+        if len(variants) <= MOST_VARIANTS:
+            # Of a list of edits one changes, and the others are asked for again.
+            self.trace.variants = {(each, position): logits for each, logits in zip(variants, results, strict=True)}
+        return results
+
+    def parts(self, variants: Sequence[Actions], position: int) -> Iterator[Part]:
+        """The same, batch by batch as they come. Raises SessionError where memory is too short for a single one."""
+        try:
+            yield from parts_of(self._runner, self.trace, variants, position, self.cancelled)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            raise SessionError(
+                f"memory is too short for a single run of {len(self.ids)} tokens beside what is kept: take a shorter "
+                "prompt, a smaller model or float16"
+            ) from error
+
+    def cost(self, variants: Sequence[Actions], position: int, timed: bool = True) -> Cost:
+        """How many of them would have to run, about how long and in how much memory. timed: a few of them are run and
+        timed, where no batch of a text so long was."""
+        return cost_of(self._runner, self.trace, variants, position, self.cancelled, timed)
+
+    def continued(self, id: int, actions: Actions) -> Run:
+        """The run of these tokens and one more, with these actions. Only what is new runs; nothing else keeps it."""
+        trace = self._runner.run((*self.ids, id), actions, (), self.cancelled, after=self.trace)
+        return Run(self._runner, trace, self.cancelled)
+
+    def remembered(self, kind: type[Question], key: object, answer: Callable[[], Answer]) -> Answer:
+        """The run's last answer of a kind, if the key is the same, else a new one. key: all besides the run that
+        decides the answer. While edits change, the clean run's answers stay."""
+        last = self.trace.answers.get(kind)
+        if last is None or last[0] != key:
+            self.trace.answers[kind] = last = (key, answer())
+        return last[1]
