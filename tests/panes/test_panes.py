@@ -97,6 +97,19 @@ def test_shows_its_example(kind: type[Pane], size: tuple[int, int]) -> None:
 
 
 @every_pane
+def test_without_colours_nothing_is_said_by_a_colour(kind: type[Pane]) -> None:
+    pane = kind()
+    pane.palette = palette(Depth.NONE)
+    given_picture = pictured(example_of(kind.VIEW.name))
+    pane.show(given_picture)
+    page = pane.draw(given_picture, 80, 24)
+    lines = [*page.head(0), *(page.row(index, 0) for index in range(page.rows)), *page.foot]
+    looks = [segment.style for line in lines for segment in line if segment.style is not None]
+    assert looks
+    assert {(look.color, look.bgcolor) for look in looks} == {(None, None)}
+
+
+@every_pane
 @pytest.mark.parametrize("size", [(20, 3), (22, 5), (80, 24), (200, 60)])
 async def test_every_strip_is_as_wide_as_the_pane(kind: type[Pane], size: tuple[int, int]) -> None:
     app = Holder(kind())
