@@ -9,9 +9,11 @@ from msgspec.structs import replace
 
 from mechtui.session.grammar.words import Words, quote, short
 from mechtui.views.question import Answer, Question
-from mechtui.views.spec import Cost, Follows, View
+from mechtui.views.spec import Action, Cost, Follows, View
 
-Column = Literal["induction", "previous", "duplicate", "copying", "attribution", "entropy", "first", "label", "head"]
+Column = Literal[
+    "induction", "previous", "duplicate", "copying", "attribution", "sweep", "entropy", "first", "label", "head"
+]
 COLUMNS: tuple[Column, ...] = get_args(Column)
 # What a head can be called by, and the share of its attention from which on it is: more than half, so that no head
 # has two names, and none has one for what it mostly does not do. Attention to the first token earns no name: most
@@ -104,8 +106,8 @@ SPEC = View(
         "Every head in one row, sorted by a column. On random tokens said twice (stretches of n = 32, 64 and 96), as a "
         "share of attention: induction, from t in the second half to t-n+1; previous, from t to t-1; duplicate, from t "
         "in the second half to t-n. copying: the sum of the eigenvalues of W_U W_O W_V W_E over the sum of their "
-        "sizes, -1 to 1. Of the prompt, at the selected token: attribution to the logit difference, entropy of the "
-        "attention, attention to the first token. ● is a marked head, * an edited one."
+        "sizes, -1 to 1. Of the prompt, at the selected token: attribution to the logit difference, the last "
+        "sweep, entropy of the attention, attention to the first token. ● is a marked head, * an edited one."
     ),
     read=(
         "A head is called by what takes more than half of its attention; most have no name. ⏎ shows its attention; "
@@ -122,4 +124,15 @@ SPEC = View(
     words=("induction head", "pattern", "OV circuit", "logit difference", "entropy"),
     cost=Cost.OWN_RUNS,
     follows=Follows.MODEL,
+    line_words=(("by", "the column that sorts"), ("up", "the smallest first"), ("only", "words in name or label")),
+    footer=("mark_head", "zero", "mean", "patch", "summary", "only_heads", "write_repeat"),
+    actions=(
+        Action("mark_head", ("x",), "mark", "Mark the head, or not; zero, mean and patch act on all that are marked."),
+        Action("unmark_heads", ("X",), "unmark all", "Take the marks of all heads."),
+        Action("turn_round", ("t",), "turn round", "Sort the smallest first, or the largest again."),
+        Action("only_heads", ("w",), "only", "List only heads with these words in name or label, or all again."),
+        Action(
+            "write_repeat", ("r",), "repeat", "Make random words said twice the prompt: there induction is a stripe."
+        ),
+    ),
 )

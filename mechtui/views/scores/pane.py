@@ -1,0 +1,327 @@
+"""Every head in one row: what it does on random tokens, and what it does at the selected token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from msgspec.structs import replace
+
+from mechtui.paint import marks
+from mechtui.paint.numbers import fixed
+from mechtui.paint.tokens import visible_text
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
+from mechtui.panes.rows import Numbers, Rows, Texts, ordered
+from mechtui.session.changes import CannotError, head_site
+from mechtui.session.document import Session, Site, Swept
+from mechtui.session.sweeps import changed
+from mechtui.views import Question
+from mechtui.views.attention import Attention
+from mechtui.views.heads import Heads, HeadsAnswer, Summary
+from mechtui.views.scores import MEASURING, SPEC, Column, Scores, ScoresAnswer
+
+# The numbers of the prompt, in the order of their columns; those with a sign; what stands above narrow columns.
+OF_PROMPT: tuple[Summary, ...] = ("attribution", "entropy", "first")
+OF_MODEL: tuple[Column, ...] = ("induction", "previous", "duplicate", "copying")
+SIGNED = ("copying", "attribution", "sweep")
+SHORT = {
+    "induction": "ind",
+    "previous": "prev",
+    "duplicate": "dup",
+    "copying": "copy",
+    "attribution": "attr",
+    "sweep": "swp",
+    "entropy": "ent",
+}
+# From so many rows on there is room for what a number means.
+EXPLAINED = 10
+
+
+def swept(session: Session, layers: int, heads: int) -> Swept | None:
+    """The last sweep over all heads, if it is of the session as it is."""
+    for each in reversed(session.sweeps):
+        whole = len(each.rows) == layers and len(each.columns) == heads
+        if whole and each.edit.site.kind == "head" and not changed(each, session):
+            return each
+    return None
+
+
+class ScoresPane(Pane):
+    VIEW = SPEC
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
+        self._chosen: frozenset[tuple[int, int]] = frozenset()
+        self._list: tuple[tuple[object, ...], Rows] | None = None
+        # A list that was sorted anew shows its top, until one moves.
+        self._sorted: Scores | None = None
+        self._top = True
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        asked = [replace(picture.question(Heads), summary=each, run="edited").asked() for each in OF_PROMPT]
+        named = bool(picture.session.answer), bool(picture.session.foil)
+        return (*(each for each in asked if each.summary != "attribution" or len(set(named)) == 1), Scores().asked())
+
+    def show(self, picture: Picture) -> None:
+        before = self.picture
+        question = picture.question(Scores)
+        if question != self._sorted:
+            self._sorted, self._top, self._at = question, True, None
+        elif before is not None and before.head() != picture.head():
+            self._top = False
+        super().show(picture)
+
+    def look(self, **changes: int) -> None:
+        self._top = False
+        super().look(**changes)
+
+    # What is listed
+
+    def _measured(self, picture: Picture) -> ScoresAnswer | None:
+        answered = picture.answer(Scores)
+        return answered.clean if answered and isinstance(answered.clean, ScoresAnswer) else None
+
+    def _of_prompt(self, picture: Picture) -> dict[str, np.ndarray]:
+        """[layer, head] each: of the edited run where an edit is on."""
+        found: dict[str, np.ndarray] = {}
+        for each in picture.answered:
+            answer = each.edited or each.clean
+            if isinstance(answer, HeadsAnswer):
+                found[answer.summary] = answer.values
+        return found
+
+    def _rows(self, picture: Picture) -> Rows | None:
+        """The list; None where there is nothing to list yet."""
+        if picture.ready is None:
+            return None
+        layers, heads = picture.ready.shape.n_layers, picture.ready.shape.n_heads
+        key = (
+            picture.answered,
+            picture.question(Scores),
+            picture.session,
+            picture.problems,
+            layers,
+            heads,
+            self._chosen,
+        )
+        if self._list is not None and self._list[0] == key:
+            return self._list[1]
+        scores = self._measured(picture)
+        tables: dict[str, np.ndarray] = self._of_prompt(picture)
+        if scores is not None:
+            tables |= {name: getattr(scores, name) for name in OF_MODEL}
+        if not tables:
+            return None
+        sweep = swept(picture.session, layers, heads)
+        if sweep is not None:
+            tables["sweep"] = np.array(sweep.values, dtype=np.float64)
+
+        def numbers(name: str) -> Numbers:
+            values = tables.get(name)
+            if values is None or values.shape != (layers, heads):
+                values = np.full((layers, heads), np.nan)
+            most = float(np.nanmax(np.abs(values), initial=0.0)) if name in ("attribution", "sweep", "entropy") else 1.0
+            return Numbers(
+                name, values.reshape(-1), SHORT.get(name, ""), signs=name in SIGNED, look="shade", high=most or 1.0
+            )
+
+        names = [f"L{layer}H{head}" for layer in range(layers) for head in range(heads)]
+        labels = [label for row in scores.label for label in row] if scores is not None else []
+        if len(labels) != len(names):
+            labels = [""] * len(names)
+        of_prompt = ("attribution", "sweep", "entropy", "first") if sweep is not None else OF_PROMPT
+        columns: tuple[Texts | Numbers, ...] = (
+            Texts("head", names),
+            *map(numbers, (*OF_MODEL, *of_prompt)),
+            Texts("label", labels),
+        )
+        question = picture.question(Scores)
+        by = "" if question.by == "head" else question.by
+        order = ordered(columns, by, question.up, question.only)
+        edited = marks.heads(picture.applied(), picture.ready.shape)
+        rows = Rows(
+            columns,
+            order[::-1] if question.by == "head" and question.up else order,
+            question.by,
+            question.up,
+            question.only,
+            frozenset(layer * heads + head for layer, head in self._chosen if layer < layers and head < heads),
+            frozenset(layer * heads + head for layer, head in edited),
+        )
+        self._list = key, rows
+        return rows
+
+    def _row(self, picture: Picture) -> int:
+        layer, head = picture.head()
+        return layer * (picture.ready.shape.n_heads if picture.ready else 1) + head
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        question, rows = picture.question(Scores), self._rows(picture)
+        if rows is None:
+            return self.blank(MEASURING if picture.ready is not None else self.WAITING, width)
+        page = rows.page(self.palette, width, height, self._row(picture), self._at)
+        foot = [*page.foot, *(self._explained(picture, rows, width) if height >= EXPLAINED else [])]
+        by = f"by {question.by}" + (" up" if question.up else "")
+        only = f' only "{visible_text(question.only)}"' if question.only else ""
+        progress = self._progress(picture)
+        chosen = f"{len(self._chosen)} marked" if self._chosen else ""
+        count = f"{len(rows.order)} heads" if rows.order else ""
+        legend = " · ".join(text for text in (chosen, count) if text)
+        return Page(
+            page.rows,
+            page.row,
+            head=page.head,
+            head_rows=page.head_rows,
+            foot=foot,
+            cursor=0 if self._top or page.cursor is None else page.cursor,
+            title=self.titled(picture, width, f"{by}{only}{progress}", f"{by}{only}", by, ""),
+            legend=((legend, self.palette.dim),),
+        )
+
+    def _progress(self, picture: Picture) -> str:
+        """How far the measuring is; nothing once it is done."""
+        answered = picture.answer(Scores)
+        if answered is not None and not answered.partial:
+            return ""
+        share = "" if picture.progress is None else f" {picture.progress:.0%}"
+        return f" ─ measuring{share}"
+
+    def _explained(self, picture: Picture, rows: Rows, width: int) -> list[Line]:
+        """The number of the head that is looked at, and what it is."""
+        at = rows.beside(self._at, 0)
+        column = rows.columns[at]
+        layer, head = picture.head()
+        said = column.text(self._row(picture)).strip()
+        if isinstance(column, Numbers) and column.name in OF_MODEL and said:
+            said = fixed(float(column.values[self._row(picture)]), 3, sign=column.signs).strip()
+        means = MEANINGS[column.name](picture, self._measured(picture))
+        sentence = f"L{layer}H{head} {column.name} {said or '-'}: {means}"
+        return [line((text, self.palette.dim)) for text in wrap(sentence, width)][:3]
+
+    # Moving
+
+    def move(self, dx: int, dy: int) -> None:
+        picture = self.picture
+        if picture is None or picture.ready is None or (rows := self._rows(picture)) is None:
+            return
+        if dx:
+            self._at = rows.beside(self._at, dx)
+            self.renew()
+        if dy and rows.order:
+            # From a list that shows its top one comes to the top first.
+            start, down = (rows.order[0], dy - math.copysign(1, dy)) if self._top else (self._row(picture), dy)
+            row = rows.moved(start, int(down))
+            heads = picture.ready.shape.n_heads
+            self.look(layer=row // heads, head=row % heads)
+            self.renew()
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        rows = self._rows(picture)
+        if rows is None or picture.ready is None or not 0 <= index < len(rows.order):
+            return None
+        row, heads = rows.order[index], picture.ready.shape.n_heads
+        return replace(picture.focus, layer=row // heads, head=row % heads)
+
+    def into(self, picture: Picture) -> Question | None:
+        """The attention of the head that is looked at."""
+        layer, head = picture.head()
+        return replace(picture.question(Attention), layer=layer, head=head)
+
+    def sites(self, picture: Picture) -> tuple[Site, ...]:
+        """The marked heads; without one, the head that is looked at."""
+        return tuple(head_site(layer, head) for layer, head in sorted(self._chosen) or [picture.head()])
+
+    # The view's own actions
+
+    def do_mark_head(self, desk: Desk) -> None:
+        """Mark the head or take its mark, and go on to the next row."""
+        picture = self.picture
+        if picture is None:
+            return
+        self._chosen = self._chosen ^ {picture.head()}
+        self._top = False
+        self.move(0, 1)
+        self.renew()
+
+    def do_unmark_heads(self, desk: Desk) -> None:
+        if not self._chosen:
+            raise CannotError("no head is marked: x marks the one under the cursor")
+        self._chosen = frozenset()
+        self.renew()
+
+    def do_turn_round(self, desk: Desk) -> None:
+        question = self._scores()
+        desk.put(replace(question, up=not question.up))
+
+    def do_only_heads(self, desk: Desk) -> None:
+        question = self._scores()
+        if question.only:
+            desk.put(replace(question, only=""))
+        else:
+            desk.open_line("palette", f'{question.line()} only "')
+
+    def do_write_repeat(self, desk: Desk) -> None:
+        measured = None if self.picture is None else self._measured(self.picture)
+        if measured is None:
+            raise CannotError("the heads are not measured yet: wait until their scores are there")
+        if not measured.repeat:
+            raise CannotError("the model's tokenizer has too few words of one token to write random ones twice")
+        desk.change(replace(desk.session, prompt=measured.repeat))
+        desk.say("The prompt is random words said twice; u brings yours back.")
+
+    def _scores(self) -> Scores:
+        return Scores() if self.picture is None else self.picture.question(Scores)
+
+    # The clipboard
+
+    def value(self) -> str:
+        if self.picture is None or (rows := self._rows(self.picture)) is None:
+            return ""
+        return rows.value(self._row(self.picture), self._at)
+
+    def row(self) -> str:
+        if self.picture is None or (rows := self._rows(self.picture)) is None:
+            return ""
+        return rows.row_text(self._row(self.picture))
+
+
+def _sample(scores: ScoresAnswer | None) -> str:
+    if scores is None:
+        return ""
+    lengths = ", ".join(map(str, scores.lengths))
+    return f" (n = {lengths}, {scores.count} texts each{', after BOS' if scores.bos else ''}; Olsson et al. 2022)"
+
+
+def _at(picture: Picture) -> str:
+    return f"@{picture.position()} {picture.token(picture.position())}"
+
+
+# What a number is, from the picture and what was measured.
+MEANINGS: dict[str, Callable[[Picture, ScoresAnswer | None], str]] = {
+    "head": lambda picture, scores: "layer and head, from 0",
+    "induction": lambda picture, scores: (
+        f"mean attention from t to t-n+1, in the second of n random tokens said twice{_sample(scores)}"
+    ),
+    "previous": lambda picture, scores: f"mean attention from t to t-1 on random tokens said twice{_sample(scores)}",
+    "duplicate": lambda picture, scores: (
+        f"mean attention from t to t-n, in the second of n random tokens said twice{_sample(scores)}"
+    ),
+    "copying": lambda picture, scores: (
+        "Σλ/Σ|λ| over the eigenvalues λ of W_U W_O W_V W_E, of the weights alone (Elhage et al. 2021)"
+    ),
+    "attribution": lambda picture, scores: f"what it adds to the logit difference after {_at(picture)}",
+    "sweep": lambda picture, scores: "the last sweep over the heads",
+    "entropy": lambda picture, scores: f"of its attention from {_at(picture)}, in nats, 0 to {_most(picture)}",
+    "first": lambda picture, scores: f"attention from {_at(picture)} to the first token",
+    "label": lambda picture, scores: "the score that is above one half, if one is",
+}
+
+
+def _most(picture: Picture) -> str:
+    return fixed(math.log(picture.position() + 1))
+
+
+PANE = ScoresPane
