@@ -171,7 +171,8 @@ class Board(Guarded, Kept, Container):
         for name in self.seen():
             job = self._job(name)
             answered, stale = self._answered(name, talk, replace(picture, job=job))
-            shares = (talk.progress.get(q) for q in self._asked(name, picture) if job and q.costly)
+            asked = self._asked(name, picture)
+            shares = (share for question in asked if (share := talk.progress.get(question)) is not None)
             older |= stale
             pane = self.panes[name]
             marked = stale and bool(answered) and (pane.BY_PLACE or talk.overdue)

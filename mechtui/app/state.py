@@ -80,15 +80,14 @@ class Answers:
     def of(self, pane: str, questions: tuple[Question, ...]) -> tuple[tuple[Answered, ...], bool]:
         """What a pane can paint, and whether that is older than what it asks for."""
         found = tuple(self._fresh[question] for question in questions if question in self._fresh)
-        if len(found) == len(questions):
-            self._last[pane] = found
-            return found, False
-        if not found:
+        if questions and not found:
             return self._last.get(pane, ()), True
-        # Some of the new answers are in: the older ones stand in for the rest.
-        kinds = {type(answered.question) for answered in found}
-        older = tuple(a for a in self._last.get(pane, ()) if type(a.question) not in kinds)
-        return found + older, True
+        # Some of the new answers are in: the older ones stand in for the rest, as far as there are any.
+        missing = {question.unfocused() for question in questions if question not in self._fresh}
+        older = tuple(a for a in self._last.get(pane, ()) if a.question.unfocused() in missing)
+        if not older:
+            self._last[pane] = found
+        return found + older, bool(older)
 
 
 def difference(before: Session, after: Session) -> Follows | None:

@@ -21,7 +21,6 @@ FOLDERS = sorted(path.parent.name for path in (ROOM / "views").glob("*/__init__.
 FILES = {"__init__.py", "compute.py", "pane.py", "script.py", "example.py"}
 NOT_YET = {
     "attribution": {"pane.py", "script.py", "example.py"},
-    "scores": {"pane.py", "script.py", "example.py"},
 }
 EXAMPLES = [name for name in FOLDERS if (ROOM / "views" / name / "example.py").exists()]
 # A line for the views whose name alone is none.

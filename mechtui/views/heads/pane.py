@@ -76,7 +76,8 @@ class HeadsPane(Pane):
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         found = self._values(picture)
         if isinstance(found, str):
-            return self.blank(found, width, picture.question(Heads).summary)
+            share = "" if picture.progress is None else f": {picture.progress:.0%}"
+            return self.blank(found + share, width, picture.question(Heads).summary)
         values, summary = found.values, found.summary
         low, high = _scale(picture, found)
         layer, head = (min(a, b - 1) for a, b in zip(picture.head(), values.shape, strict=True))
