@@ -150,7 +150,7 @@ def test_whatever_is_completed_is_a_line_or_the_beginning_of_one(picks):
         ("attention L3H4 s", "scores"),
         ("attention L3H4 value c", "clean"),
         ("heads ", "first"),
-        ("heads norm d", "difference"),
+        ("heads norm di", "difference"),
         ("heads norm @", "@1"),
         ("next_tokens t", "top20"),
         ("generate 40 t", "temperature0.8"),

@@ -217,10 +217,10 @@ def test_the_map_of_attributions_is_that_of_the_ledger(gpt2_model: Model) -> Non
     ("line", "question"),
     [
         ("scores", Scores()),
-        ("scores by copying", Scores("copying")),
-        ("scores by entropy up", Scores("entropy", up=True)),
-        ('scores by attribution only "L1H"', Scores("attribution", only="L1H")),
-        ('scores up only "a \\"b"', Scores(up=True, only='a "b')),
+        ("scores copying", Scores("copying")),
+        ("scores entropy up", Scores("entropy", up=True)),
+        ('scores attribution "L1H"', Scores("attribution", only="L1H")),
+        ('scores up "a \\"b"', Scores(up=True, only='a "b')),
     ],
 )
 def test_lines_and_questions_are_inverses(line: str, question: Scores) -> None:
@@ -231,11 +231,9 @@ def test_lines_and_questions_are_inverses(line: str, question: Scores) -> None:
 @pytest.mark.parametrize(
     ("line", "column", "problem"),
     [
-        ("scores by", 9, "the line ends where one of induction,"),
-        ("scores by size", 10, "size should be one of induction,"),
-        ("scores only L1", 12, "L1 is not text; write it in double quotes"),
-        ("scores only", 11, "the line ends where text in double quotes"),
-        ("scores induction", 7, 'induction should be by COLUMN, up or only "TEXT"'),
+        ("scores size", 7, "size should be induction,"),
+        ("scores copying L1", 15, "up or a text in double quotes"),
+        ('scores ""', 7, "text in double quotes should stand here"),
         ("heads size", 6, "size should be entropy, first, norm, attribution,"),
     ],
 )

@@ -202,7 +202,7 @@ LINES = {
     "effects": ["effects", "effects @4"],
     "generate": ["generate 7 prompt", "generate 7 prompt temperature1.5 top_p0.9 seed3"],
     "heads": ["heads entropy", "heads first @3", "heads norm"],
-    "scores": ["scores by copying"],
+    "scores": ["scores copying"],
     "lens": ["lens", "lens mid"],
     "next_tokens": ["next_tokens", "next_tokens @3 top4"],
     "sweep": [

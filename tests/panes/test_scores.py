@@ -62,6 +62,11 @@ def picture(
     return Picture(now, focus or Focus(), ready(SHAPE.n_layers, SHAPE.n_heads), tokens, tuple(answered))
 
 
+def said(lines: list[str]) -> str:
+    """The sentences below the list."""
+    return " ".join(" ".join(lines[-4:]).split())
+
+
 class Table:
     """A desk that keeps what is done at it."""
 
@@ -103,7 +108,7 @@ async def test_the_list_begins_with_the_strongest_induction_head_and_has_every_c
         assert "144 heads" in str(app.pane.border_subtitle)
         # The head that the screen looks at is explained, wherever it stands in the list.
         assert lines[-2].startswith("L9H9 induction ")
-        assert "n = 32, 64, 96" in " ".join(lines[-3:])
+        assert "n = 32, 64, 96" in said(lines)
         app.pane.end()
         await pilot.pause()
         app.pane.show(replace(app.pane.picture, focus=Focus(layer=9, head=9)))
@@ -149,13 +154,13 @@ async def test_columns_are_walked_and_explained() -> None:
         app.pane.show(picture(focus=Focus(layer=5, head=5)))
         app.pane.move(3, 0)
         await pilot.pause()
-        assert "L5H5 copying" in " ".join(shown(app.pane)[-4:])
-        assert "W_U W_O W_V W_E" in " ".join(shown(app.pane)[-4:])
+        assert "L5H5 copying" in said(shown(app.pane))
+        assert "W_U W_O W_V W_E" in said(shown(app.pane))
         assert app.pane.value() == f"{example().clean.copying[5, 5]:.6g}"
         assert app.pane.row().split("\t")[0] == "L5H5"
         app.pane.move(1, 0)
         await pilot.pause()
-        assert "logit difference after @" in " ".join(shown(app.pane)[-4:])
+        assert "logit difference after @" in said(shown(app.pane))
 
 
 def test_the_line_sorts_turns_and_narrows() -> None:
@@ -175,7 +180,7 @@ def test_the_line_sorts_turns_and_narrows() -> None:
     assert narrowed is not None
     assert narrowed.order == (65, 81, 61)
     assert [question.line() for question in (Scores().next(), Scores("head", up=True).next())] == [
-        "scores by previous",
+        "scores previous",
         "scores",
     ]
 
@@ -221,12 +226,12 @@ def test_its_keys_change_the_line_or_the_prompt() -> None:
     pane, desk = ScoresPane(), Table(Session(prompt="mine"))
     pane.show(picture(Scores("copying")))
     pane.do_turn_round(desk)
-    assert desk.put_line == "scores by copying up"
+    assert desk.put_line == "scores copying up"
     pane.do_only_heads(desk)
-    assert desk.opened == 'palette: scores by copying only "'
+    assert desk.opened == 'palette: scores copying "'
     pane.show(picture(Scores("copying", only="L3H")))
     pane.do_only_heads(desk)
-    assert desk.put_line == "scores by copying"
+    assert desk.put_line == "scores copying"
     pane.do_write_repeat(desk)
     assert desk.session.prompt == REPEAT
     pane.show(picture(measured=False))

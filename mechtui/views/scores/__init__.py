@@ -1,4 +1,4 @@
-"""`scores [by COLUMN] [up] [only "TEXT"]`: what each head does on random tokens said twice, and whether it copies."""
+"""`scores [COLUMN] [up] ["TEXT"]`: what each head does on random tokens said twice, and whether it copies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.grammar.words import Words, quote, short
+from mechtui.session.grammar.words import LineError, cut, quote, short, unquote
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import Action, Cost, Follows, View
 
@@ -24,8 +24,8 @@ MEASURING = "measuring the heads on random tokens said twice, once per model"
 
 
 class Scores(Question, frozen=True, tag="scores"):
-    """by, up, only: how the list is shown. by: the column that sorts it, the largest first, or with `up` the smallest.
-    only: words that a row must have in its name or label."""
+    """How the list is shown. by: the column that sorts it, the largest first, or with `up` the smallest. only: words
+    that a row must have in its name or label."""
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"by", "up", "only"})
 
@@ -35,32 +35,27 @@ class Scores(Question, frozen=True, tag="scores"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found, words = cls(), Words(line)
-        words.next("scores")
-        while words.peek() is not None:
-            match words.next("a word"):
-                case "by":
-                    name = words.next(f"one of {', '.join(COLUMNS)}")
-                    column = next((each for each in COLUMNS if each == name), None)
-                    if column is None:
-                        raise words.error(f"{short(name)} should be one of {', '.join(COLUMNS)}", words.column)
-                    found = replace(found, by=column)
-                case "up":
-                    found = replace(found, up=True)
-                case "only":
-                    found = replace(found, only=words.text())
-                case word:
-                    raise words.error(f'{short(word)} should be by COLUMN, up or only "TEXT"', words.column)
+        found = cls()
+        for word, at in cut(line)[1:]:
+            if word in COLUMNS:
+                found = replace(found, by=next(each for each in COLUMNS if each == word))
+            elif word == "up":
+                found = replace(found, up=True)
+            elif word.startswith('"'):
+                found = replace(found, only=unquote(word, line, at))
+            else:
+                columns = ", ".join(COLUMNS)
+                raise LineError(line, at, f'{short(word)} should be {columns}, up or a text in double quotes, as "L3H"')
         return found
 
     def line(self) -> str:
         words = ["scores"]
         if self.by != "induction":
-            words.append(f"by {self.by}")
+            words.append(self.by)
         if self.up:
             words.append("up")
         if self.only:
-            words.append(f"only {quote(self.only)}")
+            words.append(quote(self.only))
         return " ".join(words)
 
     def next(self) -> Self:
@@ -124,7 +119,18 @@ SPEC = View(
     words=("induction head", "pattern", "OV circuit", "logit difference", "entropy"),
     cost=Cost.OWN_RUNS,
     follows=Follows.MODEL,
-    line_words=(("by", "the column that sorts"), ("up", "the smallest first"), ("only", "words in name or label")),
+    line_words=(
+        ("previous", "by attention to the token before"),
+        ("duplicate", "by attention to this token's earlier place"),
+        ("copying", "by whether what is read is what is raised"),
+        ("attribution", "by what is added to the logit difference"),
+        ("sweep", "by the last sweep over the heads"),
+        ("entropy", "by entropy of the attention"),
+        ("first", "by attention to the first token"),
+        ("label", "by what heads are called"),
+        ("head", "as they stand in the model"),
+        ("up", "the smallest first"),
+    ),
     footer=("mark_head", "zero", "mean", "patch", "summary", "only_heads", "write_repeat"),
     actions=(
         Action("mark_head", ("x",), "mark", "Mark the head, or not; zero, mean and patch act on all that are marked."),

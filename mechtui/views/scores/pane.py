@@ -165,7 +165,7 @@ class ScoresPane(Pane):
         page = rows.page(self.palette, width, height, self._row(picture), self._at)
         foot = [*page.foot, *(self._explained(picture, rows, width) if height >= EXPLAINED else [])]
         by = f"by {question.by}" + (" up" if question.up else "")
-        only = f' only "{visible_text(question.only)}"' if question.only else ""
+        only = f' "{visible_text(question.only)}"' if question.only else ""
         progress = self._progress(picture)
         chosen = f"{len(self._chosen)} marked" if self._chosen else ""
         count = f"{len(rows.order)} heads" if rows.order else ""
@@ -261,7 +261,7 @@ class ScoresPane(Pane):
         if question.only:
             desk.put(replace(question, only=""))
         else:
-            desk.open_line("palette", f'{question.line()} only "')
+            desk.open_line("palette", f'{question.line()} "')
 
     def do_write_repeat(self, desk: Desk) -> None:
         measured = None if self.picture is None else self._measured(self.picture)
