@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from mechtui.app.desk import Desk
 from mechtui.app.doing import DO
-from mechtui.app.workspaces import DESK, title
+from mechtui.app.workspaces import built_in, panes, title
 from mechtui.views import specs
 from mechtui.views.spec import Action, Needs
 
@@ -56,7 +56,7 @@ def why_not(action: Action, desk: Desk) -> str:
     """Why it cannot run just now; empty where it can."""
     pane = layer(action)
     if pane and pane != desk.here:
-        return f"{action.title} belongs to the {title(pane)} pane: press {DESK.digit(pane)} first."
+        return f"{action.title} belongs to the {title(pane)} pane: press g {specs()[pane].go} first."
     return LACKS[action.needs](desk)
 
 
@@ -66,6 +66,16 @@ def run_action(action: Action, desk: Desk) -> None:
         getattr(desk.pane(action.view), f"do_{action.name}")(desk)
     else:
         DO[action.name](desk)
+
+
+def _to_workspace(number: int) -> str:
+    names = [each.name for each in built_in()]
+    which = names[number - 1] if number <= len(names) else f"{number}"
+    return (
+        f"Go to workspace {which}."
+        if number <= len(names)
+        else f"Go to workspace {which}, where the settings have one."
+    )
 
 
 PROGRAM: tuple[Action, ...] = (
@@ -82,7 +92,8 @@ PROGRAM: tuple[Action, ...] = (
     Action("down", ("j", "down"), "down", "Move down in the pane.", "Move"),
     Action("up", ("k", "up"), "up", "Move up in the pane.", "Move"),
     Action("right", ("l", "right"), "right", "Move right in the pane.", "Move"),
-    Action("home", ("g", "home"), "first", "Go to the first row or token of the pane.", "Move"),
+    Action("go", ("g",), "go to", "Go to a view by its letter, from anywhere; g g goes to the first row or token.", "Move"),
+    Action("home", ("home",), "first", "Go to the first row or token of the pane.", "Move"),
     Action("end", ("G", "end"), "last", "Go to the last row or token of the pane.", "Move"),
     Action("page_down", ("ctrl+d", "pagedown"), "page down", "Move down by a page.", "Move"),
     Action("page_up", ("ctrl+u", "pageup"), "page up", "Move up by a page.", "Move"),
@@ -90,9 +101,13 @@ PROGRAM: tuple[Action, ...] = (
     Action("token_next", ("right_square_bracket",), "next token", "Select the token after, from any pane.", "Move"),
     Action("next_pane", ("tab",), "next pane", "Go to the next pane.", "Move"),
     Action("last_pane", ("shift+tab",), "pane back", "Go to the pane before.", "Move"),
+    Action("next_view", ("right_curly_bracket",), "next view", "Show the next of the views that share a place.", "Move"),
+    Action("last_view", ("left_curly_bracket",), "view before", "Show the view before.", "Move"),
+    Action("into", ("enter",), "into", "Look closer at what the cursor stands on: a head's attention, a component's parts.", "Move"),
+    Action("back", ("backspace",), "back there", "Go back to where you looked closer.", "Move"),
     *(
-        Action(f"pane_{digit}", (str(digit),), f"pane {digit}", f"Go to the {name} pane.", "Move")
-        for digit, name in enumerate((title(pane).lower() for pane in DESK.panes), 1)
+        Action(f"workspace_{number}", (str(number),), f"workspace {number}", _to_workspace(number), "Move")
+        for number in range(1, 10)
     ),
     Action("search", ("slash",), "search", "Find text in the pane: a token, a head, a line.", "Move"),
     Action("search_next", ("n",), "next match", "Go to the next match of the last search.", "Move"),
@@ -115,9 +130,10 @@ PROGRAM: tuple[Action, ...] = (
     Action("bos", ("b",), "BOS", "Prepend the beginning-of-sequence token: as the model likes, yes, no.", "Change"),
     Action("save_vectors", ("V",), "save vectors", "Write the steering vectors to a safetensors file.", "Change", Needs.VECTORS, weighty=True),
     # Looking
+    Action("start", ("full_stop", "ctrl+g"), "run", "Start the job of the pane or of the workspace: a sweep, a continuation; esc stops it.", "Look", Needs.MODEL, weighty=True),
     Action("summary", ("s",), "what", "Change what the pane shows: its summary, scores or pattern, its order.", "Look"),
     Action("next_run", ("c",), "clean/edited", "Show the clean run in place of the edited one, then edited minus clean, and back.", "Look"),
-    Action("maximise", ("f", "enter"), "whole window", "Give the pane the whole window, and back.", "Look"),
+    Action("maximise", ("f",), "whole window", "Give the pane the whole window, and back.", "Look"),
     Action("wider", ("greater_than_sign",), "wider", "Give the panes on the left more columns.", "Look"),
     Action("narrower", ("less_than_sign",), "narrower", "Give the panes on the right more columns.", "Look"),
     # The rest
@@ -137,7 +153,7 @@ PROGRAM: tuple[Action, ...] = (
 
 ACTIONS: tuple[Action, ...] = (
     *PROGRAM,
-    *(replace(action, view=pane) for pane in DESK.panes for action in specs()[pane].actions),
+    *(replace(action, view=pane) for pane in panes() for action in specs()[pane].actions),
 )
 
 # What keyboards print on a key, where textual's name is a word.
@@ -266,7 +282,7 @@ def keys_document() -> str:
     groups = {action.group for action in ACTIONS if action.group}
     for group in sorted(groups, key=[action.group for action in ACTIONS].index):
         lines += ["", f"## {group}", "", *_table(action for action in ACTIONS if action.group == group)]
-    for pane in DESK.panes:
+    for pane in panes():
         if own := [action for action in ACTIONS if layer(action) == pane]:
             lines += ["", f"## In the {title(pane)} pane", "", *_table(own)]
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 from rich.text import Text
@@ -29,12 +29,11 @@ from mechtui.app.clipboard import TooLongError, fitting
 from mechtui.app.conversation import GRACE, Conversation, News
 from mechtui.app.ending import Ending
 from mechtui.app.keeping import Keeper
-from mechtui.app.layout import compact
 from mechtui.app.line import CommandLine, Field, Mistake
 from mechtui.app.prompt import Prompt
-from mechtui.app.state import Arrangement
+from mechtui.app.state import Arrangement, difference
 from mechtui.app.turns import Turns
-from mechtui.app.workspaces import DESK
+from mechtui.app.workspaces import Place, Workspace, built_in, panes
 from mechtui.config import Settings, log_file
 from mechtui.console import VisibleConsole
 from mechtui.link.client import Client, Life, Link
@@ -47,8 +46,10 @@ from mechtui.panes.theme import MECHTUI, THEMES, after, legible_names, palette, 
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, surrogate
 from mechtui.session.history import History
+from mechtui.session.lines import LineError
 from mechtui.session.paths import to_write
-from mechtui.views import Question, put, spec_of
+from mechtui.views import Question, parse_question, put, spec_of, specs, state
+from mechtui.views.question import FOLLOWING
 from mechtui.visible import seen
 
 if TYPE_CHECKING:
@@ -59,9 +60,22 @@ TICK = 0.25
 ENDING_PATIENCE = 2.0
 # Answers to one change follow each other closely: painting them one by one would take the model's time.
 TOGETHER = 0.012
+# Seconds after `g` until the letters that may follow are shown.
+UNTIL_CHOICES = 0.5
 # Seconds from one painting to the next while more keys wait.
 WHILE_KEYS_WAIT = 0.1
+# Columns from which on the head says things in full.
+WIDE = 100
 GUARD = Guard()
+
+
+class _Stop(NamedTuple):
+    """Where one looked closer: what `back` brings back."""
+
+    arrangement: Arrangement
+    here: str
+    focus: Focus
+    views: tuple[str, ...]
 
 
 class Main(Guarded, Kept, Screen[None]):
@@ -76,6 +90,10 @@ class Main(Guarded, Kept, Screen[None]):
         if self.app.press(event.key):
             event.stop()
             event.prevent_default()
+
+    def on_pane_called(self, event: Pane.Called) -> None:
+        event.stop()
+        self.app.go(event.view)
 
     def on_pane_look(self, event: Pane.Look) -> None:
         event.stop()
@@ -112,15 +130,21 @@ class Mechtui(Guarded, App[int]):
         self.registry = registry or Registry(settings.keys)
         self.history = History(session)
         self.talk = Conversation(link, session)
-        self.focus = Focus()
+        self.focus = looked_at(session, Focus())
+        self._saved: tuple[str, Session] = ("", session)  # the file that holds the session, and as which
+        self._trail: list[_Stop] = []
+        self._asks_where: Timer | None = None
         # Files that this session was opened from or written to: they are written over unasked.
         self.own: set[Path] = set()
         self.arrangement = Arrangement()
         self.last_search = ""
-        self.here = DESK.main
+        self.workspaces: tuple[Workspace, ...] = built_in()
+        self.here = self.workspace.main
         self.board = Board(session)
         self.line = CommandLine()
         self.status_line = status.OneLine("status")
+        self.places_line = status.OneLine("places")
+        self.message_line = status.OneLine("message")
         self.footer_line = status.OneLine("footer")
         # What Textual prints after the end, tracebacks above all.
         self.error_console = VisibleConsole(sys.stderr, markup=False, highlight=False)
@@ -136,7 +160,6 @@ class Mechtui(Guarded, App[int]):
         self._turns = Turns(self, super().on_event, lambda: self.focused if self.typing else None, self._repaint_due)
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
-        self._compact = False
         self._was = session
         self._due = False
         self._painted = 0.0
@@ -166,7 +189,9 @@ class Mechtui(Guarded, App[int]):
 
     def compose(self) -> ComposeResult:
         yield self.status_line
+        yield self.places_line
         yield self.board
+        yield self.message_line
         yield self.line
         yield self.footer_line
 
@@ -275,6 +300,9 @@ class Mechtui(Guarded, App[int]):
 
     def press(self, key: str) -> bool:
         """Do what a key is for; whether it is for something."""
+        if self._asks_where is not None and not self.typing:
+            self._answer_where(key)
+            return True
         action = self.registry.at(key, self.here)
         if action is None or (self.typing and not action.typing):
             return False
@@ -316,11 +344,19 @@ class Mechtui(Guarded, App[int]):
     def pane(self, name: str = "") -> Pane:
         return self.board.panes[name or self.here]
 
+    @property
+    def workspace(self) -> Workspace:
+        return self.workspaces[self.arrangement.workspace]
+
+    @property
+    def picture(self) -> Picture:
+        return self.board.picture(self.talk, self.session, self.focus)
+
     def position(self) -> int:
-        return self._picture().position()
+        return self.picture.position()
 
     def count(self) -> int:
-        tokens = self._picture().tokens
+        tokens = self.picture.tokens
         return len(tokens.tokens) if tokens else 0
 
     def change(self, session: Session, what: str = "") -> None:
@@ -329,6 +365,17 @@ class Mechtui(Guarded, App[int]):
 
     def put(self, question: Question) -> None:
         self.change(put(self.session, question), f"view {spec_of(question).name}")
+
+    def document(self) -> Session:
+        return self.picture.document(self.board.seen())
+
+    def open(self, session: Session) -> None:
+        self.change(session)
+        self.look(looked_at(session, self.focus))
+
+    def saved(self, path: Path) -> None:
+        self._saved = path.name, self.session
+        self._paint_status()
 
     def undo(self) -> None:
         if self.history.undo() is None:
@@ -348,7 +395,7 @@ class Mechtui(Guarded, App[int]):
         if session is None:
             self.say("No session is kept that could be brought back.", bad=True)
             return
-        self.change(session)
+        self.open(session)
         self.say(f"Brought back {keeping.said(session)}; u takes it away again.")
 
     def look(self, focus: Focus) -> None:
@@ -360,6 +407,11 @@ class Mechtui(Guarded, App[int]):
     def lay_out(self, arrangement: Arrangement) -> None:
         self.arrangement = arrangement
         self._arrange()
+        job = arrangement.job
+        if job and specs()[job].renews and job not in self.board.seen():
+            # What would begin again with every change ends where nobody sees it.
+            self.arrangement = replace(arrangement, job="")
+            self._arrange()
         # At once, so that a pane that comes to the front knows the picture that keys count from.
         self.repaint()
         self.call_after_refresh(self.repaint)
@@ -368,16 +420,87 @@ class Mechtui(Guarded, App[int]):
         self._said = (seen(sentence), bad)
         self._paint_footer()
 
-    def go(self, pane: str) -> None:
-        """Bring a pane to the front and give it the keys."""
-        if pane not in DESK.panes:
-            raise CannotError(f"There is no pane for {pane} yet.")
-        self.here = pane
+    def go(self, view: str) -> None:
+        """Bring a view to the front, in the workspace that has room for it, and give it the keys."""
+        if view not in self.board.panes:
+            raise CannotError(f"There is no pane for {view} yet.")
         self.history.rest()
-        arrangement = self.arrangement.with_front(pane, self._compact)
+        now = self.arrangement
+        homes = [number for number, workspace in enumerate(self.workspaces) if view in workspace.views]
+        ways = [now, *(replace(now, workspace=number, guest="") for number in homes), replace(now, guest=view)]
+        ways = [way.with_front(view) for way in ways]
+        way = next((way for way in ways if self.board.shows(view, way, self.workspaces[way.workspace])), ways[-1])
+        self._bring(view, way)
+
+    def go_to_workspace(self, number: int) -> None:
+        if number >= len(self.workspaces):
+            names = ", ".join(f"{at} {each.name}" for at, each in enumerate(self.workspaces, 1))
+            raise CannotError(f"There is no workspace {number + 1}; there are {names}.")
+        self.history.rest()
+        workspace = self.workspaces[number]
+        for line in workspace.lines:
+            question = parse_question(line)
+            if state(self.session.views, type(question)) == type(question)():
+                self.put(question)
+        view = next((view for view in self.arrangement.recent if view in workspace.views), workspace.main)
+        self._bring(view, replace(self.arrangement, workspace=number, guest="", maximised="").with_front(view))
+
+    def _bring(self, view: str, arrangement: Arrangement) -> None:
+        self.here = view
         if arrangement != self.arrangement:
             self.lay_out(arrangement)
-        self.screen.set_focus(self.board.panes[pane])
+        self.screen.set_focus(self.board.panes[view])
+
+    def in_turn(self) -> Place:
+        return self.board.in_turn()
+
+    def sharing(self) -> Place:
+        return self.board.sharing(self.here)
+
+    def ask_where(self) -> None:
+        # One who knows the letter types on; one who does not waits and reads.
+        self._asks_where = self.set_timer(UNTIL_CHOICES, self._say_where)
+
+    def _say_where(self) -> None:
+        letters = (f"{specs()[view].go} {specs()[view].title}" for view in panes())
+        self.say("g " + "  ".join(["g first", *letters]))
+
+    def _answer_where(self, key: str) -> None:
+        """The key after `g`."""
+        assert self._asks_where is not None
+        self._asks_where.stop()
+        self._asks_where = None
+        self._said = ("", False)
+        view = next((view for view in panes() if specs()[view].go == key), None)
+        if key == "g":
+            self.do("home")
+        elif view is not None:
+            try:
+                self.go(view)
+            except CannotError as error:
+                self.say(str(error), bad=True)
+        elif key != "escape":
+            self.say(f"No view has the letter {shown(key)}: g and a while show them.", bad=True)
+        self._paint_footer()
+
+    def into(self) -> None:
+        from mechtui.app import kinds
+
+        pane = self.pane()
+        question = pane.into(pane.picture) if pane.picture is not None else None
+        if question is None:
+            raise CannotError(f"{pane.VIEW.title} leads nowhere from here.")
+        stop = _Stop(self.arrangement, self.here, self.focus, self.session.views)
+        kinds.look_at(self, question)
+        self._trail.append(stop)
+
+    def back(self) -> None:
+        if not self._trail:
+            raise CannotError("There is nothing to go back to: enter looks closer at what the cursor stands on.")
+        stop = self._trail.pop()
+        self.look(stop.focus)
+        self.change(replace(self.session, views=stop.views))
+        self._bring(stop.here, replace(stop.arrangement, job=self.arrangement.job, wider=self.arrangement.wider))
 
     def write(self, which: str) -> None:
         self.board.writing = which
@@ -394,7 +517,7 @@ class Mechtui(Guarded, App[int]):
     def _known(self) -> Known:
         from mechtui.app.edits_line import Known
 
-        picture = self._picture()
+        picture = self.picture
         layer, head = picture.head()
         tokens = picture.tokens.tokens if picture.tokens else ()
         shape = self.ready.shape if self.ready else None
@@ -404,7 +527,7 @@ class Mechtui(Guarded, App[int]):
         from mechtui.session.script import ScriptError, script
         from mechtui.views.script import Around, scripts
 
-        tokens = self._picture().tokens
+        tokens = self.picture.tokens
         if self.ready is None or tokens is None:
             raise CannotError("The tokens of this prompt are not known yet.")
         if not self.ready.place:
@@ -493,6 +616,8 @@ class Mechtui(Guarded, App[int]):
         """The present session is another: editors, panes, model process and the kept copy follow."""
         session = self.session
         self.board.changed(self._was, session)
+        if (job := self.job) and not specs()[job].renews and difference(self._was, session) is not None:
+            self.arrangement = replace(self.arrangement, job="")
         self._was = session
         # What was said was of the session before.
         self._said = ("", False)
@@ -504,10 +629,7 @@ class Mechtui(Guarded, App[int]):
             self._load(session.model)
         self.look(self.focus)
         self._arrange()
-        self.keeper.put(session)
-
-    def _picture(self) -> Picture:
-        return self.board.picture(self.talk, self.session, self.focus)
+        self.keeper.put(self.document())
 
     def _repaint_soon(self) -> None:
         """Several keys that came together are shown together."""
@@ -526,14 +648,14 @@ class Mechtui(Guarded, App[int]):
         self._painted = time.monotonic()
         if not self.board.size:
             return  # before the first layout nobody knows which panes there are room for
-        picture = self._picture()
+        picture = self.picture
         self.talk.ask(self.session, self.board.questions(picture, self.here))
         self._show()
 
     def _show(self) -> None:
         if not self.screen_stack:
             return  # the app has ended while this was due
-        self._older = older = self.board.show(self.talk, self._picture())
+        self._older = older = self.board.show(self.talk, self.picture)
         self._arrange()
         self._paint_status()
         if self._grace_timer is not None:
@@ -543,7 +665,7 @@ class Mechtui(Guarded, App[int]):
             self._grace_timer = self.set_timer(GRACE, self._show)
 
     def _arrange(self) -> None:
-        self.board.arrange_for(self.arrangement, self.session, self.ready)
+        self.board.arrange_for(self.arrangement, self.workspace, self.session, self.ready)
 
     @property
     def settled(self) -> bool:
@@ -572,6 +694,8 @@ class Mechtui(Guarded, App[int]):
         news, self._news = self._news, News.NOTHING
         if news == News.NOTHING:
             return
+        if self.job and not specs()[self.job].renews and not self.talk.running:
+            self.arrangement = replace(self.arrangement, job="")
         if News.SAID in news and self.talk.said:
             # Good news that nobody asked for takes no other's place.
             before, bad = self._said if not self.talk.said_bad else ("", True)
@@ -643,16 +767,22 @@ class Mechtui(Guarded, App[int]):
         self._paint_footer()
 
     def on_resize(self, event: events.Resize) -> None:
-        self._compact = compact(event.size.width, event.size.height)
         self.call_after_refresh(self.repaint)
 
     # Status and footer
 
     def _paint_status(self) -> None:
         look = palette(self)
-        short = self.size.width < 100
-        left = status.left(self.talk, self.count(), self.session.bos, look, short)
+        width = self.size.width
+        left = status.left(self.talk, self.count(), self.session.bos, look, width < WIDE)
         self.status_line.put(left, status.right(self.talk, self._older, self.typing, look))
+        views = self.board.in_turn() if self.board.one_place else ()
+        job = (specs()[self.job].title, self.talk.share) if self.job and self.talk.running else None
+        name, saved = self._saved
+        self.places_line.put(
+            status.workspaces(self.workspaces, self.arrangement.workspace, views, self.here, look),
+            status.focus(self.picture, job, (name, saved == self.session), look),
+        )
         if self.talk.loading is None:
             self._tick.pause()
         else:
@@ -661,12 +791,33 @@ class Mechtui(Guarded, App[int]):
     def _paint_footer(self) -> None:
         look = palette(self)
         sentence, bad = self._said
+        self.message_line.display = bool(sentence)
         if sentence:
-            self.footer_line.put(Text(f" {sentence}", look.bad if bad else look.bold))
-            return
+            self.message_line.put(Text(f" {sentence}", look.bad if bad else look.bold))
         actions = self.registry.for_footer(self.here)
         off = frozenset(action.name for action in actions if why_not(action, self))
         self.footer_line.put(status.footer(actions, self.size.width, look, off))
+
+    def action_press(self, key: str) -> None:
+        """A click on something that has a key."""
+        self.press(key)
+
+    def action_go(self, view: str) -> None:
+        """A click on a view's name."""
+        self.go(view)
+
+
+def looked_at(session: Session, focus: Focus) -> Focus:
+    """The focus that a saved session's lines name: the first head and the first position."""
+    found: dict[str, int] = {}
+    for line in session.views:
+        with suppress(LineError):
+            question = parse_question(line)
+            fields = {name: getattr(question, name) for name in FOLLOWING if name in question.__struct_fields__}
+            if fields.get("position") == -1:
+                del fields["position"]
+            found = fields | found
+    return replace(focus, **found)
 
 
 def begin(session: Session) -> Session:

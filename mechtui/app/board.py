@@ -12,17 +12,17 @@ from textual.layout import Layout
 from textual.widgets import Static
 
 from mechtui.app.conversation import Conversation
-from mechtui.app.layout import DeskLayout, Wish, plan
+from mechtui.app.layout import AROUND, SMALL, SMALLEST, DeskLayout, Plan, Wish, compact, in_turn, plan
 from mechtui.app.prompt import Prompt
 from mechtui.app.state import Arrangement
-from mechtui.app.workspaces import DESK
+from mechtui.app.workspaces import RAIL, RESULT, TOP, Place, Workspace, built_in, panes
 from mechtui.link.messages import Answered, Ready
 from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.panes.picture import BASE
 from mechtui.session.document import Session
-from mechtui.views import Question, spec_of
+from mechtui.views import Question, spec_of, specs
 from mechtui.views.spec import Cost
 from mechtui.views.tokens import TokensAnswer
 
@@ -42,14 +42,13 @@ class Board(Guarded, Kept, Container):
 
     def __init__(self, session: Session) -> None:
         super().__init__(id="desk")
-        self.panes = {name: pane_class(name)(id=name) for name in DESK.panes}
-        for name, pane in self.panes.items():
-            pane.number = DESK.digit(name)
+        self.panes = {name: pane_class(name)(id=name) for name in panes()}
         self.prompt = Prompt("prompt", session.prompt, "type a prompt")
         self.source = Prompt("source", session.source, "the second prompt, that patching takes its values from")
         self.editors = {"prompt": self.prompt, "source": self.source}  # by the session's fields
         self._set_for = dict.fromkeys(("target", "source"), session.prompt)
-        self._wish = Wish(Arrangement(), None, 1, 0, 2)
+        self._wish = Wish(Arrangement(), built_in()[0])
+        self._planned: tuple[object, Plan] = (None, Plan({}, {}, frozenset()))
         self._session = session
         self._ready: Ready | None = None
         self.writing = ""
@@ -62,6 +61,8 @@ class Board(Guarded, Kept, Container):
         yield self.prompt
         yield Label(" source", id="source-label")
         yield self.source
+        columns, rows = SMALLEST
+        yield Label(f"mechtui needs a window of {columns} columns and {rows} rows at least.", id=SMALL)
         yield from self.panes.values()
 
     # Layout
@@ -71,32 +72,63 @@ class Board(Guarded, Kept, Container):
         return self._plan
 
     def where(self, size: Size) -> dict[str, Region]:
+        return self._plan_for(size).regions
+
+    def _plan_for(self, size: Size) -> Plan:
         # A window that was resized is laid out before its panes know their new width.
-        return plan(size.width, size.height, self._wish._replace(top_rows=self._top_rows(size.width)))
+        wish = self._wish._replace(top_rows=self._top_rows(size.width))
+        if self._planned[0] != (size, wish):
+            made = plan(size.width, size.height, wish)
+            self._planned = (size, wish), made
+            for name, pane in self.panes.items():
+                pane.set_class(name in made.bare, "bare")
+                pane.tabs = tuple(made.tabs.get(name, ()))
+        return self._planned[1]
 
     def _top_rows(self, width: int) -> int:
-        return self.panes[DESK.top].rows_at(width - 2, self._session)
+        return self.panes[TOP].rows_at(width - 2, self._session)
 
-    def arrange_for(self, arrangement: Arrangement, session: Session, ready: Ready | None) -> None:
+    def arrange_for(
+        self, arrangement: Arrangement, workspace: Workspace, session: Session, ready: Ready | None
+    ) -> None:
         """Lay out again when something that the plan depends on has changed."""
         self._session = session
         wish = Wish(
             arrangement,
+            workspace,
             ready.shape if ready else None,
-            self.prompt.rows(),
-            self.source.rows() if session.source or self.writing == "source" else 0,
+            self.writing,
+            self.editors[self.writing].rows() if self.writing else 1,
             self._top_rows(self.size.width),
-            self.panes[DESK.rail[-1]].rows_at(self.size.width, session),
+            self.panes[RAIL[-1]].rows_at(self.size.width, session),
         )
         if wish != self._wish:
             self._wish = wish
             # A child's wish for layout is what makes the board forget where everything was.
             self.prompt.refresh(layout=True)
 
+    def shows(self, view: str, arrangement: Arrangement, workspace: Workspace) -> bool:
+        """Whether a view would have a place if the panes were arranged so."""
+        wish = self._wish._replace(arrangement=arrangement, workspace=workspace)
+        return not self.size or view in plan(self.size.width, self.size.height, wish).regions
+
+    @property
+    def one_place(self) -> bool:
+        """Whether there is room for one pane only beside the result."""
+        return compact(self.size.width, self.size.height + AROUND)
+
     def seen(self) -> list[str]:
-        """Names of the panes that have a place."""
+        """Names of the panes that have a place, in reading order: the ruler, the columns, the rail."""
         regions = self.where(self.size)
-        return [name for name in DESK.panes if name in regions]
+        return sorted((name for name in regions if name in self.panes), key=lambda name: _reading(regions[name]))
+
+    def sharing(self, name: str) -> Place:
+        """The views that share this pane's place, itself among them."""
+        return self._plan_for(self.size).tabs.get(name, (name,))
+
+    def in_turn(self) -> Place:
+        """The views that one meets one after the other: those that are seen, where there is room for several."""
+        return (TOP, *in_turn(self._wish)) if self.one_place else tuple(self.seen())
 
     # Pictures
 
@@ -142,7 +174,7 @@ class Board(Guarded, Kept, Container):
 
     def _job(self, name: str) -> bool:
         """Whether the pane's job was started."""
-        return self._wish.arrangement.job == name
+        return name != "" and self._wish.arrangement.job == name
 
     def _asked(self, name: str, picture: Picture) -> tuple[Question, ...]:
         """What a pane wants answered now."""
@@ -153,7 +185,10 @@ class Board(Guarded, Kept, Container):
         """Of the visible panes, what the user looks at first: the top, the pane in focus, the result, the rest, and
         last what costs more runs."""
         seen = self.seen()
-        order = dict.fromkeys((*(name for name in (DESK.top, here, DESK.result) if name in seen), *seen))
+        order = dict.fromkeys((*(name for name in (TOP, here, RESULT) if name in seen), *seen))
+        job = self._wish.arrangement.job
+        if job and not specs()[job].renews:
+            order[job] = None  # it goes on while one looks at something else
         questions = dict.fromkeys((BASE, *(question for name in order for question in self._asked(name, picture))))
         costs = list(Cost)
         return tuple(sorted(questions, key=lambda question: costs.index(spec_of(question).cost)))
@@ -196,3 +231,8 @@ class Board(Guarded, Kept, Container):
                 self._shown[name] = given
                 pane.show(given)
         return older
+
+
+def _reading(region: Region) -> tuple[int, int]:
+    """Where a region comes in reading: column by column."""
+    return region.x, region.y

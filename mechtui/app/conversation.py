@@ -247,6 +247,11 @@ class Conversation:
         return self._load.model if self._load else ""
 
     @property
+    def share(self) -> float | None:
+        """How much of a job under way is computed, 0 to 1; None where it does not say."""
+        return next(iter(self.progress.values()), None)
+
+    @property
     def running(self) -> bool:
         return self._running
 

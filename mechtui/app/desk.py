@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from mechtui.app.state import Arrangement
+from mechtui.app.workspaces import Place, Workspace
 from mechtui.panes import desk
 
 
@@ -13,4 +14,33 @@ class Desk(desk.Desk, Protocol):
 
     arrangement: Arrangement
 
+    @property
+    def workspace(self) -> Workspace:
+        """The one that is on the screen."""
+        ...
+
     def lay_out(self, arrangement: Arrangement) -> None: ...
+
+    def go_to_workspace(self, number: int) -> None:
+        """number: from 0. Raises CannotError where there is none."""
+        ...
+
+    def in_turn(self) -> Place:
+        """The views that one goes through pane by pane."""
+        ...
+
+    def sharing(self) -> Place:
+        """The views that share a place with the one that the keys act on, itself among them."""
+        ...
+
+    def ask_where(self) -> None:
+        """The next key says which view to go to."""
+        ...
+
+    def into(self) -> None:
+        """Look closer at what the cursor stands on. Raises CannotError."""
+        ...
+
+    def back(self) -> None:
+        """Back to where one looked closer. Raises CannotError."""
+        ...

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from mechtui.app.desk import Desk
-from mechtui.app.workspaces import DESK
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
+from mechtui.session.document import Op
+from mechtui.views import specs
+from mechtui.views.spec import Cost
 
 Do = Callable[[Desk], None]
 DO: dict[str, Do] = {}
@@ -68,15 +70,33 @@ def _step_token(desk: Desk, by: int) -> None:
 
 
 def _step_pane(desk: Desk, by: int) -> None:
-    panes = DESK.panes
-    desk.go(panes[(panes.index(desk.here) + by) % len(panes)])
+    _step(desk, desk.in_turn(), by)
 
 
-def _go(name: str) -> Do:
-    return lambda desk: desk.go(name)
+def _step_view(desk: Desk, by: int) -> None:
+    views = desk.sharing()
+    if len(views) < 2:
+        raise CannotError("No other view shares this place; g and a letter go to any view.")
+    _step(desk, views, by)
 
 
-DO.update({f"pane_{digit}": _go(name) for digit, name in enumerate(DESK.panes, 1)})
+def _step(desk: Desk, views: tuple[str, ...], by: int) -> None:
+    at = views.index(desk.here) if desk.here in views else -by
+    desk.go(views[(at + by) % len(views)])
+
+
+DO["next_view"] = lambda desk: _step_view(desk, 1)
+DO["last_view"] = lambda desk: _step_view(desk, -1)
+DO["go"] = lambda desk: desk.ask_where()
+DO["into"] = lambda desk: desk.into()
+DO["back"] = lambda desk: desk.back()
+
+
+def _workspace(number: int) -> Do:
+    return lambda desk: desk.go_to_workspace(number)
+
+
+DO.update({f"workspace_{number + 1}": _workspace(number) for number in range(9)})
 DO["search"] = lambda desk: desk.open_line("search")
 DO["search_next"] = lambda desk: find(desk, desk.last_search, forward=True)
 DO["search_back"] = lambda desk: find(desk, desk.last_search, forward=False)
@@ -93,27 +113,15 @@ def find(desk: Desk, text: str, *, forward: bool) -> None:
 # Changing the run
 
 
-@does("zero")
-def zero(desk: Desk) -> None:
-    desk.change(changes.head_edit(desk.session, "zero", desk.focus.layer, desk.focus.head))
+def _edit(desk: Desk, op: Op, here: bool = False) -> None:
+    position = (desk.focus.position if desk.focus.position < 0 else desk.position()) if here else None
+    desk.change(changes.edit_sites(desk.session, op, desk.pane().sites(desk.picture), position))
 
 
-@does("zero_here")
-def zero_here(desk: Desk) -> None:
-    position = desk.focus.position if desk.focus.position < 0 else desk.position()
-    desk.change(changes.head_edit(desk.session, "zero", desk.focus.layer, desk.focus.head, position))
-
-
-@does("mean")
-def mean(desk: Desk) -> None:
-    desk.change(changes.head_edit(desk.session, "mean", desk.focus.layer, desk.focus.head))
-
-
-@does("patch")
-def patch(desk: Desk) -> None:
-    desk.change(changes.head_edit(desk.session, "patch", desk.focus.layer, desk.focus.head))
-
-
+DO["zero"] = lambda desk: _edit(desk, "zero")
+DO["zero_here"] = lambda desk: _edit(desk, "zero", here=True)
+DO["mean"] = lambda desk: _edit(desk, "mean")
+DO["patch"] = lambda desk: _edit(desk, "patch")
 DO["toggle"] = lambda desk: desk.change(changes.toggle(desk.session, desk.focus.edit))
 DO["toggle_all"] = lambda desk: desk.change(changes.toggle_all(desk.session))
 DO["more"] = lambda desk: _nudge(desk, 1)
@@ -165,6 +173,16 @@ DO["save_vectors"] = lambda desk: desk.open_line("save_vectors", "vectors.safete
 
 DO["summary"] = lambda desk: desk.put(desk.pane().next())
 DO["next_run"] = lambda desk: desk.put(desk.pane().next_run())
+
+
+@does("start")
+def start(desk: Desk) -> None:
+    """The job of the view that the keys act on, else that of the workspace."""
+    views = (desk.here, *desk.workspace.views)
+    job = next((view for view in views if specs()[view].cost is Cost.JOB), "")
+    if not job:
+        raise CannotError(f"Nothing in {desk.workspace.name} has to be started: g and a letter go to another view.")
+    desk.pane(job).start(desk)
 
 
 @does("maximise")

@@ -13,7 +13,7 @@ from mechtui.app.desk import Desk
 from mechtui.app.doing import find
 from mechtui.app.edits_line import Completion, Known, complete, complete_edit, complete_question, complete_vector
 from mechtui.app.line import Kind, Mistake, Suggestion
-from mechtui.app.workspaces import DESK
+from mechtui.app.workspaces import panes
 from mechtui.link.messages import SaveVectors
 from mechtui.paint.tokens import visible_text
 from mechtui.session import changes
@@ -179,7 +179,7 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
 def look_at(desk: Desk, question: Question) -> None:
     """Go to the pane that answers a question, and look there at what it asks about. Raises CannotError."""
     pane = str(question.__struct_config__.tag)
-    if pane not in DESK.panes:
+    if pane not in panes():
         raise CannotError(f"There is no pane for {pane}; mechtui run --view {question.line()!r} answers it.")
     layer, head = getattr(question, "layer", None), getattr(question, "head", None)
     if isinstance(layer, int) and isinstance(head, int):
@@ -221,14 +221,15 @@ class _Target:
             raise CannotError(f"{name} is there already; enter writes over it, esc does not")
         return path
 
-    def write(self, name: str, content: str) -> None:
-        """Raises CannotError."""
+    def write(self, name: str, content: str) -> Path:
+        """Where it was written. Raises CannotError."""
         path = self.path(name)
         try:
             write_private(path, content)
         except OSError as error:
             raise CannotError(f"{name} cannot be written: {reason(error)}") from error
         self._desk.own.add(path)
+        return path
 
 
 def save(desk: Desk) -> Kind:
@@ -238,10 +239,10 @@ def save(desk: Desk) -> Kind:
         from mechtui.session.storage import StorageError, dumps
 
         try:
-            content = dumps(desk.session)
+            content = dumps(desk.document())
         except StorageError as error:
             return Mistake(str(error))
-        target.write(text.strip(), content)
+        desk.saved(target.write(text.strip(), content))
         desk.say(f"Saved to {text.strip()}.")
         return None
 
@@ -272,8 +273,9 @@ def load(desk: Desk) -> Kind:
             return Mistake(f"{error.problem}: {error.line}")
         except StorageError as error:
             return Mistake(str(error))
-        desk.change(session)
+        desk.open(session)
         desk.own = {to_write(name)}
+        desk.saved(to_write(name))
         desk.say(f"Opened {name}; u goes back.")
         return None
 

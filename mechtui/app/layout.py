@@ -1,12 +1,13 @@
 """Where each pane stands: a pure plan from the window's size, and the textual layout that follows it.
 
-Left to right: where (the map), what (the main pane), so what (the rail). A narrow or low window shows one chosen pane
-beside the result; a maximised pane has all the room. Of the panes that share a place the one in front is the wider.
+The ruler of tokens is at the top, or the editor of the prompt while one types. Below it, left to right, are the columns
+of the workspace and the result rail. A narrow or low window shows one chosen pane and the result as one line; a
+maximised pane has all the room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from textual.geometry import Offset, Region, Size, Spacing
@@ -14,89 +15,108 @@ from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
 from mechtui.app.state import Arrangement
-from mechtui.app.workspaces import DESK
+from mechtui.app.workspaces import MAP, RAIL, RESULT, TOP, Column, Place, Workspace
 from mechtui.session.document import ModelShape
 
-EDITOR, SOURCE = "prompt", "source"
+# Rows above and below what is planned here: the head and the footer.
+AROUND = 3
+# The smallest window, and the smallest one that shows more than one pane; columns and rows, all of the window.
+SMALLEST = (60, 18)
+SEVERAL = (100, 30)
 LABEL = 9
+# The least that a place of a workspace, a column beside the map, and a list below the map are useful with.
+PLACE_ROWS, COLUMN, LIST_ROWS = 14, 40, 9
+# What is shown in place of everything in a window that is too small.
+SMALL = "small"
 
 
 class Wish(NamedTuple):
-    """What the plan depends on besides the size. Rows: those that the editors, the pane at the top and the last one
-    of the rail would fill."""
+    """What the plan depends on besides the size. writing: the editor that is open, empty for none. Rows: those that
+    the editors, the ruler and the last pane of the rail would fill."""
 
     arrangement: Arrangement
-    shape: ModelShape | None
-    prompt_rows: int
-    source_rows: int
-    top_rows: int
+    workspace: Workspace
+    shape: ModelShape | None = None
+    writing: str = ""
+    editor_rows: int = 1
+    top_rows: int = 2
     last_rows: int = 0
 
 
-def compact(width: int, height: int) -> bool:
-    """Whether there is room for one pane only beside the result."""
-    return width < 100 or height < 30
+class Plan(NamedTuple):
+    """regions: everything visible, borders included. tabs: per visible pane those that share its place, itself among
+    them. bare: those that have no border."""
+
+    regions: dict[str, Region]
+    tabs: dict[str, Place]
+    bare: frozenset[str]
 
 
-def plan(width: int, height: int, wish: Wish) -> dict[str, Region]:
-    """Regions of everything visible, borders included, within width x height cells."""
-    regions: dict[str, Region] = {}
-    top = _prompt(regions, width, height, wish)
+def compact(width: int, rows: int) -> bool:
+    """Whether a window has room for one pane only beside the result's line. rows: all of the window's."""
+    return width < SEVERAL[0] or rows < SEVERAL[1]
+
+
+def too_small(width: int, rows: int) -> bool:
+    return width < SMALLEST[0] or rows < SMALLEST[1]
+
+
+def plan(width: int, height: int, wish: Wish) -> Plan:
+    """The plan for width x height cells between head and footer."""
+    made = Plan({}, {}, frozenset())
+    rows = height + AROUND
+    if too_small(width, rows):
+        return made._replace(regions={SMALL: Region(0, 0, width, height)})
+    top = _top(made.regions, width, height, wish)
+    bare = {TOP} if rows < SEVERAL[1] and wish.arrangement.maximised != TOP else set()
     room = Region(0, top, width, max(height - top, 0))
-    maximised = wish.arrangement.maximised
-    if maximised:
-        if maximised != DESK.top:
-            regions[maximised] = room
-    elif compact(width, height):
-        _compact(regions, room, wish.arrangement.solo)
+    if wish.arrangement.maximised:
+        if wish.arrangement.maximised != TOP:
+            made.regions[wish.arrangement.maximised] = room
+    elif compact(width, rows):
+        bare |= _compact(made, room, wish)
     else:
-        _full(regions, room, wish)
-    return {name: region for name, region in regions.items() if region.width > 2 and region.height > 0}
+        _full(made, room, wish)
+    return made._replace(bare=frozenset(bare))
 
 
-def _prompt(regions: dict[str, Region], width: int, height: int, wish: Wish) -> int:
-    low = height < 30
-    top = 0
-    for name, wanted, most in (
-        (EDITOR, wish.prompt_rows, 2 if low else 5),
-        (SOURCE, wish.source_rows, 1 if low else 3),
-    ):
-        rows = min(wanted, most)
-        if rows:
-            regions[name + "-label"] = Region(0, top, LABEL, rows)
-            regions[name] = Region(LABEL, top, width - LABEL, rows)
-            top += rows
-    if wish.arrangement.maximised == DESK.top:
-        rows = height - top
+def _top(regions: dict[str, Region], width: int, height: int, wish: Wish) -> int:
+    """The ruler, or the editor in its place; where what is below them begins."""
+    if wish.arrangement.maximised == TOP:
+        regions[TOP] = Region(0, 0, width, height)
+        return height
+    low = height + AROUND < SEVERAL[1]
+    rows = min(wish.top_rows, 2 if low else max(height // 6, 3)) + (0 if low else 2)
+    if wish.writing:
+        rows = max(rows, min(wish.editor_rows, 3 if low else 8))
+        regions[f"{wish.writing}-label"] = Region(0, 0, LABEL, rows)
+        regions[wish.writing] = Region(LABEL, 0, width - LABEL, rows)
     else:
-        rows = min(wish.top_rows, 2 if low else max(height // 6, 3)) + 2
-    regions[DESK.top] = Region(0, top, width, rows)
-    return top + rows
+        regions[TOP] = Region(0, 0, width, rows)
+    return rows
 
 
-def _compact(regions: dict[str, Region], room: Region, front: str) -> None:
-    if room.width >= 70:
-        right = min(34, room.width * 2 // 5)
-        regions[front] = Region(room.x, room.y, room.width - right, room.height)
-        regions[DESK.result] = Region(room.right - right, room.y, right, room.height)
-    else:
-        below = max(room.height // 2, 4)
-        regions[front] = Region(room.x, room.y, room.width, room.height - below)
-        regions[DESK.result] = Region(room.x, room.bottom - below, room.width, below)
+def in_turn(wish: Wish) -> Place:
+    """The views that take turns where there is one place: the workspace's, the guest, the rail's."""
+    guest = (wish.arrangement.guest,) if wish.arrangement.guest else ()
+    return tuple(dict.fromkeys((*wish.workspace.views, *guest, *RAIL)))
 
 
-def _below(regions: dict[str, Region], room: Region, front: str) -> None:
-    """The panes below the main one, side by side: the one in front is wide enough to be worked in, the
-    other has what is left, or no place."""
-    other = max(room.width * 2 // 5, 28)
-    if room.width - other < 40:
-        regions[front] = room
-        return
-    widths = {name: room.width - other if name == front else other for name in DESK.tabs}
-    x = room.x
-    for name in DESK.tabs:
-        regions[name] = Region(x, room.y, widths[name], room.height)
-        x += widths[name]
+def _compact(made: Plan, room: Region, wish: Wish) -> set[str]:
+    views = in_turn(wish)
+    front = _front(views, wish.arrangement, wish.workspace.main)
+    made.tabs[front] = views
+    if front == RESULT:
+        made.regions[front] = room
+        return set()
+    made.regions[RESULT] = Region(room.x, room.y, room.width, 1)
+    made.regions[front] = Region(room.x, room.y + 1, room.width, room.height - 1)
+    return {RESULT}
+
+
+def _front(views: Sequence[str], arrangement: Arrangement, otherwise: str = "") -> str:
+    """Of the views that share a place the one that was called last, else the first."""
+    return next((view for view in arrangement.recent if view in views), otherwise or views[0])
 
 
 def map_width(shape: ModelShape | None, width: int) -> int:
@@ -105,24 +125,76 @@ def map_width(shape: ModelShape | None, width: int) -> int:
     return max(24, min(wanted, 48, width // 3))
 
 
-def _full(regions: dict[str, Region], room: Region, wish: Wish) -> None:
-    right = max(30, min(room.width // 3, 46 + (room.width - 120) // 8) - wish.arrangement.wider)
+def map_rows(shape: ModelShape | None) -> int:
+    """Rows for a grid of n_layers, with its head, its scale and its frame."""
+    return 4 + (shape.n_layers if shape else 12)
+
+
+def _full(made: Plan, room: Region, wish: Wish) -> None:
+    right = max(32, min(room.width // 3, 46 + (room.width - 120) // 8) - wish.arrangement.wider)
     left = room.width - right
-    low = max(room.height * 2 // 5, 9)
-    high = room.height - low
-    grid = map_width(wish.shape, left)
-    regions[DESK.map] = Region(room.x, room.y, grid, high)
-    regions[DESK.main] = Region(room.x + grid, room.y, left - grid, high)
-    _below(regions, Region(room.x, room.y + high, left, low), wish.arrangement.tab)
-    # On the right the three share the height by what they hold.
-    result, middle, last = DESK.rail
-    result_rows = max(min(room.height // 2 + 1, 18), 9)
-    rest = room.height - result_rows
-    last_rows = max(min(wish.last_rows + 2, rest // 2), rest // 3)
-    x = room.x + left
-    regions[result] = Region(x, room.y, right, result_rows)
-    regions[middle] = Region(x, room.y + result_rows, right, rest - last_rows)
-    regions[last] = Region(x, room.bottom - last_rows, right, last_rows)
+    first = map_width(wish.shape, left)
+    columns = _columns(wish, left - first)
+    columns = _below_the_map(columns, room.height, wish.shape)
+    x = room.x
+    for number, column in enumerate(columns):
+        beside = len(columns) - 1
+        width = first if number == 0 and beside else (left - first) // max(beside, 1) if beside else left
+        if number == beside:
+            width = room.x + left - x
+        _column(made, Region(x, room.y, width, room.height), column, wish)
+        x += width
+    _rail(made, Region(x, room.y, right, room.height), wish)
+
+
+def _columns(wish: Wish, width: int) -> list[Column]:
+    """The workspace's columns that there is room for beside the map; the last takes in the places of those after it."""
+    columns = list(wish.workspace.columns)
+    most = 1 + max(width // COLUMN, 1)
+    kept, rest = columns[:most], columns[most:]
+    kept[-1] = (*kept[-1], *(place for column in rest for place in column))
+    if guest := wish.arrangement.guest:
+        kept[-1] = ((*kept[-1][0], guest), *kept[-1][1:])
+    return kept
+
+
+def _below_the_map(columns: list[Column], height: int, shape: ModelShape | None) -> list[Column]:
+    """Where the map leaves no room below it, what stands there goes to the last column."""
+    first = columns[0]
+    if len(columns) > 1 and first[0] == (MAP,) and len(first) > 1 and height - map_rows(shape) < LIST_ROWS:
+        columns = [first[:1], *columns[1:-1], (*columns[-1], *first[1:])]
+    return columns
+
+
+def _column(made: Plan, room: Region, column: Column, wish: Wish) -> None:
+    """The places of a column, as many as there is room for; the last one is shared by the views of the others."""
+    mapped = column[0] == (MAP,) and len(column) > 1
+    count = len(column) if mapped else max(1, min(len(column), room.height // PLACE_ROWS))
+    places = [*column[: count - 1], tuple(view for place in column[count - 1 :] for view in place)]
+    y, rest = room.y, room.height
+    for left, place in zip(range(count, 0, -1), places, strict=True):
+        rows = map_rows(wish.shape) if mapped and y == room.y else rest // left
+        rows = rest if left == 1 else rows
+        view = _front(place, wish.arrangement)
+        made.regions[view] = Region(room.x, y, room.width, rows)
+        made.tabs[view] = place
+        y += rows
+        rest -= rows
+
+
+def _rail(made: Plan, room: Region, wish: Wish) -> None:
+    """The result, and below it the edits and what else the workspace does not show, by what they hold."""
+    result, *below = (view for view in RAIL if view == RESULT or view not in made.regions)
+    if room.height < 2 * PLACE_ROWS:
+        below = below[:1]
+    rows = max(min(room.height // 2 + 1, 18), 9) if below else room.height
+    made.regions[result] = Region(room.x, room.y, room.width, rows)
+    rest = room.height - rows
+    last = max(min(wish.last_rows + 2, rest // 2), rest // 3) if len(below) > 1 else 0
+    y = room.y + rows
+    for view, size in zip(below, (rest - last, last), strict=False):
+        made.regions[view] = Region(room.x, y, room.width, size)
+        y += size
 
 
 class DeskLayout(Layout):

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from mechtui.app.workspaces import DESK
 from mechtui.link.messages import Answered, EditProblem
 from mechtui.session.document import Session
 from mechtui.views import Question, spec_of
@@ -17,23 +16,22 @@ KEPT = 48
 
 
 class Arrangement(msgspec.Struct, frozen=True):
-    """How the user arranged the panes. tab: the pane that shares a place with others and is in front (below the
-    main one); solo: the one beside the result where there is room for one pane only. maximised: a pane's name, empty
-    for none. wider: columns that the right side lends to the left. job: the view whose many runs were asked for by its
-    key, and are renewed with every edit until they are stopped or the pane is left; empty for none."""
+    """How the user arranged the panes. workspace: its number, from 0. recent: the views that were called, the latest
+    first: of those that share a place it is in front. guest: a view that stands in no workspace and was called all the
+    same; empty for none. maximised: a pane's name, empty for none. wider: columns that the right side lends to the
+    left. job: the view whose many runs were asked for; empty for none."""
 
-    tab: str = DESK.tabs[0]
-    solo: str = DESK.main
+    workspace: int = 0
+    recent: tuple[str, ...] = ()
+    guest: str = ""
     maximised: str = ""
     wider: int = 0
     job: str = ""
 
-    def with_front(self, pane: str, compact: bool) -> Arrangement:
-        """With this pane to the front, where panes share a place. compact: whether there is room for one only."""
-        tab = pane if pane in DESK.tabs else self.tab
-        solo = self.solo if pane in (DESK.top, DESK.result) else pane
-        covered = (self.job in DESK.tabs and self.job != tab) or (compact and self.job != solo)
-        return Arrangement(tab, solo, pane if self.maximised else "", self.wider, "" if covered else self.job)
+    def with_front(self, view: str) -> Arrangement:
+        """With this view to the front, where views share a place."""
+        recent = (view, *(each for each in self.recent if each != view))
+        return replace(self, recent=recent, maximised=view if self.maximised else "")
 
 
 class Answers:

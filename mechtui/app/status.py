@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.cells import cell_len
+from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 from textual.widget import Widget
@@ -13,13 +14,17 @@ from textual.widget import Widget
 from mechtui.app.actions import ALWAYS
 from mechtui.app.actions import shown as shown_key
 from mechtui.app.conversation import Conversation
+from mechtui.app.workspaces import Workspace
 from mechtui.link.messages import Ready, Stage
 from mechtui.paint.palette import Palette
+from mechtui.paint.tokens import cut
 from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
+from mechtui.panes.picture import Picture
 from mechtui.panes.signs import shown
+from mechtui.views import specs
 from mechtui.views.spec import Action
-from mechtui.visible import signs
+from mechtui.visible import seen, signs
 
 BAR = 16
 PARTS = " ▏▎▍▌▋▊▉█"
@@ -134,6 +139,46 @@ def right(talk: Conversation, older: bool, typing: bool, look: Palette) -> Text:
         if talk.ms is not None:
             text.append(f"{talk.ms:.0f} ms ", look.dim)
     text.append(" INSERT " if typing else " NORMAL ", "reverse bold" if typing else "bold")
+    return text
+
+
+def workspaces(all_of_them: Sequence[Workspace], current: int, views: Sequence[str], here: str, look: Palette) -> Text:
+    """The workspaces by their keys, the current one marked; where there is one place, the views that take turns in it.
+    A click goes there."""
+    text = Text(" ")
+    for number, workspace in enumerate(all_of_them):
+        style = look.accent + look.bold + Style(reverse=number == current)
+        click = Style(meta={"@click": f"app.press('{number + 1}')"})
+        text.append(f" {number + 1} {seen(workspace.name)} ", (style if number == current else look.dim) + click)
+        if number == current:
+            for view in views:
+                name = specs()[view].title
+                click = Style(meta={"@click": f"app.go('{view}')"})
+                text.append(" ")
+                text.append(name, (look.bold + Style(underline=True) if view == here else look.dim) + click)
+            text.append(" ")
+    return text
+
+
+def focus(picture: Picture, job: tuple[str, float | None] | None, file: tuple[str, bool], look: Palette) -> Text:
+    """The running job with its share, the head and the token that the screen looks at, and the session's file with a
+    dot while it is not saved."""
+    text = Text()
+    if job is not None:
+        name, share = job
+        text.append(f"{name} {'' if share is None else f'{share:.0%} '}", look.accent + look.bold)
+        text.append("esc ", look.dim)
+    if picture.ready is not None:
+        layer, head = picture.head()
+        text.append(f" L{layer}H{head}", look.bold)
+    if picture.tokens is not None and picture.tokens.tokens:
+        here = picture.position()
+        text.append(f" @{here}", look.dim)
+        text.append(f" {cut(picture.token(here), 12)}", look.bold)
+    name, saved = file
+    if name:
+        text.append(f"  {signs(name)}{'' if saved else ' •'}", look.dim)
+    text.append(" ")
     return text
 
 

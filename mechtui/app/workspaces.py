@@ -1,41 +1,95 @@
-"""Which pane stands where, as data: the one place outside `mechtui.views` that names views."""
+"""Which pane stands where, as data: the one place outside `mechtui.views` that names views.
+
+A workspace is columns of places, written as text: `heads / scores` is a column with two places, one below the other;
+`attention | residual` is a place that two views share. Where a window is too small for a column or a place, its views
+share the place before it.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
+from functools import cache
 
-from mechtui.views import specs
+from mechtui.session.lines import LineError
+from mechtui.views import parse_question, spec_of, specs
+
+# Views that share a place; places of a column, from above; columns, from the left.
+Place = tuple[str, ...]
+Column = tuple[Place, ...]
+
+# The ruler below the head, what every change is judged by at the right, and the index to the model.
+TOP, RESULT, MAP = "tokens", "next_tokens", "heads"
+RAIL = (RESULT, "effects", "vectors")
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Views by their place. panes: all of them, in the order of their digits. top: across the window, below the
-    prompt. map: at the left. main: beside the map. tabs: share the place below these two. rail: at the right, from the
-    top; the first, the result, is seen in a small window too."""
+    """name: as the head shows it. columns: the views by their place. lines: the question lines that say more than a
+    view's name, which hold as long as the session has no line of that view."""
 
-    panes: tuple[str, ...]
-    top: str
-    map: str
-    main: str
-    tabs: tuple[str, ...]
-    rail: tuple[str, str, str]
+    name: str
+    columns: tuple[Column, ...]
+    lines: tuple[str, ...] = ()
 
     @property
-    def result(self) -> str:
-        return self.rail[0]
+    def views(self) -> tuple[str, ...]:
+        """All of them, in reading order."""
+        return tuple(view for column in self.columns for place in column for view in place)
 
-    def digit(self, pane: str) -> int:
-        return self.panes.index(pane) + 1
+    @property
+    def main(self) -> str:
+        """The view that gets the keys when one comes here."""
+        return self.columns[min(1, len(self.columns) - 1)][0][0]
 
 
-DESK = Workspace(
-    panes=("tokens", "heads", "attention", "next_tokens", "residual", "effects", "vectors", "generate"),
-    top="tokens",
-    map="heads",
-    main="attention",
-    tabs=("residual", "generate"),
-    rail=("next_tokens", "effects", "vectors"),
-)
+def read(name: str, columns: tuple[str, ...]) -> Workspace:
+    """A workspace from its columns' texts. Raises LineError for a line that means nothing, or a view twice."""
+    made: list[Column] = []
+    lines: list[str] = []
+    seen: set[str] = set()
+    for text in columns:
+        places: list[Place] = []
+        for place in text.split("/"):
+            views: list[str] = []
+            for line in map(str.strip, place.split("|")):
+                if not _has_pane(line.split()[0]):
+                    continue
+                question = specs()[line].question() if line in specs() else parse_question(line)
+                view = spec_of(question).name
+                if view in seen or view == TOP:
+                    why = "stands above every workspace" if view == TOP else "stands there twice"
+                    raise LineError(text, text.find(line), f"{view} {why}")
+                seen.add(view)
+                views.append(view)
+                if question != type(question)():
+                    lines.append(question.line())
+            if views:
+                places.append(tuple(views))
+        if places:
+            made.append(tuple(places))
+    return Workspace(name, tuple(made), tuple(lines))
+
+
+@cache
+def built_in() -> tuple[Workspace, ...]:
+    return (
+        read("Look", ("heads / scores", "attention", "lens / residual")),
+        read("Explain", ("heads / scores", "attribution", "sweep")),
+        read("Steer", ("heads / vectors", "generate", "lens / residual")),
+    )
+
+
+@cache
+def panes() -> tuple[str, ...]:
+    """The views that have a pane, in the order in which one meets them."""
+    known = [TOP, *RAIL[:1], *(view for each in built_in() for view in each.views), *RAIL, *specs()]
+    return tuple(name for name in dict.fromkeys(known) if _has_pane(name))
+
+
+@cache
+def _has_pane(view: str) -> bool:
+    return view in specs() and importlib.util.find_spec(f"mechtui.views.{view}.pane") is not None
 
 
 def title(pane: str) -> str:

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Protocol
 
 from mechtui.link.messages import Ready, Request
-from mechtui.panes.picture import Focus
-from mechtui.session.document import Session
+from mechtui.panes.picture import Focus, Picture
+from mechtui.session.document import Session, Site
 from mechtui.views import Question
 
 
 class PaneLike(Protocol):
     """The moves that every pane understands; what a pane has no use for it ignores."""
 
+    def into(self, picture: Picture) -> Question | None: ...
+    def sites(self, picture: Picture) -> tuple[Site, ...]: ...
+    def start(self, desk: Desk) -> None: ...
     def move(self, dx: int, dy: int) -> None: ...
     def home(self) -> None: ...
     def end(self) -> None: ...
@@ -52,12 +55,29 @@ class Desk(Protocol):
         """A pane by name, else the one that the keys act on."""
         ...
 
+    @property
+    def picture(self) -> Picture:
+        """What every pane paints from, without answers."""
+        ...
+
     def position(self) -> int:
         """The selected token, counted from 0."""
         ...
 
     def count(self) -> int:
         """Tokens of the prompt, as far as is known."""
+        ...
+
+    def document(self) -> Session:
+        """The session as it is saved: its lines name the head and the token that the screen looks at."""
+        ...
+
+    def open(self, session: Session) -> None:
+        """Make a saved session the current one, and look where its lines look; undo takes it back."""
+        ...
+
+    def saved(self, path: Path) -> None:
+        """The session was written to this file, or read from it."""
         ...
 
     def change(self, session: Session, what: str = "") -> None:

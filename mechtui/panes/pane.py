@@ -29,12 +29,14 @@ from mechtui.paint.tokens import fitting, visible
 from mechtui.paint.tokens import width as cell_len
 from mechtui.panes import theme
 from mechtui.panes.boundary import Guarded, tell
+from mechtui.panes.desk import Desk
 from mechtui.panes.kept import Kept
 from mechtui.panes.picture import Focus, Picture
 from mechtui.panes.signs import painted as with_signs
 from mechtui.panes.signs import shown
-from mechtui.session.document import Session
-from mechtui.views import Question, View
+from mechtui.session.changes import head_site
+from mechtui.session.document import Session, Site
+from mechtui.views import Question, View, specs
 from mechtui.visible import seen
 
 Line = list[Segment]
@@ -127,6 +129,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         min-height: 1;
     }
     Pane:focus { border: round $accent; border-title-color: $accent; border-title-style: bold; }
+    Pane.bare, Pane.bare:focus { border: none; }
     """
 
     class Look(Message):
@@ -143,13 +146,21 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.action = action
 
+    class Called(Message):
+        """The user called a view by its name."""
+
+        def __init__(self, view: str) -> None:
+            super().__init__()
+            self.view = view
+
     picture: Picture | None = None
     # Called instead of posting Look, where the one who looks after the focus wants to know at once.
     on_look: Callable[[Focus], None] | None = None
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self.number = 0  # the digit that leads here
+        self.tabs: tuple[str, ...] = ()  # the views that share its place
+        self._tab_cells: dict[str, tuple[int, int]] = {}
         self.palette: Palette = of_terminal()
         self._page: Page | None = None
         self._anchor: tuple[object, ...] = ()
@@ -181,6 +192,20 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
     def rows_at(self, width: int, session: Session) -> int:
         """How many rows it would fill if it were `width` cells wide inside, where the plan asks for it."""
         return 1
+
+    def into(self, picture: Picture) -> Question | None:
+        """What the cursor stands on, looked at closer: the line that it leads to; None where it leads nowhere."""
+        return None
+
+    def sites(self, picture: Picture) -> tuple[Site, ...]:
+        """What zero, mean and patch act on: the head that the screen looks at, where nothing else is chosen here."""
+        layer, head = picture.head()
+        return (head_site(layer, head),)
+
+    def start(self, desk: Desk) -> None:
+        """Begin the view's job."""
+        desk.go(self.VIEW.name)
+        desk.start(self.VIEW.name)
 
     # What the app's actions call
 
@@ -282,7 +307,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         return fitting(width + bar - 4 - cell_len(f"{self._called()} ") - older, *texts)
 
     def _called(self) -> str:
-        return f"{self.number} {self.VIEW.title}" if self.number else self.VIEW.title
+        return self.VIEW.title
 
     def _room(self) -> Size:
         return self.scrollable_content_region.size
@@ -329,7 +354,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
 
     def _label(self, page: Page) -> None:
         stale = self.picture is not None and self.picture.stale
-        labels = (page.title, page.legend, stale)
+        labels = (page.title, page.legend, stale, self.tabs, self.size.width)
         if labels == self._labels:
             return
         self._labels = labels
@@ -339,11 +364,25 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         if stale:
             title.append(OLDER)
             title.stylize(self.palette.dim)
+        self._add_tabs(title)
         self.border_title = shown(title)
         legend = Text()
         for text, style in page.legend:
             legend.append(text, style)
         self.border_subtitle = shown(legend) if page.legend else ""
+
+    def _add_tabs(self, title: Text) -> None:
+        """The views that share the place, behind the title, as far as there is room for their names."""
+        self._tab_cells = {}
+        # The frame begins with its corner, a line and a blank.
+        at = 3 + title.cell_len
+        for view in self.tabs:
+            name = specs()[view].title
+            if view == self.VIEW.name or at + cell_len(name) + 5 > self.outer_size.width:
+                continue
+            title.append(f" │ {name}", self.palette.dim)
+            self._tab_cells[view] = at + 3, at + 3 + cell_len(name)
+            at += 3 + cell_len(name)
 
     def _follow(self, page: Page, room: Size) -> None:
         at = (page.cursor, page.cursor_x, room, page.step)
@@ -426,6 +465,9 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
+        for view, (first, end) in self._tab_cells.items():
+            if event.y == 0 and first <= event.x < end:
+                self.post_message(self.Called(view))
         if offset is None or self.picture is None or self._page is None:
             return
         page, scrolled = self._page, self.scroll_offset

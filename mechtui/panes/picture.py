@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TypeVar
 
@@ -13,7 +15,8 @@ from mechtui.paint.tokens import visible
 from mechtui.paint.tokens import width as cells
 from mechtui.session.document import Edit, Session, Token
 from mechtui.session.grammar.edits import format_edit
-from mechtui.views import Question, state
+from mechtui.session.grammar.words import LineError
+from mechtui.views import Question, parse_question, specs, state
 from mechtui.views.question import FOLLOWING
 from mechtui.views.tokens import Tokens, TokensAnswer
 
@@ -79,6 +82,24 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             return self.session.active_edits()
         refused = {problem.where for problem in self.problems if problem.index >= 0}
         return tuple(edit for edit in self.session.active_edits() if format_edit(edit) not in refused)
+
+    def document(self, shown: Iterable[str]) -> Session:
+        """The session as it is saved: the lines of its views name the head and the token that the screen looks at, and
+        of the views that are shown those have a line that would look elsewhere without one."""
+        lines = list(self.session.views)
+        kinds: set[type[Question]] = set()
+        for at, line in enumerate(lines):
+            # Of several lines of a view the first is the pane's; one that means nothing stays as it is.
+            with suppress(LineError):
+                kind = type(parse_question(line))
+                if kind not in kinds:
+                    kinds.add(kind)
+                    lines[at] = self.question(kind).line()
+        for view in shown:
+            question = self.question(specs()[view].question)
+            if type(question) not in kinds and not question.costly and question != question.unfocused():
+                lines.append(question.line())
+        return replace(self.session, views=tuple(lines))
 
     def position(self) -> int:
         """The focused position as an index from 0; 0 without tokens."""

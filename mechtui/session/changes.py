@@ -5,6 +5,8 @@ A function that cannot do its work raises `CannotError` with the reason, in word
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from mechtui.session.document import (
@@ -37,11 +39,19 @@ def head_site(layer: int, head: int) -> Site:
     return Site("head", Span(layer, layer), Span(head, head), "z")
 
 
-def head_edit(session: Session, op: str, layer: int, head: int, position: int | None = None) -> Session:
-    """Edit one head (at one position, or everywhere). The same edit again takes it away: the key is a toggle."""
+def edit_sites(session: Session, op: str, sites: Sequence[Site], position: int | None = None) -> Session:
+    """The same edit at each of these sites (at one position, or everywhere). Once more takes them away: the key is a
+    toggle. Where some are there and some not, the missing ones come."""
     if op == "patch" and not session.source:
         raise CannotError("Patching takes values from a source prompt, and there is none: I writes one.")
-    return toggle_edit(session, Edit(op, head_site(layer, head), ALL if position is None else at(position)))
+    if not sites:
+        raise CannotError(f"There is nothing under the cursor to {op}.")
+    edits = [Edit(op, site, ALL if position is None else at(position)) for site in sites]
+    there = {replace(edit, on=True): edit.on for edit in session.edits}
+    missing = [edit for edit in edits if not there.get(edit, False)]
+    for edit in missing or edits:
+        session = toggle_edit(session, edit)
+    return session
 
 
 def cut_edge(session: Session, layer: int, head: int, query: int, key: int) -> Session:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from mechtui.session.document import Token
 from mechtui.session.grammar.words import LineError, cut, decimal, format_number, short, whole
 from mechtui.views.question import Answer, Question
-from mechtui.views.spec import Action, Cost, Needs, View
+from mechtui.views.spec import Action, Cost, View
 
 # Colder than this, logits over temperature are no numbers any more; hotter, all tokens are alike.
 TEMPERATURES = (0.001, 1000.0)
@@ -111,17 +111,8 @@ SPEC = View(
         ("seed1", "which draws"),
         ("prompt", "edits act on the prompt's positions only"),
     ),
-    footer=("summary", "maximise", "generate", "warmer", "cooler"),
+    footer=("summary", "maximise", "start", "warmer", "cooler"),
     actions=(
-        Action(
-            "generate",
-            ("full_stop", "ctrl+g"),
-            "generate",
-            "Continue the prompt, clean and edited side by side; once more, with another seed.",
-            "Look",
-            Needs.MODEL,
-            weighty=True,
-        ),
         Action("warmer", ("circumflex_accent",), "warmer", "Raise the temperature by 0.1."),
         Action("cooler", ("underscore",), "cooler", "Lower the temperature by 0.1; 0 takes the most probable token."),
     ),

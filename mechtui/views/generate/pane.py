@@ -98,11 +98,11 @@ class GeneratePane(Pane):
     def move(self, dx: int, dy: int) -> None:
         self.scroll_to(y=self.scroll_offset.y + dy, animate=False)
 
-    def do_generate(self, desk: Desk) -> None:
+    def start(self, desk: Desk) -> None:
         """Begin the generation and show it; when it is shown already, another one."""
         asked = state(desk.session.views, Generate)
         if desk.job != self.VIEW.name:
-            self._begin(desk)
+            super().start(desk)
         elif desk.here == self.VIEW.name:
             if not asked.temperature:
                 raise changes.CannotError("At temperature 0 there is one continuation; ^ raises the temperature.")
@@ -115,10 +115,6 @@ class GeneratePane(Pane):
 
     def do_cooler(self, desk: Desk) -> None:
         _warm(desk, -0.1)
-
-    def _begin(self, desk: Desk) -> None:
-        desk.go(self.VIEW.name)
-        desk.start(self.VIEW.name)
 
     def _text(self, edited: bool) -> str:
         answered = self.picture.answer(Generate) if self.picture else None

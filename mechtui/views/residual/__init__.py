@@ -71,5 +71,5 @@ SPEC = View(
     trap="A long write need not move the answer: it may be orthogonal to it, or be taken back by a later layer.",
     words=("residual stream", "L2 norm", "clean, edited"),
     line_words=(("linear", "bars by the norm"), ("log", "bars by its logarithm")),
-    footer=("edit_line", "token_back", "token_next", "summary", "maximise", "generate"),
+    footer=("edit_line", "token_back", "token_next", "summary", "maximise", "start"),
 )
