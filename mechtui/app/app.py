@@ -776,11 +776,10 @@ class Mechtui(Guarded, App[int]):
         width = self.size.width
         left = status.left(self.talk, self.count(), self.session.bos, look, width < WIDE)
         self.status_line.put(left, status.right(self.talk, self._older, self.typing, look))
-        views = self.board.in_turn() if self.board.one_place else ()
         job = (specs()[self.job].title, self.talk.share) if self.job and self.talk.running else None
         name, saved = self._saved
         self.places_line.put(
-            status.workspaces(self.workspaces, self.arrangement.workspace, views, self.here, look),
+            status.workspaces(self.workspaces, self.arrangement.workspace, look),
             status.focus(self.picture, job, (name, saved == self.session), look),
         )
         if self.talk.loading is None:
@@ -801,10 +800,6 @@ class Mechtui(Guarded, App[int]):
     def action_press(self, key: str) -> None:
         """A click on something that has a key."""
         self.press(key)
-
-    def action_go(self, view: str) -> None:
-        """A click on a view's name."""
-        self.go(view)
 
 
 def looked_at(session: Session, focus: Focus) -> Focus:

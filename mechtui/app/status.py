@@ -22,7 +22,6 @@ from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.picture import Picture
 from mechtui.panes.signs import shown
-from mechtui.views import specs
 from mechtui.views.spec import Action
 from mechtui.visible import seen, signs
 
@@ -142,21 +141,13 @@ def right(talk: Conversation, older: bool, typing: bool, look: Palette) -> Text:
     return text
 
 
-def workspaces(all_of_them: Sequence[Workspace], current: int, views: Sequence[str], here: str, look: Palette) -> Text:
-    """The workspaces by their keys, the current one marked; where there is one place, the views that take turns in it.
-    A click goes there."""
+def workspaces(all_of_them: Sequence[Workspace], current: int, look: Palette) -> Text:
+    """The workspaces by their keys, the current one marked. A click goes there."""
     text = Text(" ")
     for number, workspace in enumerate(all_of_them):
         style = look.accent + look.bold + Style(reverse=number == current)
         click = Style(meta={"@click": f"app.press('{number + 1}')"})
         text.append(f" {number + 1} {seen(workspace.name)} ", (style if number == current else look.dim) + click)
-        if number == current:
-            for view in views:
-                name = specs()[view].title
-                click = Style(meta={"@click": f"app.go('{view}')"})
-                text.append(" ")
-                text.append(name, (look.bold + Style(underline=True) if view == here else look.dim) + click)
-            text.append(" ")
     return text
 
 

@@ -378,8 +378,11 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         at = 3 + title.cell_len
         for view in self.tabs:
             name = specs()[view].title
-            if view == self.VIEW.name or at + cell_len(name) + 5 > self.outer_size.width:
+            if view == self.VIEW.name:
                 continue
+            if at + cell_len(name) + 7 > self.outer_size.width:
+                title.append(" …", self.palette.dim)
+                break
             title.append(f" │ {name}", self.palette.dim)
             self._tab_cells[view] = at + 3, at + 3 + cell_len(name)
             at += 3 + cell_len(name)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from mechtui.paint.bars import bar
+from mechtui.paint.heat import Piece
 from mechtui.paint.numbers import share, signed
 from mechtui.paint.tokens import fitting, pad, visible
 from mechtui.paint.tokens import width as cells
-from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.views.next_tokens import SPEC, Candidate, NextTokens, NextTokensAnswer
 from mechtui.visible import seen
 
@@ -49,6 +50,8 @@ class NextTokensPane(Pane):
         if found is None:
             return self.blank(self.WAITING, width, f"@{picture.position()}")
         clean, edited = found
+        if height == 1:
+            return self._in_a_line(clean, edited, width)
         both = pairs(clean, edited)
         at = max(0, min(self.at, len(both) - 1))
         columns = 2 if edited is not None else 1
@@ -98,6 +101,27 @@ class NextTokensPane(Pane):
             mark = " ▲" if change >= CHANGE else " ▼" if change <= -CHANGE else "  "
             pieces.append((mark, palette.mark))
         return line(*pieces)
+
+    def _in_a_line(self, clean: NextTokensAnswer, edited: NextTokensAnswer | None, width: int) -> Page:
+        """The likeliest token of each run and the logit difference; where there is no room, the difference alone."""
+        palette = self.palette
+        pieces: list[Piece] = []
+        for answer, look in ((clean, palette.clean), (edited, palette.edited)):
+            if answer is not None and answer.top:
+                best = answer.top[0]
+                pieces += [(" → " if pieces else "", palette.dim), (visible(best.token), look + palette.bold)]
+                pieces.append((f" {share(best.prob, 3).strip()}", palette.bold))
+        diff = _arrow(clean.logit_diff, edited.logit_diff if edited else None, edited is not None)
+        if diff:
+            names = [visible(each.token) for each in (clean.answer, clean.foil) if each is not None]
+            target = (f"  {' − '.join(names)}{' (auto)' if clean.auto else ''} ", palette.dim)
+            more: list[Piece] = [target, (diff, palette.bold)]
+            if sum(cells(text) for text, _ in (*pieces, *more)) > width:
+                more = [("  diff ", palette.dim), more[1]]
+            pieces += more
+            if sum(cells(text) for text, _ in pieces) > width:
+                pieces = more
+        return lines_page([line(*pieces)])
 
     def _remarks(self, picture: Picture, width: int) -> list[Line]:
         """Why there is no answer or foil, and whether they were chosen for another prompt."""
