@@ -76,7 +76,7 @@ PICTURES = {
     ),
     "ablated-head": Picture((*SMOLLM2, "--edit", "zero L23H3"), (EDITED,)),
     "patched": Picture((*SMOLLM2, "--source", DEMO_SOURCE, "--edit", "patch L0.post @9"), (EDITED,)),
-    "attention": Picture(SMOLLM2, (LIVE, ("keys", "3"), ("keys", "f"), ("until", "Attention"))),
+    "attention": Picture(SMOLLM2, (LIVE, ("keys", "g", "a"), ("keys", "f"), ("until", "Attention"))),
     "small": Picture(SMOLLM2, (LIVE,), (80, 24)),
     "steering": Picture(
         (

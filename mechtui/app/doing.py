@@ -178,10 +178,11 @@ DO["next_run"] = lambda desk: desk.put(desk.pane().next_run())
 @does("start")
 def start(desk: Desk) -> None:
     """The job of the view that the keys act on, else that of the workspace."""
-    views = (desk.here, *desk.workspace.views)
-    job = next((view for view in views if specs()[view].cost is Cost.JOB), "")
+    here, workspace = desk.here, desk.workspace
+    views = (here, workspace.job, *workspace.views)
+    job = next((view for view in views if view and specs()[view].cost is Cost.JOB), "")
     if not job:
-        raise CannotError(f"Nothing in {desk.workspace.name} has to be started: g and a letter go to another view.")
+        raise CannotError(f"Nothing in {workspace.name} has to be started: g and a letter go to another view.")
     desk.pane(job).start(desk)
 
 

@@ -68,7 +68,7 @@ def plan(width: int, height: int, wish: Wish) -> Plan:
     if too_small(width, rows):
         return made._replace(regions={SMALL: Region(0, 0, width, height)})
     top = _top(made.regions, width, height, wish)
-    bare = {TOP} if rows < SEVERAL[1] and wish.arrangement.maximised != TOP else set()
+    bare = {TOP} & set(made.regions) if rows < SEVERAL[1] and wish.arrangement.maximised != TOP else set()
     room = Region(0, top, width, max(height - top, 0))
     if wish.arrangement.maximised:
         if wish.arrangement.maximised != TOP:
@@ -173,7 +173,8 @@ def _column(made: Plan, room: Region, column: Column, wish: Wish) -> None:
     places = [*column[: count - 1], tuple(view for place in column[count - 1 :] for view in place)]
     y, rest = room.y, room.height
     for left, place in zip(range(count, 0, -1), places, strict=True):
-        rows = map_rows(wish.shape) if mapped and y == room.y else rest // left
+        # The first of two places is a little higher than the second.
+        rows = map_rows(wish.shape) if mapped and y == room.y else rest * 5 // (left * 5 - 1)
         rows = rest if left == 1 else rows
         view = _front(place, wish.arrangement)
         made.regions[view] = Region(room.x, y, room.width, rows)

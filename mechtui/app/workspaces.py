@@ -26,11 +26,13 @@ RAIL = (RESULT, "effects", "vectors")
 @dataclass(frozen=True)
 class Workspace:
     """name: as the head shows it. columns: the views by their place. lines: the question lines that say more than a
-    view's name, which hold as long as the session has no line of that view."""
+    view's name, which hold as long as the session has no line of that view. job: the view whose job is started here by
+    its key; empty for the first that has one."""
 
     name: str
     columns: tuple[Column, ...]
     lines: tuple[str, ...] = ()
+    job: str = ""
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -43,7 +45,7 @@ class Workspace:
         return self.columns[min(1, len(self.columns) - 1)][0][0]
 
 
-def read(name: str, columns: tuple[str, ...]) -> Workspace:
+def read(name: str, columns: tuple[str, ...], job: str = "") -> Workspace:
     """A workspace from its columns' texts. Raises LineError for a line that means nothing, or a view twice."""
     made: list[Column] = []
     lines: list[str] = []
@@ -68,13 +70,13 @@ def read(name: str, columns: tuple[str, ...]) -> Workspace:
                 places.append(tuple(views))
         if places:
             made.append(tuple(places))
-    return Workspace(name, tuple(made), tuple(lines))
+    return Workspace(name, tuple(made), tuple(lines), job)
 
 
 @cache
 def built_in() -> tuple[Workspace, ...]:
     return (
-        read("Look", ("heads / scores", "attention", "lens / residual")),
+        read("Look", ("heads / scores", "attention", "lens / residual"), job="generate"),
         read("Explain", ("heads / scores", "attribution", "sweep")),
         read("Steer", ("heads / vectors", "generate", "lens / residual")),
     )

@@ -83,7 +83,7 @@ async def test_views_that_mean_nothing_count_as_none() -> None:
     it.history._present = type(it.session)(prompt="a b", views=("generate zzz",))
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
-        await pilot.press("8", "circumflex_accent")
+        await pilot.press("g", "c", "circumflex_accent")
         await idle(pilot)
         assert it.session.views == ("generate 40 temperature0.1",)
 

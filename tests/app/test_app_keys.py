@@ -11,14 +11,14 @@ from mechtui.app.board import pane_class
 from mechtui.app.doing import DO
 from mechtui.app.help import WORDS
 from mechtui.app.palette import is_line, matches
-from mechtui.app.workspaces import DESK
+from mechtui.app.workspaces import panes
 from mechtui.views import specs
 from mechtui.views.spec import Action
 
 DOCS = Path(__file__).parents[2] / "docs" / "keys.md"
 
 
-def name(registry: Registry, key: str, pane: str = DESK.map) -> str:
+def name(registry: Registry, key: str, pane: str = "heads") -> str:
     action = registry.at(key, pane)
     return action.name if action else ""
 
@@ -28,14 +28,20 @@ def test_every_action_does_something_and_nothing_is_done_without_an_action():
     assert len({action.name for action in ACTIONS}) == len(ACTIONS)
 
 
-@pytest.mark.parametrize("pane", DESK.panes)
+@pytest.mark.parametrize("pane", panes())
 def test_a_pane_does_what_its_view_says(pane):
     done = {name.removeprefix("do_") for name in dir(pane_class(pane)) if name.startswith("do_")}
     assert done == {action.name for action in specs()[pane].actions}
 
 
 def test_only_views_with_a_place_have_actions():
-    assert {name for name, view in specs().items() if view.actions or view.footer} <= set(DESK.panes)
+    assert {name for name, view in specs().items() if view.actions or view.footer} <= set(panes())
+
+
+def test_every_view_has_a_letter_of_its_own():
+    letters = [view.go for view in specs().values()]
+    assert len(letters) == len(set(letters))
+    assert all(len(letter) == 1 and letter.isalpha() and letter != "g" for letter in letters)
 
 
 def test_no_key_has_two_meanings_in_a_layer():
@@ -49,7 +55,7 @@ def test_docs_are_current():
     assert DOCS.read_text("utf-8") == keys_document(), "run: python -m mechtui.app.actions > docs/keys.md"
 
 
-@pytest.mark.parametrize("pane", DESK.panes)
+@pytest.mark.parametrize("pane", panes())
 def test_the_footer_offers_five_keys_or_more_in_every_pane_and_help_has_words_for_it(pane):
     offered = Registry().for_footer(pane)
     assert len(offered) >= 5
@@ -74,7 +80,7 @@ def test_a_view_s_keys_come_before_the_program_s_in_its_pane():
     assert [name(registry, "enter", pane) for pane in ("vectors", "effects", "heads")] == [
         "change_vector",
         "change_edit",
-        "maximise",
+        "into",
     ]
     # A key of another view leads there, to be told whose it is.
     assert [name(registry, "x", pane) for pane in ("attention", "heads")] == ["cut", "cut"]
@@ -82,19 +88,19 @@ def test_a_view_s_keys_come_before_the_program_s_in_its_pane():
 
 def test_a_key_that_the_settings_give_to_the_program_means_that_in_every_pane():
     registry = Registry({"search": "space"})
-    assert {name(registry, "space", pane) for pane in DESK.panes} == {"search"}
+    assert {name(registry, "space", pane) for pane in panes()} == {"search"}
     # One that they give to a view's action does so in its pane.
     registry = Registry({"cut": "z"})
     assert [name(registry, "z", pane) for pane in ("attention", "heads")] == ["cut", "zero"]
 
 
 def test_two_actions_of_a_layer_with_one_key_are_refused_when_the_program_starts():
-    first, second = (Action(name, ("x",), name, name, view=DESK.map) for name in ("first", "second"))
+    first, second = (Action(name, ("x",), name, name, view="heads") for name in ("first", "second"))
     with pytest.raises(KeyClashError, match="the program gives x to both first and second"):
         Registry(actions=(*ACTIONS, first, second))
 
 
-@pytest.mark.parametrize("pane", DESK.panes)
+@pytest.mark.parametrize("pane", panes())
 def test_help_shows_only_keys_that_do_what_it_says(pane):
     registry = Registry()
     own, rest = registry.for_help(pane)

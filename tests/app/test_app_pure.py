@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from mechtui.app.clipboard import LIMIT, TooLongError, fitting
 from mechtui.app.conversation import Conversation, News
 from mechtui.app.edits_line import Known, complete, complete_edit, complete_question, complete_vector
-from mechtui.app.layout import Wish, plan
+from mechtui.app.layout import AROUND, Wish, plan, too_small
 from mechtui.app.models import size, suggestions
 from mechtui.app.state import Answers, Arrangement, difference
 from mechtui.app.status import about, bar, left, loading
-from mechtui.app.workspaces import DESK
+from mechtui.app.workspaces import built_in, panes, read
 from mechtui.link.messages import Answered, Checked, Stage
 from mechtui.paint.palette import Depth, palette
 from mechtui.panes.picture import Focus
@@ -48,17 +48,17 @@ def lines(document):
 
 
 def test_the_same_edit_again_takes_it_away_and_one_that_is_off_goes_on():
-    once = changes.head_edit(session(), "zero", 1, 2)
+    once = changes.edit_sites(session(), "zero", [changes.head_site(1, 2)])
     assert lines(once) == ["zero L1H2"]
     off = changes.toggle(once, 0)
     assert lines(off) == ["# zero L1H2"]
-    assert lines(changes.head_edit(off, "zero", 1, 2)) == ["zero L1H2"]
-    assert lines(changes.head_edit(once, "zero", 1, 2)) == []
+    assert lines(changes.edit_sites(off, "zero", [changes.head_site(1, 2)])) == ["zero L1H2"]
+    assert lines(changes.edit_sites(once, "zero", [changes.head_site(1, 2)])) == []
 
 
 def test_what_cannot_be_changed_is_said():
     with pytest.raises(CannotError, match="and there is none"):
-        changes.head_edit(session(), "patch", 0, 0)
+        changes.edit_sites(session(), "patch", [changes.head_site(0, 0)])
     with pytest.raises(CannotError, match="cannot see position 5"):
         changes.cut_edge(session(), 0, 0, 3, 5)
     with pytest.raises(CannotError, match="no edit yet"):
@@ -191,19 +191,25 @@ def test_vector_lines_complete():
 # The plan
 
 
+EVERY_VIEW = st.sampled_from(panes())
+
+
 @given(
-    st.integers(40, 300),
-    st.integers(15, 100),
-    st.sampled_from(["", *DESK.panes]),
-    st.sampled_from(DESK.tabs),
-    st.sampled_from((DESK.map, DESK.main)),
-    st.integers(0, 3),
+    st.integers(1, 300),
+    st.integers(1, 100),
+    st.sampled_from(built_in()),
+    st.lists(EVERY_VIEW, max_size=4),
+    st.sampled_from(["", *panes()]),
+    st.sampled_from(["", "prompt", "source"]),
     st.integers(-40, 40),
+    st.sampled_from([(2, 2), (12, 12), (30, 9), (64, 32)]),
 )
-def test_panes_lie_within_the_window_and_never_over_each_other(width, height, maximised, tab, solo, source, wider):
-    wish = Wish(Arrangement(tab, solo, maximised, wider), shape(), 2, source, 4, 6)
-    regions = plan(width, height, wish)
-    seen = list(regions.items())
+def test_panes_lie_within_the_window_and_never_over_each_other(
+    width, height, workspace, recent, maximised, writing, wider, size
+):
+    wish = Wish(Arrangement(0, tuple(recent), "", maximised, wider), workspace, shape(*size), writing, 2, 4, 6)
+    made = plan(width, height, wish)
+    seen = list(made.regions.items())
     for name, region in seen:
         assert min(region.x, region.y) >= 0, name
         assert region.right <= width, name
@@ -211,38 +217,69 @@ def test_panes_lie_within_the_window_and_never_over_each_other(width, height, ma
     for index, (name, region) in enumerate(seen):
         for other, its in seen[index + 1 :]:
             assert not region.overlaps(its), (name, other)
-    assert {"tokens", "prompt"} <= set(regions)
+    assert made.bare <= set(made.regions)
+    for view, tabs in made.tabs.items():
+        assert view in tabs
+    if too_small(width, height + AROUND):
+        assert set(made.regions) == {"small"}
+    elif not maximised:
+        assert "next_tokens" in made.regions
+        # Whatever is not seen has its name where it may be called.
+        assert set(workspace.views) <= set(made.regions) | {view for tabs in made.tabs.values() for view in tabs}
 
 
-def test_at_120x40_all_panes_are_seen_and_wider_windows_give_the_table_the_room():
-    wish = Wish(Arrangement(), shape(), 1, 0, 2)
-    normal, wide = plan(120, 38, wish), plan(200, 38, wish)
-    assert set(DESK.panes) <= set(normal)
-    generating = wish._replace(arrangement=Arrangement(tab="generate"))
-    assert plan(120, 38, generating)["generate"].width > normal["generate"].width
-    assert wide["attention"].width - normal["attention"].width > 40
+SHOWN = {
+    (80, 24): ({"attention"}, {"next_tokens"}),
+    (100, 30): ({"heads", "attention"}, {"next_tokens", "effects"}),
+    (160, 45): ({"heads", "attention", "lens"}, {"next_tokens", "effects", "vectors"}),
+    (220, 60): ({"heads", "scores", "attention", "lens", "residual"}, {"next_tokens", "effects", "vectors"}),
+}
+
+
+@pytest.mark.parametrize("size", SHOWN, ids=str)
+def test_a_window_shows_what_it_has_room_for(size: tuple[int, int]):
+    made = plan(size[0], size[1] - AROUND, Wish(Arrangement(), built_in()[0], shape()))
+    columns, rail = SHOWN[size]
+    assert set(made.regions) == {"tokens"} | (columns & set(panes())) | rail
+
+
+def test_a_view_that_is_called_comes_to_the_front_of_its_place():
+    wish = Wish(Arrangement(recent=("residual",)), built_in()[0], shape())
+    assert "residual" in plan(80, 21, wish).regions
+    assert "attention" not in plan(100, 27, wish).regions
+    assert "residual" in plan(100, 27, wish).regions
+    guest = wish._replace(arrangement=Arrangement(recent=("generate",), guest="generate"))
+    for window in ((80, 21), (100, 27), (160, 42), (220, 57)):
+        assert "generate" in plan(*window, guest).regions
+
+
+def test_called_views_are_remembered_and_a_window_of_its_own_follows():
+    called = Arrangement(maximised="heads").with_front("lens").with_front("residual").with_front("lens")
+    assert called.recent == ("lens", "residual")
+    assert called.maximised == "lens"
+    assert Arrangement().with_front("lens").maximised == ""
+
+
+def test_a_workspace_is_columns_of_places_of_question_lines():
+    made = read("Mine", ("heads norm / effects", "attention | residual log"))
+    assert made.columns == ((("heads",), ("effects",)), (("attention", "residual"),))
+    assert made.lines == ("heads norm", "residual log")
+    assert (made.views, made.main) == (("heads", "effects", "attention", "residual"), "attention")
 
 
 @pytest.mark.parametrize(
-    ("pane", "compact", "job"),
+    ("columns", "why"),
     [
-        ("attention", False, "generate"),
-        ("residual", False, ""),
-        ("attention", True, ""),
-        ("next_tokens", True, "generate"),
+        (("heads", "heads norm"), "heads stands there twice"),
+        (("tokens",), "tokens stands above every workspace"),
+        (("heads nrm",), "nrm should be"),
+        (("haeds",), "did you mean heads"),
+        (("heads / ",), "nothing is not a question"),
     ],
 )
-def test_a_job_goes_on_while_its_pane_is_in_front(pane: str, compact: bool, job: str):
-    before = Arrangement(tab="generate", solo="generate", job="generate")
-    assert before.with_front(pane, compact).job == job
-
-
-def test_a_pane_comes_to_the_front_of_its_place_and_takes_the_whole_window_over():
-    assert Arrangement().with_front("generate", False).tab == "generate"
-    assert Arrangement().with_front("heads", False).solo == "heads"
-    # Those that are always in sight leave the one pane of a small window where it is.
-    assert Arrangement(solo="heads").with_front("tokens", True).solo == "heads"
-    assert Arrangement(maximised="heads").with_front("effects", False).maximised == "effects"
+def test_a_workspace_that_cannot_be_is_refused(columns: tuple[str, ...], why: str):
+    with pytest.raises(LineError, match=why):
+        read("Mine", columns)
 
 
 # Answers

@@ -33,8 +33,8 @@ def pressed(*keys):
 @pytest.mark.parametrize(
     "keys",
     [
-        ("2", "j", "l"),
-        ("3", "l", "x"),
+        ("g", "h", "j", "l"),
+        ("g", "a", "l", "x"),
         ("full_stop",),
         ("colon",),
         ("e", "z", "e", "r", "o", "space", "L", "x", "enter"),
@@ -48,7 +48,7 @@ def test_screen(snap_compare, size, keys):
 
 def test_help(snap_compare):
     it, _, _ = app()
-    assert snap_compare(it, terminal_size=(120, 40), run_before=pressed("3", "question_mark"))
+    assert snap_compare(it, terminal_size=(120, 40), run_before=pressed("g", "a", "question_mark"))
 
 
 def test_loading(snap_compare):
@@ -67,4 +67,4 @@ def test_loading(snap_compare):
 def test_no_colour(snap_compare, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     it, _, _ = app(session(*EDITS, vectors=VECTORS))
-    assert snap_compare(it, terminal_size=(120, 40), run_before=pressed("2"))
+    assert snap_compare(it, terminal_size=(120, 40), run_before=pressed("g", "h"))

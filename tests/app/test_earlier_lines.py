@@ -59,7 +59,7 @@ async def test_an_edit_that_is_changed_can_become_an_earlier_line() -> None:
         await idle(pilot)
         for text in ("zero L1H1", "mean L2H2"):
             await line(it, pilot, "e", *text, "enter")
-        await pilot.press("6")
+        await pilot.press("g", "e")
         assert await line(it, pilot, "enter") == "mean L2H2"
         assert await line(it, pilot, "up") == "zero L1H1"
         assert await line(it, pilot, "down") == "mean L2H2"

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Static, TextArea
 
 from mechtui.app.app import Mechtui
-from mechtui.app.workspaces import DESK
+from mechtui.app.workspaces import panes
 from mechtui.link.client import Life
 from mechtui.link.messages import (
     Ask,
@@ -38,6 +38,7 @@ from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.session.storage import dumps, loads
+from mechtui.views import specs
 from tests.app.answering import Model, app, idle, session
 from tests.hidden import COMMANDS, KINDS, hidden, left_over
 
@@ -173,8 +174,8 @@ async def everywhere(
     """Through every pane, editor, line, list, sentence and screen."""
     await idle(pilot)
     checked("begin")
-    for number, name in enumerate(DESK.panes, 1):
-        await pilot.press(str(number))
+    for name in panes():
+        await pilot.press("g", specs()[name].go)
         await pilot.pause()
         checked(name)
         for key in ("f", "s", "t", "G", "y", "Y", "f"):

@@ -50,7 +50,7 @@ async def test_a_refused_edit_is_told_though_its_pane_is_hidden_and_once(size: t
     it, _, _ = app(session(), Refusing())
     async with it.run_test(size=size) as pilot:
         await idle(pilot)
-        await pilot.press("2")
+        await pilot.press("g", "h")
         await typed(pilot, "e", "patch L3H6")
         assert it.session.edits
         assert f"patch L3H6: {REASON}" in words(it)

@@ -13,7 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from mechtui.app.board import pane_class
-from mechtui.app.workspaces import DESK
+from mechtui.app.workspaces import panes
 from mechtui.link.messages import EditProblem
 from mechtui.paint.palette import Depth, palette
 from mechtui.paint.spark import BLOCKS
@@ -33,7 +33,7 @@ from mechtui.views.tokens.pane import TokensPane
 from mechtui.views.vectors.pane import VectorsPane
 from tests.panes.pictures import Holder, picture, pictured, pressed, shown
 
-PANES = tuple(pane_class(name) for name in DESK.panes)
+PANES = tuple(pane_class(name) for name in panes())
 every_pane = pytest.mark.parametrize("kind", PANES, ids=lambda kind: kind.__name__)
 
 
@@ -149,13 +149,15 @@ async def test_says_what_it_waits_for(kind: type[Pane]) -> None:
 
 
 @every_pane
-async def test_number_name_and_age_stand_in_the_title(kind: type[Pane]) -> None:
+async def test_name_age_and_who_shares_the_place_stand_in_the_title(kind: type[Pane]) -> None:
     app = Holder(kind())
-    app.pane.number = 7
+    app.pane.tabs = (kind.VIEW.name, "residual" if kind.VIEW.name != "residual" else "heads")
     async with app.run_test(size=(80, 10)) as pilot:
         app.pane.show(picture())
         await pilot.pause()
-        assert f"7 {kind.VIEW.title}" in str(app.pane.border_title)
+        title = Text.from_markup(str(app.pane.border_title)).plain
+        assert title.startswith(kind.VIEW.title)
+        assert title.endswith("│ Heads" if kind.VIEW.name == "residual" else "│ Residual")
         assert "older" not in str(app.pane.border_title)
         app.pane.show(picture(stale=True))
         await pilot.pause()
@@ -302,7 +304,7 @@ async def test_narrow_heads_keep_unit_run_and_value() -> None:
         app.pane.show(given_picture)
         await pilot.pause()
         lines = [strip.text for strip in app.screen._compositor.render_strips()]
-        assert "2 Heads entropy nats" in lines[0]
+        assert "Heads entropy nats" in lines[0]
         assert "edited L18H6*" in lines[-1]
         assert f"{given_picture.answered[0].edited.values[18, 6]:.2f}".removeprefix("0") in lines[-1]
         assert "…" not in lines[0] + lines[-1]
