@@ -754,6 +754,7 @@ class Mechtui(Guarded, App[int]):
     def on_prompt_left(self, event: Prompt.Left) -> None:
         self.board.writing = ""
         self._arrange()
+        self.repaint()  # the ruler has its place again
         self.screen.set_focus(self.pane())
 
     def on_command_line_closed(self, event: CommandLine.Closed) -> None:

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from mechtui.app.desk import Desk
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
-from mechtui.session.document import Op
 from mechtui.views import specs
 from mechtui.views.spec import Cost
 
@@ -113,7 +112,7 @@ def find(desk: Desk, text: str, *, forward: bool) -> None:
 # Changing the run
 
 
-def _edit(desk: Desk, op: Op, here: bool = False) -> None:
+def _edit(desk: Desk, op: str, here: bool = False) -> None:
     position = (desk.focus.position if desk.focus.position < 0 else desk.position()) if here else None
     desk.change(changes.edit_sites(desk.session, op, desk.pane().sites(desk.picture), position))
 
