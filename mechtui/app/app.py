@@ -45,8 +45,8 @@ from mechtui.panes.signs import Guard
 from mechtui.panes.theme import MECHTUI, THEMES, after, legible_names, palette, unknown
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, surrogate
+from mechtui.session.grammar.words import LineError
 from mechtui.session.history import History
-from mechtui.session.lines import LineError
 from mechtui.session.paths import to_write
 from mechtui.views import Question, parse_question, put, spec_of, specs, state
 from mechtui.views.question import FOLLOWING

@@ -11,7 +11,7 @@ import importlib.util
 from dataclasses import dataclass
 from functools import cache
 
-from mechtui.session.lines import LineError
+from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question, spec_of, specs
 
 # Views that share a place; places of a column, from above; columns, from the left.

@@ -22,7 +22,7 @@ from mechtui.engine.model import Model
 from mechtui.engine.repeats import COUNT, LENGTHS, lengths_for, ordinary, repeats
 from mechtui.session import paths
 from mechtui.session.document import Session
-from mechtui.session.lines import LineError, parse_edit
+from mechtui.session.grammar.words import LineError, parse_edit
 from mechtui.views import parse_question
 from mechtui.views.heads import HeadsAnswer
 from mechtui.views.scores import Scores, ScoresAnswer, labels
