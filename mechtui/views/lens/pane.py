@@ -136,16 +136,16 @@ class LensPane(Pane):
             most=most,
             digits=2,
         )
-        what = _what(question, answer, edited is not None)
+        what, short = _what(question, answer, edited is not None)
         token, when = _name(answer, int(answer.deciding[position])), _decided(answer, clean, position)
+        brief = when.partition(" (")[0]
         here = f"{answer.layers[row]} @{position} {_here(question, clean, answer, (row, position))}"
+        titles = (f"{short}: {token} {when}", f"{short}: {when}", f"{short}: {brief}", brief)
         legend = grid.legend(self.palette, here, UNITS.get(question.shows, ""), ends=shown.ends)
         return grid.page(
             self.palette,
             height,
-            title=self.titled(
-                picture, width, f"{what}: {token} {when}", f"{token} {when}", when, when.partition(" (")[0]
-            ),
+            title=self.titled(picture, width, f"{what}: {token} {when}", *titles),
             legend=legend.border,
             foot=[*legend.foot, *self._curve(picture, (clean, edited), (row, position), width, height)],
         )
@@ -355,8 +355,8 @@ def _edited_layers(picture: Picture) -> set[int]:
     return {layer for layer, _ in marks.heads(edits, shape)} | set(marks.layers(edits, shape))
 
 
-def _what(question: Lens, answer: LensAnswer, two: bool) -> str:
-    """What the cells say, and of which run."""
+def _what(question: Lens, answer: LensAnswer, two: bool) -> tuple[str, str]:
+    """What the cells say, and of which run; and in few words."""
     of = "the best" if answer.auto or answer.answers is None else _name(answer, int(answer.answers[0]))
     p = f"p({of})"
     words = {
@@ -368,8 +368,9 @@ def _what(question: Lens, answer: LensAnswer, two: bool) -> str:
     }
     what = words.get(question.shows, question.shows)
     if question.run == "difference":
-        return f"{what}, {p} edited-clean" if question.shows == "token" else f"{what} edited-clean"
-    return f"{what} {question.run}" if two else what
+        short = "p" if question.shows == "token" else question.shows
+        return f"{what}, {p} edited-clean" if question.shows == "token" else f"{what} edited-clean", f"Δ {short}"
+    return (f"{what} {question.run}", f"{question.shows} {question.run}") if two else (what, question.shows)
 
 
 def _decided(answer: LensAnswer, clean: LensAnswer, position: int) -> str:
