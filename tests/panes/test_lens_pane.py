@@ -14,6 +14,7 @@ from mechtui.paint.palette import Depth, palette
 from mechtui.panes.pane import Page
 from mechtui.panes.picture import Focus, Picture
 from mechtui.session.document import Token
+from mechtui.session.grammar.places import format_site
 from mechtui.views import example_of, parse_question, put
 from mechtui.views.lens import SHOWS, Lens, LensAnswer
 from mechtui.views.lens.pane import LensPane
@@ -191,6 +192,30 @@ def test_why_there_is_nothing_stands_there() -> None:
     nothing = Picture(pane.picture.session, Focus(), None, None)
     pane.show(nothing)
     assert said(pane) == LensPane.WAITING
+
+
+def test_a_model_without_mid_says_so_and_is_not_asked() -> None:
+    pane = pane_of("lens mid", edited=None)
+    picture = pane.picture
+    assert picture is not None
+    assert picture.ready is not None
+    assert pane.questions(picture) == (Lens(mid=True),)
+    ready = replace(picture.ready, shape=replace(picture.ready.shape, has_mid=False))
+    pane.show(replace(picture, ready=ready))
+    assert pane.picture is not None
+    assert pane.questions(pane.picture) == ()
+    assert rows(page_of(pane))[0].startswith("gpt2 has no residual stream between attention and MLP (L*.mid)")
+
+
+def test_edits_act_on_the_residual_stream_of_the_cursors_row() -> None:
+    pane = pane_of(edited=None)
+    assert pane.picture is not None
+    assert [format_site(site) for site in pane.sites(pane.picture)] == ["L7.post"]
+    names = tuple(f"L{layer}.{part}" for layer in range(6) for part in ("mid", "post"))
+    pane = pane_of("lens mid", replace(CLEAN, layers=names), None)
+    pane.move(0, 1)
+    assert pane.picture is not None
+    assert [format_site(site) for site in pane.sites(pane.picture)] == ["L3.mid"]
 
 
 def test_nothing_hidden_reaches_the_screen() -> None:

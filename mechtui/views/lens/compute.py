@@ -38,8 +38,7 @@ def _mids(question: Lens, opened: OpenSession) -> list[Need]:
 
 
 def needs(question: Lens, opened: OpenSession) -> list[Need]:
-    shape = opened.shape
-    return _mids(question, opened) if shape.d_mlp and shape.has_mid else []
+    return _mids(question, opened) if opened.shape.has_mid else []
 
 
 def answers(question: Lens, opened: OpenSession) -> Answers:

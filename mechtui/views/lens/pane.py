@@ -16,6 +16,10 @@ from mechtui.panes.curve import Axis, Series, curve
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Grid
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture
+from mechtui.session.document import Site
+from mechtui.session.grammar.places import parse_site
+from mechtui.views import Question
+from mechtui.views.attribution import Attribution
 from mechtui.views.lens import SPEC, Lens, LensAnswer, Shows
 
 # What is shown of an answer is blank without one.
@@ -61,9 +65,14 @@ class LensPane(Pane):
             return None
         return answered.clean, answered.edited if isinstance(answered.edited, LensAnswer) else None
 
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        return () if _lacks_mid(picture) else super().questions(picture)
+
     def _problem(self, picture: Picture) -> str:
         """Why there is nothing to show; empty where there is something."""
         question, found = picture.question(Lens), self._answers(picture)
+        if lacks := _lacks_mid(picture):
+            return lacks
         if found is None:
             return self.WAITING
         clean, edited = found
@@ -190,6 +199,18 @@ class LensPane(Pane):
 
     # What the app's actions call
 
+    def into(self, picture: Picture) -> Question | None:
+        """What was written to the residual stream there."""
+        return Attribution()
+
+    def sites(self, picture: Picture) -> tuple[Site, ...]:
+        """The residual stream of the cursor's row."""
+        found = self._answers(picture)
+        if found is None or self._problem(picture):
+            return ()
+        answer = self._answer(picture, *found)
+        return (parse_site(answer.layers[self._cursor(picture, answer)[0]]),)
+
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
         found = self._answers(picture)
         if found is None or self._grid is None or (cell := self._grid.hit(index, x, left)) is None:
@@ -256,6 +277,13 @@ class LensPane(Pane):
 
 
 PANE = LensPane
+
+
+def _lacks_mid(picture: Picture) -> str:
+    """Why the rows of mid cannot be shown; empty where they can, or are not asked for."""
+    if picture.ready is None or picture.ready.shape.has_mid or not picture.question(Lens).mid:
+        return ""
+    return f"{picture.ready.name} has no residual stream between attention and MLP (L*.mid): r leaves these rows out"
 
 
 # Numbers
