@@ -67,6 +67,15 @@ def blocks(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
+@pytest.fixture(params=["gpt2", "llama", "attn-only-2l"])
+def model(request: pytest.FixtureRequest, blocks: str) -> Model:
+    """One of each kind of network: learned positions, rotary ones with grouped queries, attention alone."""
+    if request.param == "attn-only-2l":
+        return load_now(request.param)
+    found: Model = request.getfixturevalue(f"{request.param}_model")
+    return found
+
+
 def unpacked(patch: pytest.MonkeyPatch) -> None:
     """Until it is undone, engines are made whose blocks are the bridge's to the last bit."""
     patch.setattr(choice, "can_be_packed", lambda _modules: False)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import load_now, watched
-from twin import session_of
+from conftest import watched
+from twin import logits, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.engine.forward.replaced import replaced
@@ -27,19 +27,6 @@ def counted(model: Model, layer: int) -> Iterator[list[int]]:
             if each is not None:
                 stack.enter_context(watched(each, lambda x: rows.append(len(x))))
         yield rows
-
-
-@pytest.fixture(params=["gpt2", "llama", "attn-only-2l"])
-def model(request: pytest.FixtureRequest, blocks: str) -> Model:
-    if request.param == "attn-only-2l":
-        return load_now(request.param)
-    found: Model = request.getfixturevalue(f"{request.param}_model")
-    return found
-
-
-def logits(engine: Engine, *edits: str) -> torch.Tensor:
-    opened = engine.open(session_of(*edits))
-    return (opened.edited or opened.clean).logits()
 
 
 @pytest.mark.parametrize("layer", [0, 1])

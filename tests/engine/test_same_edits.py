@@ -6,29 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import load_now
 from safetensors.torch import save_file
-from twin import CLOSE, session_of
+from twin import CLOSE, logits, session_of
 
 from mechtui.engine.actions import in_order
 from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
 from mechtui.session.document import Bos
-
-
-@pytest.fixture(params=["gpt2", "llama", "attn-only-2l"])
-def model(request: pytest.FixtureRequest, blocks: str) -> Model:
-    if request.param == "attn-only-2l":
-        return load_now(request.param)
-    found: Model = request.getfixturevalue(f"{request.param}_model")
-    return found
-
-
-def logits(engine: Engine, *edits: str, **more: object) -> torch.Tensor:
-    opened = engine.open(session_of(*edits, **more))  # type: ignore[arg-type]
-    assert not opened.problems
-    return (opened.edited or opened.clean).logits()
-
 
 MOVED = [
     ("zero L1H1", "zero L0H1"),  # of two layers

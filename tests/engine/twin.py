@@ -38,6 +38,13 @@ def session_of(
     )
 
 
+def logits(engine: Engine, *edits: str, **more: Any) -> Tensor:
+    """What a session's run gives [pos, d_vocab], with these edits if there are any; none of them may be refused."""
+    opened = engine.open(session_of(*edits, **more))
+    assert not opened.problems
+    return (opened.edited or opened.clean).logits()
+
+
 @dataclass
 class Text:
     """ids [pos], of which the first are `bos`; those of the source; per position its partner there, or -1."""
