@@ -120,10 +120,11 @@ for (run, line), numbers in answers.items():
 
 class ViewLines(NamedTuple):
     """How the program answers a view's question. body: of a function of one run, as mechtui.views.script says.
-    each_run: whether it is asked of the edited run too."""
+    each_run: whether it is asked of the edited run too. problem: why it does not answer it, else empty."""
 
     body: Sequence[str]
     each_run: bool = True
+    problem: str = ""
 
 
 class ScriptError(ValueError):
@@ -208,6 +209,9 @@ def _views(views: Mapping[str, ViewLines], edited: bool) -> str:
     """A function for each question line, and what they say of each run."""
     parts = [VIEWS + (EDITED if edited else "")]
     for number, (line, view) in enumerate(views.items(), 1):
+        if view.problem:
+            parts.append(f"\n# {line}: {view.problem}\n")
+            continue
         body = textwrap.indent("\n".join(view.body), "    ")
         parts.append(f"\n\n# {line}\ndef view_{number}(logits, cache, fwd_hooks):\n{body}\n\n\n")
         for run in ("clean", "edited") if edited and view.each_run else ("clean",):

@@ -4,7 +4,8 @@
 numbers from one run, in TransformerLens's own terms, as one would write it in a notebook. Its last line is
 `return {...}`, with keys and numbers that `mechtui run` prints for the view; tensors may stay tensors. It is called for
 the clean run and, where an edit is on, for the edited one; `EACH_RUN = False` beside it says that it is called for the
-clean run only. A question that no program answers raises `ScriptError`, one sentence.
+clean run only. A question that no program answers raises `ScriptError`: one sentence, which the program has in its
+place.
 
 In scope are `torch`, `np`, `bridge` (a TransformerBridge), `tokenizer`, `encode(text)` (ids, with BOS where the session
 has it), `tokens` [pos], `clean_logits` [1, pos, d_vocab] and `clean` (a cache), and three of the run at hand:
@@ -25,7 +26,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mechtui.session.document import ModelShape, Session, Token
-from mechtui.session.script import ViewLines
+from mechtui.session.grammar.words import LineError
+from mechtui.session.script import ScriptError, ViewLines
 from mechtui.views import parse_question, spec_of
 
 
@@ -63,10 +65,13 @@ def quoted(text: str) -> str:
 
 
 def scripts(views: Iterable[str], around: Around) -> dict[str, ViewLines]:
-    """Question line -> how the program answers it. Raises ScriptError."""
+    """Question line -> how the program answers it, or why it does not."""
     found = {}
     for line in views:
-        question = parse_question(line).asked()
-        module = importlib.import_module(f"mechtui.views.{spec_of(question).name}.script")
-        found[line] = ViewLines(module.lines(question, around), getattr(module, "EACH_RUN", True))
+        try:
+            question = parse_question(line).asked()
+            module = importlib.import_module(f"mechtui.views.{spec_of(question).name}.script")
+            found[line] = ViewLines(module.lines(question, around), getattr(module, "EACH_RUN", True))
+        except (LineError, ScriptError) as error:
+            found[line] = ViewLines((), problem=str(error))
     return found

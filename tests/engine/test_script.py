@@ -247,6 +247,17 @@ def test_every_view_says_the_same(target: dict[str, str], family: str, request: 
                 same(answers[run, line], answer.json(), f"{line}, {run}", close)
 
 
+def test_what_no_program_answers_is_told_in_the_program(gpt2_model: Model, gpt2_folder: Path) -> None:
+    views = ("heads induction", "generate 7", "nonsense", "next_tokens")
+    session = Session(prompt=PROMPT, bos="yes", edits=(parse_edit("scale L0.mlp x2"),), views=views)
+    around = Around(session, gpt2_model.shape, Engine(gpt2_model).open(session).tokens)
+    program, _ = exported(gpt2_model, gpt2_folder, session, scripts(views, around))
+    assert "\n# heads induction: no program computes induction of all heads\n" in program
+    assert "\n# generate 7: scale L0.mlp x2 acts on generated tokens too, which no program can do" in program
+    assert "\n# nonsense: nonsense is not a question" in program
+    assert {line for _, line in run(program)["answers"]} == {"next_tokens"}
+
+
 def program_answers(model: Model, folder: Path, session: Session) -> dict[tuple[str, str], dict[str, Any]]:
     """(run, question line) -> what the exported program says."""
     opened = Engine(model).open(session)

@@ -15,7 +15,7 @@ NUMBERS = {
 
 def lines(question: Heads, around: Around) -> list[str]:
     if question.summary not in NUMBERS:
-        raise ScriptError(f"no program computes {question.line()}: leave it out")
+        raise ScriptError(f"no program computes {question.summary} of all heads")
     position = around.position(question.position)
     cached, picked = ("hook_z", f"{position}, :") if question.summary == "norm" else ("hook_pattern", f":, {position}")
     each = f'cache[f"blocks.{{layer}}.attn.{cached}"][0, {picked}]'
