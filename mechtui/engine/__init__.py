@@ -6,8 +6,8 @@ runner.py     runs a model from where resume.py plans it to begin; keeps traces 
 reading.py    what is read of a trace
 variants.py   many variants of one run at once
 forward/      the pieces of a forward pass, and how a block runs
-actions.py    edits resolved for a model and a prompt; resolve.py makes them, apply.py performs them
-givens.py     what actions take from elsewhere; vectors.py, vector_files.py: steering vectors
+apply.py      what each op does to a tensor at its hook point; overlap.py: how much two runs share
+givens.py     what hook edits take from elsewhere; vectors.py, vector_files.py: steering vectors
 needs.py      what a view wants kept of a run
 readout.py    how the residual stream is written and read; weights.py: weights in the field's own orientation
 cards.py      what every head of a model does on random repeats (repeats.py), measured once and kept on the disk

@@ -1,7 +1,7 @@
 """The door to the engine: all that a view's compute needs, and the only module of the engine that it imports.
 
 Engine       a model, on which sessions are opened
-OpenSession  a session on a model: its tokens, its runs, its edits as actions, the model's weights
+OpenSession  a session on a model: its tokens, its runs, its hook edits, the model's weights
 Run          one forward pass: activations, residual stream, logits; variants of it; the run after one more token
 Need         what a view wants kept of a run while it passes
 each         the same computation on the clean and on the edited run
@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from mechtui.engine import reading, vector_files, weights
-from mechtui.engine.actions import Actions, Ids, Steering
 from mechtui.engine.apply import seen_in
 from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.errors import Cancelled, SessionError
@@ -27,35 +26,28 @@ from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Norm, Readout
 from mechtui.engine.repeats import lengths_for
-from mechtui.engine.resolve import (
-    LAYER_HOOKS,
-    EditError,
-    Prompt,
-    Surroundings,
-    check_site,
-    head_count,
-    resolve,
-    steering,
-)
 from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner, never
 from mechtui.engine.texts import Texts
 from mechtui.engine.variants import Cost
-from mechtui.engine.vectors import direction, length
+from mechtui.engine.vectors import direction, length, steering
 from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
+from mechtui.session.hook_edits import EditError, HookEdits, Ids, Steering
+from mechtui.session.prompt import Prompt, Surroundings
+from mechtui.session.resolve import check_site, resolve
+from mechtui.session.sites import head_count
 from mechtui.views import Answer, Question
 
 __all__ = [
-    "LAYER_HOOKS",
-    "Actions",
     "Answers",
     "Cancelled",
     "Cost",
     "EditError",
     "Engine",
     "HeadCards",
+    "HookEdits",
     "Ids",
     "Need",
     "Norm",
@@ -180,10 +172,10 @@ class OpenSession:
 
     def head_count(self, site: Site) -> int:
         """How many heads there are to name at a site: k and v have one for each key-value group."""
-        return head_count(site, self.ready)
+        return head_count(site, self.shape)
 
     def vector(self, vector: Vector | Steering) -> Tensor:
-        """[d_model] float32: a steering vector's numbers, or those that an action adds. Raises EditError where it
+        """[d_model] float32: a steering vector's numbers, or those that a hook edit adds. Raises EditError where it
         cannot be made."""
         made = steering(vector, self.bos) if isinstance(vector, Vector) else vector
         return self._runner.vectors.value(made, self.cancelled)
@@ -211,42 +203,42 @@ class OpenSession:
 
     # The edits
 
-    def _resolve(self, number: int, edit: Edit) -> Actions | None:
+    def _resolve(self, number: int, edit: Edit) -> HookEdits | None:
         try:
-            return self.actions_of(edit, self.ids, True)
+            return self.hook_edits_of(edit, self.ids, True)
         except EditError as error:
             self._problems.append(EditProblem(number, format_edit(edit), str(error)))
             return None
 
-    def actions_of(self, edit: Edit, ids: Ids, everywhere: bool) -> Actions:
-        """An edit's actions on the prompt, or on a longer text that begins with it. everywhere: whether an edit at
+    def hook_edits_of(self, edit: Edit, ids: Ids, everywhere: bool) -> HookEdits:
+        """An edit's hook edits on the prompt, or on a longer text that begins with it. everywhere: whether an edit at
         all positions acts on what comes after the prompt, too. Raises EditError."""
         texts = tuple(self.model.token(id).text for id in ids)
         prompt = Prompt(ids, texts, len(self.ids), everywhere)
         vectors = tuple(steering(vector, self.bos) for vector in self.session.vectors)
         around = Surroundings(self.model.ready, vectors, self.source_ids, self.alignment, self.references)
-        actions = resolve(edit, prompt, around)
-        for action in actions:
-            if action.vector is not None:
-                self.vector(action.vector)
-        return actions
+        edits = resolve(edit, prompt, around)
+        for each in edits:
+            if each.vector is not None:
+                self.vector(each.vector)
+        return edits
 
-    def possible_actions(self, edit: Edit) -> Actions | None:
-        """An edit's actions on the prompt; None where it cannot be applied."""
+    def possible_hook_edits(self, edit: Edit) -> HookEdits | None:
+        """An edit's hook edits on the prompt; None where it cannot be applied."""
         try:
-            return self.actions_of(edit, self.ids, True)
+            return self.hook_edits_of(edit, self.ids, True)
         except EditError:
             return None
 
-    def actions(self, number: int) -> Actions | None:
-        """The actions of session.edits[number], on or off; None when it cannot be applied."""
+    def hook_edits(self, number: int) -> HookEdits | None:
+        """The hook edits of session.edits[number], on or off; None when it cannot be applied."""
         return self._resolved[number]
 
     @property
     def applied(self) -> list[Edit]:
         """The edits that are on and can be applied."""
         pairs = zip(self.session.edits, self._resolved, strict=True)
-        return [edit for edit, actions in pairs if edit.on and actions is not None]
+        return [edit for edit, resolved in pairs if edit.on and resolved is not None]
 
     @property
     def problems(self) -> tuple[EditProblem, ...]:
@@ -261,19 +253,19 @@ class OpenSession:
     @cached_property
     def edited(self) -> Run | None:
         """None without an edit that is on."""
-        actions = tuple(
-            action
+        edits = tuple(
+            each
             for edit, resolved in zip(self.session.edits, self._resolved, strict=True)
             if edit.on
-            for action in resolved or ()
+            for each in resolved or ()
         )
-        if not actions:
+        if not edits:
             return None
         _ = self.clean  # nearly every edited run resumes from it
-        return self._run(actions, "the edited run", "make the edits smaller")
+        return self._run(edits, "the edited run", "make the edits smaller")
 
-    def _run(self, actions: Actions, which: str, hint: str) -> Run:
-        run = self.run(self.ids, actions, self._needs)
+    def _run(self, edits: HookEdits, which: str, hint: str) -> Run:
+        run = self.run(self.ids, edits, self._needs)
         layer = reading.overflows(run.trace)
         if layer is not None:
             problem = f"{which} ends in numbers that are not finite from layer {layer} on"
@@ -285,9 +277,9 @@ class OpenSession:
         """The source's clean run; None without a source."""
         return self.run(self.source_ids) if self.source_ids else None
 
-    def run(self, ids: Ids, actions: Actions = (), needs: Sequence[Need] = ()) -> Run:
+    def run(self, ids: Ids, edits: HookEdits = (), needs: Sequence[Need] = ()) -> Run:
         """Any run on this model. Only what differs from an earlier run is computed. Raises Cancelled."""
-        return Run(self._runner, self._runner.run(ids, actions, needs, self.cancelled), self.cancelled)
+        return Run(self._runner, self._runner.run(ids, edits, needs, self.cancelled), self.cancelled)
 
     def check_cancelled(self) -> None:
         """Between two steps of a long computation. Raises Cancelled once the answer is not wanted any more."""
@@ -337,10 +329,10 @@ class Engine:
         return OpenSession(self, session, cancelled, questions)
 
     def run(
-        self, ids: Ids, actions: Actions = (), needs: Sequence[Need] = (), cancelled: Callable[[], bool] = never
+        self, ids: Ids, edits: HookEdits = (), needs: Sequence[Need] = (), cancelled: Callable[[], bool] = never
     ) -> Run:
-        """The run of these tokens with these actions. Raises Cancelled."""
-        return Run(self.runner, self.runner.run(ids, actions, needs, cancelled), cancelled)
+        """The run of these tokens with these edits. Raises Cancelled."""
+        return Run(self.runner, self.runner.run(ids, edits, needs, cancelled), cancelled)
 
     def save_vectors(self, session: Session, path: str) -> tuple[str, ...]:
         """Write the session's steering vectors to a safetensors file; their names. Raises SessionError."""

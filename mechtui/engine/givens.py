@@ -1,4 +1,4 @@
-"""What actions take from elsewhere: from the source's run, from the references' runs, from a steering vector."""
+"""What edits take from elsewhere: from the source's run, from the references' runs, from a steering vector."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mechtui.engine.actions import Action, Actions
 from mechtui.engine.needs import Need
 from mechtui.engine.vectors import Read, Vectors
+from mechtui.session.hook_edits import HookEdit, HookEdits
 
 
 class Givens:
@@ -19,32 +19,32 @@ class Givens:
         self.vectors = vectors
         self._read = read
 
-    def of(self, actions: Actions, cancelled: Callable[[], bool]) -> dict[Action, Tensor]:
-        """[place, head, width] for values from another run, [d_model] for vectors; of the actions that take any."""
-        return {action: given for action in actions if (given := self._of(action, cancelled)) is not None}
+    def of(self, edits: HookEdits, cancelled: Callable[[], bool]) -> dict[HookEdit, Tensor]:
+        """[place, head, width] for values from another run, [d_model] for vectors; of the edits that take any."""
+        return {edit: given for edit in edits if (given := self._of(edit, cancelled)) is not None}
 
-    def _of(self, action: Action, cancelled: Callable[[], bool]) -> Tensor | None:
-        if action.vector is not None:
-            return self.vectors.value(action.vector, cancelled)
-        need = Need(action.hook)
-        if action.op == "mean" and action.references and not action.is_pattern:
-            every = torch.cat([_heads(self._read(ids, need, cancelled), action) for ids in action.references])
-            return every.mean(0, keepdim=True).expand(len(action.places), -1, -1)
-        if not action.source_ids:
+    def _of(self, edit: HookEdit, cancelled: Callable[[], bool]) -> Tensor | None:
+        if edit.vector is not None:
+            return self.vectors.value(edit.vector, cancelled)
+        need = Need(edit.hook)
+        if edit.op == "mean" and edit.references and not edit.is_pattern:
+            every = torch.cat([_heads(self._read(ids, need, cancelled), edit) for ids in edit.references])
+            return every.mean(0, keepdim=True).expand(len(edit.places), -1, -1)
+        if not edit.source_ids:
             return None
-        value = self._read(action.source_ids, need, cancelled)
-        at = [int(q) for _, q in action.places]  # type: ignore[arg-type]
-        if not action.is_pattern:
-            return _heads(value, action)[at]
-        assert action.index is not None
-        keys = torch.tensor([max(0, key) for key in action.keys], device=value.device)
-        return value[list(action.index)][:, at][:, :, keys].transpose(0, 1)
+        value = self._read(edit.source_ids, need, cancelled)
+        at = [int(q) for _, q in edit.places]  # type: ignore[arg-type]
+        if not edit.is_pattern:
+            return _heads(value, edit)[at]
+        assert edit.index is not None
+        keys = torch.tensor([max(0, key) for key in edit.keys], device=value.device)
+        return value[list(edit.index)][:, at][:, :, keys].transpose(0, 1)
 
 
-def _heads(value: Tensor, action: Action) -> Tensor:
-    """[pos, ...] -> [pos, head, width] of the action's heads, neurons (width 1) or whole width (one head)."""
-    if action.index is None:
+def _heads(value: Tensor, edit: HookEdit) -> Tensor:
+    """[pos, ...] -> [pos, head, width] of the edit's heads, neurons (width 1) or whole width (one head)."""
+    if edit.index is None:
         return value[:, None]
     if value.dim() == 2:
-        return value[:, list(action.index), None]
-    return value[:, list(action.index)]
+        return value[:, list(edit.index), None]
+    return value[:, list(edit.index)]

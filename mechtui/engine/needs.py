@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mechtui.engine.actions import PATTERN_PARTS
+from mechtui.session.sites import TABLES
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Need:
 
     @property
     def is_pattern(self) -> bool:
-        return self.hook.endswith(PATTERN_PARTS)
+        return self.hook.endswith(TABLES)
 
     @cached_property
     def layer(self) -> int:

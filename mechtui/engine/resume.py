@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mechtui.engine.actions import Actions, Ids, common, same_layers, same_positions
 from mechtui.engine.forward.from_z import is_late
 from mechtui.engine.needs import Need
+from mechtui.engine.overlap import common, same_layers, same_positions
 from mechtui.engine.trace import Trace
+from mechtui.session.hook_edits import HookEdits, Ids
 
 # What a block has done, of all that it does, when its heads have given their outputs.
 Z_SHARE = 0.4
@@ -31,7 +32,7 @@ class Start:
 
 def plan(
     ids: Ids,
-    actions: Actions,
+    edits: HookEdits,
     needs: Sequence[Need],
     traces: Sequence[Trace],
     n_layers: int,
@@ -39,7 +40,7 @@ def plan(
 ) -> Start:
     """Where least is left to run. traces: the latest last. may_begin_at_z: whether a block of such a run can."""
     best, least = Start(), 1.0
-    same = [(trace, same_layers(trace.actions, actions, n_layers)) for trace in traces if trace.ids == ids]
+    same = [(trace, same_layers(trace.edits, edits, n_layers)) for trace in traces if trace.ids == ids]
     deepest = max((layer for _, layer in same), default=-1)
     if deepest >= 0:
         # Of those that leave as much to run, the latest is the one just looked at.
@@ -48,11 +49,11 @@ def plan(
             (
                 trace
                 for trace in parents
-                if leaves_behind_z(trace, deepest, actions, needs) and may_begin_at_z(trace, deepest)
+                if leaves_behind_z(trace, deepest, edits, needs) and may_begin_at_z(trace, deepest)
             ),
             None,
         )
-        # At least the last block runs: an action there is never free.
+        # At least the last block runs: an edit there is never free.
         least = 1 - (deepest + (at_z is not None) * Z_SHARE) / n_layers
         best = Start(at_z or parents[0], deepest, at_z is not None)
     for trace in traces:
@@ -61,16 +62,16 @@ def plan(
             most = min(common(trace.ids, ids), len(ids) - 1)
             # Only what leaves less to run than the best so far is of use.
             enough = int(len(ids) * (1 - least)) + 1
-            position = same_positions(trace.actions, actions, most, enough)
+            position = same_positions(trace.edits, edits, most, enough)
             if position and 1 - position / len(ids) < least:
                 best, least = Start(trace, position=position), 1 - position / len(ids)
     return best
 
 
-def leaves_behind_z(base: Trace, layer: int, actions: Actions, needs: Sequence[Need] = ()) -> bool:
+def leaves_behind_z(base: Trace, layer: int, edits: HookEdits, needs: Sequence[Need] = ()) -> bool:
     """Whether a run that leaves the base in this block leaves it at z or behind, and what is needed of before z is
     there."""
-    before = [[a for a in each if a.layer == layer and not is_late(a.hook)] for each in (base.actions, actions)]
+    before = [[a for a in each if a.layer == layer and not is_late(a.hook)] for each in (base.edits, edits)]
     if before[0] != before[1]:
         return False
     return not any(need.layer == layer and need not in base.taken and not is_late(need.hook) for need in needs)

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from mechtui.engine import reading
-from mechtui.engine.actions import Actions, Ids, in_order
 from mechtui.engine.errors import SessionError
 from mechtui.engine.memory import ran_out
 from mechtui.engine.needs import Need
+from mechtui.engine.overlap import in_order
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
 from mechtui.engine.variants import Cost, Part, cost_of, logits_of, parts_of
+from mechtui.session.hook_edits import HookEdits, Ids
 from mechtui.views import Answer, Question
 
 # Variants of a run whose logits are kept; a sweep has more and is not asked for twice.
@@ -35,9 +36,9 @@ class Run:
         return self.trace.ids
 
     @property
-    def actions(self) -> Actions:
+    def edits(self) -> HookEdits:
         """What acted on it; empty in the clean run."""
-        return self.trace.actions
+        return self.trace.edits
 
     def take(self, need: Need) -> Tensor:
         """What a need names. If it was not kept while the run passed, its block runs once more."""
@@ -58,7 +59,7 @@ class Run:
 
     def residual_norms(self) -> list[Tensor]:
         """Per site (L0.pre ... L{n-1}.pre, L{n-1}.post) the L2 norms [pos]."""
-        edited = {action.hook for action in self.trace.actions}
+        edited = {edit.hook for edit in self.trace.edits}
         norms = []
         for layer in range(len(self.trace.resid)):
             hook = f"blocks.{layer}.hook_resid_pre"
@@ -78,17 +79,17 @@ class Run:
         return reading.best(self._readout, self.trace, position, count)
 
     @torch.inference_mode()
-    def variants(self, variants: Sequence[Actions], position: int) -> list[Tensor]:
-        """Logits [d_vocab] at `position` of many runs of these tokens, each with its own actions in place of this
+    def variants(self, variants: Sequence[HookEdits], position: int) -> list[Tensor]:
+        """Logits [d_vocab] at `position` of many runs of these tokens, each with its own edits in place of this
         run's. They run in batches, from where each leaves this run."""
-        variants = [in_order(actions) for actions in variants]
+        variants = [in_order(edits) for edits in variants]
         results = logits_of(self._runner, self.trace, variants, position, self.cancelled)
         if len(variants) <= MOST_VARIANTS:
             # Of a list of edits one changes, and the others are asked for again.
             self.trace.variants = {(each, position): logits for each, logits in zip(variants, results, strict=True)}
         return results
 
-    def parts(self, variants: Sequence[Actions], position: int) -> Iterator[Part]:
+    def parts(self, variants: Sequence[HookEdits], position: int) -> Iterator[Part]:
         """The same, batch by batch as they come. Raises SessionError where memory is too short for a single one."""
         try:
             yield from parts_of(self._runner, self.trace, variants, position, self.cancelled)
@@ -100,14 +101,14 @@ class Run:
                 "prompt, a smaller model or float16"
             ) from error
 
-    def cost(self, variants: Sequence[Actions], position: int, timed: bool = True) -> Cost:
+    def cost(self, variants: Sequence[HookEdits], position: int, timed: bool = True) -> Cost:
         """How many of them would have to run, about how long and in how much memory. timed: a few of them are run and
         timed, where no batch of a text so long was."""
         return cost_of(self._runner, self.trace, variants, position, self.cancelled, timed)
 
-    def continued(self, id: int, actions: Actions) -> Run:
-        """The run of these tokens and one more, with these actions. Only what is new runs; nothing else keeps it."""
-        trace = self._runner.run((*self.ids, id), actions, (), self.cancelled, after=self.trace)
+    def continued(self, id: int, edits: HookEdits) -> Run:
+        """The run of these tokens and one more, with these edits. Only what is new runs; nothing else keeps it."""
+        trace = self._runner.run((*self.ids, id), edits, (), self.cancelled, after=self.trace)
         return Run(self._runner, trace, self.cancelled)
 
     def remembered(self, kind: type[Question], key: object, answer: Callable[[], Answer]) -> Answer:

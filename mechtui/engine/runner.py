@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mechtui.engine.actions import Action, Actions, Ids, in_order
 from mechtui.engine.apply import EVERY_ROW
 from mechtui.engine.forward.cache import KeysValues, before, keys_values, new_cache
 from mechtui.engine.forward.forward import Forward
@@ -16,11 +15,13 @@ from mechtui.engine.givens import Givens
 from mechtui.engine.memory import budget
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
+from mechtui.engine.overlap import in_order
 from mechtui.engine.pieces import Pieces
 from mechtui.engine.resume import Start, leaves_behind_z, plan
 from mechtui.engine.trace import Trace
 from mechtui.engine.trace_store import TraceStore
 from mechtui.engine.vectors import Vectors
+from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
 
 def never() -> bool:
@@ -44,30 +45,30 @@ class Runner:
     def run(
         self,
         ids: Ids,
-        actions: Actions = (),
+        edits: HookEdits = (),
         needs: Sequence[Need] = (),
         cancelled: Callable[[], bool] = never,
         after: Trace | None = None,
     ) -> Trace:
-        """The run of these tokens with these actions; at most what differs from an earlier one is computed.
+        """The run of these tokens with these edits; at most what differs from an earlier one is computed.
 
         needs: what is kept of it as it passes. after: a trace outside the store to resume from (a generation's last
         step); then the new one is not stored either. Raises Cancelled.
         """
-        actions = in_order(actions)
-        known = self.store.known(ids, actions)
+        edits = in_order(edits)
+        known = self.store.known(ids, edits)
         if known is not None:
             self.store.touch(known)
             known.start = (self.n_layers, len(ids))
             self._take(known, needs, cancelled)
             return known
         traces = [*self.store, after] if after else [*self.store]
-        start = plan(ids, actions, needs, traces, self.n_layers, self.may_begin_at_z)
-        givens = self.givens.of(actions, cancelled)
+        start = plan(ids, edits, needs, traces, self.n_layers, self.may_begin_at_z)
+        givens = self.givens.of(edits, cancelled)
         if start.layer >= 0:
-            trace = self._resume_layer(start, actions, givens, needs, cancelled)
+            trace = self._resume_layer(start, edits, givens, needs, cancelled)
         else:
-            trace = self._resume_position(start, ids, actions, givens, needs, cancelled)
+            trace = self._resume_position(start, ids, edits, givens, needs, cancelled)
         if after is None:
             self.store.keep(trace)
         self._take(trace, needs, cancelled)
@@ -90,9 +91,9 @@ class Runner:
         """What a need asks of the clean run of these tokens."""
         return self.take(self.run(ids, (), [need], cancelled), need)
 
-    def begins_at_z(self, base: Trace, layer: int, actions: Actions) -> bool:
+    def begins_at_z(self, base: Trace, layer: int, edits: HookEdits) -> bool:
         """Whether a run that leaves the base in this block may begin at its z."""
-        return leaves_behind_z(base, layer, actions) and self.may_begin_at_z(base, layer)
+        return leaves_behind_z(base, layer, edits) and self.may_begin_at_z(base, layer)
 
     def may_begin_at_z(self, base: Trace, layer: int) -> bool:
         """Whether this block of a run that leaves the base there can begin at z at all."""
@@ -105,12 +106,12 @@ class Runner:
     def _resume_layer(
         self,
         start: Start,
-        actions: Actions,
-        givens: dict[Action, Tensor],
+        edits: HookEdits,
+        givens: dict[HookEdit, Tensor],
         needs: Sequence[Need],
         cancelled: Callable[[], bool],
     ) -> Trace:
-        """The parent's tokens with other actions: the blocks from start.layer on."""
+        """The parent's tokens with other edits: the blocks from start.layer on."""
         parent, layer = start.parent, start.layer
         assert parent is not None
         cache = new_cache([None] * self.n_layers) if parent.keys_values is not None else None
@@ -122,7 +123,7 @@ class Runner:
             self.forward.calls_for(parent.ids),
             range(layer, self.n_layers),
             cache,
-            [(action, EVERY_ROW) for action in actions if action.layer >= layer],
+            [(edit, EVERY_ROW) for edit in edits if edit.layer >= layer],
             givens,
             [need for need in needs if need.layer >= own or (need.layer == layer and is_late(need.hook))],
             0,
@@ -140,14 +141,14 @@ class Runner:
         resid = parent.resid[: layer + 1] + [Pieces(each) for each in passed.stream[1:]]
         heads = parent.z[:own] + [Pieces(each) for each in passed.z[own - layer :]]
         norms = {which: norm for which, norm in parent.norms.items() if which <= layer}
-        return Trace(parent.ids, actions, resid, heads, pairs, earlier | passed.taken, norms, start=(layer, 0))
+        return Trace(parent.ids, edits, resid, heads, pairs, earlier | passed.taken, norms, start=(layer, 0))
 
     def _resume_position(
         self,
         start: Start,
         ids: Ids,
-        actions: Actions,
-        givens: dict[Action, Tensor],
+        edits: HookEdits,
+        givens: dict[HookEdit, Tensor],
         needs: Sequence[Need],
         cancelled: Callable[[], bool],
     ) -> Trace:
@@ -159,7 +160,7 @@ class Runner:
             cache = new_cache(before(parent.keys_values, position))
         first, calls, taken = self.forward.prelude(
             ids[position:],
-            [action for action in actions if action.layer < 0],
+            [edit for edit in edits if edit.layer < 0],
             givens,
             [need for need in needs if need.layer < 0],
             cache,
@@ -170,7 +171,7 @@ class Runner:
             calls,
             range(self.n_layers),
             cache,
-            [(action, EVERY_ROW) for action in actions if action.layer >= 0],
+            [(edit, EVERY_ROW) for edit in edits if edit.layer >= 0],
             givens,
             [need for need in needs if need.layer >= 0],
             position,
@@ -180,10 +181,10 @@ class Runner:
         pairs: list[KeysValues] | None = keys_values(cache) if cache is not None else None
         if parent is None:
             resid, heads = ([Pieces(each) for each in part] for part in (passed.stream, passed.z))
-            return Trace(ids, actions, resid, heads, pairs, taken)
+            return Trace(ids, edits, resid, heads, pairs, taken)
         return Trace(
             ids,
-            actions,
+            edits,
             [old.continued(position, new) for old, new in zip(parent.resid, passed.stream, strict=True)],
             [old.continued(position, new) for old, new in zip(parent.z, passed.z, strict=True)],
             pairs,
@@ -198,19 +199,19 @@ class Runner:
         missing = [need for need in needs if need not in trace.taken]
         if not missing:
             return
-        givens = self.givens.of(trace.actions, cancelled)
+        givens = self.givens.of(trace.edits, cancelled)
         outside = [need for need in missing if need.layer < 0]
         if outside:
-            actions = [action for action in trace.actions if action.layer < 0]
+            edits = [edit for edit in trace.edits if edit.layer < 0]
             cache = self.forward.empty_cache()
-            trace.taken |= self.forward.prelude(trace.ids, actions, givens, outside, cache, 0)[2]
+            trace.taken |= self.forward.prelude(trace.ids, edits, givens, outside, cache, 0)[2]
         for layer in sorted({need.layer for need in missing if need.layer >= 0}):
             trace.taken |= self.forward.through(
                 trace.resid[layer].whole,
                 self.forward.calls_for(trace.ids),
                 range(layer, layer + 1),
                 None,
-                [(action, EVERY_ROW) for action in trace.actions if action.layer == layer],
+                [(edit, EVERY_ROW) for edit in trace.edits if edit.layer == layer],
                 givens,
                 [need for need in missing if need.layer == layer],
                 0,

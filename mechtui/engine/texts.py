@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mechtui.engine.actions import Ids
 from mechtui.engine.errors import SessionError, TextError
 from mechtui.engine.model import Model
 from mechtui.link.messages import EditProblem
 from mechtui.session.alignment import align
 from mechtui.session.document import Session, surrogate
 from mechtui.session.grammar.words import LineError
+from mechtui.session.hook_edits import Ids
 
 SAME_TARGET = "is the answer's own token, so that their difference is always 0: name another token"
 

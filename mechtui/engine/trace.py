@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from mechtui.engine.actions import Actions, Ids
 from mechtui.engine.forward.cache import KeysValues
 from mechtui.engine.needs import Need
 from mechtui.engine.pieces import Pieces
+from mechtui.session.hook_edits import HookEdits, Ids
 from mechtui.views import Answer, Question
 
 
@@ -24,13 +24,13 @@ class Trace:
 
     What was read of it so far: taken: what views needed. norms: those of resid [pos] by layer, for the first positions.
     surprise [n]: of the first n tokens, in nats. logits_at: [d_vocab] of the few positions that were asked for one by
-    one; best_at: ids of the largest of them. variants: logits of small variants of this run, by actions and position.
+    one; best_at: ids of the largest of them. variants: logits of small variants of this run, by edits and position.
     answers: of some views the last one, behind what decided it. finite: whether all numbers that leave the last block
     are, once that was asked.
     """
 
     ids: Ids
-    actions: Actions
+    edits: HookEdits
     resid: list[Pieces]
     z: list[Pieces]
     keys_values: list[KeysValues] | None
@@ -39,7 +39,7 @@ class Trace:
     surprise: Tensor | None = None
     logits_at: dict[int, Tensor] = field(default_factory=dict)
     best_at: dict[int, list[int]] = field(default_factory=dict)
-    variants: dict[tuple[Actions, int], Tensor] = field(default_factory=dict)
+    variants: dict[tuple[HookEdits, int], Tensor] = field(default_factory=dict)
     answers: dict[type[Question], tuple[object, Answer]] = field(default_factory=dict)
     start: tuple[int, int] = (0, 0)
     finite: bool | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mechtui.engine.actions import Actions, Ids
 from mechtui.engine.trace import Trace
+from mechtui.session.hook_edits import HookEdits, Ids
 
 # Traces are compared one by one before a run; more of them than this are never worth the comparison.
 MOST_TRACES = 32
@@ -39,9 +39,9 @@ class TraceStore:
         """Whether so many bytes more are within the budget."""
         return self.bytes + size <= self.budget
 
-    def known(self, ids: Ids, actions: Actions) -> Trace | None:
+    def known(self, ids: Ids, edits: HookEdits) -> Trace | None:
         """The trace of this very run."""
-        return next((trace for trace in self._traces if trace.ids == ids and trace.actions == actions), None)
+        return next((trace for trace in self._traces if trace.ids == ids and trace.edits == edits), None)
 
     def touch(self, trace: Trace) -> None:
         """It was just used."""

@@ -13,12 +13,13 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from mechtui.engine import reading
-from mechtui.engine.actions import Action, Actions, common, in_order, same_layers, same_positions
 from mechtui.engine.apply import Rows
 from mechtui.engine.forward.cache import KeysValues, before, new_cache
 from mechtui.engine.memory import ran_out
+from mechtui.engine.overlap import common, in_order, same_layers, same_positions
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
+from mechtui.session.hook_edits import HookEdit, HookEdits
 
 # Tokens that one batch holds; larger batches leave a CPU's cache and gain nothing.
 BATCH_TOKENS = 1024
@@ -32,10 +33,10 @@ SAMPLE = 4
 
 @dataclass(frozen=True)
 class Variant:
-    """actions: what it does instead of the base's. position, layer: the first at which it is not the base."""
+    """edits: what it does instead of the base's. position, layer: the first at which it is not the base."""
 
     number: int
-    actions: Actions
+    edits: HookEdits
     position: int
     layer: int
 
@@ -61,7 +62,7 @@ class Cost(NamedTuple):
 def logits_of(
     runner: Runner,
     base: Trace,
-    variants: Sequence[Actions],
+    variants: Sequence[HookEdits],
     position: int,
     cancelled: Callable[[], bool],
 ) -> list[Tensor]:
@@ -73,7 +74,7 @@ def logits_of(
 
 
 def parts_of(
-    runner: Runner, base: Trace, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
+    runner: Runner, base: Trace, variants: Sequence[HookEdits], position: int, cancelled: Callable[[], bool]
 ) -> Iterator[Part]:
     """The same, as they come; none twice. On out of memory the batch halves; of one variant alone it is raised."""
     known, to_run = _sorted(runner, base, variants, position, cancelled)
@@ -106,7 +107,7 @@ def parts_of(
 def cost_of(
     runner: Runner,
     base: Trace,
-    variants: Sequence[Actions],
+    variants: Sequence[HookEdits],
     position: int,
     cancelled: Callable[[], bool],
     timed: bool = True,
@@ -133,25 +134,25 @@ def cost_of(
 
 
 def _sorted(
-    runner: Runner, base: Trace, variants: Sequence[Actions], position: int, cancelled: Callable[[], bool]
+    runner: Runner, base: Trace, variants: Sequence[HookEdits], position: int, cancelled: Callable[[], bool]
 ) -> tuple[dict[int, Tensor], list[Variant]]:
     """Logits of the variants that are known or share nothing with the base; the others in the order in which they
     run."""
     readout = runner.forward.readout
     known: dict[int, Tensor] = {}
     to_run: list[Variant] = []
-    for number, actions in enumerate(map(in_order, variants)):
-        layer = same_layers(base.actions, actions, runner.n_layers)
+    for number, edits in enumerate(map(in_order, variants)):
+        layer = same_layers(base.edits, edits, runner.n_layers)
         if layer == runner.n_layers:
             known[number] = reading.logits(readout, base, [position])[0]
-        elif (actions, position) in base.variants:
-            known[number] = base.variants[actions, position]
-        elif (trace := runner.store.known(base.ids, actions)) is not None:
+        elif (edits, position) in base.variants:
+            known[number] = base.variants[edits, position]
+        elif (trace := runner.store.known(base.ids, edits)) is not None:
             known[number] = reading.logits(readout, trace, [position])[0]
         elif layer < 0:  # the embeddings differ: nothing is shared
-            known[number] = reading.logits(readout, runner.run(base.ids, actions, (), cancelled), [position])[0]
+            known[number] = reading.logits(readout, runner.run(base.ids, edits, (), cancelled), [position])[0]
         else:
-            to_run.append(Variant(number, actions, _leaves_at(base, actions, position), layer))
+            to_run.append(Variant(number, edits, _leaves_at(base, edits, position), layer))
     to_run.sort(key=lambda variant: (variant.position, variant.layer))
     return known, to_run
 
@@ -182,19 +183,19 @@ def _batch(
     return _Batch(runner, base, part, begin, cancelled).logits(position)
 
 
-def _leaves_at(base: Trace, actions: Actions, limit: int) -> int:
+def _leaves_at(base: Trace, edits: HookEdits, limit: int) -> int:
     """The first position, at most `limit`, at which the variant is not the base."""
     if base.keys_values is None:
         return 0
-    if not base.actions and all(action.op == "patch" and not action.is_pattern for action in actions):
+    if not base.edits and all(edit.op == "patch" and not edit.is_pattern for edit in edits):
         # Where the source begins as the prompt does, it has the values that are there already.
-        actions = tuple(_without(action, common(base.ids, action.source_ids)) for action in actions)
-    return same_positions(base.actions, actions, limit)
+        edits = tuple(_without(edit, common(base.ids, edit.source_ids)) for edit in edits)
+    return same_positions(base.edits, edits, limit)
 
 
-def _without(action: Action, count: int) -> Action:
+def _without(edit: HookEdit, count: int) -> HookEdit:
     """The patch without its first `count` positions, as far as they take from themselves."""
-    return replace(action, places=tuple((p, q) for p, q in action.places if p != q or p >= count))
+    return replace(edit, places=tuple((p, q) for p, q in edit.places if p != q or p >= count))
 
 
 class _Batch:
@@ -206,10 +207,10 @@ class _Batch:
     ) -> None:
         self.runner, self.base, self.variants = runner, base, variants
         self.begin, self.cancelled = begin, cancelled
-        self.rows: dict[Action, list[int]] = {}
+        self.rows: dict[HookEdit, list[int]] = {}
         for row, variant in enumerate(variants):
-            for action in variant.actions:
-                self.rows.setdefault(action, []).append(row)
+            for edit in variant.edits:
+                self.rows.setdefault(edit, []).append(row)
         self.givens = runner.givens.of(tuple(self.rows), cancelled)
         self.before: list[KeysValues] = []
         if begin:
@@ -246,12 +247,12 @@ class _Batch:
         return self.runner.forward.logits(residual)[:, 0].float()
 
     def _join_at_z(self, layer: int) -> bool:
-        joining = [variant.actions for variant in self.variants if variant.layer == layer]
-        return all(self.runner.begins_at_z(self.base, layer, actions) for actions in joining)
+        joining = [variant.edits for variant in self.variants if variant.layer == layer]
+        return all(self.runner.begins_at_z(self.base, layer, edits) for edits in joining)
 
     def _may_end_short(self) -> bool:
         last = self.runner.n_layers - 1
-        local = all(action.is_local for action in self.rows if action.layer == last)
+        local = all(edit.is_local for edit in self.rows if edit.layer == last)
         return local and self.runner.may_begin_at_z(self.base, last)
 
     def _last_block(self, residual: Tensor, at: slice) -> Tensor:
@@ -272,12 +273,12 @@ class _Batch:
         batch = torch.cat([residual[:, at], new[:, at]])
         return self._through(batch, 0, range(last, last + 1), torch.cat(z), begin + at.start)
 
-    def _here(self, first_row: int, count: int, layers: range) -> tuple[list[tuple[Action, Rows]], Cache | None]:
+    def _here(self, first_row: int, count: int, layers: range) -> tuple[list[tuple[HookEdit, Rows]], Cache | None]:
         """What acts on `count` rows from `first_row` on in these layers, and the keys and values before them."""
-        here: list[tuple[Action, Rows]] = [
-            (action, own)
-            for action, which in self.rows.items()
-            if action.layer in layers and (own := [row - first_row for row in which if 0 <= row - first_row < count])
+        here: list[tuple[HookEdit, Rows]] = [
+            (edit, own)
+            for edit, which in self.rows.items()
+            if edit.layer in layers and (own := [row - first_row for row in which if 0 <= row - first_row < count])
         ]
         if not self.before:
             return here, None

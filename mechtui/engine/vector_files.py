@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from mechtui.engine.errors import SessionError
-from mechtui.engine.resolve import EditError
 from mechtui.session.document import Vector
 from mechtui.session.grammar.vectors import format_vector
+from mechtui.session.hook_edits import EditError
 from mechtui.session.paths import PathError, reason, to_read, to_write, write_private
 
 
 class VectorError(EditError):
     """A steering vector that cannot be made: one sentence that says why."""
+
+
+def state(path: str) -> tuple[int, ...]:
+    """What is different after a file was written again: its time of change in nanoseconds, its size, its place on the
+    disk. Empty where there is none."""
+    try:
+        state = Path(path).expanduser().stat()
+    except (OSError, RuntimeError, ValueError):  # whoever reads it says why it cannot be read
+        return ()
+    return (state.st_mtime_ns, state.st_size, state.st_ino)
 
 
 def read(vector: Vector) -> Tensor:

@@ -11,18 +11,28 @@ import torch
 from torch import Tensor
 
 from mechtui.engine import vector_files
-from mechtui.engine.actions import Ids, Steering
 from mechtui.engine.errors import TextError
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
-from mechtui.engine.resolve import LAYER_HOOKS, EditError, check_site
 from mechtui.engine.vector_files import VectorError
 from mechtui.engine.weights import unembedding_column, write_vector
 from mechtui.session.document import Site, Span, Vector
 from mechtui.session.grammar.vectors import format_vector
+from mechtui.session.hook_edits import EditError, Ids, Steering
+from mechtui.session.resolve import check_site
+from mechtui.session.sites import hook
 
 # (ids, need, cancelled) -> what a need names of the clean run of these tokens. Raises Cancelled.
 Read = Callable[[Ids, Need, Callable[[], bool]], Tensor]
+
+
+def steering(vector: Vector, bos: bool) -> Steering:
+    """The vector as it stands now. bos: whether the session's texts begin with BOS."""
+    return Steering(
+        vector,
+        bos and vector.source in ("diff", "pca"),
+        vector_files.state(vector.path) if vector.source == "file" else (),
+    )
 
 
 class Vectors:
@@ -124,8 +134,8 @@ class Vectors:
         if len(ids) > self.model.shape.n_ctx:
             name, most = self.model.ready.name, self.model.shape.n_ctx
             raise VectorError(f"{vector.name}: a text has {len(ids)} tokens and {name} reads {most:,}")
-        hook = f"blocks.{vector.layer}.{LAYER_HOOKS[vector.part]}"
-        need = Need(hook) if position is None else Need(hook, "at", position)
+        where = hook(vector.layer, vector.part)
+        need = Need(where) if position is None else Need(where, "at", position)
         activation = self._read(ids, need, cancelled).float()
         if not bool(activation.isfinite().all()):
             raise VectorError(f'{vector.name}: the activation of "{text}" is not finite in {self.model.ready.dtype}')

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine.actions import Ids
 from mechtui.engine.api import Need, SessionError
 from mechtui.selftest import plain
 from mechtui.selftest.measures import answered
@@ -23,6 +22,7 @@ from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
+from mechtui.session.hook_edits import Ids
 
 # The two hold the same words in another order, so that they have as many tokens.
 PROMPT = "When Mary and John went to the store, John gave"

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from mechtui.embedded.text.words import NAMES, PLACES
-from mechtui.engine.actions import Action, Ids
 from mechtui.engine.api import Need
 from mechtui.engine.apply import EVERY_ROW
 from mechtui.engine.runner import never
@@ -21,6 +20,7 @@ from mechtui.selftest.heads import Head
 from mechtui.selftest.subject import CannotMeasure, Subject
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.hook_edits import HookEdit, Ids
 from mechtui.views import Answer, parse_question
 from mechtui.views.attribution import AttributionAnswer, Components
 from mechtui.views.sweep import SweepAnswer
@@ -214,19 +214,19 @@ class MeanAblation:
         """[d_vocab] at the end, with these heads put to their means at these positions."""
         forward, means = self.subject.engine.runner.forward, self.means(case.template)
         givens = {
-            Action("patch", f"blocks.{layer}.attn.hook_z", layer, (head,), tuple((p, p) for p in sorted(at))): means[
+            HookEdit("patch", f"blocks.{layer}.attn.hook_z", layer, (head,), tuple((p, p) for p in sorted(at))): means[
                 layer
             ][sorted(at), head][:, None]
             for (layer, head), at in heads.items()
             if at
         }
-        first = min((action.layer for action in givens), default=self.subject.n_layers - 1)
+        first = min((edit.layer for edit in givens), default=self.subject.n_layers - 1)
         passed = forward.through(
             self.subject.engine.run(case.ids).resid(first)[None],
             forward.calls_for(case.ids),
             range(first, self.subject.n_layers),
             None,
-            [(action, EVERY_ROW) for action in givens],
+            [(edit, EVERY_ROW) for edit in givens],
             givens,
             (),
             0,

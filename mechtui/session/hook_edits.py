@@ -86,3 +86,7 @@ class HookEdit:
 
     def _places_before(self, end: int) -> tuple[tuple[int, Parameter], ...]:
         return self.places[: bisect_left(self.places, end, key=lambda place: place[0])]
+
+
+# Several, in the order in which they act.
+HookEdits = tuple[HookEdit, ...]

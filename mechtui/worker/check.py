@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mechtui.engine.actions import Ids
 from mechtui.engine.api import Cancelled, Engine
-from mechtui.engine.resolve import EditError, Prompt, Surroundings, resolve
 from mechtui.engine.runner import never
 from mechtui.link.messages import Checked
 from mechtui.selftest import plain
 from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.hook_edits import EditError, Ids
+from mechtui.session.prompt import Prompt, Surroundings
+from mechtui.session.resolve import resolve
 
 TEXT = "When Mary and John went to the store"
 TOKENS = 8
@@ -81,15 +82,15 @@ def compare(engine: Engine, reference: Plain, cancelled: Callable[[], bool]) -> 
         if site != "logits" and float((logits - plainly["logits"]).abs().max()) < 10 * tolerance:
             continue  # too little happens to tell
         try:
-            actions = () if site == "logits" else _actions(engine, EDITS[site][0], reference.ids)
+            edits = () if site == "logits" else _hook_edits(engine, EDITS[site][0], reference.ids)
         except EditError:
             continue  # refused already, with its reason, where it is written
-        ours = engine.run(reference.ids, actions, (), cancelled).logits()
+        ours = engine.run(reference.ids, edits, (), cancelled).logits()
         differences[site] = float((ours - logits.to(ours.device)).abs().nan_to_num(torch.inf).max())
     return Checked(model.ready.name, differences, tolerance, _sentence(model.ready.name, differences, tolerance))
 
 
-def _actions(engine: Engine, line: str, ids: Ids) -> Any:
+def _hook_edits(engine: Engine, line: str, ids: Ids) -> Any:
     prompt = Prompt(ids, ("",) * len(ids), len(ids))
     return resolve(parse_edit(line), prompt, Surroundings(engine.model.ready))
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from mechtui.engine import apply
-from mechtui.engine.resolve import EditError
 from mechtui.selftest import checks
 from mechtui.selftest.compare import OPS, SITES, Comparison, Outcome
 from mechtui.selftest.subject import CannotMeasure, Subject, load
+from mechtui.session.hook_edits import EditError
 from tests import folders
 
 

@@ -94,7 +94,7 @@ def test_variants_join_the_batch_behind_their_heads(model: Model) -> None:
     engine = Engine(model)
     logits(engine, "scale L1H0 x2")  # by then it is known that blocks of this model may begin behind their heads
     opened = engine.open(session_of("zero L0H0", "zero L0H1", "zero L1H0"))
-    variants = [opened.actions(number) or () for number in range(3)]
+    variants = [opened.hook_edits(number) or () for number in range(3)]
     base = opened.clean
     with counted(model, 0) as first, counted(model, 1) as second:
         got = base.variants(variants, len(opened.ids) - 1)
@@ -107,7 +107,7 @@ def test_variants_join_the_batch_behind_their_heads(model: Model) -> None:
 def test_of_several_variants_only_the_one_that_changed_runs(gpt2_model: Model) -> None:
     engine = Engine(gpt2_model)
     opened = engine.open(session_of("zero L0H0.q", "scale L0H1.q x2", "scale L0H1.q x3"))
-    first, second, third = (opened.actions(number) or () for number in range(3))
+    first, second, third = (opened.hook_edits(number) or () for number in range(3))
     base, last = opened.clean, len(opened.ids) - 1
     before = base.variants([first, second], last)
     with counted(gpt2_model, 0) as rows:

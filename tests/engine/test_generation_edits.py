@@ -64,7 +64,7 @@ def continued(engine: Engine, session: Session, line: str) -> tuple[list[int], l
         *_, (_, edited, partial) = opened.answer(parse_question(line))
     assert not partial
     ids = [token.id for token in edited.tokens]  # type: ignore[union-attr]
-    return ids, [trace for trace in traces if trace.actions]
+    return ids, [trace for trace in traces if trace.edits]
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -117,8 +117,8 @@ def test_attention_only_models_generate_with_every_edit(name: str) -> None:
         whole = opened.ids
         for id in ids:
             again = Engine(model).open(session)
-            actions = again.actions_of(session.edits[0], whole, True)
-            fresh = again.run(whole, actions)
+            edits = again.hook_edits_of(session.edits[0], whole, True)
+            fresh = again.run(whole, edits)
             assert id == int(fresh.logits([-1])[0].argmax()), line
             whole = (*whole, id)
 

@@ -8,29 +8,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mechtui.engine.actions import Action, Actions, Ids
 from mechtui.engine.needs import Need
 from mechtui.engine.pieces import Pieces
 from mechtui.engine.resume import Start, plan
 from mechtui.engine.trace import Trace
 from mechtui.engine.trace_store import MOST_TRACES, TraceStore
+from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
 N_LAYERS = 4
 HOOKS = ("hook_resid_pre", "attn.hook_q", "attn.hook_z", "hook_mlp_out")
 EARLY = HOOKS[:2]
 
 
-def trace(ids: Ids, actions: Actions = (), resumable: bool = True, numbers: int = 1) -> Trace:
+def trace(ids: Ids, edits: HookEdits = (), resumable: bool = True, numbers: int = 1) -> Trace:
     """numbers: float32 values that it holds."""
-    return Trace(ids, actions, [Pieces(torch.zeros(1, 1, numbers))], [], [] if resumable else None)
+    return Trace(ids, edits, [Pieces(torch.zeros(1, 1, numbers))], [], [] if resumable else None)
 
 
-def zero(layer: int, hook: str, positions: Sequence[int]) -> Action:
-    return Action("zero", f"blocks.{layer}.{hook}", layer, None, tuple((p, None) for p in positions))
+def zero(layer: int, hook: str, positions: Sequence[int]) -> HookEdit:
+    return HookEdit("zero", f"blocks.{layer}.{hook}", layer, None, tuple((p, None) for p in positions))
 
 
-def begins(ids: Ids, actions: Actions, traces: Sequence[Trace], needs: Sequence[Need] = (), at_z: bool = True) -> Start:
-    return plan(ids, actions, needs, traces, N_LAYERS, lambda _trace, _layer: at_z)
+def begins(ids: Ids, edits: HookEdits, traces: Sequence[Trace], needs: Sequence[Need] = (), at_z: bool = True) -> Start:
+    return plan(ids, edits, needs, traces, N_LAYERS, lambda _trace, _layer: at_z)
 
 
 LENGTHS = st.integers(1, 6)
@@ -38,13 +38,13 @@ TEXTS = st.lists(st.integers(0, 1), min_size=1, max_size=6).map(tuple)
 
 
 @st.composite
-def action_lists(draw: st.DrawFn) -> Actions:
+def edit_lists(draw: st.DrawFn) -> HookEdits:
     chosen = draw(st.lists(st.tuples(st.integers(0, N_LAYERS - 1), st.sampled_from(HOOKS)), max_size=2, unique=True))
     places = st.sets(st.integers(0, 5), min_size=1, max_size=3).map(sorted)
     return tuple(zero(layer, hook, draw(places)) for layer, hook in sorted(chosen))
 
 
-def same(one: Actions, two: Actions, layer: int, position: int, hooks: Sequence[str] = HOOKS) -> bool:
+def same(one: HookEdits, two: HookEdits, layer: int, position: int, hooks: Sequence[str] = HOOKS) -> bool:
     """Whether both do the same in a block at a position, as far as they act at these hooks."""
     does = [
         {
@@ -58,12 +58,12 @@ def same(one: Actions, two: Actions, layer: int, position: int, hooks: Sequence[
     return does[0] == does[1]
 
 
-@given(TEXTS, action_lists(), st.lists(st.tuples(TEXTS, action_lists()), max_size=4), st.booleans())
+@given(TEXTS, edit_lists(), st.lists(st.tuples(TEXTS, edit_lists()), max_size=4), st.booleans())
 def test_what_is_not_run_again_is_the_same(
-    ids: Ids, actions: Actions, runs: list[tuple[Ids, Actions]], at_z: bool
+    ids: Ids, edits: HookEdits, runs: list[tuple[Ids, HookEdits]], at_z: bool
 ) -> None:
     traces = [trace(*run) for run in runs]
-    start = begins(ids, actions, traces, at_z=at_z)
+    start = begins(ids, edits, traces, at_z=at_z)
     if start.parent is None:
         assert (start.layer, start.position) == (-1, 0)
         return
@@ -71,23 +71,23 @@ def test_what_is_not_run_again_is_the_same(
     if start.layer >= 0:
         assert parent.ids == ids
         for layer in range(start.layer):
-            assert all(same(actions, parent.actions, layer, p) for p in range(6))
+            assert all(same(edits, parent.edits, layer, p) for p in range(6))
         if start.at_z:
             assert at_z
-            assert all(same(actions, parent.actions, start.layer, p, EARLY) for p in range(6))
+            assert all(same(edits, parent.edits, start.layer, p, EARLY) for p in range(6))
     else:
         assert 0 < start.position < len(ids)
         assert parent.ids[: start.position] == ids[: start.position]
         for layer in range(N_LAYERS):
-            assert all(same(actions, parent.actions, layer, p) for p in range(start.position))
+            assert all(same(edits, parent.edits, layer, p) for p in range(start.position))
 
 
-@given(TEXTS, action_lists(), action_lists())
+@given(TEXTS, edit_lists(), edit_lists())
 def test_the_latest_of_those_that_leave_as_much_to_run_is_the_parent(
-    ids: Ids, actions: Actions, other: Actions
+    ids: Ids, edits: HookEdits, other: HookEdits
 ) -> None:
     first, second = trace(ids, other, resumable=False), trace(ids, other, resumable=False)
-    start = begins(ids, actions, [first, second])
+    start = begins(ids, edits, [first, second])
     assert start.parent in ((None, second) if start.layer < 0 else (second,))
 
 

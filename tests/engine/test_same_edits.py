@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from twin import CLOSE, logits, session_of
 
-from mechtui.engine.actions import in_order
 from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
+from mechtui.engine.overlap import in_order
 from mechtui.session.document import Bos
 
 MOVED = [
@@ -50,10 +50,10 @@ def test_edits_of_one_place_keep_their_order(gpt2_model: Model) -> None:
     assert torch.equal(other, logits(Engine(gpt2_model), "add L1.pre v x5", "scale L1.pre x0.5", vectors=vectors))
 
 
-def test_the_order_of_actions_is_by_layer_then_hook_and_stable(gpt2_model: Model) -> None:
+def test_the_order_of_hook_edits_is_by_layer_then_hook_and_stable(gpt2_model: Model) -> None:
     opened = Engine(gpt2_model).open(session_of("zero L1H1", "zero L0H1", "scale L0H1 x2", "zero embed", "zero L1H0.q"))
-    actions = in_order(action for number in range(5) for action in opened.actions(number) or ())
-    assert [(action.op, action.hook) for action in actions] == [
+    edits = in_order(each for number in range(5) for each in opened.hook_edits(number) or ())
+    assert [(edit.op, edit.hook) for edit in edits] == [
         ("zero", "hook_embed"),
         ("zero", "blocks.0.attn.hook_z"),
         ("scale", "blocks.0.attn.hook_z"),
@@ -67,7 +67,7 @@ def test_effects_and_sweeps_of_moved_edits_are_known(model: Model) -> None:
     engine = Engine(model)
     opened = engine.open(session_of("zero L1H1", "zero L0H1"))
     assert opened.edited is not None
-    one, two = (opened.actions(number) or () for number in range(2))
+    one, two = (opened.hook_edits(number) or () for number in range(2))
     position = len(opened.ids) - 1
     first, second = opened.edited.variants([(*one, *two), (*two, *one)], position)
     assert torch.equal(first, opened.edited.logits([position])[0])

@@ -41,9 +41,9 @@ def test_variants_are_what_each_is_alone(model: Model, before: tuple[str, ...]) 
     engine = Engine(model)
     opened = engine.open(session_of(*before, *LINES, vectors=VECTORS))
     assert not opened.problems
-    first = tuple(action for number in range(len(before)) for action in opened.actions(number) or ())
+    first = tuple(each for number in range(len(before)) for each in opened.hook_edits(number) or ())
     base = engine.run(opened.ids, first)
-    variants = [(*first, *(opened.actions(len(before) + number) or ())) for number in range(len(LINES))]
+    variants = [(*first, *(opened.hook_edits(len(before) + number) or ())) for number in range(len(LINES))]
     for got, line in zip(base.variants(variants, len(opened.ids) - 1), LINES, strict=True):
         torch.testing.assert_close(
             got, alone(model, *before, line)[-1], atol=CLOSE, rtol=0, msg=lambda m, n=line: n + m
@@ -54,7 +54,7 @@ def test_variants_are_what_each_is_alone(model: Model, before: tuple[str, ...]) 
 def test_variants_of_the_last_block_alone(model: Model, lines: tuple[str, ...]) -> None:
     engine = Engine(model)
     opened = engine.open(session_of(*lines))
-    variants = [opened.actions(number) or () for number in range(len(lines))]
+    variants = [opened.hook_edits(number) or () for number in range(len(lines))]
     for got, line in zip(opened.clean.variants(variants, len(opened.ids) - 1), lines, strict=True):
         torch.testing.assert_close(got, alone(model, line)[-1], atol=CLOSE, rtol=0)
 
@@ -80,7 +80,7 @@ def computed(model: Model, layer: int) -> Iterator[list[tuple[int, int]]]:
 def test_only_positions_from_the_first_that_differs_run(model: Model, edits: tuple[str, ...], positions: int) -> None:
     engine = Engine(model)
     opened = engine.open(session_of(*edits))
-    variants = [opened.actions(number) or () for number in range(2)]
+    variants = [opened.hook_edits(number) or () for number in range(2)]
     base = opened.clean
     opened.edited  # noqa: B018 - by then the source has run, too
     count = len(opened.ids)
@@ -99,7 +99,7 @@ def test_only_positions_from_the_first_that_differs_run(model: Model, edits: tup
 def test_the_last_block_runs_whole_for_what_looks_at_all_positions(model: Model, edit: str) -> None:
     engine = Engine(model)
     opened = engine.open(session_of("zero L0H0", edit))
-    variants = [opened.actions(number) or () for number in range(2)]
+    variants = [opened.hook_edits(number) or () for number in range(2)]
     base = opened.clean  # by then the blocks have been tried out
     with computed(model, 1) as last:
         got = base.variants(variants, len(opened.ids) - 1)
@@ -112,7 +112,7 @@ def test_a_source_of_another_length_is_patched_as_it_is_aligned(model: Model) ->
     engine = Engine(model)
     opened = engine.open(session_of("patch L0H0", "patch L1.pre", prompt=PROMPT, source=LONGER))
     assert not opened.problems
-    variants = [opened.actions(number) or () for number in range(2)]
+    variants = [opened.hook_edits(number) or () for number in range(2)]
     for got, edit in zip(
         opened.clean.variants(variants, len(opened.ids) - 1), ("patch L0H0", "patch L1.pre"), strict=True
     ):
@@ -133,7 +133,7 @@ def test_sweeps_and_effects_in_every_precision(
     engine = Engine(model)
     opened = engine.open(session_of(*LINES, vectors=VECTORS))
     assert not opened.problems
-    variants = [opened.actions(number) or () for number in range(len(LINES))]
+    variants = [opened.hook_edits(number) or () for number in range(len(LINES))]
     several = ("mean L*.mlp", "zero L*H*", "scale L*.post x0.5")
     for got, line in zip(opened.clean.variants(variants, len(opened.ids) - 1), LINES, strict=True):
         torch.testing.assert_close(

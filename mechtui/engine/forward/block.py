@@ -11,7 +11,7 @@ from transformers.cache_utils import Cache
 from mechtui.engine.forward.calls import Call
 from mechtui.engine.forward.taps import Taps
 
-# A run of the model without actions: what enters block 0 [1, pos, d_model], and its blocks' arguments.
+# A run of the model without edits: what enters block 0 [1, pos, d_model], and its blocks' arguments.
 SomeRun = Callable[[], tuple[Tensor, Sequence[Call]]]
 
 
@@ -19,7 +19,7 @@ class Block(ABC):
     """One block of a model. layer: its number.
 
     residual is what enters it [batch, pos, d_model]; z is what its heads give [batch, pos, head * d_head], before any
-    action there. call: the model's arguments for it. cache: keys and values before its positions; those that it
+    edit there. call: the model's arguments for it. cache: keys and values before its positions; those that it
     computes are added. taps: what acts and looks at its hook points.
     """
 

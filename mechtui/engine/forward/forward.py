@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
-from mechtui.engine.actions import Action
 from mechtui.engine.apply import EVERY_ROW, Givens, Rows
 from mechtui.engine.errors import Cancelled
 from mechtui.engine.forward.cache import cache_name, new_cache
@@ -29,6 +28,7 @@ from mechtui.engine.forward.replaced import Reached, replaced
 from mechtui.engine.forward.taps import Taps, taps_of
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Readout
+from mechtui.session.hook_edits import HookEdit
 
 # Lengths of text whose blocks' arguments are kept.
 MOST_CALLS = 4
@@ -39,7 +39,7 @@ class Passed:
     """What a pass through blocks leaves.
 
     stream: the residual [batch, pos, d_model] entering each of them and leaving the last. taken: what was needed.
-    z: what the heads of each gave, before any action [batch, pos, head * d_head]; empty where the model has no such
+    z: what the heads of each gave, before any edit [batch, pos, head * d_head]; empty where the model has no such
     point.
     """
 
@@ -76,7 +76,7 @@ class Forward:
     def prelude(
         self,
         ids: Sequence[int],
-        actions: Sequence[Action],
+        edits: Sequence[HookEdit],
         givens: Givens,
         needs: Sequence[Need],
         past: Cache | None,
@@ -106,7 +106,7 @@ class Forward:
 
         tokens = torch.tensor([list(ids)], device=self.device)
         arguments = {self._cache_name: past, "use_cache": True} if self.caches else {}
-        taps = taps_of([(action, EVERY_ROW) for action in actions], givens, needs, offset, taken, self._dtype)
+        taps = taps_of([(edit, EVERY_ROW) for edit in edits], givens, needs, offset, taken, self._dtype)
         with ExitStack() as stack:
             stack.enter_context(self.points.watched(taps, -1))
             for number, block in enumerate(self.points.blocks):
@@ -155,7 +155,7 @@ class Forward:
         calls: Sequence[Call],
         layers: range,
         cache: Cache | None,
-        actions: Sequence[tuple[Action, Rows]],
+        edits: Sequence[tuple[HookEdit, Rows]],
         givens: Givens,
         needs: Sequence[Need],
         offset: int,
@@ -171,7 +171,7 @@ class Forward:
         stream = [residual]
         taken: dict[Need, Tensor] = {}
         heads: list[Tensor] = []
-        taps = taps_of(actions, givens, needs, offset, taken, self._dtype)
+        taps = taps_of(edits, givens, needs, offset, taken, self._dtype)
         for hook, functions in (looks or {}).items():
             taps.setdefault(hook, []).extend(functions)
         # One z that stands for many variants is laid out for each: linear modules may view what they get.
@@ -192,12 +192,12 @@ class Forward:
         call: Call,
         layer: int,
         cache: Cache | None,
-        actions: Sequence[tuple[Action, Rows]],
+        edits: Sequence[tuple[HookEdit, Rows]],
         givens: Givens,
         offset: int,
     ) -> Tensor:
-        """What the heads of one block give [batch, pos, head * d_head], before any action at z. Nothing behind runs."""
-        taps = taps_of(actions, givens, (), offset, {}, self._dtype)
+        """What the heads of one block give [batch, pos, head * d_head], before any edit at z. Nothing behind runs."""
+        taps = taps_of(edits, givens, (), offset, {}, self._dtype)
         return self.blocks.at(layer, residual, call, offset).heads(residual, call, cache, taps)
 
     def logits(self, residual: Tensor) -> Tensor:

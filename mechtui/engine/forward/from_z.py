@@ -28,7 +28,7 @@ def is_late(hook: str) -> bool:
 
 @contextmanager
 def recorded(point: nn.Module, outputs: list[Tensor]) -> Iterator[None]:
-    """Within, what passes this hook point is noted as it comes in, before any action acts on it."""
+    """Within, what passes this hook point is noted as it comes in, before any edit acts on it."""
 
     def note(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         outputs.append(output)
@@ -55,7 +55,7 @@ def beginning_at(block: Any, z: Tensor) -> Iterator[None]:
 
 def same_from_z(block: Any, run: Callable[[Tensor | None], tuple[Tensor, Tensor | None]]) -> bool:
     """Whether a block gives the same to the last bit when it begins at z. block: the bridge's. run: runs it without
-    actions, whole or from a z -> (its output, the z that passed); it is called twice."""
+    edits, whole or from a z -> (its output, the z that passed); it is called twice."""
     if not all(hasattr(block, name) for name in ("attn", "ln1")):
         return False
     gave: list[Any] = []

@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mechtui.engine.actions import Action
 from mechtui.engine.apply import Givens, Rows, hook_function, seen_in
 from mechtui.engine.needs import Need
+from mechtui.session.hook_edits import HookEdit
 
 # One of a hook point's: it gives the new value, or None where it only looks.
 Function = Callable[[Tensor], Tensor | None]
@@ -25,20 +25,20 @@ QKV = ("hook_q", "hook_k", "hook_v")
 
 
 def taps_of(
-    actions: Sequence[tuple[Action, Rows]],
+    edits: Sequence[tuple[HookEdit, Rows]],
     givens: Givens,
     needs: Sequence[Need],
     offset: int,
     taken: dict[Need, Tensor],
     dtype: torch.dtype,
 ) -> Taps:
-    """The actions act, each on its rows of the batch, and then what is needed lands in `taken`.
+    """The edits act, each on its rows of the batch, and then what is needed lands in `taken`.
 
-    givens: what actions take from elsewhere. offset: the first position that runs. dtype: the model's.
+    givens: what edits take from elsewhere. offset: the first position that runs. dtype: the model's.
     """
-    by_hook: dict[str, list[tuple[Action, Rows]]] = {}
-    for action, rows in actions:
-        by_hook.setdefault(action.hook, []).append((action, rows))
+    by_hook: dict[str, list[tuple[HookEdit, Rows]]] = {}
+    for edit, rows in edits:
+        by_hook.setdefault(edit.hook, []).append((edit, rows))
     taps: Taps = {}
     for hook, group in by_hook.items():
         attention = hook.rpartition(".")[0]

@@ -56,7 +56,7 @@ def answers(question: Attribution, opened: OpenSession) -> Answers:
         tokens, bias, edits = ledger.sources(site.layers.first, site.index.first)
         total = float(tokens.sum()) + bias + edits
         _check(ledger, edits, f"what L{site.layers.first}H{site.index.first} reads")
-        return _answer(ledger, Sources(tokens.cpu().numpy(), bias, edits if run.actions else 0.0), total)
+        return _answer(ledger, Sources(tokens.cpu().numpy(), bias, edits if run.edits else 0.0), total)
 
     def known(run: Run) -> AttributionAnswer:
         # While edits change, the clean run's answer stays.
@@ -86,13 +86,13 @@ def _writes(ledger: Ledger) -> Components:
         embed,
         pos,
         bias,
-        edits if run.actions else 0.0,
+        edits if run.edits else 0.0,
     )
 
 
 def _check(ledger: Ledger, missing: float, what: str) -> None:
     """Raises SessionError where the parts of a run without edits miss their sum."""
-    if not ledger.run.actions:
+    if not ledger.run.edits:
         ledger.check(missing, what)
 
 
@@ -117,7 +117,7 @@ def _neurons(
             active.cpu()[best].numpy(),
             whole - float(values.sum()),
             bias,
-            edits if runs[number].actions else 0.0,
+            edits if runs[number].edits else 0.0,
         )
         return _answer(ledger, parts, whole + bias + edits)
 

@@ -21,8 +21,8 @@ def answers(question: Effects, opened: OpenSession) -> Answers:
         return
     clean = opened.clean.logits([position])[0]
     baseline = float(clean[answer] - clean[foil])
-    possible = [number for number in range(count) if opened.actions(number) is not None]
-    variants = [opened.actions(number) or () for number in possible]
+    possible = [number for number in range(count) if opened.hook_edits(number) is not None]
+    variants = [opened.hook_edits(number) or () for number in possible]
     effect: list[float | None] = [None] * count
     results = opened.clean.variants(variants, position)
     for number, logits in zip(possible, results, strict=True):
@@ -34,11 +34,11 @@ def answers(question: Effects, opened: OpenSession) -> Answers:
 
 def _share(opened: OpenSession, number: int) -> float | None:
     """What an `add` adds, over the mean L2 norm of the clean activation that it adds it to."""
-    edit, actions = opened.session.edits[number], opened.actions(number)
-    if edit.op != "add" or not actions:
+    edit, hook_edits = opened.session.edits[number], opened.hook_edits(number)
+    if edit.op != "add" or not hook_edits:
         return None
-    action = actions[0]
-    assert action.vector is not None
-    norms = opened.clean.take(Need(action.hook, "norm"))[action.positions]
-    added = abs(action.factor) * length(opened.vector(action.vector))
+    first = hook_edits[0]
+    assert first.vector is not None
+    norms = opened.clean.take(Need(first.hook, "norm"))[first.positions]
+    added = abs(first.factor) * length(opened.vector(first.vector))
     return added / float(norms.mean())

@@ -53,12 +53,12 @@ def _continued(question: Generate, opened: OpenSession, edited: bool) -> Iterato
             return
         tokens.append(opened.token(id))
         ids = (*run.ids, id)
-        actions = tuple(
-            action
+        edits = tuple(
+            each
             for edit in (opened.applied if edited else ())
-            for action in opened.actions_of(edit, ids, question.everywhere)
+            for each in opened.hook_edits_of(edit, ids, question.everywhere)
         )
-        run = run.continued(id, actions)
+        run = run.continued(id, edits)
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, draw: np.random.Generator) -> int:

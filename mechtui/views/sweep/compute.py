@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from mechtui.engine.api import Actions, Answers, Cost, EditError, Need, OpenSession, Run, SessionError
+from mechtui.engine.api import Answers, Cost, EditError, HookEdits, Need, OpenSession, Run, SessionError
 from mechtui.session.document import Edit
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views.sweep import Left, Sweep, SweepAnswer
@@ -44,12 +44,12 @@ def answers(question: Sweep, opened: OpenSession) -> Answers:
 
 @dataclass(frozen=True)
 class _Sites:
-    """What is swept. places: (row, column) of the cells at which the edit can be applied, actions: theirs."""
+    """What is swept. places: (row, column) of the cells at which the edit can be applied, edits: theirs."""
 
     layers: list[int]
     columns: list[int]
     places: list[tuple[int, int]]
-    actions: list[Actions]
+    edits: list[HookEdits]
 
 
 def _sites(question: Sweep, opened: OpenSession) -> _Sites:
@@ -59,10 +59,10 @@ def _sites(question: Sweep, opened: OpenSession) -> _Sites:
     places, possible = [], []
     for row, layer in enumerate(layers):
         for number, column in enumerate(columns):
-            actions = opened.possible_actions(question.cell(layer, column))
-            if actions is not None:
+            edits = opened.possible_hook_edits(question.cell(layer, column))
+            if edits is not None:
                 places.append((row, number))
-                possible.append(actions)
+                possible.append(edits)
     if not places:
         raise SessionError(f"{format_edit(edit)} can be applied nowhere: {_why(edit, opened)}")
     return _Sites(layers, columns, places, possible)
@@ -81,7 +81,7 @@ class _Cells:
         self.source = None
         if question.edit.op == "patch" and opened.source is not None:
             self.source = self._difference(opened.source)
-        self.variants = [(*run.actions, *actions) for actions in sites.actions]
+        self.variants = [(*run.edits, *edits) for edits in sites.edits]
         self.cost: Cost | None = None
         # Infinite where a run left no finite number; NaN where there was none yet.
         kept = run.remembered(Sweep, (tuple(self.variants), self.targets), self._empty)
@@ -155,7 +155,7 @@ def _columns(edit: Edit, opened: OpenSession) -> list[int]:
 
 def _why(edit: Edit, opened: OpenSession) -> str:
     try:
-        opened.actions_of(edit, opened.ids, True)
+        opened.hook_edits_of(edit, opened.ids, True)
     except EditError as error:
         return str(error)
     return f"no site of {opened.ready.name} fits"

@@ -7,8 +7,9 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from mechtui.engine.api import LAYER_HOOKS, Answers, EditError, Need, OpenSession, direction, length
+from mechtui.engine.api import Answers, EditError, Need, OpenSession, direction, length
 from mechtui.session.document import Token, Vector
+from mechtui.session.sites import hook
 from mechtui.views.vectors import MOST_TOKENS, VectorMeaning, Vectors, VectorsAnswer
 
 
@@ -54,8 +55,8 @@ def _read_from(opened: OpenSession, vector: Vector) -> Tensor:
         part = "post"
     elif vector.source in ("token", "file"):
         layer, part = last, "post"
-    hook = LAYER_HOOKS["post" if part in ("mid", "mlp", "attn") else part]
-    return opened.clean.take(Need(f"blocks.{layer}.{hook}", "norm"))
+    where = hook(layer, "post" if part in ("mid", "mlp", "attn") else part)
+    return opened.clean.take(Need(where, "norm"))
 
 
 def _tokens(opened: OpenSession, change: Tensor, ids: Tensor) -> tuple[tuple[Token, float], ...]:
