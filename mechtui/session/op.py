@@ -6,7 +6,7 @@ docs/dev/add-an-op.md says how to add one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from msgspec.structs import replace
 
@@ -26,7 +26,8 @@ class Op:
 
     name: its first word. order: where it stands in lists, the simplest first. note: what becomes of the activation.
     examples: arguments to offer. number: the field of `Edit` that + and - change, by `step`, within `least` and `most`.
-    no_positions: why it takes no @POSITIONS, where it does not.
+    no_positions: why it takes no @POSITIONS, where it does not. takes: the clean runs whose values it takes: the
+    source's, this prompt's, or those of the reference prompts where there are some.
     """
 
     name: ClassVar[str]
@@ -38,6 +39,7 @@ class Op:
     least: ClassVar[float] = -LARGEST
     most: ClassVar[float] = LARGEST
     no_positions: ClassVar[str] = ""
+    takes: ClassVar[Literal["", "source", "clean", "references"]] = ""
 
     # The line
 
@@ -88,13 +90,11 @@ class Op:
 
 
 class TakingOp(Op):
-    """An op that takes values from another run. run: which, by its name in the program."""
-
-    run: ClassVar[str]
+    """An op whose values are those of another run: the source's or the clean one, by their names in the program."""
 
     def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
         partners = [partner for _, partner in edit.places]
-        yield f"part[:, {edit.positions}] = {self.run}[hook.name]{pick}[:, {partners}]"
+        yield f"part[:, {edit.positions}] = {self.takes}[hook.name]{pick}[:, {partners}]"
 
 
 class VectorOp(Op):

@@ -18,7 +18,6 @@ from mechtui.session.document import Edit, ModelShape, Session, Token, Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.vectors import format_vector
 from mechtui.session.hook_edits import EditError, HookEdit, Steering
-from mechtui.session.op import TakingOp
 from mechtui.session.ops import ops
 from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import resolve
@@ -176,7 +175,7 @@ def script(
     }
     resolved = {number: _resolved(edit, prompt, around) for number, edit in edits.items()}
     hook_edits = [each for one in resolved.values() for each in one]
-    if any(isinstance(op := ops()[each.op], TakingOp) and op.run == "source" for each in hook_edits):
+    if any(ops()[each.op].takes == "source" for each in hook_edits):
         parts.append(f"_, source = bridge.run_with_cache(encode({session.source!r}))\n")
     if any(each.references for each in hook_edits):
         parts.append(

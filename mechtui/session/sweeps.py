@@ -8,18 +8,18 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from mechtui.session.document import Edit, Session, Swept
+from mechtui.session.ops import ops
 
 # What a session keeps: the oldest go first. A cell takes about eight characters in a session's file.
 MOST, MOST_CELLS = 24, 40_000
-FROM_SOURCE = ("patch", "resample")
-FROM_REFERENCES = ("mean", "resample")
 
 
 def made_of(session: Session, edit: Edit, clean: bool = False) -> Session:
     """The session as far as it decides what a sweep of this edit says of the edited run, or of the clean one."""
     edits = () if clean else tuple(replace(each, on=True) for each in session.edits if each.on)
     every = (edit, *edits)
-    source = session.source if any(each.op in FROM_SOURCE for each in every) else ""
+    taken = {ops()[each.op].takes for each in every}
+    source = session.source if "source" in taken else ""
     return Session(
         model=session.model,
         prompt=session.prompt,
@@ -30,7 +30,7 @@ def made_of(session: Session, edit: Edit, clean: bool = False) -> Session:
         edits=edits,
         bos=session.bos,
         align=session.align if source else "auto",
-        references=session.references if any(each.op in FROM_REFERENCES for each in every) else (),
+        references=session.references if "references" in taken else (),
     )
 
 

@@ -13,7 +13,8 @@ from mechtui.paint.palette import Depth, palette
 from mechtui.panes.pane import Focus, Picture
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, Swept
-from mechtui.session.lines import format_site, parse_edit
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.places import format_site
 from mechtui.session.sweeps import made_of
 from mechtui.views import put
 from mechtui.views.attention import Attention

@@ -13,7 +13,7 @@ class Freeze(TakingOp):
     name = "freeze"
     order = 4
     note = "its value in the clean run"
-    run = "clean"
+    takes = "clean"
 
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
         # Generated tokens are in no clean run.

@@ -18,6 +18,7 @@ class Mean(Op):
     name = "mean"
     order = 1
     note = "its mean over the prompt"
+    takes = "references"
 
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
         found = super().resolve(edit, prompt, around)

@@ -18,7 +18,7 @@ class Patch(TakingOp):
     name = "patch"
     order = 3
     note = "its value in the source run"
-    run = "source"
+    takes = "source"
 
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
         positions = prompt.positions(edit.positions)

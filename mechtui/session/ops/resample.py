@@ -18,7 +18,7 @@ class Resample(TakingOp):
     note = "its value at random positions of the source"
     examples = (("seed1", "which random positions"),)
     number, least, most = "seed", 0, MOST
-    run = "source"
+    takes = "source"
 
     def refuses(self, site: Site) -> str:
         if site.part not in ("pattern", "scores"):

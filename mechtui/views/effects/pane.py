@@ -12,12 +12,12 @@ from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_pag
 from mechtui.session import changes
 from mechtui.session.document import Edit, Session
 from mechtui.session.grammar.edits import format_edit
+from mechtui.session.ops import ops
 from mechtui.views import Question
 from mechtui.views.effects import SPEC, Effects, EffectsAnswer
 from mechtui.visible import seen
 
 # What has a number that keys change.
-NUMBERED = ("scale", "add", "noise", "resample")
 EMPTY = (
     "no edit yet: z zeroes the head under the cursor, m puts its mean there, p patches it from the source, x cuts the "
     "attention cell; e takes a line, as in scale L3.mlp x0.5"
@@ -38,10 +38,10 @@ def shortened(edit: Edit, room: int) -> str:
     if cells(text) <= room:
         return pad(text, room)
     if edit.vector:
-        at = len(words) - (2 if edit.op == "add" else 1)
+        at = words.index(edit.vector, 2)
         words[at] = cut(words[at], max(room - cells(text) + cells(words[at]), LEAST_NAME))
         text = seen(" ".join(words))
-    if edit.op not in NUMBERED or cells(text) <= room:
+    if not ops()[edit.op].number or cells(text) <= room:
         return pad(text, room)
     head, _, number = text.rpartition(" ")
     return pad(f"{cut(head, max(room - cells(number) - 1, 1))} {number}", room)

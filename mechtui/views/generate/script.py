@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mechtui.session.document import ALL
 from mechtui.session.grammar.edits import format_edit
+from mechtui.session.ops import ops
 from mechtui.session.script import ScriptError
 from mechtui.views.generate import Generate
 from mechtui.views.script import Around
@@ -12,7 +13,7 @@ from mechtui.views.script import Around
 def lines(question: Generate, around: Around) -> list[str]:
     for edit in around.session.active_edits():
         line = format_edit(edit)
-        if edit.op == "cut" or edit.site.part in ("pattern", "scores"):
+        if ops()[edit.op].is_table(edit):
             raise ScriptError(f"{line} acts on a table that grows with every token, which no program can do")
         if question.everywhere and edit.positions == ALL:
             raise ScriptError(

@@ -8,7 +8,6 @@ from dataclasses import replace
 from mechtui.session import sites
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.hook_edits import EditError, HookEdit, Steering
-from mechtui.session.op import TakingOp
 from mechtui.session.ops import ops
 from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import resolve
@@ -67,7 +66,7 @@ def lines(question: Sweep, around: Around) -> list[str]:
     return [
         *around.target(-1),
         "baseline = logits[-1, answer] - logits[-1, foil]",
-        *(source if from_source or (isinstance(op, TakingOp) and op.run == "source") else []),
+        *(source if op.takes == "source" else []),
         *partners,
         *(references if one.references else []),
         "",

@@ -39,7 +39,7 @@ class VectorsPane(Pane):
             return self.blank(EMPTY, width)
         meanings = self._meanings(picture)
         here = max(0, min(picture.focus.vector, len(vectors) - 1))
-        used = {edit.vector for edit in picture.applied() if edit.op in ("add", "project")}
+        used = {edit.vector for edit in picture.applied() if edit.vector}
         palette = self.palette
 
         def row(index: int, left: int) -> Line:
