@@ -13,8 +13,10 @@ from twin import session_of
 from mechtui.engine import variants
 from mechtui.engine.api import Cancelled, Engine, SessionError
 from mechtui.engine.model import Model
+from mechtui.link.messages import Answered, Ask, Finished, Reply
 from mechtui.views import parse_question
 from mechtui.views.sweep import SweepAnswer
+from mechtui.worker.main import Worker
 
 SWEEPS = ("zero L*H*", "mean L*.mlp", "patch L*.pre", "patch L*H*.v", "scale L*.attn x2")
 Pair = tuple[SweepAnswer, SweepAnswer | None]
@@ -214,6 +216,60 @@ def test_of_a_large_model_a_batch_holds_fewer_tokens() -> None:
         engine = SimpleNamespace(model=SimpleNamespace(shape=ModelShape(**{**given, **shape})))
         return variants._tokens(engine)  # type: ignore[arg-type]
 
+<<<<<<< HEAD
     assert tokens(d_model=768, d_mlp=3072) == variants.BATCH_TOKENS
     assert variants.LEAST_TOKENS < tokens(n_layers=48, d_model=1600, d_mlp=6400) < 128
     assert tokens(n_layers=80, d_model=8192, d_mlp=28672) == variants.LEAST_TOKENS
+=======
+    assert tokens(d_model=768, d_mlp=3072) == batches.BATCH_TOKENS
+    assert batches.LEAST_TOKENS < tokens(n_layers=48, d_model=1600, d_mlp=6400) < 128
+    assert tokens(n_layers=80, d_model=8192, d_mlp=28672) == batches.LEAST_TOKENS
+
+
+def test_a_moved_cursor_does_not_begin_a_sweep_anew(model: Model, small: None, ran: list[int]) -> None:
+    """In the model process: what is asked meanwhile goes first, and the sweep goes on; so it does after esc."""
+    sweep, attention = parse_question("sweep patch L*.pre"), parse_question("attention L1H1")
+    session = session_of()
+    sent: list[Reply] = []
+
+    class Wire:
+        def send(self, reply: Reply) -> None:
+            sent.append(reply)
+            parts = [cells(each) for each in sent if isinstance(each, Answered) and each.generation == reply_of(reply)]
+            if reply_of(reply) == 1 and len(parts) == 3:
+                worker.inbox.put(Ask(2, session, (attention, sweep)))
+            if reply_of(reply) == 2 and len(parts) == 4:
+                worker.inbox.stop_asks()
+
+    def reply_of(reply: Reply) -> int:
+        return getattr(reply, "generation", 0)
+
+    def cells(answered: Answered) -> int:
+        return int(np.isfinite(answered.clean.values).sum()) if isinstance(answered.clean, SweepAnswer) else -1
+
+    worker = Worker(Wire())  # type: ignore[arg-type]
+    worker.engine = Engine(model)
+
+    def work() -> None:
+        while (found := worker.inbox.take(True, 0.0)) is not None:
+            assert isinstance(found[0], Ask)
+            worker.answer(found[0], found[1])
+
+    worker.inbox.put(Ask(1, session, (sweep,)))
+    work()
+    first, second = ([r for r in sent if isinstance(r, Answered) and r.generation == which] for which in (1, 2))
+    assert [reply.question for reply in second[:2]] == [attention, sweep]
+    assert 0 < cells(first[-1]) <= cells(second[1]) < cells(second[-1]), "with the cells that it had"
+    assert any(isinstance(reply, Finished) and reply.ran == "cancelled" for reply in sent)
+    worker.inbox.put(Ask(3, session, (sweep,)))
+    work()
+    third = [reply for reply in sent if isinstance(reply, Answered) and reply.generation == 3]
+    assert cells(third[0]) == cells(second[-1])
+    whole = final(Engine(model), "patch L*.pre")[0]
+    last = third[-1].clean
+    assert isinstance(last, SweepAnswer)
+    assert not third[-1].partial
+    np.testing.assert_allclose(last.values, whole.values, atol=1e-5)
+    # Each cell once, but for the batches that had begun when they were stopped, and the whole one just now.
+    assert sum(ran) <= 2 * whole.values.size + 2 * max(ran)
+>>>>>>> c0b4ab6 (Pictures of the sweep's pane; a newer question goes first and the sweep goes on, tested in the model process)
