@@ -128,8 +128,11 @@ class Mechtui(Guarded, App[int]):
         self.settings = settings
         self._log_file = log_file(settings)
         self.registry = registry or Registry(settings.keys)
+        self._swept = session.sweeps  # as they were kept last
+        session = replace(session, sweeps=())
         self.history = History(session)
         self.talk = Conversation(link, session)
+        self.talk.keep(self._swept)
         self.focus = looked_at(session, Focus())
         self._saved: tuple[str, Session] = ("", session)  # the file that holds the session, and as which
         self._trail: list[_Stop] = []
@@ -364,13 +367,22 @@ class Mechtui(Guarded, App[int]):
         self._changed()
 
     def put(self, question: Question) -> None:
-        self.change(put(self.session, question), f"view {spec_of(question).name}")
+        view = spec_of(question)
+        if (
+            self.job == view.name
+            and not view.renews
+            and question.asked() != self.picture.question(type(question)).asked()
+        ):
+            # Another job begins with its own key.
+            self.arrangement = replace(self.arrangement, job="")
+        self.change(put(self.session, question), f"view {view.name}")
 
     def document(self) -> Session:
         return self.picture.document(self.board.seen())
 
     def open(self, session: Session) -> None:
-        self.change(session)
+        self.talk.keep(session.sweeps)
+        self.change(replace(session, sweeps=()))
         self.look(looked_at(session, self.focus))
 
     def saved(self, path: Path) -> None:
@@ -696,6 +708,9 @@ class Mechtui(Guarded, App[int]):
             return
         if self.job and not specs()[self.job].renews and not self.talk.running:
             self.arrangement = replace(self.arrangement, job="")
+        if not self.talk.running and self.talk.sweeps is not self._swept:
+            self._swept = self.talk.sweeps
+            self.keeper.put(self.document())
         if News.SAID in news and self.talk.said:
             # Good news that nobody asked for takes no other's place.
             before, bad = self._said if not self.talk.said_bad else ("", True)

@@ -154,6 +154,7 @@ class Board(Guarded, Kept, Container):
             talk.answers.problems,
             earlier=self._earlier(session),
             idle=talk.idle,
+            sweeps=talk.sweeps,
         )
 
     def changed(self, before: Session, after: Session) -> None:
@@ -226,6 +227,7 @@ class Board(Guarded, Kept, Container):
                 job,
                 next(shares, None),
                 picture.idle,
+                picture.sweeps,
             )
             if shown is None or not given.same(shown):
                 self._shown[name] = given

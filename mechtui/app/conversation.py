@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Flag, auto
 
 from mechtui.app.state import Answers, difference
@@ -30,7 +30,8 @@ from mechtui.link.messages import (
     Stage,
     Started,
 )
-from mechtui.session.document import Session
+from mechtui.session.document import Session, Swept
+from mechtui.session.sweeps import add
 from mechtui.views import Question
 from mechtui.views.spec import Follows
 
@@ -78,6 +79,7 @@ class Conversation:
         self._down = False
         self._failed: set[Question] = set()
         self.progress: dict[Question, float] = {}  # of what is under way, 0 to 1
+        self.sweeps: tuple[Swept, ...] = ()  # all that were made, whatever the session was; undo does not reach them
         self._load: Load | None = None
         self._loading_since: float | None = None
         self.stage: Stage | None = None
@@ -131,6 +133,7 @@ class Conversation:
             case Answered():
                 if not self.answers.take(reply):
                     return News.NOTHING
+                self._keep(reply)
                 return News.PICTURES | News.STATUS
             case Started() if reply.generation >= self.answers.since:
                 return self._judge(reply.problems)
@@ -172,6 +175,16 @@ class Conversation:
                 return self._life(reply)
             case Heartbeat() | _:
                 return News.NOTHING
+
+    def keep(self, swept: Iterable[Swept]) -> None:
+        """Have these, too, as the newest."""
+        for each in swept:
+            self.sweeps = add(self.sweeps, each)
+
+    def _keep(self, answered: Answered) -> None:
+        both = ((answered.clean, True), (answered.edited, False))
+        found = (each.kept(answered.question, self._session, clean) for each, clean in both if each is not None)
+        self.keep(swept for swept in found if swept is not None)
 
     def _say(self, sentence: str, bad: bool = False) -> News:
         self.said, self.said_bad = sentence, bad

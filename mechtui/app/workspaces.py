@@ -23,7 +23,7 @@ TOP, RESULT, MAP = "tokens", "next_tokens", "heads"
 RAIL = (RESULT, "effects", "vectors")
 
 
-NOT_YET = {"scores", "attribution", "sweep"}
+NOT_YET = {"scores", "attribution"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def read(name: str, columns: tuple[str, ...], job: str = "") -> Workspace:
 def built_in() -> tuple[Workspace, ...]:
     return (
         read("Look", ("heads / scores", "attention", "lens / residual"), job="generate"),
-        read("Explain", ("heads / scores", "attribution", "sweep")),
+        read("Explain", ("heads / scores", "attribution", "sweep"), job="sweep"),
         read("Steer", ("heads / vectors", "generate", "lens / residual")),
     )
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mechtui.link.messages import Answered, EditProblem, Ready
 from mechtui.paint.tokens import visible
 from mechtui.paint.tokens import width as cells
-from mechtui.session.document import Edit, Session, Token
+from mechtui.session.document import Edit, Session, Swept, Token
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.words import LineError
 from mechtui.views import Question, parse_question, specs, state
@@ -41,7 +41,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     """Everything a pane may paint from. `answered` is the newest answer to the pane's own question, which may
     be older than the session: then `stale` is True and the pane says so. earlier: what was set for another prompt
     than the present one, of "target" and "source". job: whether the pane's job was started. progress: its share that is
-    computed, 0 to 1; None where nothing is under way. idle: there is no model, and none is being loaded."""
+    computed, 0 to 1; None where nothing is under way. idle: there is no model, and none is being loaded. sweeps: those
+    that were made, the newest last."""
 
     session: Session
     focus: Focus
@@ -54,6 +55,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     job: bool = False
     progress: float | None = None
     idle: bool = False
+    sweeps: tuple[Swept, ...] = ()
 
     def same(self, other: Picture) -> bool:
         """Whether it is made of the very same things: then it looks the same, too."""
@@ -61,6 +63,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             self.session is other.session
             and self.ready is other.ready
             and self.tokens is other.tokens
+            and self.sweeps is other.sweeps
             and len(self.answered) == len(other.answered)
             and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
             and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress, self.idle)
@@ -85,7 +88,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
 
     def document(self, shown: Iterable[str]) -> Session:
         """The session as it is saved: the lines of its views name the head and the token that the screen looks at, and
-        of the views that are shown those have a line that would look elsewhere without one."""
+        of the views that are shown those have a line that would look elsewhere without one; with the sweeps."""
         lines = list(self.session.views)
         kinds: set[type[Question]] = set()
         for at, line in enumerate(lines):
@@ -99,7 +102,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             question = self.question(specs()[view].question)
             if type(question) not in kinds and not question.costly and question != question.unfocused():
                 lines.append(question.line())
-        return replace(self.session, views=tuple(lines))
+        return replace(self.session, views=tuple(lines), sweeps=self.sweeps)
 
     def position(self) -> int:
         """The focused position as an index from 0; 0 without tokens."""

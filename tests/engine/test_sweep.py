@@ -216,14 +216,9 @@ def test_of_a_large_model_a_batch_holds_fewer_tokens() -> None:
         engine = SimpleNamespace(model=SimpleNamespace(shape=ModelShape(**{**given, **shape})))
         return variants._tokens(engine)  # type: ignore[arg-type]
 
-<<<<<<< HEAD
     assert tokens(d_model=768, d_mlp=3072) == variants.BATCH_TOKENS
     assert variants.LEAST_TOKENS < tokens(n_layers=48, d_model=1600, d_mlp=6400) < 128
     assert tokens(n_layers=80, d_model=8192, d_mlp=28672) == variants.LEAST_TOKENS
-=======
-    assert tokens(d_model=768, d_mlp=3072) == batches.BATCH_TOKENS
-    assert batches.LEAST_TOKENS < tokens(n_layers=48, d_model=1600, d_mlp=6400) < 128
-    assert tokens(n_layers=80, d_model=8192, d_mlp=28672) == batches.LEAST_TOKENS
 
 
 def test_a_moved_cursor_does_not_begin_a_sweep_anew(model: Model, small: None, ran: list[int]) -> None:
@@ -272,4 +267,3 @@ def test_a_moved_cursor_does_not_begin_a_sweep_anew(model: Model, small: None, r
     np.testing.assert_allclose(last.values, whole.values, atol=1e-5)
     # Each cell once, but for the batches that had begun when they were stopped, and the whole one just now.
     assert sum(ran) <= 2 * whole.values.size + 2 * max(ran)
->>>>>>> c0b4ab6 (Pictures of the sweep's pane; a newer question goes first and the sweep goes on, tested in the model process)

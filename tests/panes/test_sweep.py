@@ -36,7 +36,9 @@ def of(line: str = "sweep zero L*H*", **changes: Any) -> Picture:
     """A picture without an answer."""
     question = parse_question(line)
     session = put(changes.pop("session", BARE), question)
-    return replace(pictured(EXAMPLE), session=session, answered=(), **changes)
+    return replace(
+        pictured(EXAMPLE), session=replace(session, sweeps=()), answered=(), **{"sweeps": session.sweeps, **changes}
+    )
 
 
 def answered(picture: Picture, clean: SweepAnswer, edited: SweepAnswer | None = None, partial: bool = False) -> Picture:
@@ -204,8 +206,7 @@ def test_a_cell_becomes_an_edit_and_is_marked() -> None:
     pane.do_as_edit(desk)
     assert desk.session.edits == (parse_edit("zero L9H6"),)
     after = replace(picture, session=desk.session)
-    kept = replace(desk.session, sweeps=(EXAMPLE.clean.kept(Sweep(), BARE, True),))
-    assert "L9H6*" in text_of(pane, replace(after, session=kept, answered=()))
+    assert "L9H6*" in text_of(pane, replace(after, sweeps=(EXAMPLE.clean.kept(Sweep(), BARE, True),), answered=()))
     pane.do_as_edit(desk)
     assert desk.session.edits == ()
     at = of("sweep patch L*.pre", focus=Focus(position=3, layer=1))
@@ -226,7 +227,7 @@ def test_s_leads_through_what_is_useful_and_what_was_made() -> None:
     def lines(session: Session, count: int) -> list[str]:
         found = []
         for _ in range(count):
-            pane.picture = of(session=session) if not found else replace(pane.picture, session=session)
+            pane.picture = replace(of(session=session), session=session, sweeps=session.sweeps)
             session = put(session, pane.next())
             found += session.views or ["sweep"]
         return found
@@ -295,9 +296,9 @@ def test_earlier_ones_are_looked_at_one_by_one() -> None:
     desk: Any = Writing(session)
     seen = []
     for _ in range(3):
-        pane.picture = replace(of(), session=desk.session)
+        pane.picture = replace(of(), session=desk.session, sweeps=session.sweeps)
         pane.do_earlier(desk)
-        text = text_of(pane, replace(of(), session=desk.session))
+        text = text_of(pane, replace(of(), session=desk.session, sweeps=session.sweeps))
         seen.append(next((word for word in ("prompt: two", "prompt: one") if word in text), "now"))
     assert seen == ["prompt: two", "prompt: one", "now"]
     pane.picture = of()

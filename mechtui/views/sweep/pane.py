@@ -67,11 +67,24 @@ class SweepPane(Pane):
             return ()
         return question, replace(question, plan=True)
 
+    def start(self, desk: Desk) -> None:
+        """Run it, or what of it is left."""
+        picture = self.picture or desk.picture
+        question = picture.question(Sweep)
+        if why := _lacks(question, picture):
+            raise changes.CannotError(why)
+        whole = any(each.question == _asked(picture) and not each.partial for each in picture.answered)
+        if whole and not picture.stale:
+            raise changes.CannotError("This sweep has all its cells; s takes another one.")
+        if question.earlier:
+            desk.put(replace(question, earlier=0))
+        super().start(desk)
+
     def next(self) -> Question:
         """The next of the sweeps that are useful here, and of those that were made."""
         question = self._question()
         assert isinstance(question, Sweep)
-        made = [each.edit for each in self.picture.session.sweeps] if self.picture else []
+        made = [each.edit for each in self.picture.sweeps] if self.picture else []
         source = self.picture is not None and self.picture.session.source
         edits = [edit for edit in dict.fromkeys((*USEFUL, *made)) if source or edit.op != "patch"]
         at = edits.index(question.edit) + 1 if question.edit in edits else 0
@@ -83,7 +96,7 @@ class SweepPane(Pane):
         """What the line asks for: an earlier sweep, the one under way, the one that was made of the session as it is,
         else the newest of this line."""
         question = picture.question(Sweep)
-        edit, session, kept = question.edit, picture.session, picture.session.sweeps
+        edit, session, kept = question.edit, picture.session, picture.sweeps
         earlier = sweeps.older(kept, session, edit, question.run == "clean")
         if question.earlier:
             return _kept(earlier[(question.earlier - 1) % len(earlier)], picture, question) if earlier else None
@@ -369,7 +382,7 @@ class SweepPane(Pane):
     def do_earlier(self, desk: Desk) -> None:
         question = self._question()
         assert isinstance(question, Sweep)
-        kept = self.picture.session.sweeps if self.picture else ()
+        kept = self.picture.sweeps if self.picture else ()
         count = len(sweeps.older(kept, desk.session, question.edit, question.run == "clean"))
         if not count:
             raise changes.CannotError(f"No other sweep of {format_edit(question.edit)} was kept.")
