@@ -171,7 +171,7 @@ class Rows:
         foot: list[Line] = []
         if fit.left_out and height >= 6:
             names = " ".join(self.columns[number].name for number in fit.left_out)
-            foot = [line((cut(f"◂▸ {names}", width), palette.dim))]
+            foot = [line((cut(f"←→ more: {names}", width), palette.dim))]
         if not self.order:
             why = f"no row has {self.only!r} in it" if self.only else "there is nothing to list"
             return Page(1, lambda index, left: line((cut(why, width), palette.dim)), foot=foot)

@@ -77,3 +77,12 @@ def changed(swept: Swept, session: Session, clean: bool = False) -> tuple[str, .
     return tuple(
         name for name, fields in parts.items() if any(getattr(now, field) != getattr(then, field) for field in fields)
     )
+
+
+def of_heads(session: Session, layers: int, heads: int) -> Swept | None:
+    """The last sweep over all heads that is of the session as it is."""
+    for each in reversed(session.sweeps):
+        whole = len(each.rows) == layers and len(each.columns) == heads
+        if whole and each.edit.site.kind == "head" and not changed(each, session):
+            return each
+    return None

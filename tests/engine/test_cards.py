@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import load_now
+from msgspec.structs import replace
 from reference import head_scores
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -21,8 +22,10 @@ from mechtui.engine.cards import VERSION, fingerprint
 from mechtui.engine.model import Model
 from mechtui.engine.repeats import COUNT, LENGTHS, lengths_for, ordinary, repeats
 from mechtui.session import paths
-from mechtui.session.document import Session
-from mechtui.session.grammar.words import LineError, parse_edit
+from mechtui.session.document import Session, Swept
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.words import LineError
+from mechtui.session.sweeps import made_of
 from mechtui.views import parse_question
 from mechtui.views.heads import HeadsAnswer
 from mechtui.views.scores import Scores, ScoresAnswer, labels
@@ -179,8 +182,6 @@ def test_the_lengths_are_those_that_the_model_reads(n_ctx: int, lengths: tuple[i
 
 
 def test_a_model_that_reads_too_few_tokens_says_so(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    from msgspec.structs import replace
-
     monkeypatch.setattr(gpt2_model, "shape", replace(gpt2_model.shape, n_ctx=8))
     for line in ("scores", "heads copying"):
         with pytest.raises(SessionError, match="reads 8 tokens: too few to say random ones twice"):
@@ -208,6 +209,20 @@ def test_the_map_of_attributions_is_that_of_the_ledger(gpt2_model: Model) -> Non
     engine, question = Engine(gpt2_model), parse_question("heads attribution")
     one, two = (next(iter(engine.open(each).answer(question)))[0] for each in (session, other))
     np.testing.assert_allclose(one.values, -two.values)
+
+
+def test_the_map_of_a_sweep_is_the_sessions_last() -> None:
+    model = load_now("attn-only-2l")
+    session = Session(prompt="When Mary and", model="attn-only-2l")
+    with pytest.raises(SessionError, match="no sweep over all heads"):
+        asked(model, "heads sweep", session)
+    edit = parse_edit("zero L*H*")
+    ((swept, _, more),) = list(asked(model, "sweep zero L*H*", session))[-1:]
+    values = tuple(map(tuple, swept.values.tolist()))
+    made = Swept(edit, made_of(session, edit), swept.rows, swept.columns, swept.metric, values, swept.values.size)
+    ((answer, edited, more),) = asked(model, "heads sweep", replace(session, sweeps=(made,)))
+    assert (edited, more) == (None, False)
+    np.testing.assert_array_equal(answer.values, swept.values)
 
 
 # The question's line

@@ -104,7 +104,7 @@ def test_narrow_lists_show_short_heads_then_whole_columns_and_name_the_others() 
         " L2H2     +3.00      ",
         " L0H0      +.50   .04",
         " L10H3            .71",
-        "◂▸ label",
+        "←→ more: label",
     ]
     # The cursor's column is in sight, and the first that then has no room has gone.
     assert texts(rows.page(PALETTE, 30, 5, 1, at=3)) == [

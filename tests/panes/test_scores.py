@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mechtui.link.messages import Answered
+from mechtui.paint.numbers import fit
 from mechtui.paint.palette import Depth, palette
 from mechtui.panes.pane import Focus, Picture
 from mechtui.session.changes import CannotError
@@ -19,7 +20,8 @@ from mechtui.session.sweeps import made_of
 from mechtui.views import put
 from mechtui.views.attention import Attention
 from mechtui.views.example import SHAPE, TOKENS
-from mechtui.views.heads import Heads, HeadsAnswer
+from mechtui.views.heads import NO_SWEEP, Heads, HeadsAnswer
+from mechtui.views.heads.pane import HeadsPane
 from mechtui.views.scores import MEASURING, Scores
 from mechtui.views.scores.example import REPEAT, example
 from mechtui.views.scores.pane import ScoresPane
@@ -66,6 +68,14 @@ def picture(
 def said(lines: list[str]) -> str:
     """The sentences below the list."""
     return " ".join(" ".join(lines[-4:]).split())
+
+
+def sweep_of(session: Session) -> tuple[np.ndarray, Swept]:
+    """A sweep of the session as it is, and its values [layer, head]."""
+    edit, values = parse_edit("zero L*H*"), np.random.default_rng(3).normal(size=(12, 12))
+    names = tuple(f"L{i}" for i in range(12)), tuple(f"H{i}" for i in range(12))
+    rows = tuple(map(tuple, values.tolist()))
+    return values, Swept(edit, made_of(session, edit), *names, "logit_diff", rows, 144, 1.0)
 
 
 class Table:
@@ -226,8 +236,11 @@ def test_enter_leads_to_the_heads_attention() -> None:
 def test_its_keys_change_the_line_or_the_prompt() -> None:
     pane, desk = ScoresPane(), Table(Session(prompt="mine"))
     pane.show(picture(Scores("copying")))
-    pane.do_turn_round(desk)
+    pane.do_sort_here(desk)
     assert desk.put_line == "scores copying up"
+    pane.move(-3, 0)
+    pane.do_sort_here(desk)
+    assert desk.put_line == "scores"
     pane.do_only_heads(desk)
     assert desk.opened == 'palette: scores copying "'
     pane.show(picture(Scores("copying", only="L3H")))
@@ -264,11 +277,7 @@ async def test_what_is_measured_says_how_far_it_is() -> None:
 
 
 async def test_the_last_sweep_of_the_session_as_it_is_has_a_column() -> None:
-    edit = parse_edit("zero L*H*")
-    values = RNG.normal(size=(12, 12))
-    bare = picture().session
-    names = tuple(f"L{i}" for i in range(12)), tuple(f"H{i}" for i in range(12))
-    swept = Swept(edit, made_of(bare, edit), *names, "logit_diff", tuple(map(tuple, values.tolist())), 144, 1.0)
+    values, swept = sweep_of(picture().session)
     app = Holder(ScoresPane())
     async with app.run_test(size=(120, 10)) as pilot:
         app.pane.show(picture(Scores("sweep"), sweeps=(swept,)))
@@ -283,6 +292,41 @@ async def test_the_last_sweep_of_the_session_as_it_is_has_a_column() -> None:
         app.pane.show(picture(Scores("sweep"), sweeps=(other,)))
         await pilot.pause()
         assert "sweep" not in shown(app.pane)[0]
+
+
+async def test_the_map_shows_the_last_sweep_and_passes_over_it_where_there_is_none() -> None:
+    values, swept = sweep_of(picture().session)
+    app = Holder(HeadsPane())
+    async with app.run_test(size=(90, 18)) as pilot:
+        given_picture = picture(Heads("sweep"), Focus(layer=3, head=4), sweeps=(swept,))
+        app.pane.show(given_picture)
+        await pilot.pause()
+        assert app.pane.questions(given_picture) == ()
+        assert app.pane.value() == f"{values[3, 4]:.6g}"
+        assert "Heads sweep zero" in str(app.pane.border_title)
+        assert f"L3H4 {fit(values[3, 4], 7, sign=True).strip()}" in str(app.pane.border_subtitle)
+        app.pane.show(picture(Heads("sweep")))
+        await pilot.pause()
+        assert NO_SWEEP in " ".join(" ".join(shown(app.pane)).split())
+        for sweeps, following in (((swept,), "heads sweep"), ((), "heads induction")):
+            app.pane.show(picture(Heads("attribution"), sweeps=sweeps))
+            assert app.pane.next().line() == following
+
+
+async def test_the_map_shows_the_models_scores_whatever_the_run_is() -> None:
+    app = Holder(HeadsPane())
+    async with app.run_test(size=(90, 18)) as pilot:
+        for metric, low in (("induction", "0"), ("copying", "-1")):
+            line = Heads(metric, run="difference")  # type: ignore[arg-type]
+            app.pane.show(picture(line, Focus(layer=5, head=5)))
+            await pilot.pause()
+            assert app.pane.value() == f"{getattr(example().clean, metric)[5, 5]:.6g}"
+            assert f"Heads {metric}" in str(app.pane.border_title)
+            assert "@" not in str(app.pane.border_title)
+            assert f" {low} " in str(app.pane.border_subtitle)
+        app.pane.show(replace(picture(Heads("copying"), measured=False), progress=0.25))
+        await pilot.pause()
+        assert f"{MEASURING}: 25%" in " ".join(" ".join(shown(app.pane)).split())
 
 
 @settings(max_examples=40, deadline=None)

@@ -12,7 +12,8 @@ from mechtui.session.grammar.words import LineError, cut, short, whole
 from mechtui.views.question import RUNS, Answer, Question, Run
 from mechtui.views.spec import View
 
-Summary = Literal["entropy", "first", "norm", "attribution", "induction", "previous", "duplicate", "copying"]
+Summary = Literal["entropy", "first", "norm", "attribution", "sweep", "induction", "previous", "duplicate", "copying"]
+NO_SWEEP = "no sweep over all heads was made of this session as it is: the Sweep pane makes one"
 # Those that are the model's, whatever the prompt and the edits are.
 OF_MODEL: tuple[Summary, ...] = ("induction", "previous", "duplicate", "copying")
 
@@ -20,8 +21,8 @@ OF_MODEL: tuple[Summary, ...] = ("induction", "previous", "duplicate", "copying"
 class Heads(Question, frozen=True, tag="heads"):
     """entropy: of the pattern row at the position, in nats. first: attention paid to position 0.
     norm: L2 norm of what the head writes to the residual stream (z W_O). attribution: what the head adds to the logit
-    difference, see `attribution`. The others are the head's scores on random tokens said twice, see `scores`: no
-    position or edit changes them."""
+    difference, see `attribution`. sweep: what the session's last sweep over all heads found. The others are the head's
+    scores on random tokens said twice, see `scores`: no position or edit changes them."""
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"run"})
 
@@ -76,8 +77,8 @@ SPEC = View(
     shows=(
         "One cell for every layer and head at the selected token: entropy of its attention in nats, attention to "
         "the first token, L2 norm of what it writes to the residual stream, what that adds to the logit difference "
-        "(attribution), or each of these edited minus clean. Of the model, whatever the prompt: induction, previous, "
-        "duplicate and copying, as Heads ranked explains them."
+        "(attribution), or each of these edited minus clean; the last sweep over the heads. Of the model, whatever "
+        "the prompt: induction, previous, duplicate and copying, as Heads ranked explains them."
     ),
     read="▸ is the cursor, * an edited head.",
     trap="A head that attends sharply need not matter: what it writes may be short, or point where nothing reads.",
@@ -86,6 +87,7 @@ SPEC = View(
         ("first", "attention to the first token"),
         ("norm", "L2 norm of what the head writes"),
         ("attribution", "what the head adds to the logit difference"),
+        ("sweep", "the last sweep over the heads"),
         ("induction", "attention to what followed this token before"),
         ("previous", "attention to the token before"),
         ("duplicate", "attention to this token's earlier place"),

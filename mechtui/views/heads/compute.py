@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine.api import Answers, Need, OpenSession, Run, each, together
+from mechtui.engine.api import Answers, Need, OpenSession, Run, SessionError, each, together
 from mechtui.engine.ledger import direction, per_head
-from mechtui.views.heads import OF_MODEL, Heads, HeadsAnswer
+from mechtui.session.sweeps import of_heads
+from mechtui.views.heads import NO_SWEEP, OF_MODEL, Heads, HeadsAnswer
 
 
 def needs(question: Heads, opened: OpenSession) -> list[Need]:
-    return [] if question.summary in OF_MODEL else _needs(question, opened)
+    return [] if question.summary in (*OF_MODEL, "sweep") else _needs(question, opened)
 
 
 def _needs(question: Heads, opened: OpenSession) -> list[Need]:
@@ -27,6 +28,13 @@ def answers(question: Heads, opened: OpenSession) -> Answers:
         for cards, more in opened.head_cards():
             values = np.array(getattr(cards, question.summary), dtype=np.float32)
             yield HeadsAnswer(question.summary, position, values), None, more
+        return
+
+    if question.summary == "sweep":
+        made = of_heads(opened.session, opened.shape.n_layers, opened.shape.n_heads)
+        if made is None:
+            raise SessionError(NO_SWEEP)
+        yield HeadsAnswer("sweep", position, np.array(made.values, dtype=np.float32)), None, False
         return
 
     def answer(run: Run) -> HeadsAnswer:

@@ -11,8 +11,10 @@ from msgspec.structs import replace
 from mechtui.paint import marks
 from mechtui.panes.grid import Grid
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line
+from mechtui.session.document import Swept
+from mechtui.session.sweeps import of_heads
 from mechtui.views import Question
-from mechtui.views.heads import OF_MODEL, SPEC, Heads, HeadsAnswer, Summary
+from mechtui.views.heads import NO_SWEEP, OF_MODEL, SPEC, Heads, HeadsAnswer, Summary
 from mechtui.views.scores import MEASURING, Scores, ScoresAnswer
 
 UNITS: dict[Summary, str] = {
@@ -20,13 +22,14 @@ UNITS: dict[Summary, str] = {
     "first": "of 1",
     "norm": "L2",
     "attribution": "logits",
+    "sweep": "",
     "induction": "of 1",
     "previous": "of 1",
     "duplicate": "of 1",
     "copying": "of 1",
 }
 # Those whose numbers have a sign.
-SIGNED: tuple[Summary, ...] = ("attribution", "copying")
+SIGNED: tuple[Summary, ...] = ("attribution", "sweep", "copying")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,8 @@ class HeadsPane(Pane):
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         question = picture.question(Heads)
+        if question.summary == "sweep":
+            return ()
         # The heads' scores take a while to measure, and are one answer.
         return (Scores().asked(),) if question.summary in OF_MODEL else (question.asked(),)
 
@@ -61,6 +66,9 @@ class HeadsPane(Pane):
                 return MEASURING
             values = getattr(measured.clean, question.summary)
             return Shown(values, question.summary, "so far" if measured.partial else "")
+        if question.summary == "sweep":
+            made = self._sweep(picture)
+            return NO_SWEEP if made is None else Shown(np.array(made.values, dtype=np.float64), "sweep", made.edit.op)
         answered = picture.answer(Heads)
         if answered is None or not isinstance(answered.clean, HeadsAnswer):
             return self.WAITING
@@ -72,6 +80,17 @@ class HeadsPane(Pane):
         if isinstance(edited, HeadsAnswer) and question.run == "edited":
             return Shown(edited.values, clean.summary, "edited", clean.position)
         return Shown(clean.values, clean.summary, "clean" if edited is not None else "", clean.position)
+
+    def _sweep(self, picture: Picture) -> Swept | None:
+        if picture.ready is None:
+            return None
+        return of_heads(picture.session, picture.ready.shape.n_layers, picture.ready.shape.n_heads)
+
+    def next(self) -> Question:
+        """The next summary that there is."""
+        question = super().next()
+        made = self.picture is not None and self._sweep(self.picture) is not None
+        return question.next() if isinstance(question, Heads) and question.summary == "sweep" and not made else question
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         found = self._values(picture)
@@ -143,7 +162,7 @@ PANE = HeadsPane
 
 def _scale(picture: Picture, shown: Shown) -> tuple[float, float]:
     """Ends of the colour scale: what is possible where that is known, so that colours keep their meaning."""
-    if shown.difference:
+    if shown.difference or shown.summary == "sweep":
         most = float(np.nanmax(np.abs(shown.values), initial=0.0))
         return -most, most
     match shown.summary:

@@ -131,11 +131,11 @@ SPEC = View(
         ("head", "as they stand in the model"),
         ("up", "the smallest first"),
     ),
-    footer=("mark_head", "zero", "mean", "patch", "summary", "only_heads", "write_repeat"),
+    footer=("mark_head", "zero", "mean", "patch", "sort_here", "only_heads", "write_repeat"),
     actions=(
         Action("mark_head", ("x",), "mark", "Mark the head, or not; zero, mean and patch act on all that are marked."),
         Action("unmark_heads", ("X",), "unmark all", "Take the marks of all heads."),
-        Action("turn_round", ("t",), "turn round", "Sort the smallest first, or the largest again."),
+        Action("sort_here", ("t",), "sort", "Sort by the cursor's column; once more, the smallest first."),
         Action("only_heads", ("w",), "only", "List only heads with these words in name or label, or all again."),
         Action(
             "write_repeat", ("r",), "repeat", "Make random words said twice the prompt: there induction is a stripe."

@@ -15,12 +15,13 @@ from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.panes.rows import Numbers, Rows, Texts, ordered
 from mechtui.session.changes import CannotError, head_site
-from mechtui.session.document import Session, Site, Swept
-from mechtui.session.sweeps import changed
+from mechtui.session.document import Site
+from mechtui.session.grammar.edits import format_edit
+from mechtui.session.sweeps import of_heads
 from mechtui.views import Question
 from mechtui.views.attention import Attention
 from mechtui.views.heads import Heads, HeadsAnswer, Summary
-from mechtui.views.scores import MEASURING, SPEC, Column, Scores, ScoresAnswer
+from mechtui.views.scores import COLUMNS, MEASURING, SPEC, Column, Scores, ScoresAnswer
 
 # The numbers of the prompt, in the order of their columns; those with a sign; what stands above narrow columns.
 OF_PROMPT: tuple[Summary, ...] = ("attribution", "entropy", "first")
@@ -35,17 +36,9 @@ SHORT = {
     "sweep": "swp",
     "entropy": "ent",
 }
+METRICS = {"logit_diff": "change of the logit difference", "normalised": "share of the source's that comes back"}
 # From so many rows on there is room for what a number means.
 EXPLAINED = 10
-
-
-def swept(session: Session, layers: int, heads: int) -> Swept | None:
-    """The last sweep over all heads, if it is of the session as it is."""
-    for each in reversed(session.sweeps):
-        whole = len(each.rows) == layers and len(each.columns) == heads
-        if whole and each.edit.site.kind == "head" and not changed(each, session):
-            return each
-    return None
 
 
 class ScoresPane(Pane):
@@ -115,7 +108,7 @@ class ScoresPane(Pane):
             tables |= {name: getattr(scores, name) for name in OF_MODEL}
         if not tables:
             return None
-        sweep = swept(picture.session, layers, heads)
+        sweep = of_heads(picture.session, layers, heads)
         if sweep is not None:
             tables["sweep"] = np.array(sweep.values, dtype=np.float64)
 
@@ -252,9 +245,13 @@ class ScoresPane(Pane):
         self._chosen = frozenset()
         self.renew()
 
-    def do_turn_round(self, desk: Desk) -> None:
+    def do_sort_here(self, desk: Desk) -> None:
+        """By the column that the cursor stands in; the other way round where it sorts already."""
         question = self._scores()
-        desk.put(replace(question, up=not question.up))
+        rows = None if self.picture is None else self._rows(self.picture)
+        name = question.by if rows is None or self._at is None else rows.columns[self._at].name
+        by = next((each for each in COLUMNS if each == name), question.by)
+        desk.put(replace(question, by=by, up=not question.up and by == question.by))
 
     def do_only_heads(self, desk: Desk) -> None:
         question = self._scores()
@@ -303,21 +300,27 @@ def _at(picture: Picture) -> str:
 MEANINGS: dict[str, Callable[[Picture, ScoresAnswer | None], str]] = {
     "head": lambda picture, scores: "layer and head, from 0",
     "induction": lambda picture, scores: (
-        f"mean attention from t to t-n+1, in the second of n random tokens said twice{_sample(scores)}"
+        f"mean attention from t to t-n+1, t in the second half of n random tokens said twice{_sample(scores)}"
     ),
     "previous": lambda picture, scores: f"mean attention from t to t-1 on random tokens said twice{_sample(scores)}",
     "duplicate": lambda picture, scores: (
-        f"mean attention from t to t-n, in the second of n random tokens said twice{_sample(scores)}"
+        f"mean attention from t to t-n, t in the second half of n random tokens said twice{_sample(scores)}"
     ),
     "copying": lambda picture, scores: (
         "Σλ/Σ|λ| over the eigenvalues λ of W_U W_O W_V W_E, of the weights alone (Elhage et al. 2021)"
     ),
     "attribution": lambda picture, scores: f"what it adds to the logit difference after {_at(picture)}",
-    "sweep": lambda picture, scores: "the last sweep over the heads",
+    "sweep": lambda picture, scores: f"the last sweep, {_sweep(picture)}",
     "entropy": lambda picture, scores: f"of its attention from {_at(picture)}, in nats, 0 to {_most(picture)}",
     "first": lambda picture, scores: f"attention from {_at(picture)} to the first token",
     "label": lambda picture, scores: "the score that is above one half, if one is",
 }
+
+
+def _sweep(picture: Picture) -> str:
+    shape = picture.ready.shape if picture.ready else None
+    sweep = of_heads(picture.session, shape.n_layers, shape.n_heads) if shape else None
+    return "" if sweep is None else f"{format_edit(sweep.edit)}: {METRICS[sweep.metric]}"
 
 
 def _most(picture: Picture) -> str:
