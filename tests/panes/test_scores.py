@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from rich.text import Text
 
 from mechtui.link.messages import Answered
 from mechtui.paint.numbers import fit
@@ -323,7 +324,7 @@ async def test_the_map_shows_the_models_scores_whatever_the_run_is() -> None:
             assert app.pane.value() == f"{getattr(example().clean, metric)[5, 5]:.6g}"
             assert f"Heads {metric}" in str(app.pane.border_title)
             assert "@" not in str(app.pane.border_title)
-            assert f" {low} " in str(app.pane.border_subtitle)
+            assert f"─ {low} " in Text.from_markup(app.pane.border_subtitle).plain
         app.pane.show(replace(picture(Heads("copying"), measured=False), progress=0.25))
         await pilot.pause()
         assert f"{MEASURING}: 25%" in " ".join(" ".join(shown(app.pane)).split())
