@@ -13,7 +13,7 @@ from mechtui.link.messages import Answered, EditProblem
 from mechtui.paint.palette import Depth, palette
 from mechtui.panes.pane import Page
 from mechtui.panes.picture import Focus, Picture
-from mechtui.session.document import Token
+from mechtui.session.document import Session, Token
 from mechtui.session.grammar.places import format_site
 from mechtui.views import example_of, parse_question, put
 from mechtui.views.lens import SHOWS, Lens, LensAnswer
@@ -208,14 +208,17 @@ def test_a_model_without_mid_says_so_and_is_not_asked() -> None:
 
 
 def test_edits_act_on_the_residual_stream_of_the_cursors_row() -> None:
-    pane = pane_of(edited=None)
-    assert pane.picture is not None
-    assert [format_site(site) for site in pane.sites(pane.picture)] == ["L7.post"]
+    def sites(pane: LensPane) -> list[str]:
+        page_of(pane)
+        # The desk's picture has no pane's answers.
+        return [format_site(site) for site in pane.sites(Picture(Session(), Focus(), None, None))]
+
+    assert sites(pane_of(edited=None)) == ["L7.post"]
     names = tuple(f"L{layer}.{part}" for layer in range(6) for part in ("mid", "post"))
     pane = pane_of("lens mid", replace(CLEAN, layers=names), None)
     pane.move(0, 1)
-    assert pane.picture is not None
-    assert [format_site(site) for site in pane.sites(pane.picture)] == ["L3.mid"]
+    assert sites(pane) == ["L3.mid"]
+    assert sites(pane_of("lens difference", edited=None)) == []
 
 
 def test_nothing_hidden_reaches_the_screen() -> None:

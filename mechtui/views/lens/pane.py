@@ -26,7 +26,7 @@ from mechtui.views.lens import SPEC, Lens, LensAnswer, Shows
 OF_ANSWER: tuple[Shows, ...] = ("prob", "logit", "rank")
 UNITS: dict[Shows, str] = {"token": "prob", "prob": "prob", "entropy": "nats", "kl": "nats", "logit": "logit"}
 # Cells of a column: of tokens, of numbers.
-TOKENS, NUMBERS = (6, 14), (6, 8)
+TOKENS, NUMBERS = (6, 16), (6, 14)
 # The least height of a pane that has room for a curve, the least and greatest of a curve, and its least width.
 CURVED, CURVES, WIDE = 15, (6, 20), 28
 # Rows of the table's names and frame.
@@ -57,6 +57,7 @@ class LensPane(Pane):
         self._grid: Grid | None = None
         self._layer = 0  # of the shared focus, as it was seen last
         self._at = ""  # name of the cursor's row, once it was moved; before that it stands at the row that decides
+        self._here = ""  # name of the row under the cursor, as it was painted
         self._found: tuple[tuple[object, ...], Shown] | None = None
 
     def _answers(self, picture: Picture) -> tuple[LensAnswer, LensAnswer | None] | None:
@@ -116,11 +117,12 @@ class LensPane(Pane):
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         question, found, problem = picture.question(Lens), self._answers(picture), self._problem(picture)
         if problem or found is None:
-            self._grid = None
+            self._grid, self._here = None, ""
             return self.blank(problem, width, question.shows)
         clean, edited = found
         answer = self._answer(picture, clean, edited)
         row, position = self._cursor(picture, answer)
+        self._here = answer.layers[row]
         shown = self._shown(picture, clean, edited)
         decides, layers = int(answer.decides[position]), _edited_layers(picture)
         # The last layer is on top.
@@ -148,7 +150,7 @@ class LensPane(Pane):
         what, short = _what(question, answer, edited is not None)
         token, when = _name(answer, int(answer.deciding[position])), _decided(answer, clean, position)
         brief = when.partition(" (")[0]
-        here = f"{answer.layers[row]} @{position} {_here(question, clean, answer, (row, position))}"
+        here = f"{self._here} @{position} {_here(question, clean, answer, (row, position))}"
         titles = (f"{short}: {token} {when}", f"{short}: {when}", f"{short}: {brief}", brief)
         legend = grid.legend(self.palette, here, UNITS.get(question.shows, ""), ends=shown.ends)
         return grid.page(
@@ -173,7 +175,8 @@ class LensPane(Pane):
             return []
         least, most = CURVES
         rows = max(least, min(most, max(height // 3, height - len(clean.layers) - HEAD)))
-        points = [_row_name(name, question.mid).strip() for name in clean.layers]
+        points = [str(_layer(name)) for name in clean.layers]
+        points[row] = _row_name(clean.layers[row], question.mid).strip()
         shows = question.shows
         if shows == "token":
             # A probability moves in the last layers only; what rises long before is the logit.
@@ -205,11 +208,7 @@ class LensPane(Pane):
 
     def sites(self, picture: Picture) -> tuple[Site, ...]:
         """The residual stream of the cursor's row."""
-        found = self._answers(picture)
-        if found is None or self._problem(picture):
-            return ()
-        answer = self._answer(picture, *found)
-        return (parse_site(answer.layers[self._cursor(picture, answer)[0]]),)
+        return (parse_site(self._here),) if self._here else ()
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
         found = self._answers(picture)
