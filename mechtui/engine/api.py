@@ -101,6 +101,7 @@ class OpenSession:
         self.targets = texts.targets
         self.tokens: tuple[Token, ...] = tuple(self.model.token(id) for id in self.ids)
         self._problems = texts.problems
+        self._prompt: Prompt | None = None  # that of the latest edit: a sweep has thousands of edits for one
         self._resolved = [self._resolve(number, edit) for number, edit in enumerate(session.edits)]
         self._needs = [need for question in questions for need in self._compute(question).needs(question, self)]
 
@@ -213,15 +214,19 @@ class OpenSession:
     def hook_edits_of(self, edit: Edit, ids: Ids, everywhere: bool) -> HookEdits:
         """An edit's hook edits on the prompt, or on a longer text that begins with it. everywhere: whether an edit at
         all positions acts on what comes after the prompt, too. Raises EditError."""
-        texts = tuple(self.model.token(id).text for id in ids)
-        prompt = Prompt(ids, texts, len(self.ids), everywhere)
-        vectors = tuple(steering(vector, self.bos) for vector in self.session.vectors)
-        around = Surroundings(self.model.ready, vectors, self.source_ids, self.alignment, self.references)
-        edits = resolve(edit, prompt, around)
+        if self._prompt is None or (self._prompt.ids, self._prompt.everywhere) != (ids, everywhere):
+            texts = tuple(self.model.token(id).text for id in ids)
+            self._prompt = Prompt(ids, texts, len(self.ids), everywhere)
+        edits = resolve(edit, self._prompt, self._surroundings)
         for each in edits:
             if each.vector is not None:
                 self.vector(each.vector)
         return edits
+
+    @cached_property
+    def _surroundings(self) -> Surroundings:
+        vectors = tuple(steering(vector, self.bos) for vector in self.session.vectors)
+        return Surroundings(self.model.ready, vectors, self.source_ids, self.alignment, self.references)
 
     def possible_hook_edits(self, edit: Edit) -> HookEdits | None:
         """An edit's hook edits on the prompt; None where it cannot be applied."""

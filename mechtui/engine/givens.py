@@ -27,7 +27,7 @@ class Givens:
         if edit.vector is not None:
             return self.vectors.value(edit.vector, cancelled)
         need = Need(edit.hook)
-        if edit.op == "mean" and edit.references and not edit.is_pattern:
+        if edit.references:
             every = torch.cat([_heads(self._read(ids, need, cancelled), edit) for ids in edit.references])
             return every.mean(0, keepdim=True).expand(len(edit.places), -1, -1)
         if not edit.source_ids:

@@ -187,14 +187,14 @@ def _leaves_at(base: Trace, edits: HookEdits, limit: int) -> int:
     """The first position, at most `limit`, at which the variant is not the base."""
     if base.keys_values is None:
         return 0
-    if not base.edits and all(edit.op == "patch" and not edit.is_pattern for edit in edits):
+    if not base.edits and all(edit.source_ids and not edit.is_pattern for edit in edits):
         # Where the source begins as the prompt does, it has the values that are there already.
         edits = tuple(_without(edit, common(base.ids, edit.source_ids)) for edit in edits)
     return same_positions(base.edits, edits, limit)
 
 
 def _without(edit: HookEdit, count: int) -> HookEdit:
-    """The patch without its first `count` positions, as far as they take from themselves."""
+    """The edit without its first `count` positions, as far as they take from themselves."""
     return replace(edit, places=tuple((p, q) for p, q in edit.places if p != q or p >= count))
 
 
