@@ -190,7 +190,7 @@ SPEC = View(
     words=("logit difference", "source", "clean, edited"),
     cost=Cost.JOB,
     renews=False,
-    footer=("as_edit", "as_list", "earlier"),
+    footer=("start", "summary", "as_edit", "as_list", "earlier"),
     actions=(
         Action("as_edit", ("w",), "as edit", "Make the cell's edit one of the session's; once more takes it away."),
         Action("as_list", ("t",), "list, map", "Show all cells as a list, the strongest first, or as a map again."),

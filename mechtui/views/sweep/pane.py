@@ -26,7 +26,7 @@ from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer
 
 UNITS = {"logit_diff": "logits", "normalised": "of the source"}
 # Cells of the list beside the map, and of the blank between them; the narrowest column beside it.
-LIST, GAP, NARROWEST = 24, 2, 4
+LIST, GAP, NARROWEST = 24, 2, 2
 # Rows of the list below the map, and its most.
 LEAST_BELOW, MOST_BELOW = 4, 10
 WIDEST = 8
@@ -108,6 +108,9 @@ class SweepPane(Pane):
         both = (sweeps.of_now(kept, session, edit, clean=True), sweeps.of_now(kept, session, edit))
         first, second = (SweepAnswer.of(each) if each is not None else None for each in both)
         shown = _of_run(first, second, question, bool(session.active_edits()))
+        if shown is None and first is not None and question.run == "edited":
+            # What is true of the clean run is so whatever is edited.
+            return Shown(first, first.left, which="clean")
         return _kept(earlier[0], picture, question) if shown is None and earlier else shown
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
@@ -151,6 +154,8 @@ class SweepPane(Pane):
             notes.append(f"old, made with {_others(shown.changed)}{again}")
             if "prompt" in shown.changed:
                 notes.append(f"prompt: {visible_text(shown.prompt)}")
+        elif shown.which == "clean" and plan is not None and plan.left is not None and not picture.job:
+            notes.append(f"of the clean run; . runs it with the edits: {_takes(plan.left)}")
         elif shown.left is not None and not shown.running:
             notes.append(f"{shown.left.done} of {shown.left.runs}: it was stopped; . goes on where it was")
         return notes
@@ -192,10 +197,12 @@ class SweepPane(Pane):
         foot = [*foot, *legend.foot]
         title = self._title(shown, picture, width, _METRICS[answer.metric])
         page = grid.page(self.palette, height, title=title, legend=legend.border, foot=foot)
-        if beside:
+        if beside and rows.order:
             self._rows, self._beside = rows, taken + GAP
             return self._with_list(page, rows, self._flat(answer, cursor), width, height)
         spare = height - page.head_rows - page.rows - len(page.foot)
+        if not rows.order or beside:
+            return page
         if spare >= LEAST_BELOW:
             below = rows.page(self.palette, width, spare, self._flat(answer, cursor))
             lines = [below.row(i, 0) for i in range(min(below.rows, spare - 1, MOST_BELOW))]
