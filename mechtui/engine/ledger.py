@@ -141,9 +141,9 @@ class Ledger:
         return self.read(self.run.take(mlp_need(layer, self.position)))
 
     @torch.inference_mode()
-    def sources(self, layer: int, head: int) -> tuple[Tensor, float, float]:
-        """Of one head's write: what it owes to each source token [pos], attention times the value without its bias; to
-        the values' bias, which it adds whatever it attends to; and to edits of z, where there are some."""
+    def sources(self, layer: int, head: int) -> tuple[Tensor, Tensor, float, float]:
+        """Of one head's write: what it owes to each source token [pos], attention times the value without its bias; the
+        attention [pos]; what it owes to the values' bias, which it adds whatever it attends to; and to edits of z."""
         z = self.run.take(z_need(layer, self.position))
         through = self._head_reads(layer, z)[0][head]
         pattern = self.run.take(pattern_need(layer, self.position))[head].float()
@@ -151,10 +151,9 @@ class Ledger:
         group = head * shape.n_kv_heads // shape.n_heads
         values = self.run.take(value_need(layer, group)).float()
         constant = b_V(self._bridge, layer, group, values[0])
-        seen = pattern[: len(values)]
-        by_token = seen * ((values - constant) @ through)
-        bias = float(seen.sum() * (constant @ through))
-        return by_token, bias, float(z[head].float() @ through) - float(by_token.sum()) - bias
+        by_token = pattern * ((values - constant) @ through)
+        bias = float(pattern.sum() * (constant @ through))
+        return by_token, pattern, bias, float(z[head].float() @ through) - float(by_token.sum()) - bias
 
     @torch.inference_mode()
     def neurons(self, layer: int) -> tuple[Tensor, Tensor, float, float]:

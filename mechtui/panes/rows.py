@@ -111,8 +111,8 @@ def ordered(columns: Sequence[Column], by: str = "", up: bool = False, only: str
 @dataclass(frozen=True, eq=False)
 class Rows:
     """columns: the first names the rows and is always in sight. order: the rows that are shown, see `ordered`. by, up:
-    what they are sorted by. chosen, edited: rows with a mark. only: what narrows them, for the sentence where no row
-    is left."""
+    what they are sorted by. only: what narrows them, for the sentence where no row is left. chosen, edited: rows with a
+    mark. below: rows that stay under the list, such as its sum."""
 
     columns: tuple[Column, ...]
     order: tuple[int, ...]
@@ -121,6 +121,7 @@ class Rows:
     only: str = ""
     chosen: frozenset[int] = frozenset()
     edited: frozenset[int] = frozenset()
+    below: tuple[int, ...] = ()
 
     @cached_property
     def _places(self) -> dict[int, int]:
@@ -175,6 +176,7 @@ class Rows:
         if not self.order:
             why = f"no row has {self.only!r} in it" if self.only else "there is nothing to list"
             return Page(1, lambda index, left: line((cut(why, width), palette.dim)), foot=foot)
+        foot += [self._line(palette, fit, row, cursor, at) for row in self.below]
         here = self._places.get(cursor)
         return Page(
             len(self.order),
@@ -263,13 +265,17 @@ class Rows:
         chosen, edited, here = row in self.chosen, row in self.edited, row == cursor
         name = pad(self.columns[0].text(row) + (EDITED if edited else ""), max(fit.name - 1, 0))
         look = palette.selected if here else palette.mark if chosen or edited else palette.plain
+        below = row in self.below
         pieces: list[Piece] = [(CHOSEN if chosen else " ", palette.mark), (name, look)]
         for number, wide in fit.shown:
             column = self.columns[number]
-            plain = palette.bold if here else palette.plain
+            plain = palette.bold if here or below else palette.plain
             pieces.append((" " * GAP, Style.null()))
             if isinstance(column, Texts):
                 found = [(pad(column.text(row), wide), plain)]
+            elif below:
+                # A sum has no place on the scale of what it sums up.
+                found = [(pad(column.text(row).rjust(column.cells if column.look == "bar" else wide), wide), plain)]
             else:
                 found = _number(column, row, wide, palette, plain)
             if here and at is not None and number == at:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from conftest import load_now
+from msgspec.structs import replace
 from reference import run
+from test_script import program_answers, same
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from twin import CLOSE, Twin, make_twin, session_of
 
-from mechtui.engine.api import EditError, SessionError
+from mechtui.engine.api import EditError, Engine, SessionError
+from mechtui.engine.model import Model
+from mechtui.session.document import ModelShape, Token
 from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question
+from mechtui.views.script import Around, scripts
+from tests.folders import tokenizer
 
 EDITS = ("zero L0H1", "scale L1.mlp @-1 x2")
 # Edits of the stream itself, of a head's output and of its values.
@@ -21,7 +31,44 @@ OTHERS = ("scale L1.pre x1.5", "scale L1H2 x-1", "scale L0.attn x0.5", "scale L1
 positions = pytest.mark.parametrize("position", [-1, 4, 0])
 
 
-@pytest.fixture(scope="module", params=["gpt2", "llama"])
+def spread(model: Any, folder: Path) -> Path:
+    """Norms begin as 1 and biases as 0, which hides whoever forgets them: these have numbers of their own."""
+    tokenizer().save_pretrained(folder)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.2)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spread_gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = GPT2Config(n_layer=2, n_head=4, n_embd=32, vocab_size=len(tokenizer()), n_positions=64)
+    return spread(GPT2LMHeadModel(config), tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.fixture(scope="session")
+def spread_llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six heads in two groups, with biases where Llama may have some."""
+    config = LlamaConfig(
+        num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, hidden_size=36, intermediate_size=48,
+        vocab_size=len(tokenizer()), max_position_embeddings=64, pad_token_id=None, attention_bias=True, mlp_bias=True,
+    )  # fmt: skip
+    return spread(LlamaForCausalLM(config), tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def spread_gpt2_model(spread_gpt2_folder: Path) -> Model:
+    return load_now(spread_gpt2_folder)
+
+
+@pytest.fixture(scope="session")
+def spread_llama_model(spread_llama_folder: Path) -> Model:
+    return load_now(spread_llama_folder)
+
+
+@pytest.fixture(scope="module", params=["spread_gpt2", "spread_llama"])
 def twin(request: pytest.FixtureRequest, blocks: str) -> Twin:
     return make_twin(request)
 
@@ -72,10 +119,12 @@ class Plain:
         config = self.model.config
         values = self.kept["v", layer]
         group = head * values.shape[1] // config.num_attention_heads
-        bias = np.zeros(values.shape[2])
         if self.gpt2:
             every = self.weight(self.model.transformer.h[layer].attn.c_attn.bias)
             bias = every.reshape(3, config.n_head, -1)[2, head]
+        else:
+            every = self.weight(self.model.model.layers[layer].self_attn.v_proj.bias)
+            bias = every.reshape(config.num_key_value_heads, -1)[group]
         row = self.kept["pattern", layer][head, self.position]
         by_token = [
             weight * float((value - bias) @ self.w_o(layer)[head] @ self.reads)
@@ -89,8 +138,8 @@ class Plain:
             mlp = self.model.transformer.h[layer].mlp.c_proj
             w, bias = self.weight(mlp.weight), self.weight(mlp.bias)
         else:
-            w = self.weight(self.model.model.layers[layer].mlp.down_proj.weight).T
-            bias = np.zeros(w.shape[1])
+            mlp = self.model.model.layers[layer].mlp.down_proj
+            w, bias = self.weight(mlp.weight).T, self.weight(mlp.bias)
         return self.at("neuron", layer) * (w @ self.reads), float(bias @ self.reads)
 
 
@@ -125,10 +174,12 @@ def test_every_write_is_the_plain_models_and_all_add_up(twin: Twin, position: in
         assert summed(parts) == pytest.approx(plain.total, abs=1e-3)
         # Neither edit touches the stream itself.
         assert parts.edits == pytest.approx(0, abs=1e-3)
-        bias = plain.fixed
         if plain.gpt2:
-            bias += sum(float(plain.weight(block.attn.c_proj.bias) @ plain.reads) for block in twin.plain.transformer.h)
-        assert parts.bias == pytest.approx(bias, abs=CLOSE)
+            biases = [block.attn.c_proj.bias for block in twin.plain.transformer.h]
+        else:
+            biases = [block.self_attn.o_proj.bias for block in twin.plain.model.layers]
+        fixed = plain.fixed + sum(float(plain.weight(bias) @ plain.reads) for bias in biases)
+        assert parts.bias == pytest.approx(fixed, abs=CLOSE)
 
 
 @positions
@@ -161,6 +212,8 @@ def test_a_head_is_what_it_owes_to_each_token(twin: Twin, position: int, edits: 
             tokens, bias = by_hand.sources(layer, head)
             whole = by_hand.heads(layer)[head]
             np.testing.assert_allclose(answer.parts.tokens, tokens, atol=CLOSE)
+            row = by_hand.kept["pattern", layer][head, by_hand.position]
+            np.testing.assert_allclose(answer.parts.attention, row, atol=CLOSE)
             assert answer.parts.bias == pytest.approx(bias, abs=CLOSE)
             # What an edit of z changes is owed to no token.
             assert answer.parts.edits == pytest.approx(whole - tokens.sum() - bias, abs=CLOSE)
@@ -272,3 +325,35 @@ def test_a_line_that_means_nothing_is_refused_at_its_place(line: str, said: str)
 )
 def test_a_line_is_what_it_parses_to(line: str) -> None:
     assert parse_question(line).line() == line
+
+
+@pytest.mark.parametrize("kind", ["spread_gpt2", "spread_llama"])
+@pytest.mark.parametrize("target", [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}], ids=str)
+def test_the_exported_program_says_the_same(kind: str, target: dict[str, str], request: pytest.FixtureRequest) -> None:
+    model, folder = request.getfixturevalue(f"{kind}_model"), request.getfixturevalue(f"{kind}_folder")
+    lines = ["attribution answer", "attribution L1H3 @4 answer", "attribution L1.mlp answer top999"]
+    if target.get("foil") or not target:
+        lines += [
+            "attribution",
+            "attribution @3",
+            "attribution L1H2",
+            "attribution L0H1 @5",
+            "attribution L1.mlp top999",
+        ]
+    edits = ("scale L0.mlp x2", "scale L1.pre x1.5", "zero L1H2 @-1", "scale L1.mlp x0.5", "scale L0H1-2.pattern x2")
+    session = replace(session_of(*edits, bos="yes", **target), views=tuple(lines))
+    answers = program_answers(model, folder, session)
+    for line, both in zip(lines, Twin(Engine(model), None, None, None).answers(session, *lines), strict=True):
+        for run_, answer in zip(("clean", "edited"), both, strict=True):
+            mine, wanted = answers[run_, line], answer.json()
+            for each in (mine, wanted):
+                if "neurons" in each:  # the program lists the strongest of each run, the view of both
+                    numbers = zip(each.pop("neurons"), each.pop("values"), each.pop("activations"), strict=True)
+                    each |= {str(neuron): [float(x) for x in pair] for neuron, *pair in numbers}
+            same(mine, wanted, f"{line}, {run_}")
+
+
+def test_a_program_without_a_target_is_refused() -> None:
+    for target, lacks in (({"answer": " st"}, "a foil"), ({"foil": " st"}, "an answer")):
+        around = Around(session_of(**target), ModelShape(2, 4, 4, 32, 8, 128, 305, 64), (Token(0, "a"),) * 4)
+        assert f"give the session {lacks}" in scripts(["attribution"], around)["attribution"].problem

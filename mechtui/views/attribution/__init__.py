@@ -1,19 +1,21 @@
-"""`attribution [L9H9|L9.mlp] [@POS] [answer] [top40]`: what wrote the logit difference (Elhage et al. 2021)."""
+"""`attribution [L9H9|L9.mlp] [@POS] [answer]`: what wrote the logit difference (Elhage et al. 2021)."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
+from msgspec.structs import replace
 
 from mechtui.session.document import Site, Struct, Token
 from mechtui.session.grammar.places import format_site, parse_site
 from mechtui.session.grammar.words import LineError, cut, short, whole
-from mechtui.views.question import Answer, Question, plain
-from mechtui.views.spec import View
+from mechtui.views.question import RUNS, Answer, Question, Run, plain
+from mechtui.views.spec import Action, Needs, View
 
 TOP = 40
+Order = Literal["sorted", "unsorted", "map"]
 
 
 class Attribution(Question, frozen=True, tag="attribution"):
@@ -22,35 +24,45 @@ class Attribution(Question, frozen=True, tag="attribution"):
     alone, as the model gives it, not centred over the vocabulary.
 
     site: of one head (L9H9) by the tokens that it read; of one MLP (L9.mlp) by its neurons, the `top` strongest.
+    order: of the lines on the screen: by their size, or as they follow each other in the model; map: layers by heads.
     """
+
+    SHOWN: ClassVar[frozenset[str]] = frozenset({"run", "order"})
 
     site: Site | None = None
     position: int = -1
     answer: bool = False
     top: int = TOP
+    order: Order = "sorted"
+    run: Run = "edited"
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        site: Site | None = None
-        position, answer, top = -1, False, TOP
+        words: dict[str, Any] = {}
         for word, at in cut(line)[1:]:
+            site = words.get("site")
             if re.fullmatch(r"@-?[0-9]+", word):
-                position = whole(word[1:], line, at + 1)
+                words["position"] = whole(word[1:], line, at + 1)
             elif word == "answer":
-                answer = True
+                words["answer"] = True
+            elif word in get_args(Order):
+                if word == "map" and site is not None:
+                    raise LineError(line, at, f"map is of all heads, and this line is of {format_site(site)}")
+                words["order"] = word
+            elif word in RUNS:
+                words["run"] = word
             elif re.fullmatch(r"top[1-9][0-9]{0,4}", word):
-                top = int(word[3:])
                 if site is None or site.kind != "layer":
                     raise LineError(line, at, f"{word} counts neurons: it stands behind an MLP, as in L9.mlp {word}")
+                words["top"] = int(word[3:])
             elif re.match(r"L[0-9*]", word):
-                site = _opened(parse_site(word, line=line, column=at), line, at)
+                words["site"] = _opened(parse_site(word, line=line, column=at), line, at)
             else:
-                raise LineError(
-                    line,
-                    at,
-                    f"{short(word)} should be a head (L9H9), an MLP (L9.mlp), a position, as in @-1, or answer",
+                wanted = (
+                    "a head (L9H9), an MLP (L9.mlp), a position, as in @-1, answer, unsorted, map, clean or difference"
                 )
-        return cls(site, position, answer, top)
+                raise LineError(line, at, f"{short(word)} should be {wanted}")
+        return cls(**words)
 
     def line(self) -> str:
         words = ["attribution"]
@@ -62,7 +74,17 @@ class Attribution(Question, frozen=True, tag="attribution"):
             words.append("answer")
         if self.top != TOP:
             words.append(f"top{self.top}")
+        words += [word for word, default in ((self.order, "sorted"), (self.run, "edited")) if word != default]
         return " ".join(words)
+
+    def next(self) -> Self:
+        orders = get_args(Order)[: 3 if self.site is None else 2]
+        at = orders.index(self.order) if self.order in orders else 0
+        return replace(self, order=orders[(at + 1) % len(orders)])
+
+    def into(self, site: Site) -> Self:
+        """The line of one head or MLP, of the same position, target and run."""
+        return replace(self, site=site, top=TOP, order="sorted")
 
 
 def _opened(site: Site, line: str, at: int) -> Site:
@@ -87,9 +109,11 @@ class Components(Struct, frozen=True, tag="components", eq=False):
 
 class Sources(Struct, frozen=True, tag="sources", eq=False):
     """Of one head: tokens [pos], what its write owes to each token that it read: attention times the value without its
-    bias. bias: what it owes to the values' bias; edits: to edits of the head's output."""
+    bias. attention [pos]: the weight alone. bias: what it owes to the values' bias; edits: to edits of the head's
+    output."""
 
     tokens: np.ndarray
+    attention: np.ndarray
     bias: float
     edits: float
 
@@ -141,11 +165,36 @@ SPEC = View(
     title="Attribution",
     go="d",
     shows=(
-        "What each head, MLP, embedding and bias wrote along the unembedding of answer minus foil at the selected "
-        "token, in logits, with the final norm's scale held at its value."
+        "What each write to the residual stream at the selected token adds to logit(answer) minus logit(foil), in "
+        "logits: the embedding, each head, each MLP, the biases, and what edits added. A write w counts as "
+        "w · (W_U[answer] - W_U[foil]) through the final norm, whose scale is held at its value. Opened, a head is "
+        "what it owes to each token that it read (attention times value through W_O), an MLP what its neurons write."
     ),
-    read="All of them add up to the logit difference.",
-    trap="This is the direct way only: a head that works through later heads has no share of its own here.",
+    read=(
+        "All lines add up to the last one, the logit difference; lines out of sight are added up before it. Orange "
+        "speaks for the answer, blue for the foil; * is edited."
+    ),
+    trap=(
+        "This is the direct way only: a head that works through later heads has no share of its own here, and zeroing "
+        "a head may cost less than its line says, because later ones make up for it."
+    ),
     paper="Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
-    words=("logit difference", "unembedding", "residual stream"),
+    words=("logit difference", "unembedding", "residual stream", "clean, edited"),
+    footer=("summary", "next_run", "alone", "zero", "patch", "undo", "maximise"),
+    actions=(
+        Action(
+            "alone",
+            ("A",),
+            "answer alone",
+            "Attribute the answer's logit alone, or answer minus foil again.",
+            needs=Needs.MODEL,
+        ),
+        Action(
+            "cut",
+            ("x",),
+            "cut",
+            "Of an opened head, remove the attention from the selected token to the line's.",
+            needs=Needs.MODEL,
+        ),
+    ),
 )

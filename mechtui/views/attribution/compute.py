@@ -53,10 +53,11 @@ def answers(question: Attribution, opened: OpenSession) -> Answers:
         ledger = Ledger(run, opened, position, along)
         if site is None:
             return _answer(ledger, _writes(ledger), ledger.total)
-        tokens, bias, edits = ledger.sources(site.layers.first, site.index.first)
+        tokens, attention, bias, edits = ledger.sources(site.layers.first, site.index.first)
         total = float(tokens.sum()) + bias + edits
         _check(ledger, edits, f"what L{site.layers.first}H{site.index.first} reads")
-        return _answer(ledger, Sources(tokens.cpu().numpy(), bias, edits if run.edits else 0.0), total)
+        by_token, weights = together([tokens, attention]).numpy()
+        return _answer(ledger, Sources(by_token, weights, bias, edits if run.edits else 0.0), total)
 
     def known(run: Run) -> AttributionAnswer:
         # While edits change, the clean run's answer stays.

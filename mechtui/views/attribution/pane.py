@@ -1,0 +1,449 @@
+"""The ledger: every write to the residual stream at the selected token as a signed line, and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import structs
+
+from mechtui.paint import marks
+from mechtui.paint.numbers import fixed
+from mechtui.paint.tokens import cut, fitting, visible
+from mechtui.panes.desk import Desk
+from mechtui.panes.grid import Cell, Grid
+from mechtui.panes.pane import Focus, Page, Pane, Picture, line
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered
+from mechtui.session import changes
+from mechtui.session.changes import CannotError
+from mechtui.session.document import Site, Span
+from mechtui.session.grammar.places import format_site
+from mechtui.views import Question
+from mechtui.views.attention import Attention
+from mechtui.views.attribution import SPEC, Attribution, AttributionAnswer, Components, Neurons, Sources
+from mechtui.views.question import Run
+
+# What the lines are called, and what else is known of each.
+CALLED = {Components: ("write", ""), Sources: ("token", "attention"), Neurons: ("neuron", "activation")}
+# Cells beside the names: their marks, and a number with the least bar. Names are cut to no less than the other.
+BESIDE_NAMES, LEAST_NAME = 18, 6
+NO_DIFFERENCE = "no edit is on: there is no difference to show"
+
+
+class Write(NamedTuple):
+    """One line: its name, what it stands for, what it adds to the logits, and the number beside it."""
+
+    name: str
+    site: Site | None
+    value: float
+    beside: float = np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An answer as lines. site: what was opened; None for the whole ledger. run: which run is shown, empty where there
+    is one only. values: numbers of the lines, total: their sum, by the name of the run, the shown one first."""
+
+    site: Site | None
+    run: Run | None
+    clean: AttributionAnswer
+    edited: AttributionAnswer | None
+    writes: tuple[Write, ...]
+    values: dict[str, np.ndarray]
+    beside: np.ndarray
+    total: dict[str, float]
+
+    def place(self, name: str) -> int | None:
+        """The line of that name."""
+        return next((i for i, write in enumerate(self.writes) if write.name == name), None)
+
+    @property
+    def by(self) -> str:
+        """The name of the run that is shown."""
+        return next(iter(self.values))
+
+    @property
+    def explained(self) -> str:
+        """`·Mary − ·John`, or `·Mary` alone."""
+        foil = self.clean.foil
+        return visible(self.clean.answer) + ("" if foil is None else f" − {visible(foil)}")
+
+    @property
+    def heads(self) -> int:
+        """Heads of a layer, in the whole ledger."""
+        parts = self.clean.parts
+        return parts.heads.shape[1] if isinstance(parts, Components) else 0
+
+    def of_run(self, number: Callable[[AttributionAnswer], np.ndarray]) -> np.ndarray:
+        """What the run that is shown says."""
+        if self.edited is None or self.run == "clean":
+            return number(self.clean)
+        return number(self.edited) - (number(self.clean) if self.run == "difference" else 0)
+
+
+class AttributionPane(Pane):
+    VIEW = SPEC
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        # By what was opened: the name of the line that the cursor is on.
+        self._on: dict[Site | None, str] = {}
+        self._head = (0, 0)
+        self._shown: Shown | None = None
+        self._rows: Rows | None = None
+        self._grid: Grid | None = None
+        # The column that the cursor is on; None: the one that is shown first.
+        self._column: int | None = None
+
+    # Painting
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        self._shown = self._rows = self._grid = None
+        found = _shown(picture)
+        if isinstance(found, str):
+            return self.blank(found or self.WAITING, width)
+        self._shown = found
+        if self._column is not None and self._column >= len(_columns(found, width)):
+            self._column = None
+        if picture.head() != self._head:
+            # The screen looks at another head: so does the ledger.
+            self._head = picture.head()
+            self._on[None] = "L{}H{}".format(*self._head)
+        maps = found.site is None and picture.question(Attribution).order == "map"
+        page = (self._map if maps else self._list)(picture, found, width, height)
+        opened = "" if found.site is None else f"{format_site(found.site)} "
+        where, auto = f"@{found.clean.position}", " (auto)" if found.clean.auto else ""
+        title = self.titled(
+            picture,
+            width,
+            f"{opened}{found.explained}{auto} {where} {found.run or ''}".rstrip(),
+            f"{opened}{found.explained} {where}",
+            f"{opened}{found.explained}",
+            f"{opened}{where}",
+        )
+        return replace(page, title=title)
+
+    def _list(self, picture: Picture, found: Shown, width: int, height: int) -> Page:
+        last = len(found.writes)
+        by = "" if picture.question(Attribution).order == "unsorted" else found.by
+        shown = tuple(row for row in ordered(_columns(found, width), by) if row < last)
+        here = found.place(self._on.get(found.site, ""))
+        here = shown[0] if here is None else here
+        touched = _touched(picture)
+        edited = frozenset(
+            i for i, write in enumerate(found.writes) if write.site != found.site and touched(write.site)
+        )
+
+        out: tuple[int, ...] = ()
+        # What is out of sight stands in a line of its own, so that the numbers in sight add up to the last one. That
+        # line takes room itself, and so do its numbers where they are wider than the others.
+        for _ in range(4):
+            below = (last, last + 1) if out else (last + 1,) if height > 2 else ()
+            self._rows = Rows(_columns(found, width, out), shown, by, edited=edited, below=below)
+            page = self._rows.page(self.palette, width, height, here, self._column)
+            seen = height - page.head_rows - len(page.foot)
+            top = max(0, min(self.scroll_offset.y, len(shown) - seen))
+            hidden = (*shown[:top], *shown[top + seen :]) if height > 4 else ()
+            if len(hidden) == len(out):
+                break
+            out = hidden
+        return replace(page, legend=(("logits", self.palette.dim),))
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if self._rows is not None:
+            self.renew()
+
+    def _map(self, picture: Picture, found: Shown, width: int, height: int) -> Page:
+        table, heads = found.of_run(_table), found.heads
+        most = float(np.nanmax(np.abs(table), initial=0.0))
+        at = found.place(self._on.get(None, ""))
+        here = (None if at is None else _cell(found.writes[at].site, heads)) or picture.head()
+        touched = _touched(picture)
+        edited = frozenset(cell for cell in _cells(table) if touched(_site(cell, heads)))
+        self._grid = grid = Grid(
+            table,
+            tuple(map(str, range(len(table)))),
+            (*map(str, range(heads)), "mlp")[: table.shape[1]],
+            width,
+            -most,
+            most,
+            signs=True,
+            cursor=here,
+            edited=edited,
+        )
+        legend = grid.legend(self.palette, f"{format_site(_site(here, heads))} {grid.number()}", "logits")
+        total = f"total {fixed(found.total[found.by], sign=True)}"
+        rest = [i for i, write in enumerate(found.writes) if _cell(write.site, heads) is None]
+        values = found.values[found.by]
+        each = " ".join(f"{found.writes[i].name} {fixed(float(values[i]), sign=True).strip()}" for i in rest)
+        others = f"others {fixed(float(values[rest].sum()), sign=True).strip()}"
+        said = fitting(width, f"{each} {total}", f"{others} {total}", total)
+        foot = [line((cut(said, width), self.palette.bold)), *legend.foot]
+        return grid.page(self.palette, height, legend=legend.border, foot=foot)
+
+    # The cursor
+
+    def _write(self) -> Write | None:
+        """The line that the cursor is on."""
+        found = self._shown
+        if found is None:
+            return None
+        if self._grid is not None and self._grid.cursor is not None:
+            at = found.place(format_site(_site(self._grid.cursor, found.heads)))
+            return None if at is None else found.writes[at]
+        at = found.place(self._on.get(found.site, ""))
+        if at is None:
+            at = self._rows.order[0] if self._rows is not None and self._rows.order else 0
+        return found.writes[at]
+
+    def _put(self, name: str) -> None:
+        """Move the cursor to the line of this name; the screen looks at its head."""
+        found = self._shown
+        at = None if found is None else found.place(name)
+        if found is None or at is None:
+            return
+        self._on[found.site] = name
+        site = found.writes[at].site
+        if found.site is None and site is not None and site.kind == "head":
+            self._head = site.layers.first, site.index.first
+            self.look(layer=site.layers.first, head=site.index.first)
+        self.renew()
+
+    def move(self, dx: int, dy: int) -> None:
+        """Over the map's cells, or over the lines and their columns."""
+        found = self._shown
+        if found is None:
+            return
+        if self._grid is not None:
+            cell = self._grid.moved(dx, dy)
+            if cell is not None:
+                self._put(format_site(_site(cell, found.heads)))
+            return
+        here = self._write()
+        if dy and here is not None and self._rows is not None:
+            at = found.place(here.name)
+            self._put(found.writes[self._rows.moved(at or 0, dy)].name)
+        if dx and self._rows is not None:
+            self._column = self._rows.beside(self._column, dx)
+            self.renew()
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        found = self._shown
+        if found is not None and self._grid is not None:
+            cell = self._grid.hit(index, x, left)
+            if cell is not None and min(cell) >= 0:
+                self._put(format_site(_site(cell, found.heads)))
+        elif found is not None and self._rows is not None and 0 <= index < len(self._rows.order):
+            self._put(found.writes[self._rows.order[index]].name)
+        return None
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        """The next line whose name holds the text, else what every pane finds."""
+        found, here = self._shown, self._write()
+        if found is not None and here is not None and self._rows is not None and text:
+            names = [found.writes[row].name for row in self._rows.order]
+            at = names.index(here.name)
+            for distance in range(1, len(names) + 1):
+                name = names[(at + (distance if forward else -distance)) % len(names)]
+                if text.lower() in name.lower():
+                    self._put(name)
+                    return True
+        return super().search(text, forward)
+
+    def value(self) -> str:
+        if self._grid is not None:
+            return self._grid.value()
+        at = self._at()
+        return "" if at is None or self._rows is None else self._rows.value(at, self._column)
+
+    def row(self) -> str:
+        if self._grid is not None:
+            return self._grid.row_values()
+        at = self._at()
+        return "" if at is None or self._rows is None else self._rows.row_text(at)
+
+    def _at(self) -> int | None:
+        """Number of the line that the cursor is on."""
+        here = self._write()
+        return None if here is None or self._shown is None else self._shown.place(here.name)
+
+    # Where it leads, and what is done to it
+
+    def into(self, picture: Picture) -> Question | None:
+        """A head opens to the tokens that it read, an MLP to its neurons, a token to the head's attention."""
+        found, here = self._shown, self._write()
+        if found is None or here is None or here.site is None:
+            return None
+        question = picture.question(Attribution)
+        if found.site is None:
+            opens = here.site.kind == "head" or here.site.part == "mlp"
+            return question.into(here.site) if opens else None
+        if found.site.kind != "head" or (key := self._key()) is None:
+            return None
+        self.look(layer=found.site.layers.first, head=found.site.index.first, key=key)
+        return Attention()
+
+    def sites(self, picture: Picture) -> tuple[Site, ...]:
+        """The head, the MLP or the neuron of the line."""
+        here = self._write()
+        return () if here is None or here.site is None else (here.site,)
+
+    def _key(self) -> int | None:
+        """The source token that the cursor is on."""
+        found, here = self._shown, self._write()
+        if found is None or here is None or not isinstance(found.clean.parts, Sources):
+            return None
+        at = found.place(here.name)
+        return at if at is not None and at < len(found.clean.parts.tokens) else None
+
+    def do_alone(self, desk: Desk) -> None:
+        if self.picture is not None:
+            question = self.picture.question(Attribution)
+            desk.put(structs.replace(question, answer=not question.answer))
+
+    def do_cut(self, desk: Desk) -> None:
+        found, key = self._shown, self._key()
+        if found is None or found.site is None or key is None:
+            raise CannotError("x cuts what a head reads: enter opens a head, and then x cuts the line's token.")
+        layer, head = found.site.layers.first, found.site.index.first
+        desk.change(changes.cut_edge(desk.session, layer, head, found.clean.position, key))
+
+
+PANE = AttributionPane
+
+
+# Answers as lines
+
+
+def _shown(picture: Picture) -> Shown | str:
+    """The lines of the answer; or why there are none, empty while it is awaited."""
+    answered = picture.answer(Attribution)
+    if answered is None or not isinstance(answered.clean, AttributionAnswer):
+        return ""
+    assert isinstance(answered.question, Attribution)
+    run, site = picture.question(Attribution).run, answered.question.site
+    clean = answered.clean
+    edited = answered.edited if isinstance(answered.edited, AttributionAnswer) else None
+    if edited is None and run == "difference":
+        return NO_DIFFERENCE
+    answers = {"clean": clean} | ({"edited": edited} if edited is not None else {})
+    lines = {name: tuple(_writes(picture, site, answer)) for name, answer in answers.items()}
+    values = {name: np.array([write.value for write in each]) for name, each in lines.items()}
+    total = {name: answer.total for name, answer in answers.items()}
+    beside = {name: np.array([write.beside for write in each]) for name, each in lines.items()}
+    if edited is None:
+        values, total = {"logits": values["clean"]}, {"logits": clean.total}
+        return Shown(site, None, clean, None, lines["clean"], values, beside["clean"], total)
+    for each in (values, beside):
+        each["difference"] = each["edited"] - each["clean"]
+    total["difference"] = total["edited"] - total["clean"]
+    order = (run, *(name for name in values if name != run))
+    return Shown(
+        site,
+        run,
+        clean,
+        edited,
+        lines["clean"],
+        {name: values[name] for name in order},
+        beside[run],
+        {name: total[name] for name in order},
+    )
+
+
+def _writes(picture: Picture, site: Site | None, answer: AttributionAnswer) -> Iterator[Write]:
+    """The lines of one answer, in the model's order. An edit may add to any of them: its own line is there in every
+    answer of an edited session, so that both runs have the same lines."""
+    match answer.parts:
+        case Components() as parts:
+            yield Write("embed", Site("embed"), parts.embed)
+            if picture.ready is None or picture.ready.shape.has_pos:
+                yield Write("pos", Site("pos"), parts.pos)
+            table = _table(answer)
+            for cell in _cells(table):
+                each = _site(cell, parts.heads.shape[1])
+                yield Write(format_site(each), each, float(table[cell]))
+        case Sources() as parts:
+            wide = len(str(len(parts.tokens) - 1))
+            for i, (value, weight) in enumerate(zip(parts.tokens, parts.attention, strict=True)):
+                yield Write(f"{i:>{wide}} {picture.token(i)}", site, float(value), float(weight))
+        case Neurons() as parts:
+            layer = site.layers if site is not None else Span(0, 0)
+            for number, value, active in zip(parts.neurons, parts.values, parts.activations, strict=True):
+                neuron = Site("neuron", layer, Span(number, number))
+                yield Write(format_site(neuron), neuron, float(value), float(active))
+            yield Write("others", None, parts.rest)
+    yield Write("bias", None, answer.parts.bias)
+    if picture.applied():
+        yield Write("edits", None, answer.parts.edits)
+
+
+def _columns(found: Shown, width: int, out: tuple[int, ...] = ()) -> tuple[Column, ...]:
+    """Names, with room beside them for numbers, and numbers: of the lines, of those out of sight, of all."""
+    names = (*(write.name for write in found.writes), f"{len(out)} more", "total")
+    called, beside = CALLED[type(found.clean.parts)]
+    columns: list[Column] = [Texts(called, names, most=max(width - BESIDE_NAMES, LEAST_NAME))]
+    for name, values in found.values.items():
+        every = np.array([*values, values[list(out)].sum(), found.total[name]])
+        head = "Δ" if name == "difference" else ""
+        shown = name == found.by
+        most = float(np.abs(values).max(initial=0.0))
+        columns.append(Numbers(name, every, head, "logits", signs=True, look="bar" if shown else "plain", high=most))
+    if beside:
+        numbers = np.array([*found.beside, np.nan, np.nan])
+        columns.insert(2, Numbers(beside, numbers, beside[:3], signs=found.run == "difference"))
+    return tuple(columns)
+
+
+def _table(answer: AttributionAnswer) -> np.ndarray:
+    """[layer, head], and behind the heads the MLP where there is one."""
+    parts = answer.parts
+    assert isinstance(parts, Components)
+    return parts.heads if np.isnan(parts.mlps).all() else np.column_stack([parts.heads, parts.mlps])
+
+
+def _cells(table: np.ndarray) -> Iterator[Cell]:
+    layers, columns = table.shape
+    return ((layer, column) for layer in range(layers) for column in range(columns))
+
+
+def _cell(site: Site | None, heads: int) -> Cell | None:
+    """The cell of a head or an MLP in such a table."""
+    if site is None or site.kind not in ("head", "layer"):
+        return None
+    return site.layers.first, site.index.first if site.kind == "head" else heads
+
+
+def _site(cell: Cell, heads: int) -> Site:
+    layer, head = cell
+    if head == heads:
+        return Site("layer", Span(layer, layer), part="mlp")
+    return changes.head_site(layer, head)
+
+
+def _touched(picture: Picture) -> Callable[[Site | None], bool]:
+    """Whether an edit that is on acts on what a line stands for."""
+    if picture.ready is None:
+        return lambda site: False
+    shape, edits = picture.ready.shape, picture.applied()
+    heads = marks.heads(edits, shape)
+
+    def acts(edit: Site, site: Site) -> bool:
+        if site.kind in ("embed", "pos"):
+            return edit.kind == site.kind
+        if site.layers.first not in edit.layers.within(shape.n_layers):
+            return False
+        if site.kind == "neuron":
+            return edit.kind == "neuron" and site.index.first in edit.index.within(shape.d_mlp)
+        return edit.kind == "neuron" or edit.part == "mlp"
+
+    def touched(site: Site | None) -> bool:
+        if site is None:
+            return False
+        if site.kind == "head":
+            return (site.layers.first, site.index.first) in heads
+        return any(acts(edit.site, site) for edit in edits)
+
+    return touched

@@ -1,0 +1,324 @@
+"""The ledger: its lines add up to what stands under them, at every size; what the cursor is on, and where it leads."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from rich.text import Text
+
+from mechtui.link.messages import Answered
+from mechtui.paint.palette import Depth, palette
+from mechtui.panes.pane import Focus, Picture
+from mechtui.session.changes import CannotError
+from mechtui.session.document import Site
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.places import format_site, parse_site
+from mechtui.views import example_of, parse_question, put
+from mechtui.views.attention import Attention
+from mechtui.views.attribution import Attribution, AttributionAnswer, Components, Neurons, Sources
+from mechtui.views.attribution.pane import AttributionPane
+from mechtui.views.example import COUNT, NEXT
+from tests.panes.pictures import Holder, pictured, shown
+
+NUMBER = re.compile(r"(?<!\S)[+-]?\d*\.\d+(?!\S)")
+
+
+def of_line(line: str, focus: Focus | None = None, edits: tuple[str, ...] | None = None) -> Picture:
+    """The example as the pane shows it under this line; a head or an MLP that it opens gets numbers by hand."""
+    given_picture = pictured(example_of("attribution"), focus)
+    session, question = given_picture.session, parse_question(line)
+    assert isinstance(question, Attribution)
+    if edits is not None:
+        session = replace(session, edits=tuple(map(parse_edit, edits)))
+    if question.site is not None:
+        clean, edited = (opened(question.site, seed) for seed in (0, 1))
+        answered = (Answered(1, question.asked(), clean, edited if session.active_edits() else None, 1.0),)
+        given_picture = replace(given_picture, answered=answered)
+    elif not session.active_edits():
+        (known,) = given_picture.answered
+        given_picture = replace(given_picture, answered=(replace(known, edited=None),))
+    return replace(given_picture, session=put(session, question))
+
+
+def opened(site: Site, seed: int) -> AttributionAnswer:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=COUNT).astype(np.float32)
+    parts: Sources | Neurons
+    if site.kind == "head":
+        parts = Sources(values, np.full(COUNT, 1 / COUNT, np.float32), 0.25, 0.5)
+        total = float(values.sum()) + 0.75
+    else:
+        parts = Neurons(tuple(range(5, 5 + COUNT)), values, np.abs(values), -0.125, 0.25, 0.5)
+        total = float(values.sum()) + 0.625
+    return AttributionAnswer(COUNT - 1, NEXT[0], NEXT[1], False, parts, total, 1e-3)
+
+
+def pane_of(given_picture: Picture, width: int = 80, height: int = 24) -> AttributionPane:
+    pane = AttributionPane()
+    pane.show(given_picture)
+    pane.draw(given_picture, width, height)
+    return pane
+
+
+def number(text: str) -> float:
+    """The first number of a line."""
+    found = NUMBER.search(text)
+    assert found is not None, text
+    return float(found[0])
+
+
+@pytest.mark.parametrize("size", [(28, 8), (46, 12), (80, 24), (120, 40), (200, 55), (60, 200)])
+@pytest.mark.parametrize("words", ["", " clean", " difference", " unsorted", " unsorted difference"])
+@pytest.mark.parametrize("site", ["", " L9H9", " L9.mlp"])
+async def test_what_is_in_sight_and_what_is_not_add_up(size: tuple[int, int], words: str, site: str) -> None:
+    given_picture = of_line(f"attribution{site}{words}")
+    (known,) = given_picture.answered
+    clean, edited = known.clean, known.edited
+    assert isinstance(clean, AttributionAnswer)
+    assert isinstance(edited, AttributionAnswer)
+    run = words.rpartition(" ")[2]
+    total = {"clean": clean.total, "difference": edited.total - clean.total}.get(run, edited.total)
+    app = Holder(AttributionPane())
+    async with app.run_test(size=size) as pilot:
+        app.pane.show(given_picture)
+        await pilot.pause()
+        for step in (lambda: None, lambda: app.pane.move(0, 7), app.pane.end, lambda: app.pane.page(-1)):
+            step()
+            await pilot.pause()
+            _, *lines = (line for line in shown(app.pane) if line.strip() and "←→" not in line)
+            *each, last = lines
+            assert last.split()[0] == "total"
+            assert number(last) == pytest.approx(total, abs=0.006)
+            assert sum(map(number, each)) == pytest.approx(total, abs=0.005 * (len(each) + 2))
+            more = [line for line in each if line.split()[1] == "more"]
+            count = sum(int(line.split()[0]) for line in more) + len(each) - len(more)
+            assert count == lines_of(clean)
+
+
+def lines_of(answer: AttributionAnswer) -> int:
+    """How many lines an answer of the example's shape has, edits among them."""
+    match answer.parts:
+        case Components() as parts:
+            return parts.heads.size + parts.mlps.size + 4
+        case Sources():
+            return COUNT + 2
+        case Neurons():
+            return COUNT + 3
+
+
+async def test_it_adds_up_while_one_scrolls_without_the_cursor() -> None:
+    app = Holder(AttributionPane())
+    async with app.run_test(size=(80, 20)) as pilot:
+        app.pane.show(of_line("attribution"))
+        await pilot.pause()
+        before = shown(app.pane)
+        app.pane.scroll_to(0, 30, animate=False, force=True)
+        await pilot.pause()
+        _, *each, last = shown(app.pane)
+        assert shown(app.pane)[1] != before[1]
+        assert sum(map(number, each)) == pytest.approx(number(last), abs=0.2)
+        assert each[-1].split()[1] == "more"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    line=st.sampled_from(["", " L9H9", " L9.mlp", " map", " unsorted", " answer", " map difference", " difference"]),
+    edits=st.sampled_from([None, (), ("zero L9.mlp", "zero L9N7", "zero L9H9", "scale embed x2")]),
+    focus=st.builds(Focus, *[st.integers(-3, 50)] * 6),
+    width=st.integers(1, 200),
+    height=st.integers(1, 60),
+    depth=st.sampled_from(list(Depth)),
+)
+def test_draws_anything_at_any_size(
+    line: str, edits: tuple[str, ...] | None, focus: Focus, width: int, height: int, depth: Depth
+) -> None:
+    pane = AttributionPane()
+    pane.palette = palette(depth)
+    given_picture = of_line(f"attribution{line}", focus, edits)
+    pane.show(given_picture)
+    for move in ((0, 0), (0, 3), (1, 0), (0, -(10**6))):
+        pane.move(*move)
+        page = pane.draw(pane.picture or given_picture, width, height)
+        lines = page.head(0)[: page.head_rows] + [page.row(i, 0) for i in range(page.rows)] + page.foot
+        assert page.head_rows + len(page.foot) < max(height, 2)
+        assert page.cursor is None or 0 <= page.cursor < page.rows
+        assert "\n" not in "".join(segment.text for each in lines for segment in each)
+        pane.value()
+        pane.row()
+        pane.into(given_picture)
+        pane.sites(given_picture)
+
+
+async def test_the_largest_stand_first_or_the_models_order() -> None:
+    app = Holder(AttributionPane())
+    async with app.run_test(size=(80, 60)) as pilot:
+        for words in ("clean", "clean unsorted"):
+            app.pane.show(of_line(f"attribution {words}"))
+            await pilot.pause()
+            app.pane.home()
+            await pilot.pause()
+            lines = [line for line in shown(app.pane)[1:] if line.split()[1] != "more"][:-1]
+            sizes = [abs(number(line)) for line in lines]
+            names = [line.split()[0].rstrip("*") for line in lines]
+            if words == "clean":
+                assert sizes == sorted(sizes, reverse=True)
+                assert names[0] == "L9H9"
+            else:
+                assert names[:4] == ["embed", "pos", "L0H0", "L0H1"]
+                assert names[14:16] == ["L0.mlp", "L1H0"]
+
+
+async def test_the_title_says_what_is_explained() -> None:
+    app = Holder(AttributionPane())
+    async with app.run_test(size=(80, 24)) as pilot:
+        given_picture = of_line("attribution")
+        app.pane.show(given_picture)
+        await pilot.pause()
+        assert Text.from_markup(str(app.pane.border_title)).plain == "Attribution ·Mary − ·John @13 edited"
+        (known,) = given_picture.answered
+        assert isinstance(known.clean, AttributionAnswer)
+        alone = replace(known.clean, foil=None, auto=True)
+        app.pane.show(replace(given_picture, answered=(replace(known, clean=alone, edited=None),)))
+        await pilot.pause()
+        assert Text.from_markup(str(app.pane.border_title)).plain == "Attribution ·Mary (auto) @13"
+        app.pane.show(of_line("attribution L9H9 difference"))
+        await pilot.pause()
+        assert Text.from_markup(str(app.pane.border_title)).plain == "Attribution L9H9 ·Mary − ·John @13 difference"
+
+
+async def test_the_cursor_and_the_screens_head_are_one() -> None:
+    app = Holder(AttributionPane())
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.pane.show(of_line("attribution clean"))
+        await pilot.pause()
+        pane = app.pane
+        assert pane.row().split()[0] == "L9H9"
+        pane.move(0, 1)
+        await pilot.pause()
+        name = pane.row().split()[0]
+        assert app.looked
+        assert (app.looked[-1].layer, app.looked[-1].head) == tuple(map(int, re.findall(r"\d+", name)))
+        assert pane.picture is not None
+        pane.show(replace(pane.picture, focus=Focus(layer=4, head=7)))
+        await pilot.pause()
+        assert pane.row().split()[0] == "L4H7"
+        assert any(line.startswith(" L4H7") for line in shown(pane))
+        assert pane.search("L3.mlp")
+        assert pane.row().split()[0] == "L3.mlp"
+        assert pane.sites(pane.picture) == (parse_site("L3.mlp"),)
+        assert pane.search("bias")
+        assert pane.sites(pane.picture) == ()
+
+
+def test_a_line_opens_and_its_token_leads_to_the_attention() -> None:
+    given_picture = of_line("attribution @-1 answer clean")
+    pane = pane_of(given_picture)
+    assert pane.into(given_picture) == Attribution(parse_site("L9H9"), -1, True, run="clean")
+    assert pane.search("L3.mlp")
+    assert pane.into(given_picture) == Attribution(parse_site("L3.mlp"), -1, True, run="clean")
+    assert pane.search("embed")
+    assert pane.into(given_picture) is None
+    given_picture = of_line("attribution L9H9 unsorted")
+    looked: list[Focus] = []
+    pane = pane_of(given_picture)
+    pane.on_look = looked.append
+    pane.move(0, 3)
+    assert isinstance(pane.into(given_picture), Attention)
+    assert (looked[-1].layer, looked[-1].head, looked[-1].key) == (9, 9, 3)
+    assert pane.sites(given_picture) == (parse_site("L9H9"),)
+    pane = pane_of(of_line("attribution L9.mlp unsorted"))
+    pane.move(0, 2)
+    assert [format_site(site) for site in pane.sites(given_picture)] == ["L9N7"]
+    assert pane.into(given_picture) is None
+
+
+class Desk:
+    """What the pane's own actions use of it."""
+
+    def __init__(self, given_picture: Picture) -> None:
+        self.session = given_picture.session
+
+    def put(self, question: Attribution) -> None:
+        self.session = put(self.session, question)
+
+    def change(self, session: object) -> None:
+        self.session = session
+
+
+def test_a_column_that_is_gone_leaves_the_cursor_on_the_first() -> None:
+    pane = pane_of(of_line("attribution L9H9"))
+    pane.move(10, 0)
+    without = of_line("attribution", edits=())
+    pane.show(without)
+    pane.draw(without, 80, 24)
+    assert pane.value() == f"{number_of(pane, 'L9H9'):.6g}"
+
+
+def number_of(pane: AttributionPane, name: str) -> float:
+    assert pane._shown is not None
+    return next(write.value for write in pane._shown.writes if write.name == name)
+
+
+def test_its_own_keys() -> None:
+    given_picture = of_line("attribution")
+    pane, desk = pane_of(given_picture), Desk(given_picture)
+    pane.do_alone(desk)  # type: ignore[arg-type]
+    assert desk.session.views == ("attribution answer",)
+    with pytest.raises(CannotError, match="enter opens a head"):
+        pane.do_cut(desk)  # type: ignore[arg-type]
+    given_picture = of_line("attribution L9H9 unsorted")
+    pane, desk = pane_of(given_picture), Desk(given_picture)
+    pane.move(0, 4)
+    pane.do_cut(desk)  # type: ignore[arg-type]
+    assert desk.session.edits[-1] == parse_edit("cut L9H9 13>4")
+
+
+async def test_the_map_has_the_mlps_behind_the_heads() -> None:
+    app = Holder(AttributionPane())
+    async with app.run_test(size=(90, 24)) as pilot:
+        given_picture = of_line("attribution map", edits=("zero L9H9 @-1", "scale L2.mlp x2"))
+        app.pane.show(given_picture)
+        await pilot.pause()
+        lines = shown(app.pane)
+        assert lines[0].split()[-1] == "mlp"
+        (known,) = given_picture.answered
+        assert isinstance(known.edited, AttributionAnswer)
+        assert isinstance(known.edited.parts, Components)
+        foot = next(line for line in lines if line.startswith("embed"))
+        assert float(foot.split()[-1]) == pytest.approx(known.edited.total, abs=0.006)
+        assert lines[3].split()[0] == "2"
+        assert lines[3].split()[-1].startswith("*")
+        assert lines[10].split()[10].startswith("*")
+        app.pane.move(100, 2)
+        await pilot.pause()
+        assert app.pane.value() == f"{float(known.edited.parts.mlps[2]):.6g}"
+        assert app.pane.sites(given_picture) == (parse_site("L2.mlp"),)
+        assert app.looked == []
+        app.pane.move(-1, 0)
+        await pilot.pause()
+        assert (app.looked[-1].layer, app.looked[-1].head) == (2, 11)
+
+
+def test_s_goes_through_the_ledgers_forms_and_c_through_the_runs() -> None:
+    question = Attribution()
+    lines = []
+    for _ in range(3):
+        question = question.next()
+        lines.append(question.line())
+    assert lines == ["attribution unsorted", "attribution map", "attribution"]
+    one = parse_question("attribution L9H9")
+    assert one.next().line() == "attribution L9H9 unsorted"
+    assert one.next().next() == one
+    assert question.next_run().line() == "attribution clean"
+    assert parse_question("attribution map clean @3 answer").asked() == Attribution(position=3, answer=True)
+
+
+def test_without_an_edit_there_is_no_difference() -> None:
+    given_picture = of_line("attribution difference", edits=())
+    page = pane_of(given_picture).draw(given_picture, 60, 10)
+    assert "no edit is on" in "".join(segment.text for segment in page.row(0, 0))
