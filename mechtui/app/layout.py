@@ -148,11 +148,13 @@ def _full(made: Plan, room: Region, wish: Wish) -> None:
 
 
 def _columns(wish: Wish, width: int) -> list[Column]:
-    """The workspace's columns that there is room for beside the map; the last takes in the places of those after it."""
+    """The workspace's columns that there is room for beside the map; the last takes in those after it, the first place
+    of each before their second ones."""
     columns = list(wish.workspace.columns)
     most = 1 + max(width // COLUMN, 1)
     kept, rest = columns[:most], columns[most:]
-    kept[-1] = (*kept[-1], *(place for column in rest for place in column))
+    merged = [kept[-1], *rest]
+    kept[-1] = tuple(column[at] for at in range(max(map(len, merged))) for column in merged if at < len(column))
     if guest := wish.arrangement.guest:
         kept[-1] = ((*kept[-1][0], guest), *kept[-1][1:])
     return kept

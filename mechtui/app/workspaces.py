@@ -23,7 +23,6 @@ TOP, RESULT, MAP = "tokens", "next_tokens", "heads"
 RAIL = (RESULT, "effects", "vectors")
 
 
-NOT_YET = {"scores", "attribution"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,6 @@ def read(name: str, columns: tuple[str, ...], job: str = "") -> Workspace:
         for place in text.split("/"):
             views: list[str] = []
             for line in map(str.strip, place.split("|")):
-                if line in NOT_YET:
-                    continue
                 question = specs()[line].question() if line in specs() else parse_question(line)
                 view = spec_of(question).name
                 if view in seen or view == TOP:
@@ -69,19 +66,17 @@ def read(name: str, columns: tuple[str, ...], job: str = "") -> Workspace:
                 views.append(view)
                 if question != type(question)():
                     lines.append(question.line())
-            if views:
-                places.append(tuple(views))
-        if places:
-            made.append(tuple(places))
+            places.append(tuple(views))
+        made.append(tuple(places))
     return Workspace(name, tuple(made), tuple(lines), job)
 
 
 @cache
 def built_in() -> tuple[Workspace, ...]:
     return (
-        read("Look", ("heads / scores", "attention", "lens / residual"), job="generate"),
-        read("Explain", ("heads / scores", "attribution", "sweep"), job="sweep"),
-        read("Steer", ("heads / vectors", "generate", "lens / residual")),
+        read("Look", ("heads / scores", "attention / residual", "lens / attribution"), job="generate"),
+        read("Explain", ("heads / scores", "attribution / lens", "sweep / attention"), job="sweep"),
+        read("Steer", ("heads / residual", "vectors / lens", "generate / attribution")),
     )
 
 
