@@ -23,8 +23,6 @@ TOP, RESULT, MAP = "tokens", "next_tokens", "heads"
 RAIL = (RESULT, "effects", "vectors")
 
 
-
-
 @dataclass(frozen=True)
 class Workspace:
     """name: as the head shows it. columns: the views by their place. lines: the question lines that say more than a

@@ -232,7 +232,10 @@ SHOWN = {
     (80, 24): ({"attention"}, {"next_tokens"}),
     (100, 30): ({"heads", "attention"}, {"next_tokens", "effects"}),
     (160, 45): ({"heads", "attention", "lens"}, {"next_tokens", "effects", "vectors"}),
-    (220, 60): ({"heads", "scores", "attention", "residual", "lens", "attribution"}, {"next_tokens", "effects", "vectors"}),
+    (220, 60): (
+        {"heads", "scores", "attention", "residual", "lens", "attribution"},
+        {"next_tokens", "effects", "vectors"},
+    ),
 }
 
 
