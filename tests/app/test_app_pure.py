@@ -231,7 +231,7 @@ def test_panes_lie_within_the_window_and_never_over_each_other(
 SHOWN = {
     (80, 24): ({"attention"}, {"next_tokens"}),
     (100, 30): ({"heads", "attention"}, {"next_tokens", "effects"}),
-    (160, 45): ({"heads", "attention", "lens"}, {"next_tokens", "effects", "vectors"}),
+    (160, 45): ({"heads", "scores", "attention", "lens"}, {"next_tokens", "effects", "vectors"}),
     (220, 60): (
         {"heads", "scores", "attention", "residual", "lens", "attribution"},
         {"next_tokens", "effects", "vectors"},
