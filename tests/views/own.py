@@ -23,6 +23,8 @@ from mechtui.session.script import script
 from mechtui.views import example_of, parse_question, specs
 from mechtui.views.script import Around, scripts
 from mechtui.worker.models import load
+from tests.app.answering import app, idle
+from tests.app.test_app import screen
 from tests.folders import gpt2
 from tests.panes.pictures import Holder, pictured, shown
 
@@ -62,6 +64,27 @@ async def test_its_pane_shows_its_numbers(size: tuple[int, int]) -> None:
         lines = shown(app.pane)
         assert "Certainty" in str(app.pane.border_title)
         assert any(f"{value:.2f}"[1:] in line for value in example.edited.most for line in lines)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("keys", [("g", "y"), ("colon", *"certainty", "enter")], ids=["by its letter", "by its line"])
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+async def test_the_screen_shows_it(
+    keys: tuple[str, ...], size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    it, _, model = app()
+    async with it.run_test(size=size) as pilot:
+        await idle(pilot)
+        assert "certainty" not in it.board.seen()
+        await pilot.press(*keys)
+        await idle(pilot)
+        assert "certainty" in it.board.seen()
+        assert VIEW.question() in model.asks[-1].questions
+        text = "\n".join(shown(it.board.panes["certainty"]))
+        assert f"{example_of('certainty').clean.most[-1]:.2f}"[1:] in text  # type: ignore[attr-defined]
+        await pilot.press("question_mark")
+        await idle(pilot)
+        assert VIEW.title in screen(it)
 
 
 def test_the_exported_program_says_what_the_model_process_says(tmp_path: Path) -> None:
