@@ -190,9 +190,9 @@ SPEC = View(
             needs=Needs.MODEL,
         ),
         Action(
-            "cut",
+            "cut_source",
             ("x",),
-            "cut",
+            "cut_source",
             "Of an opened head, remove the attention from the selected token to the line's.",
             needs=Needs.MODEL,
         ),

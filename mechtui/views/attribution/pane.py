@@ -304,7 +304,7 @@ class AttributionPane(Pane):
             question = self.picture.question(Attribution)
             desk.put(structs.replace(question, answer=not question.answer))
 
-    def do_cut(self, desk: Desk) -> None:
+    def do_cut_source(self, desk: Desk) -> None:
         found, key = self._shown, self._key()
         if found is None or found.site is None or key is None:
             raise CannotError("x cuts what a head reads: enter opens a head, and then x cuts the line's token.")
