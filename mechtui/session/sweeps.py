@@ -79,9 +79,9 @@ def changed(swept: Swept, session: Session, clean: bool = False) -> tuple[str, .
     )
 
 
-def of_heads(session: Session, layers: int, heads: int) -> Swept | None:
-    """The last sweep over all heads that is of the session as it is."""
-    for each in reversed(session.sweeps):
+def of_heads(sweeps: tuple[Swept, ...], session: Session, layers: int, heads: int) -> Swept | None:
+    """The last of the sweeps over all heads that is of the session as it is."""
+    for each in reversed(sweeps):
         whole = len(each.rows) == layers and len(each.columns) == heads
         if whole and each.edit.site.kind == "head" and not changed(each, session):
             return each

@@ -43,6 +43,7 @@ def picture(
     measured: bool = True,
     partial: bool = False,
     edits: tuple[str, ...] = ("zero L9H9 @-1",),
+    sweeps: tuple[Swept, ...] = (),
     **session: object,
 ) -> Picture:
     """GPT-2's shape; the numbers of the prompt are answers of the edited run."""
@@ -63,7 +64,7 @@ def picture(
     if measured:
         answered.append(Answered(1, Scores(), example().clean, None, 1.0, partial))
     tokens = TokensAnswer(TOKENS, 0, np.zeros(count, dtype=np.float32), (), ())
-    return Picture(now, focus or Focus(), ready(SHAPE.n_layers, SHAPE.n_heads), tokens, tuple(answered))
+    return Picture(now, focus or Focus(), ready(SHAPE.n_layers, SHAPE.n_heads), tokens, tuple(answered), sweeps=sweeps)
 
 
 def said(lines: list[str]) -> str:

@@ -31,7 +31,7 @@ def answers(question: Heads, opened: OpenSession) -> Answers:
         return
 
     if question.summary == "sweep":
-        made = of_heads(opened.session, opened.shape.n_layers, opened.shape.n_heads)
+        made = of_heads(opened.session.sweeps, opened.session, opened.shape.n_layers, opened.shape.n_heads)
         if made is None:
             raise SessionError(NO_SWEEP)
         yield HeadsAnswer("sweep", position, np.array(made.values, dtype=np.float32)), None, False

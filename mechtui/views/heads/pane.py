@@ -84,7 +84,7 @@ class HeadsPane(Pane):
     def _sweep(self, picture: Picture) -> Swept | None:
         if picture.ready is None:
             return None
-        return of_heads(picture.session, picture.ready.shape.n_layers, picture.ready.shape.n_heads)
+        return of_heads(picture.sweeps, picture.session, picture.ready.shape.n_layers, picture.ready.shape.n_heads)
 
     def next(self) -> Question:
         """The next summary that there is."""

@@ -108,7 +108,7 @@ class ScoresPane(Pane):
             tables |= {name: getattr(scores, name) for name in OF_MODEL}
         if not tables:
             return None
-        sweep = of_heads(picture.session, layers, heads)
+        sweep = of_heads(picture.sweeps, picture.session, layers, heads)
         if sweep is not None:
             tables["sweep"] = np.array(sweep.values, dtype=np.float64)
 
@@ -319,7 +319,7 @@ MEANINGS: dict[str, Callable[[Picture, ScoresAnswer | None], str]] = {
 
 def _sweep(picture: Picture) -> str:
     shape = picture.ready.shape if picture.ready else None
-    sweep = of_heads(picture.session, shape.n_layers, shape.n_heads) if shape else None
+    sweep = of_heads(picture.sweeps, picture.session, shape.n_layers, shape.n_heads) if shape else None
     return "" if sweep is None else f"{format_edit(sweep.edit)}: {METRICS[sweep.metric]}"
 
 
