@@ -169,11 +169,11 @@ def _tokens(runner: Runner) -> int:
 
 
 def _bytes(runner: Runner, length: int) -> int:
-    """About what one variant holds at once while it passes a block and is unembedded: stream, queries, keys, values,
-    heads, two patterns, the MLP's three, and logits."""
+    """About what one variant needs while it passes a block and is unembedded: stream, queries, keys, values, heads, two
+    patterns, the MLP's three, and logits; twice, as measured, since what is freed is not taken up at once."""
     shape = runner.model.shape
     token = 4 * shape.d_model + 5 * shape.n_heads * shape.d_head + 2 * shape.n_heads * length + 3 * shape.d_mlp
-    return length * token * runner.model.dtype.itemsize + 2 * 4 * shape.d_vocab
+    return 2 * (length * token * runner.model.dtype.itemsize + 2 * 4 * shape.d_vocab)
 
 
 @torch.inference_mode()

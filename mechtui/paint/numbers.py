@@ -98,11 +98,9 @@ def tick(value: float, *, sign: bool = False) -> str:
 
 
 def duration(seconds: float) -> str:
-    """About how long: `under 1 s`, `12 s`, `3 min`, `1.5 h`."""
-    if seconds < 1:
-        return "under 1 s"
+    """About how long: `0.4 s`, `12 s`, `3 min`, `1.5 h`."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{max(seconds, 0.1):.1f} s" if seconds < 0.95 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 

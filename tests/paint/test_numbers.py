@@ -12,7 +12,7 @@ from rich.style import Style
 
 from mechtui.paint.bars import bar
 from mechtui.paint.heat import cell
-from mechtui.paint.numbers import amount, column, fit, share, signed
+from mechtui.paint.numbers import amount, column, duration, fit, memory, share, signed
 from mechtui.paint.palette import Depth, Palette
 from mechtui.paint.spark import cell_of, logs, scale, sparkline, squeeze, with_cursor
 from mechtui.paint.tokens import cut, pad, visible, visible_text
@@ -167,3 +167,16 @@ def test_a_number_never_looks_as_if_it_were_none(value: float, wide: int, depth:
     if wide > 2:
         assert text.strip()
     assert cell(float("nan"), -200.0, 100.0, wide, palette) == (" " * wide, Style.null())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0.1 s"), (0.42, "0.4 s"), (0.96, "1 s"), (12.4, "12 s"), (89, "89 s"), (200, "3 min"), (5400, "1.5 h")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "1 MB"), (548_000_000, "548 MB"), (1_320_000_000, "1.3 GB")])
+def test_memory(count: int, text: str) -> None:
+    assert memory(count) == text

@@ -19,6 +19,7 @@ from mechtui.session import sweeps
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.places import format_site
 from mechtui.views import example_of, parse_question, put
 from mechtui.views.attention import Attention
 from mechtui.views.sweep import Left, Sweep, SweepAnswer
@@ -178,6 +179,8 @@ def test_positions_are_named_by_tokens_and_looked_at() -> None:
     assert "·Mary" in text.split("\n")[1]
     assert f"L2 @9 +{values[2, 9]:.2f}".replace("+0", "+") in text
     assert "of the source" in text
+    assert [format_site(site) for site in pane.sites(picture)] == ["L2.pre"]
+    assert [format_site(site) for site in pane.sites(of(focus=Focus(layer=2, head=3)))] == ["L2H3"]
     looked: list[Focus] = []
     pane.on_look = looked.append
     pane.move(-2, 3)

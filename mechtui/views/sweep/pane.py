@@ -18,7 +18,7 @@ from mechtui.panes.grid import Cell, Grid
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.panes.rows import Numbers, Rows, Texts, ordered
 from mechtui.session import changes, sweeps
-from mechtui.session.document import Edit, Swept
+from mechtui.session.document import Edit, Site, Span, Swept
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views import Question
 from mechtui.views.attention import Attention
@@ -372,6 +372,14 @@ class SweepPane(Pane):
         """The attention of the cursor's head; of a position, of the head that is looked at there."""
         return Attention() if self._grid is not None and self._grid.cursor is not None else None
 
+    def sites(self, picture: Picture) -> tuple[Site, ...]:
+        """What was swept: the head at the cursor, or its layer's part."""
+        site = picture.question(Sweep).edit.site
+        if site.kind == "head":
+            return super().sites(picture)
+        layer, _ = picture.head()
+        return (replace(site, layers=Span(layer, layer)),)
+
     # What its keys do
 
     def do_as_edit(self, desk: Desk) -> None:
@@ -472,8 +480,9 @@ def _kept(swept: Swept, picture: Picture, question: Sweep) -> Shown:
 
 def _takes(left: Left) -> str:
     runs = f"{left.runs} runs" if not left.done else f"{left.runs - left.done} of {left.runs} runs"
-    time = f", about {duration(left.seconds)}" if left.seconds is not None else ""
-    return f"{runs}{time}" + (f" and {memory(left.bytes)}" if left.bytes else "")
+    about = [] if left.seconds is None else [duration(left.seconds)]
+    about += [memory(left.bytes)] if left.bytes else []
+    return f"{runs}, about {' and '.join(about)}" if about else runs
 
 
 def _measured(plan: SweepAnswer, picture: Picture) -> str:
