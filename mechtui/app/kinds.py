@@ -23,7 +23,7 @@ from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
 from mechtui.session.paths import PathError, expanded, reason, to_write, write_private
-from mechtui.views import Question, check_questions
+from mechtui.views import Question, check_questions, spec_of
 
 EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · ↑ earlier lines"
 VECTOR_HINT = 'NAME = diff L6.pre "Love" "Hate"   tab completes · enter keeps · esc leaves'
@@ -195,7 +195,8 @@ def look_at(desk: Desk, question: Question) -> None:
         desk.look(replace(desk.focus, position=position))
     desk.go(pane)
     desk.put(question)
-    if question.costly:
+    if question.costly and spec_of(question).renews:
+        # One that takes long says first what it takes, and begins with its own key.
         desk.start(pane)
 
 

@@ -132,6 +132,21 @@ async def test_esc_keeps_what_is_there_and_the_key_goes_on():
         assert "This sweep has all its cells" in text(it)
 
 
+async def test_a_line_shows_its_plan_and_starts_nothing():
+    model = Sweeping()
+    it, _, _ = app(model=model)
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("colon", *"sweep", "space", *"mean", "space", "L", "asterisk", "H", "asterisk", "enter")
+        await idle(pilot)
+        assert it.here == "sweep"
+        assert "mean L*H*: 12 layers x 12 heads, 144 runs" in " ".join(text(it).split())
+        assert sweeps_asked(model) == []
+        await pilot.press("full_stop")
+        await idle(pilot)
+        assert [question.line() for question in sweeps_asked(model)] == ["sweep mean L*H*"]
+
+
 async def made(pilot: Any, model: Sweeping) -> None:
     await idle(pilot)
     model.done = TOTAL
