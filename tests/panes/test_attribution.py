@@ -173,6 +173,30 @@ async def test_the_largest_stand_first_or_the_models_order() -> None:
                 assert names[14:16] == ["L0.mlp", "L1H0"]
 
 
+async def test_what_an_edit_silences_stays_where_it_was() -> None:
+    app = Holder(AttributionPane())
+    async with app.run_test(size=(80, 20)) as pilot:
+        for words in ("", " clean", " difference"):
+            app.pane.show(of_line(f"attribution{words}"))
+            await pilot.pause()
+            assert shown(app.pane)[1].split()[0] == "L9H9*"
+        app.pane.show(of_line("attribution difference"))
+        await pilot.pause()
+        assert shown(app.pane)[2].split()[0] == "edits"
+
+
+def test_neurons_as_the_model_numbers_them() -> None:
+    given_picture = of_line("attribution L9.mlp unsorted")
+    (known,) = given_picture.answered
+    assert isinstance(known.clean, AttributionAnswer)
+    parts = known.clean.parts
+    assert isinstance(parts, Neurons)
+    turned = replace(parts, neurons=parts.neurons[::-1])
+    answered = replace(known, clean=replace(known.clean, parts=turned), edited=None)
+    pane = pane_of(replace(given_picture, answered=(answered,)))
+    assert [pane.row().split()[0], pane.value()] == ["L9N5", f"{float(parts.values[-1]):.6g}"]
+
+
 async def test_the_title_says_what_is_explained() -> None:
     app = Holder(AttributionPane())
     async with app.run_test(size=(80, 24)) as pilot:
@@ -270,11 +294,11 @@ def test_its_own_keys() -> None:
     pane.do_alone(desk)  # type: ignore[arg-type]
     assert desk.session.views == ("attribution answer",)
     with pytest.raises(CannotError, match="enter opens a head"):
-        pane.do_cut(desk)  # type: ignore[arg-type]
+        pane.do_cut_source(desk)  # type: ignore[arg-type]
     given_picture = of_line("attribution L9H9 unsorted")
     pane, desk = pane_of(given_picture), Desk(given_picture)
     pane.move(0, 4)
-    pane.do_cut(desk)  # type: ignore[arg-type]
+    pane.do_cut_source(desk)  # type: ignore[arg-type]
     assert desk.session.edits[-1] == parse_edit("cut L9H9 13>4")
 
 

@@ -171,7 +171,8 @@ SPEC = View(
         "what it owes to each token that it read (attention times value through W_O), an MLP what its neurons write."
     ),
     read=(
-        "All lines add up to the last one, the logit difference; lines out of sight are added up before it. Orange "
+        "All lines add up to the last one, the logit difference; lines out of sight are added up before it. The larger "
+        "of both runs sorts, so that a line that an edit silences stays where it was. Orange "
         "speaks for the answer, blue for the foil; * is edited."
     ),
     trap=(
@@ -192,7 +193,7 @@ SPEC = View(
         Action(
             "cut_source",
             ("x",),
-            "cut_source",
+            "cut source",
             "Of an opened head, remove the attention from the selected token to the line's.",
             needs=Needs.MODEL,
         ),

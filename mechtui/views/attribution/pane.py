@@ -15,7 +15,7 @@ from mechtui.paint.tokens import cut, fitting, visible
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Cell, Grid
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line
-from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered
+from mechtui.panes.rows import Column, Numbers, Rows, Texts
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Site, Span
@@ -63,6 +63,14 @@ class Shown:
     def by(self) -> str:
         """The name of the run that is shown."""
         return next(iter(self.values))
+
+    @property
+    def strongest(self) -> list[int]:
+        """Numbers of the lines, the largest first: by their differences where these are shown, else by the larger of
+        both runs, so that a line that an edit silences stays where it was."""
+        names = ["difference"] if self.run == "difference" else [name for name in self.values if name != "difference"]
+        size = np.abs([self.values[name] for name in names]).max(axis=0)
+        return [int(row) for row in np.argsort(-size, kind="stable")]
 
     @property
     def explained(self) -> str:
@@ -127,8 +135,9 @@ class AttributionPane(Pane):
 
     def _list(self, picture: Picture, found: Shown, width: int, height: int) -> Page:
         last = len(found.writes)
-        by = "" if picture.question(Attribution).order == "unsorted" else found.by
-        shown = tuple(row for row in ordered(_columns(found, width), by) if row < last)
+        ordered = picture.question(Attribution).order != "unsorted"
+        shown = tuple(found.strongest if ordered else range(last))
+        by = found.by if ordered and found.run in (None, "difference") else ""
         here = found.place(self._on.get(found.site, ""))
         here = shown[0] if here is None else here
         touched = _touched(picture)
@@ -371,7 +380,7 @@ def _writes(picture: Picture, site: Site | None, answer: AttributionAnswer) -> I
                 yield Write(f"{i:>{wide}} {picture.token(i)}", site, float(value), float(weight))
         case Neurons() as parts:
             layer = site.layers if site is not None else Span(0, 0)
-            for number, value, active in zip(parts.neurons, parts.values, parts.activations, strict=True):
+            for number, value, active in sorted(zip(parts.neurons, parts.values, parts.activations, strict=True)):
                 neuron = Site("neuron", layer, Span(number, number))
                 yield Write(format_site(neuron), neuron, float(value), float(active))
             yield Write("others", None, parts.rest)
