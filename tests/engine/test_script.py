@@ -211,7 +211,7 @@ LINES = {
     ],
 }
 # What is refused where the session names an answer and no foil.
-BOTH = ("sweep",)
+BOTH = ("sweep", "attribution")
 QUESTIONS = [line for name in specs() if find_spec(f"mechtui.views.{name}.script") for line in LINES.get(name, [name])]
 TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}]
 
