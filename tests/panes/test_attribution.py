@@ -252,7 +252,7 @@ def test_a_line_opens_and_its_token_leads_to_the_attention() -> None:
     pane = pane_of(given_picture)
     pane.on_look = looked.append
     pane.move(0, 3)
-    assert isinstance(pane.into(given_picture), Attention)
+    assert pane.into(given_picture) == Attention(9, 9)
     assert (looked[-1].layer, looked[-1].head, looked[-1].key) == (9, 9, 3)
     assert pane.sites(given_picture) == (parse_site("L9H9"),)
     pane = pane_of(of_line("attribution L9.mlp unsorted"))
@@ -340,6 +340,43 @@ def test_s_goes_through_the_ledgers_forms_and_c_through_the_runs() -> None:
     assert one.next().next() == one
     assert question.next_run().line() == "attribution clean"
     assert parse_question("attribution map clean @3 answer").asked() == Attribution(position=3, answer=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "foil", "words", "said"),
+    [
+        (" Mary", "", "", "A explains"),
+        ("", " John", "", "no answer"),
+        ("", " John", " answer", "no answer"),
+        (" Mary", "", " answer", ""),
+        ("", "", "", ""),
+    ],
+)
+def test_without_a_target_it_says_what_it_lacks_and_asks_nothing(answer: str, foil: str, words: str, said: str) -> None:
+    given_picture = of_line(f"attribution{words}")
+    given_picture = replace(given_picture, session=replace(given_picture.session, answer=answer, foil=foil))
+    pane = pane_of(given_picture)
+    assert bool(pane.questions(given_picture)) == (not said)
+    page = pane.draw(given_picture, 60, 20)
+    text = " ".join("".join(segment.text for segment in page.row(i, 0)) for i in range(page.rows))
+    assert said in text
+    assert bool(pane.row()) == (not said)
+
+
+async def test_the_line_that_opens_is_where_one_comes_back_to() -> None:
+    app = Holder(AttributionPane())
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.pane.show(of_line("attribution clean"))
+        await pilot.pause()
+        assert app.pane.picture is not None
+        app.pane.into(app.pane.picture)
+        await pilot.pause()
+        assert (app.looked[-1].layer, app.looked[-1].head) == (9, 9)
+        app.pane.show(replace(of_line("attribution L9H9"), focus=app.looked[-1]))
+        await pilot.pause()
+        app.pane.show(replace(of_line("attribution clean"), focus=app.looked[-1]))
+        await pilot.pause()
+        assert app.pane.row().split()[0] == "L9H9"
 
 
 def test_without_an_edit_there_is_no_difference() -> None:

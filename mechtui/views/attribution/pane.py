@@ -105,6 +105,9 @@ class AttributionPane(Pane):
         # The column that the cursor is on; None: the one that is shown first.
         self._column: int | None = None
 
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        return () if _lacking(picture) else super().questions(picture)
+
     # Painting
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
@@ -288,12 +291,14 @@ class AttributionPane(Pane):
             return None
         question = picture.question(Attribution)
         if found.site is None:
+            self._put(here.name)
             opens = here.site.kind == "head" or here.site.part == "mlp"
             return question.into(here.site) if opens else None
         if found.site.kind != "head" or (key := self._key()) is None:
             return None
-        self.look(layer=found.site.layers.first, head=found.site.index.first, key=key)
-        return Attention()
+        layer, head = found.site.layers.first, found.site.index.first
+        self.look(layer=layer, head=head, key=key)
+        return structs.replace(picture.question(Attention), layer=layer, head=head)
 
     def sites(self, picture: Picture) -> tuple[Site, ...]:
         """The head, the MLP or the neuron of the line."""
@@ -327,8 +332,20 @@ PANE = AttributionPane
 # Answers as lines
 
 
+def _lacking(picture: Picture) -> str:
+    """Why there is nothing to explain; empty where the session names what is asked for, or nothing at all."""
+    session = picture.session
+    if not session.answer and session.foil:
+        return "there is a foil and no answer to explain: a names one"
+    if session.answer and not session.foil and not picture.question(Attribution).answer:
+        return "there is no foil to tell the answer from: a names one, A explains the answer's logit alone"
+    return ""
+
+
 def _shown(picture: Picture) -> Shown | str:
     """The lines of the answer; or why there are none, empty while it is awaited."""
+    if lacking := _lacking(picture):
+        return lacking
     answered = picture.answer(Attribution)
     if answered is None or not isinstance(answered.clean, AttributionAnswer):
         return ""
