@@ -148,7 +148,7 @@ async def test_the_cursor_looks_at_the_cells_head() -> None:
         column = shown(app.pane)[2].index("L9H6")
         await pilot.click(app.pane, offset=(column + 2, 3))
         assert (app.looked[-1].layer, app.looked[-1].head) == (9, 6)
-        assert app.pane.into(app.pane.picture) == Attention()
+        assert app.pane.into(app.pane.picture) == Attention(*app.pane.picture.head())
         lines = [line for line in shown(app.pane) if "▸" in line]
         assert len(lines) == 1
         assert lines[0].split()[0] == "9"

@@ -204,7 +204,7 @@ class LensPane(Pane):
 
     def into(self, picture: Picture) -> Question | None:
         """What was written to the residual stream there."""
-        return Attribution()
+        return picture.question(Attribution)
 
     def sites(self, picture: Picture) -> tuple[Site, ...]:
         """The residual stream of the cursor's row."""

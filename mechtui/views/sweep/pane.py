@@ -370,7 +370,7 @@ class SweepPane(Pane):
 
     def into(self, picture: Picture) -> Question | None:
         """The attention of the cursor's head; of a position, of the head that is looked at there."""
-        return Attention() if self._grid is not None and self._grid.cursor is not None else None
+        return picture.question(Attention) if self._grid is not None and self._grid.cursor is not None else None
 
     def sites(self, picture: Picture) -> tuple[Site, ...]:
         """What was swept: the head at the cursor, or its layer's part."""
