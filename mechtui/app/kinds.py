@@ -124,6 +124,14 @@ def search(desk: Desk) -> Kind:
     return Kind("/", hint, lambda text: [], take, history="search")
 
 
+def narrow(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        desk.put(desk.pane().narrowed(text.strip()))
+        return None
+
+    return Kind("only", "words that a row must have; nothing lists all", lambda text: [], take)
+
+
 def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None]) -> Kind:
     """The palette."""
 
@@ -335,6 +343,8 @@ def of(
             return target(desk)
         case "search":
             return search(desk)
+        case "narrow":
+            return narrow(desk)
         case "save":
             return save(desk)
         case "program":

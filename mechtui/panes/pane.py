@@ -239,6 +239,10 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         """The line that shows the clean run instead of the edited one, their difference, or the edited one again."""
         return self._question().next_run()
 
+    def narrowed(self, only: str) -> Question:
+        """The line of the list with those rows only that have these words; of all rows without words."""
+        return self._question()
+
     def _question(self) -> Question:
         kind = self.VIEW.question
         return kind() if self.picture is None else self.picture.question(kind)

@@ -243,11 +243,11 @@ def test_its_keys_change_the_line_or_the_prompt() -> None:
     pane.move(-3, 0)
     pane.do_sort_here(desk)
     assert desk.put_line == "scores"
-    pane.do_only_heads(desk)
-    assert desk.opened == 'palette: scores copying "'
     pane.show(picture(Scores("copying", only="L3H")))
     pane.do_only_heads(desk)
-    assert desk.put_line == "scores copying"
+    assert desk.opened == "narrow: L3H"
+    assert pane.narrowed("induction").line() == 'scores copying "induction"'
+    assert pane.narrowed("").line() == "scores copying"
     pane.do_write_repeat(desk)
     assert desk.session.prompt == REPEAT
     pane.show(picture(measured=False))

@@ -136,7 +136,7 @@ SPEC = View(
         Action("mark_head", ("x",), "mark", "Mark the head, or not; zero, mean and patch act on all that are marked."),
         Action("unmark_heads", ("X",), "unmark all", "Take the marks of all heads."),
         Action("sort_here", ("t",), "sort", "Sort by the cursor's column; once more, the smallest first."),
-        Action("only_heads", ("w",), "only", "List only heads with these words in name or label, or all again."),
+        Action("only_heads", ("w",), "only", "List only the heads that have some words in name or label."),
         Action(
             "write_repeat", ("r",), "repeat", "Make random words said twice the prompt: there induction is a stripe."
         ),

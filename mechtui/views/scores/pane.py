@@ -254,11 +254,10 @@ class ScoresPane(Pane):
         desk.put(replace(question, by=by, up=not question.up and by == question.by))
 
     def do_only_heads(self, desk: Desk) -> None:
-        question = self._scores()
-        if question.only:
-            desk.put(replace(question, only=""))
-        else:
-            desk.open_line("palette", f'{question.line()} "')
+        desk.open_line("narrow", self._scores().only)
+
+    def narrowed(self, only: str) -> Question:
+        return replace(self._scores(), only=only)
 
     def do_write_repeat(self, desk: Desk) -> None:
         measured = None if self.picture is None else self._measured(self.picture)
