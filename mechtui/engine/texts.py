@@ -70,7 +70,7 @@ class Texts:
             return align(self.ids, self.source_ids, "auto")
 
     def _targets(self) -> tuple[int | None, int | None]:
-        found: list[int | None] = []
+        ids: list[int | None] = []
         for where, text in (("answer", self.session.answer), ("foil", self.session.foil)):
             id = None
             if text:
@@ -78,8 +78,8 @@ class Texts:
                     id = self.model.single(text)
                 except ValueError as error:
                     self.problems.append(EditProblem(-1, where, f"{where} {error}"))
-            found.append(id)
-        answer, foil = found
+            ids.append(id)
+        answer, foil = ids
         if answer is not None and answer == foil:
             self.problems.append(EditProblem(-1, "foil", f"the foil {SAME_TARGET}"))
             foil = None
