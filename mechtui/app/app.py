@@ -147,7 +147,7 @@ class Mechtui(Guarded, App[int]):
         self.line = CommandLine()
         self.status_line = status.OneLine("status")
         self.places_line = status.OneLine("places")
-        self.message_line = status.OneLine("message")
+        self.message_line = status.Sentence("message")
         self.footer_line = status.OneLine("footer")
         # What Textual prints after the end, tracebacks above all.
         self.error_console = VisibleConsole(sys.stderr, markup=False, highlight=False)
@@ -812,6 +812,10 @@ class Mechtui(Guarded, App[int]):
         actions = self.registry.for_footer(self.here)
         off = frozenset(action.name for action in actions if why_not(action, self))
         self.footer_line.put(status.footer(actions, self.size.width, look, off))
+
+    def action_do(self, name: str) -> None:
+        """A click on an action."""
+        self.do(name)
 
     def action_press(self, key: str) -> None:
         """A click on something that has a key."""

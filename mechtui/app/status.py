@@ -56,6 +56,36 @@ class OneLine(Guarded, Kept, Widget):
         return Strip(list(left.render(self.app.console))).adjust_cell_length(width).apply_style(self.rich_style)
 
 
+class Sentence(OneLine):
+    """A sentence on as many rows as it takes, of which MOST are shown."""
+
+    DEFAULT_CSS = "Sentence { height: auto; }"
+    MOST = 3
+
+    def put(self, left: Text, right: Text | None = None) -> None:
+        before = len(self._rows(self.size.width))
+        super().put(left, right)
+        if len(self._rows(self.size.width)) != before:
+            self.refresh(layout=True)
+
+    def _rows(self, width: int) -> list[Text]:
+        rows = list(self.left.wrap(self.app.console, max(width, 1)))
+        if len(rows) > self.MOST:
+            rows[self.MOST - 1 :] = [Text(" ").join(rows[self.MOST - 1 :])]
+        return rows
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        return max(len(self._rows(width)), 1)
+
+    def render_line(self, y: int) -> Strip:
+        width, rows = self.size.width, self._rows(self.size.width)
+        if y >= len(rows):
+            return Strip.blank(width, self.rich_style)
+        rows[y].truncate(width, overflow="ellipsis")
+        rows[y].end = ""
+        return Strip(list(rows[y].render(self.app.console))).adjust_cell_length(width).apply_style(self.rich_style)
+
+
 def bar(fraction: float | None, seconds: float, cells: int = BAR) -> str:
     """A progress bar; where nobody knows how far it is, a block that wanders with the seconds."""
     if fraction is None:
@@ -174,14 +204,16 @@ def focus(picture: Picture, job: tuple[str, float | None] | None, file: tuple[st
 
 
 def footer(actions: Iterable[Action], width: int, look: Palette, off: frozenset[str] = frozenset()) -> Text:
-    """As many `key title` pairs as fit; palette and help always. Those in `off` cannot run now and are dim."""
+    """As many `key title` pairs as fit; palette and help always. Those in `off` cannot run now and are dim. A click on
+    one does it."""
     actions = list(actions)
     always = [action for action in actions if action.name in ALWAYS]
     text = Text()
     room = width - sum(cell_len(shown_key(a.keys[0])) + len(a.title) + 3 for a in always)
     for action in _fit(actions, always, room):
-        text.append(f" {shown_key(action.keys[0])}", look.dim if action.name in off else look.accent + look.bold)
-        text.append(f" {action.title} ", look.dim)
+        click = Style(meta={"@click": f"app.do('{action.name}')"})
+        text.append(f" {shown_key(action.keys[0])}", (look.dim if action.name in off else look.accent + look.bold) + click)
+        text.append(f" {action.title} ", look.dim + click)
     return text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 from msgspec.structs import replace
 from textual import events
@@ -601,6 +603,28 @@ async def test_panes_that_wait_for_no_model_say_how_one_is_chosen():
         it.change(replace(it.session, model="demo"))
         await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
         assert "no model is loaded" not in screen(it)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+async def test_a_long_sentence_stands_on_up_to_three_rows(width: int):
+    it, _, _ = app()
+    async with it.run_test(size=(width, 30)) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        sentence = "A sentence whose last word is as important as its first one, " * 2 + "END."
+        footer = screen(it).splitlines()[-1]
+        for words in (sentence, sentence * 5, "short END."):
+            it.say(words, bad=True)
+            await idle(pilot)
+            rows = screen(it).splitlines()
+            assert rows[-1] == footer, "the keys stay where they are"
+            first = next(y for y, row in enumerate(rows) if row.startswith(f" {words[:5]}"))
+            taken = rows[first:-1]
+            assert len(taken) == min(3, len(textwrap.wrap(f" {words}", width)))
+            assert " ".join("".join(taken).split())[:60] == " ".join(words.split())[:60]
+            assert taken[-1].rstrip().endswith("…" if len(words) > 3 * width else "END.")
+        it.say("")
+        await idle(pilot)
+        assert "END." not in screen(it)
 
 
 async def test_help_explains_the_pane():

@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from mechtui.app.app import Mechtui
+from mechtui.app.help import Help
 from mechtui.app.line import Rows
 from mechtui.app.models import Models
 from tests.app.answering import app, idle, session
@@ -22,9 +23,9 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def click(it: Mechtui, pilot: Pilot[int], text: str, at: int = 0) -> None:
-    """Click on the first place of a text on the screen, `at` cells further."""
+    """Click on the lowest place of a text on the screen, `at` cells further."""
     rows = screen(it).splitlines()
-    y = next(y for y, row in enumerate(rows) if text in row)
+    y = max(y for y, row in enumerate(rows) if text in row)
     await pilot.click(offset=(rows[y].index(text) + at, y))
     await idle(pilot)
 
@@ -87,3 +88,19 @@ async def test_a_click_on_a_model_loads_it() -> None:
         await click(it, pilot, "demo", 1)
         assert not isinstance(it.screen, Models)
         assert it.session.model == "demo"
+
+
+async def test_a_click_on_the_footer_does_what_stands_there() -> None:
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await click(it, pilot, "z zero", 2)
+        assert edits(it) == ["zero L0H0"]
+        await click(it, pilot, " z zero", 1)
+        assert edits(it) == []
+        await click(it, pilot, ": command", 4)
+        assert it.line.kind is not None
+        await pilot.press("escape")
+        await idle(pilot)
+        await click(it, pilot, "? help")
+        assert isinstance(it.screen, Help)
