@@ -212,7 +212,8 @@ def footer(actions: Iterable[Action], width: int, look: Palette, off: frozenset[
     room = width - sum(cell_len(shown_key(a.keys[0])) + len(a.title) + 3 for a in always)
     for action in _fit(actions, always, room):
         click = Style(meta={"@click": f"app.do('{action.name}')"})
-        text.append(f" {shown_key(action.keys[0])}", (look.dim if action.name in off else look.accent + look.bold) + click)
+        key = look.dim if action.name in off else look.accent + look.bold
+        text.append(f" {shown_key(action.keys[0])}", key + click)
         text.append(f" {action.title} ", look.dim + click)
     return text
 

@@ -83,7 +83,7 @@ def test_a_view_s_keys_come_before_the_program_s_in_its_pane():
         "into",
     ]
     # A key of another view leads there, to be told whose it is.
-    assert [name(registry, "right_parenthesis", pane) for pane in ("attention", "heads")] == ["zoom_in", "zoom_in"]
+    assert [name(registry, "x", pane) for pane in ("attention", "heads")] == ["cut", "cut"]
 
 
 def test_a_key_that_the_settings_give_to_the_program_means_that_in_every_pane():

@@ -64,7 +64,7 @@ def poisoned(value: Any, poison: str) -> Any:
         for name in value.__struct_fields__:
             held = getattr(value, name)
             if isinstance(held, str):
-                if held and kinds[name] is str and name not in ("hex", "kind"):
+                if held and kinds[name] is str and name not in ("hex", "kind", "op"):
                     changes[name] = held + poison
             else:
                 changes[name] = poisoned(held, poison)

@@ -20,7 +20,7 @@ PASTE = "\x1b[200~x y\nz\x1b[201~"
 # What a person types, in pieces; none of it depends on when a model answers.
 PIECES = [
     *("i", "ab", "X", "\x7f", "\x1b[D", "\x01", " ", PASTE, "\x0b", "o", "a Mary", "\t", "\r"),
-    *("z", "u", "\x12", "d", "J", "+", "O", "ge", "gh", "ga", "gc", "g", "2", "1"),
+    *("z", "u", "\x12", "d", "J", "+", "O", "ge", "gh", "ga", "gc", "g", "3", "1"),
     *("j", "k", "f", "c", "?", "M", "R", "T"),
     *(":undo\r", ":zero L1H2\r", "ezero L3H4\r"),
 ]  # fmt: skip

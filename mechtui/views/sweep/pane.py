@@ -193,7 +193,8 @@ class SweepPane(Pane):
         taken = min(grid.label + grid.wide * len(answer.columns), room)
         foot = [line((text, self.palette.dim)) for note in notes for text in wrap(note, width)[:2]]
         here = f"{self._cell_name(answer, cursor)}{'*' if cursor in grid.edited else ''} {grid.number()}"
-        legend = grid.legend(self.palette, here, UNITS[answer.metric])
+        # The border is as wide as the pane, also where the map is not.
+        legend = changed(grid, width=width).legend(self.palette, here, UNITS[answer.metric])
         foot = [*foot, *legend.foot]
         title = self._title(shown, picture, width, _METRICS[answer.metric])
         page = grid.page(self.palette, height, title=title, legend=legend.border, foot=foot)
