@@ -72,19 +72,23 @@ EDITED = ("until", r"● live[\s\S]*logit diff .* → \S+\d")
 PICTURES = {
     "main": Picture(
         (*DEMO, "--source", DEMO_SOURCE, "--edit", "zero L3H6-7"),
-        (EDITED, ("keys", "2jjjl"), ("until", r"Attention L3H1[\s\S]*edited L3H1"), ("until", "● live")),
+        (EDITED, ("keys", "ghjjjl"), ("until", r"Attention L3H1"), ("until", "● live")),
+        (160, 45),
     ),
+    "explain": Picture(SMOLLM2, (LIVE, ("keys", "2"), ("keys", "."), ("until", r"L23H3\s+-3\.04")), (160, 45)),
+    "lens": Picture(SMOLLM2, (LIVE, ("keys", "gl"), ("until", "decides at"))),
+    "heads-ranked": Picture(SMOLLM2, (LIVE, ("keys", "gi"), ("until", r"L18H6\s+\.90"))),
     "ablated-head": Picture((*SMOLLM2, "--edit", "zero L23H3"), (EDITED,)),
     "patched": Picture((*SMOLLM2, "--source", DEMO_SOURCE, "--edit", "patch L0.post @9"), (EDITED,)),
-    "attention": Picture(SMOLLM2, (LIVE, ("keys", "g", "a"), ("keys", "f"), ("until", "Attention"))),
-    "small": Picture(SMOLLM2, (LIVE,), (80, 24)),
+    "attention": Picture(SMOLLM2, (LIVE, ("keys", "gaf"), ("until", "Attention"))),
+    "small": Picture(SMOLLM2, (("until", r"− ·John \+6\.12"),), (80, 24)),
     "steering": Picture(
         (
             "--model", "demo", "--prompt", "I think that the film was",
             "--vector", 'happy-sad = diff L2.pre "The film was wonderful" "The film was awful" @all',
             "--edit", "add L2.pre happy-sad x-2",
         ),
-        (("until", r"● live"), ("keys", "."), ("until", r"edited: \d+ tokens, (done|end of text)")),
+        (("until", r"● live"), ("keys", "."), ("until", r"edited: \d+ tokens(, done|, end of text| )")),
     ),
 }  # fmt: skip
 

@@ -169,7 +169,10 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
         try:
             parsed = palette.read(text)
         except LineError as error:
-            return _line_mistake(error)
+            if text.strip() not in panes():
+                return _line_mistake(error)
+            desk.go(text.strip())  # a name alone calls its view, also where it is no whole question
+            return None
         match parsed:
             case Edit():
                 if parsed.vector and desk.session.vector(parsed.vector) is None:
@@ -178,6 +181,8 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
             case Vector():
                 keep_vector(desk, parsed)
             case _:
+                if "@-1" in text.split():
+                    desk.look(replace(desk.focus, position=-1))
                 look_at(desk, parsed)
         return None
 
@@ -185,7 +190,8 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
 
 
 def look_at(desk: Desk, question: Question) -> None:
-    """Go to the pane that answers a question, and look there at what it asks about. Raises CannotError."""
+    """Go to the pane that answers a question, and look there at what it asks about. A position of -1 says only that
+    none is named: the token that is looked at stays. Raises CannotError."""
     pane = str(question.__struct_config__.tag)
     if pane not in panes():
         raise CannotError(f"There is no pane for {pane}; mechtui run --view {question.line()!r} answers it.")
@@ -197,7 +203,7 @@ def look_at(desk: Desk, question: Question) -> None:
             raise CannotError(f"{ready.name} has no L{layer}H{head}: {there}.")
         desk.look(replace(desk.focus, layer=layer, head=head))
     position = getattr(question, "position", None)
-    if isinstance(position, int):
+    if isinstance(position, int) and position != -1:
         if desk.count() and not -desk.count() <= position < desk.count():
             raise CannotError(f"There is no position {position}: the prompt has {desk.count()} tokens.")
         desk.look(replace(desk.focus, position=position))

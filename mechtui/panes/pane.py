@@ -378,14 +378,14 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
     def _add_tabs(self, title: Text) -> None:
         """The views that share the place, behind the title, as far as there is room for their names."""
         self._tab_cells = {}
-        # The frame begins with its corner, a line and a blank.
-        at = 3 + title.cell_len
+        # The frame begins with its corner, a line and a blank, and ends as it begins; "…" takes two cells.
+        at, end = 3 + title.cell_len, self.outer_size.width - 3
         for view in self.tabs:
             name = specs()[view].title
             if view == self.VIEW.name:
                 continue
-            if at + cell_len(name) + 7 > self.outer_size.width:
-                title.append(" …", self.palette.dim)
+            if at + 3 + cell_len(name) + 2 > end:
+                title.append(" …" if at + 2 <= end else "", self.palette.dim)
                 break
             title.append(f" │ {name}", self.palette.dim)
             self._tab_cells[view] = at + 3, at + 3 + cell_len(name)

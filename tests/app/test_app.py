@@ -9,8 +9,10 @@ from msgspec.structs import replace
 from textual import events
 
 from mechtui.app.app import Mechtui
+from mechtui.app.board import pane_class
 from mechtui.app.line import Rows
 from mechtui.app.prompt import Prompt
+from mechtui.app.workspaces import panes
 from mechtui.link.client import Life
 from mechtui.link.messages import Ask, Cancel, Failed, Fetch, Finished, Load, Sized
 from mechtui.paint.palette import contrast, lightness
@@ -40,7 +42,7 @@ def edits(app_: Mechtui) -> list[str]:
     return [format_edit(edit) for edit in app_.session.edits]
 
 
-async def test_all_eight_panes_get_answers_and_tokens_are_asked_first():
+async def test_every_pane_in_sight_gets_answers_and_tokens_are_asked_first():
     it, link, model = app(session("zero L9H9", vectors=('love = diff L6.pre "Love" "Hate"',)))
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
@@ -49,7 +51,7 @@ async def test_all_eight_panes_get_answers_and_tokens_are_asked_first():
         assert isinstance(asked[1], Attention), "the focused pane comes before the others"
         assert isinstance(asked[-2], Effects), "what costs runs of its own comes last"
         text = screen(it)
-        for words in ("Tokens", "Heads", "Attention", "Next token", "Residual", "Edits", "Vectors", "·Mary", "live"):
+        for words in ("Tokens", "Heads", "Attention", "Next token", "Lens", "Edits", "Vectors", "·Mary", "live"):
             assert words in text
         assert "waiting for the model" not in text
         await pilot.press("g", "c")
@@ -365,6 +367,45 @@ async def test_tab_completes_the_beginning_of_a_line_in_the_command():
         await idle(pilot)
         assert it.here == "heads"
         assert it.session.views[-1].startswith("heads norm")
+
+
+async def test_a_line_moves_the_focus_only_to_what_it_names():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        it.look(replace(it.focus, position=5, layer=3, head=4))
+        for line in ("heads norm", "lens", "attribution", "next_tokens top20", "sweep zero L*H*", "attention", "sweep"):
+            await pilot.press("colon", *line, "enter")
+            await idle(pilot)
+            assert (it.line.kind, it.here) == (None, line.split()[0]), line
+            assert (it.focus.position, it.focus.layer, it.focus.head) == (5, 3, 4), line
+        await pilot.press("colon", *"attention L2H1", "enter", "colon", *"heads first @3", "enter")
+        await idle(pilot)
+        assert (it.focus.position, it.focus.layer, it.focus.head) == (3, 2, 1)
+        await pilot.press("colon", *"next_tokens @-1", "enter")
+        await idle(pilot)
+        assert it.focus.position == -1
+
+
+@pytest.mark.parametrize("view", [name for name in panes() if "into" in vars(pane_class(name))])
+async def test_enter_keeps_the_token_and_backspace_brings_the_head_back(view: str):
+    it, _, _ = app()
+    async with it.run_test(size=(160, 45)) as pilot:
+        await idle(pilot)
+        it.look(replace(it.focus, position=5, layer=3, head=4))
+        it.go(view)
+        await idle(pilot)
+        if view == "sweep":
+            await pilot.press("full_stop")
+            await idle(pilot)
+        before = it.focus
+        await pilot.press("enter")
+        await idle(pilot)
+        assert it.focus.position == 5
+        assert it.here != view or it.session.views
+        await pilot.press("backspace")
+        await idle(pilot)
+        assert (it.here, it.focus) == (view, before)
 
 
 @pytest.mark.parametrize("text", ["gpt2", "download", "elete", "uit", "suspnd"])

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 from textual import events
 from textual.drivers.headless_driver import HeadlessDriver
+from textual.geometry import NULL_REGION
 from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Static, TextArea
@@ -144,7 +145,11 @@ def check(shown: Mechtui, written: list[str], where: str) -> None:
         region = pane.region
         if not region.area or not pane.display:
             continue
+        # What is said lies over the panes.
+        said = shown.message_line.region if shown.message_line.display else NULL_REGION
         for y in range(region.y, region.bottom):
+            if said.y <= y < said.bottom:
+                continue
             ends = cell_at(rows[y], region.x) + cell_at(rows[y], region.right - 1)
             assert all(end in "╭╮╰╯│─" for end in ends) or shown.line.kind is not None, (where, pane.id, rows[y])
 

@@ -7,6 +7,7 @@ from mechtui.views.attention import Attention
 from mechtui.views.scores.example import REPEAT
 from tests.app.answering import app, idle, session
 from tests.app.test_app import screen
+from tests.panes.pictures import shown
 
 
 async def test_two_keys_from_the_start_name_the_strongest_and_enter_shows_its_attention():
@@ -15,8 +16,8 @@ async def test_two_keys_from_the_start_name_the_strongest_and_enter_shows_its_at
         await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
         await pilot.press("g", "i")
         await idle(pilot, lambda: not it.talk.running)
-        rows = [line.split("││")[1] for line in screen(it).splitlines() if "││" in line]
-        names = [row.split()[0] for row in rows if row.split()[:1] and row.split()[0].startswith("L")]
+        rows = [row.split() for row in shown(it.board.panes["scores"])]
+        names = [row[0] for row in rows if row and row[0].startswith("L")]
         assert names[:3] == ["L5H5", "L6H9", "L5H1"]
         await pilot.press("j", "enter")
         await idle(pilot, lambda: not it.talk.running)

@@ -152,7 +152,7 @@ def test_a_terminal_that_goes_away_ends_it_also_where_no_signal_tells(home: dict
     )
     os.close(theirs)
     said = b""
-    while b"Tokens" not in said:
+    while b"Attention" not in said:
         said += os.read(ours, 1 << 16)
     os.write(ours, b"i!")
     wait_for(lambda: bool(os.read(ours, 1 << 16)) and bool(kept(home)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from mechtui.link.messages import Answered
-from mechtui.paint.tokens import width
+from mechtui.paint.tokens import fitting, width
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Line, Page, Pane, Picture, line, lines_page
 from mechtui.session import changes
@@ -73,7 +73,7 @@ class GeneratePane(Pane):
         for name, run, style in runs:
             if not isinstance(run, GenerateAnswer):
                 continue
-            lines = [line((f"{name}: {_state(run)}", style))]
+            lines = [line((fitting(room, *(f"{name}: {state}" for state in _states(run))), style))]
             for parts in flow(run.tokens, room):
                 lines.append(
                     line(*((t, palette.mark if name == "edited" and i >= differs else palette.bold) for i, t in parts))
@@ -149,9 +149,10 @@ def _first_difference(answered: Answered) -> int:
     return min(len(clean.tokens), len(edited.tokens)) if same is None else same
 
 
-def _state(run: GenerateAnswer) -> str:
+def _states(run: GenerateAnswer) -> tuple[str, ...]:
+    """How far it is, ever shorter."""
     count = f"{len(run.tokens)} token{'' if len(run.tokens) == 1 else 's'}"
-    return f"{count}, {seen(run.why) or 'done'}" if run.done else f"{count} …"
+    return (f"{count}, {seen(run.why) or 'done'}", f"{count}, done", count) if run.done else (f"{count} …",)
 
 
 def _hows(asked: Generate) -> tuple[str, ...]:
