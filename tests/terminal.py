@@ -22,6 +22,11 @@ PATIENCE = 60.0
 KEYS = {"<enter>": "\r", "<esc>": "\x1b", "<tab>": "\t"}
 
 
+def ruler(text: str) -> str:
+    """A pattern for words as the ruler of tokens shows them, each with its position."""
+    return r"\s+".join(rf"\d+:?·?{re.escape(word)}" for word in text.split(" "))
+
+
 class Terminal:
     """`mechtui ARGUMENTS` in a terminal of `size` columns and rows, its environment changed by `environment`.
 

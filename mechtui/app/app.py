@@ -218,7 +218,7 @@ class Mechtui(Guarded, App[int]):
             return
         self._load(self.session.model)
         if unkept := await asyncio.to_thread(keeping.refused):
-            self.say(unkept, bad=True)
+            self.say(f"{self._said[0]} {unkept}".lstrip(), bad=True)
         elif self._offer and (session := await asyncio.to_thread(keeping.last)) is not None:
             keys = self.registry.by_name["bring_back"].keys or ("colon",)
             offer = f"{shown(keys[0])} brings back your last session: {keeping.said(session)}."
@@ -712,9 +712,12 @@ class Mechtui(Guarded, App[int]):
             self._swept = self.talk.sweeps
             self.keeper.put(self.document())
         if News.SAID in news and self.talk.said:
-            # Good news that nobody asked for takes no other's place.
-            before, bad = self._said if not self.talk.said_bad else ("", True)
-            self.say(f"{before} {self.talk.said}".lstrip(), bad=bad)
+            # News that nobody asked for takes no other's place; bad news takes that of good.
+            before, bad = self._said
+            if self.talk.said_bad and not bad:
+                before, bad = "", True
+            if self.talk.said not in before:
+                self.say(f"{before} {self.talk.said}".lstrip(), bad=bad)
         if News.MODEL in news:
             self._model_is_here()
         if News.PICTURES in news:

@@ -18,7 +18,7 @@ from conftest import Program
 
 from mechtui.session.document import Session
 from mechtui.session.storage import load
-from tests.terminal import Terminal
+from tests.terminal import Terminal, ruler
 
 Start = Callable[..., Terminal]
 
@@ -180,9 +180,9 @@ def test_the_last_session_comes_back_with_one_key_and_goes_with_undo(start: Star
     second = start()
     second.until("R brings back your last session: 'When Mary and John'")
     second.keys("R")
-    second.until("When Mary and John")
+    second.until(ruler("When Mary and John") + r"\s+│")
     second.keys("u")
-    second.until("went to the store")
+    second.until(ruler("went to the store"))
     second.keys("q")
     second.wait()
     assert [each.prompt for each in kept(home)] == ["When Mary and John"]
@@ -190,7 +190,7 @@ def test_the_last_session_comes_back_with_one_key_and_goes_with_undo(start: Star
     third.settle()
     assert "R brings back" not in third.text
     third.keys("R")
-    third.until("When Mary and John")
+    third.until(ruler("When Mary and John"))
 
 
 def test_the_session_of_an_earlier_version_comes_back(start: Start, home: dict[str, str]) -> None:

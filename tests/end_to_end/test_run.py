@@ -64,10 +64,9 @@ def test_it_says_that_the_model_was_checked(mechtui: Program, tiny: Path) -> Non
 
 BROKEN = """
 from mechtui.engine import apply
-real = apply._value
-def discard(action, view, positions, *rest):
-    return view[:, positions] if action.is_pattern else real(action, view, positions, *rest)
-apply._value = discard
+def discarding(value):
+    return lambda part: part.old if part.edit.is_pattern else value(part)
+apply.VALUES.update({op: discarding(value) for op, value in apply.VALUES.items()})
 from mechtui.worker.main import main
 main()
 """
