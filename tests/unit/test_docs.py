@@ -66,3 +66,14 @@ def test_every_flag_and_variable_is_documented() -> None:
             assert f"`{flag}" in CONFIGURATION or flag in ("--version", "-h", "--help")
     for name in set(NAMES) - {"keys"}:
         assert f"`MECHTUI_{name.upper()}" in CONFIGURATION
+
+
+@pytest.mark.parametrize("file", [".ci/run", "justfile", "CONTRIBUTING.md", "docs/dev/testing.md", "README.md"])
+def test_the_tests_that_are_named_exist(file: str) -> None:
+    text = (DOCS.parent / file).read_text("utf-8")
+    for named in re.findall(r"tests/[\w/*{},.-]*[\w*}]", text):
+        head, _, rest = named.partition("{")
+        each = (
+            [f"{head}{one}{rest.partition('}')[2]}" for one in rest.partition("}")[0].split(",")] if rest else [named]
+        )
+        assert all(any(DOCS.parent.glob(one)) for one in each), named
