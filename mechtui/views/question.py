@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, ClassVar, Literal, Self, get_args
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -17,6 +17,14 @@ Run = Literal["edited", "clean", "difference"]
 RUNS: tuple[Run, ...] = get_args(Run)
 # Fields with these names follow what the screen looks at.
 FOLLOWING = ("layer", "head", "position")
+
+
+Value = TypeVar("Value")
+
+
+def after(value: Value, values: Sequence[Value]) -> Value:
+    """The one that follows in turn: behind the last, and behind one that is not among them, comes the first."""
+    return values[(values.index(value) + 1) % len(values)] if value in values else values[0]
 
 
 class Question(msgspec.Struct, frozen=True, tag_field="view"):
@@ -52,7 +60,7 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
     def next_run(self) -> Self:
         """The same of the next run: edited, clean, edited minus clean."""
         run: Run | None = getattr(self, "run", None)
-        return self if run is None else replace(self, run=RUNS[(RUNS.index(run) + 1) % len(RUNS)])
+        return self if run is None else replace(self, run=after(run, RUNS))
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:

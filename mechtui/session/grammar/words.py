@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from mechtui.session.document import surrogate
 from mechtui.visible import json_escaped, seen
@@ -77,6 +78,19 @@ def cut(line: str) -> list[tuple[str, int]]:
     if quote >= 0:
         raise LineError(line, quote, 'this " is never closed; text is written "like this"')
     return words if start < 0 else [*words, (line[start:], start)]
+
+
+Option = TypeVar("Option", bound=str)
+
+
+def one_of(word: str, options: Iterable[Option]) -> Option | None:
+    """The option that the word is; None where it is none of them."""
+    return next((option for option in options if option == word), None)
+
+
+def one_position(word: str, line: str, at: int) -> int | None:
+    """The position that a word like `@-1` names; None for another word. at: where it stands. Raises LineError."""
+    return whole(word[1:], line, at + 1) if re.fullmatch(r"@-?[0-9]+", word) else None
 
 
 def whole(text: str, line: str, column: int) -> int:

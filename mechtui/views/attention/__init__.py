@@ -9,11 +9,12 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.session.grammar.places import parse_site
-from mechtui.session.grammar.words import LineError, cut, short
-from mechtui.views.question import RUNS, Answer, Question, Run
+from mechtui.session.grammar.words import LineError, cut, one_of, short
+from mechtui.views.question import RUNS, Answer, Question, Run, after
 from mechtui.views.spec import Action, Needs, View
 
 What = Literal["pattern", "scores", "value"]
+WHATS: tuple[What, ...] = get_args(What)
 # Cells of a column of the table on the screen.
 WIDTHS = (1, 2, 3, 4, 6, 8, 12)
 
@@ -44,10 +45,10 @@ class Attention(Question, frozen=True, tag="attention"):
         run: Run = "edited"
         wide = 0
         for word, at in words[1:]:
-            if word in get_args(What):
-                what = next(each for each in get_args(What) if each == word)
-            elif word in RUNS:
-                run = next(each for each in RUNS if each == word)
+            if (named := one_of(word, WHATS)) is not None:
+                what = named
+            elif (which := one_of(word, RUNS)) is not None:
+                run = which
             elif re.fullmatch(r"wide[0-9]{1,2}", word) and int(word[4:]) in WIDTHS:
                 wide = int(word[4:])
             else:
@@ -65,8 +66,7 @@ class Attention(Question, frozen=True, tag="attention"):
         return " ".join(words)
 
     def next(self) -> Self:
-        whats = get_args(What)
-        return replace(self, what=whats[(whats.index(self.what) + 1) % len(whats)])
+        return replace(self, what=after(self.what, WHATS))
 
 
 class AttentionAnswer(Answer, frozen=True, tag="attention", eq=False):

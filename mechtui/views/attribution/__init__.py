@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from mechtui.session.document import Site, Struct, Token
 from mechtui.session.grammar.places import format_site, parse_site
-from mechtui.session.grammar.words import LineError, cut, short, whole
+from mechtui.session.grammar.words import LineError, cut, one_position, short
 from mechtui.views.question import RUNS, Answer, Question, Run, plain
 from mechtui.views.spec import Action, Needs, View
 
@@ -41,8 +41,8 @@ class Attribution(Question, frozen=True, tag="attribution"):
         words: dict[str, Any] = {}
         for word, at in cut(line)[1:]:
             site = words.get("site")
-            if re.fullmatch(r"@-?[0-9]+", word):
-                words["position"] = whole(word[1:], line, at + 1)
+            if (there := one_position(word, line, at)) is not None:
+                words["position"] = there
             elif word == "answer":
                 words["answer"] = True
             elif word in get_args(Order):

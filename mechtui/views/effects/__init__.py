@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Self
 
-from mechtui.session.grammar.words import LineError, cut, short, whole
+from mechtui.session.grammar.words import LineError, cut, one_position, short
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import Action, Cost, Needs, View
 
@@ -19,9 +18,10 @@ class Effects(Question, frozen=True, tag="effects"):
     def parse(cls, line: str, rest: str) -> Self:
         position = -1
         for word, at in cut(line)[1:]:
-            if not re.fullmatch(r"@-?[0-9]+", word):
+            there = one_position(word, line, at)
+            if there is None:
                 raise LineError(line, at, f"{short(word)} should be a position, as in @-1")
-            position = whole(word[1:], line, at + 1)
+            position = there
         return cls(position)
 
     def line(self) -> str:

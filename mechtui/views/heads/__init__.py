@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar, Literal, Self, get_args
 
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.grammar.words import LineError, cut, short, whole
-from mechtui.views.question import RUNS, Answer, Question, Run
+from mechtui.session.grammar.words import LineError, cut, one_of, one_position, short
+from mechtui.views.question import RUNS, Answer, Question, Run, after
 from mechtui.views.spec import View
 
 Summary = Literal["entropy", "first", "norm", "attribution", "sweep", "induction", "previous", "duplicate", "copying"]
+SUMMARIES: tuple[Summary, ...] = get_args(Summary)
 NO_SWEEP = "no sweep over all heads was made of this session as it is: the Sweep pane makes one"
 # Those that are the model's, whatever the prompt and the edits are.
 OF_MODEL: tuple[Summary, ...] = ("induction", "previous", "duplicate", "copying")
@@ -36,14 +36,14 @@ class Heads(Question, frozen=True, tag="heads"):
         position = -1
         run: Run = "edited"
         for word, at in cut(line)[1:]:
-            if re.fullmatch(r"@-?[0-9]+", word):
-                position = whole(word[1:], line, at + 1)
-            elif word in get_args(Summary):
-                summary = next(each for each in get_args(Summary) if each == word)
-            elif word in RUNS:
-                run = next(each for each in RUNS if each == word)
+            if (there := one_position(word, line, at)) is not None:
+                position = there
+            elif (named := one_of(word, SUMMARIES)) is not None:
+                summary = named
+            elif (which := one_of(word, RUNS)) is not None:
+                run = which
             else:
-                names = ", ".join(get_args(Summary))
+                names = ", ".join(SUMMARIES)
                 problem = f"{short(word)} should be {names}, a position, as in @-1, clean or difference"
                 raise LineError(line, at, problem)
         return cls(summary, position, run)
@@ -57,8 +57,7 @@ class Heads(Question, frozen=True, tag="heads"):
         return " ".join(words)
 
     def next(self) -> Self:
-        summaries = get_args(Summary)
-        return replace(self, summary=summaries[(summaries.index(self.summary) + 1) % len(summaries)])
+        return replace(self, summary=after(self.summary, SUMMARIES))
 
 
 class HeadsAnswer(Answer, frozen=True, tag="heads", eq=False):

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from mechtui.session.document import Token
 from mechtui.session.grammar.words import LineError, cut, short
-from mechtui.views.question import RUNS, Answer, Question, Run, plain
+from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
 from mechtui.views.spec import Action, Cost, View
 
 Shows = Literal["token", "prob", "logit", "rank", "entropy", "kl"]
@@ -50,7 +50,7 @@ class Lens(Question, frozen=True, tag="lens"):
         return " ".join(("lens", *words))
 
     def next(self) -> Self:
-        return replace(self, shows=SHOWS[(SHOWS.index(self.shows) + 1) % len(SHOWS)])
+        return replace(self, shows=after(self.shows, SHOWS))
 
 
 class LensAnswer(Answer, frozen=True, tag="lens", eq=False):

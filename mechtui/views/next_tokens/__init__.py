@@ -8,7 +8,7 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from mechtui.session.document import Struct, Token
-from mechtui.session.grammar.words import LineError, cut, short, whole
+from mechtui.session.grammar.words import LineError, cut, one_position, short
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import View
 
@@ -26,8 +26,8 @@ class NextTokens(Question, frozen=True, tag="next_tokens"):
     def parse(cls, line: str, rest: str) -> Self:
         position, top = -1, 10
         for word, at in cut(line)[1:]:
-            if re.fullmatch(r"@-?[0-9]+", word):
-                position = whole(word[1:], line, at + 1)
+            if (there := one_position(word, line, at)) is not None:
+                position = there
             elif re.fullmatch(r"top[1-9][0-9]{0,4}", word):
                 top = int(word[3:])
             else:

@@ -7,11 +7,12 @@ from typing import ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.grammar.words import LineError, cut, short
+from mechtui.session.grammar.words import LineError, cut, one_of, short
 from mechtui.views.question import Answer, Question, Run
 from mechtui.views.spec import View
 
 Scale = Literal["auto", "linear", "log"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
 
 
 class Residual(Question, frozen=True, tag="residual"):
@@ -30,8 +31,8 @@ class Residual(Question, frozen=True, tag="residual"):
         for word, at in cut(line)[1:]:
             if word in ("clean", "edited"):
                 run = "clean" if word == "clean" else "edited"
-            elif word in get_args(Scale):
-                scale = next(each for each in get_args(Scale) if each == word)
+            elif (named := one_of(word, SCALES)) is not None:
+                scale = named
             else:
                 raise LineError(line, at, f"{short(word)} should be clean, linear or log")
         return cls(run, scale)

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.grammar.words import LineError, cut, quote, short, unquote
-from mechtui.views.question import Answer, Question
+from mechtui.session.grammar.words import LineError, cut, one_of, quote, short, unquote
+from mechtui.views.question import Answer, Question, after
 from mechtui.views.spec import Action, Cost, Follows, View
 
 Column = Literal[
@@ -37,8 +37,8 @@ class Scores(Question, frozen=True, tag="scores"):
     def parse(cls, line: str, rest: str) -> Self:
         found = cls()
         for word, at in cut(line)[1:]:
-            if word in COLUMNS:
-                found = replace(found, by=next(each for each in COLUMNS if each == word))
+            if (column := one_of(word, COLUMNS)) is not None:
+                found = replace(found, by=column)
             elif word == "up":
                 found = replace(found, up=True)
             elif word.startswith('"'):
@@ -60,7 +60,7 @@ class Scores(Question, frozen=True, tag="scores"):
 
     def next(self) -> Self:
         """Sorted by the next column."""
-        return replace(self, by=COLUMNS[(COLUMNS.index(self.by) + 1) % len(COLUMNS)], up=False)
+        return replace(self, by=after(self.by, COLUMNS), up=False)
 
 
 class ScoresAnswer(Answer, frozen=True, tag="scores", eq=False):

@@ -17,7 +17,7 @@ from mechtui.session.document import ALL, Edit, Positions, Range, Session, Site,
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.words import LineError
 from mechtui.session.sweeps import made_of
-from mechtui.views.question import RUNS, Answer, Question, Run
+from mechtui.views.question import RUNS, Answer, Question, Run, after
 from mechtui.views.spec import Action, Cost, View
 
 ZERO_HEADS = Edit("zero", Site("head", part="z"))
@@ -89,8 +89,7 @@ class Sweep(Question, frozen=True, tag="sweep"):
 
     def next(self) -> Self:
         """The next of the useful sweeps."""
-        at = USEFUL.index(self.edit) + 1 if self.edit in USEFUL else 0
-        return replace(self, edit=USEFUL[at % len(USEFUL)])
+        return replace(self, edit=after(self.edit, USEFUL))
 
     def cell(self, layer: int, column: int) -> Edit:
         """The edit of one cell. column: the head, or key-value group, or position."""
