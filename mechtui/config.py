@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True):
     overrules them, a flag overrules the session file. device: auto, cpu, cuda, cuda:N or mps. device_map: ""
     or "auto" (several GPUs). log_file: where the model process's stderr goes, "" for the state folder.
     views: folders of views of one's own, apart as in PATH. keys: action name -> keys, comma-separated.
+    workspaces: name -> columns, as `mechtui.app.workspaces` reads them.
     """
 
     model: str = ""
@@ -50,10 +51,13 @@ class Settings(msgspec.Struct, frozen=True):
     log_file: str = ""
     views: str = ""
     keys: dict[str, str] = {}
+    workspaces: dict[str, tuple[str, ...]] = {}
 
 
 NAMES: tuple[str, ...] = tuple(field for field in Settings.__struct_fields__)
 _TYPES = get_type_hints(Settings)
+# Tables, which only the config file can have.
+TABLES = ("keys", "workspaces")
 
 
 def nearest(word: str, names: tuple[str, ...], cutoff: float = 0.5) -> str:
@@ -105,7 +109,7 @@ def read_variables(variables: Mapping[str, str]) -> dict[str, object]:
     """What the MECHTUI_* variables say. Several edits or vectors: one per line. Empty: not said.
     Raises ConfigError for a value of the wrong kind and for a name that is nearly one of ours."""
     said: dict[str, object] = {}
-    names = tuple(name for name in NAMES if name != "keys")
+    names = tuple(name for name in NAMES if name not in TABLES)
     for variable, text in variables.items():
         if not variable.startswith(PREFIX) or not text:
             continue
@@ -137,8 +141,8 @@ def _settings(said: Mapping[str, Any], where: str) -> Settings:
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            choices = ", ".join(repr(choice) for choice in get_args(kind)) if get_args(kind) else ""
-            wanted = f"one of {choices}" if choices and name not in ("edit", "vector", "keys") else ""
+            choices = get_args(kind) if get_origin(kind) is Literal else ()
+            wanted = f"one of {', '.join(map(repr, choices))}" if choices else ""
             problem = f"should be {wanted}" if wanted else f"is not right: {error}"
             raise ConfigError(f"{where}: {name} = {value!r} {problem}") from error
     device = str(said.get("device", "auto"))

@@ -33,7 +33,7 @@ from mechtui.app.line import CommandLine, Field, Mistake
 from mechtui.app.prompt import Prompt
 from mechtui.app.state import Arrangement, difference
 from mechtui.app.turns import Turns
-from mechtui.app.workspaces import Place, Workspace, built_in, panes
+from mechtui.app.workspaces import Place, Workspace, WorkspaceError, panes, with_own
 from mechtui.config import Settings, log_file
 from mechtui.console import VisibleConsole
 from mechtui.link.client import Client, Life, Link
@@ -141,7 +141,7 @@ class Mechtui(Guarded, App[int]):
         self.own: set[Path] = set()
         self.arrangement = Arrangement()
         self.last_search = ""
-        self.workspaces: tuple[Workspace, ...] = built_in()
+        self.workspaces: tuple[Workspace, ...] = with_own(settings.workspaces)
         self.here = self.workspace.main
         self.board = Board(session)
         self.line = CommandLine()
@@ -852,7 +852,8 @@ def run(session: Session, settings: Settings, offer: bool = False, file: str | N
     the session was opened from."""
     try:
         registry = Registry(settings.keys)
-    except KeyClashError as error:
+        with_own(settings.workspaces)
+    except (KeyClashError, WorkspaceError) as error:
         print(f"mechtui: {error}", file=sys.stderr)
         return 2
     if wrong := unknown(settings.theme):

@@ -16,7 +16,7 @@ from mechtui.app.layout import AROUND, SMALL, SMALLEST, DeskLayout, Plan, Wish, 
 from mechtui.app.prompt import Prompt
 from mechtui.app.state import Arrangement
 from mechtui.app.workspaces import RAIL, RESULT, TOP, Place, Workspace, built_in, panes
-from mechtui.link.messages import Answered, Ready
+from mechtui.link.messages import Ready
 from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
@@ -175,7 +175,7 @@ class Board(Guarded, Kept, Container):
 
     def _job(self, name: str) -> bool:
         """Whether the pane's job was started."""
-        return name != "" and self._wish.arrangement.job == name
+        return self._wish.arrangement.job == name
 
     def _asked(self, name: str, picture: Picture) -> tuple[Question, ...]:
         """What a pane wants answered now."""
@@ -194,40 +194,25 @@ class Board(Guarded, Kept, Container):
         costs = list(Cost)
         return tuple(sorted(questions, key=lambda question: costs.index(spec_of(question).cost)))
 
-    def _answered(self, name: str, talk: Conversation, picture: Picture) -> tuple[tuple[Answered, ...], bool]:
-        """What a pane can paint, and whether that is older than what it shows."""
-        questions = self.panes[name].questions(picture)
-        # A job that was stopped is not renewed: what it said of the session as it is stays.
-        due = (each for each in questions if picture.job or not each.costly or talk.answers.fresh(each))
-        return talk.answers.of(name, tuple(due))
-
     def show(self, talk: Conversation, picture: Picture) -> bool:
         """Give every visible pane its picture, if it is another; whether one of them shows what is older."""
         older = False
         for name in self.seen():
-            job = self._job(name)
-            answered, stale = self._answered(name, talk, replace(picture, job=job))
-            asked = self._asked(name, picture)
-            shares = (share for question in asked if (share := talk.progress.get(question)) is not None)
+            pane, shown = self.panes[name], self._shown.get(name)
+            own = replace(picture, job=self._job(name))
+            questions = pane.questions(own)
+            # A job that was stopped is not renewed: what it said of the session as it is stays.
+            due = tuple(each for each in questions if own.job or not each.costly or talk.answers.fresh(each))
+            answered, stale = talk.answers.of(name, due)
             older |= stale
-            pane = self.panes[name]
-            marked = stale and bool(answered) and (pane.BY_PLACE or talk.overdue)
-            shown = self._shown.get(name)
             # Older numbers stay with the session that they are of, until they are called old.
             waits = stale and not talk.overdue and not pane.OF_SESSION
-            given = Picture(
-                shown.session if waits and shown is not None else picture.session,
-                picture.focus,
-                picture.ready,
-                picture.tokens,
-                answered,
-                picture.problems,
-                marked,
-                picture.earlier,
-                job,
-                next(shares, None),
-                picture.idle,
-                picture.sweeps,
+            given = replace(
+                own,
+                session=shown.session if waits and shown is not None else picture.session,
+                answered=answered,
+                stale=stale and bool(answered) and (pane.BY_PLACE or talk.overdue),
+                progress=next((share for each in questions if (share := talk.progress.get(each)) is not None), None),
             )
             if shown is None or not given.same(shown):
                 self._shown[name] = given

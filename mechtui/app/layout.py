@@ -136,11 +136,10 @@ def _full(made: Plan, room: Region, wish: Wish) -> None:
     first = map_width(wish.shape, left)
     columns = _columns(wish, left - first)
     columns = _below_the_map(columns, room.height, wish.shape)
-    x = room.x
+    x, beside = room.x, len(columns) - 1
     for number, column in enumerate(columns):
-        beside = len(columns) - 1
-        width = first if number == 0 and beside else (left - first) // max(beside, 1) if beside else left
-        if number == beside:
+        width = first if number == 0 else (left - first) // beside
+        if number == beside:  # the last one has what is left
             width = room.x + left - x
         _column(made, Region(x, room.y, width, room.height), column, wish)
         x += width

@@ -8,6 +8,7 @@ share the place before it.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -76,6 +77,30 @@ def built_in() -> tuple[Workspace, ...]:
         read("Explain", ("heads / scores", "attribution / lens", "sweep / attention"), job="sweep"),
         read("Steer", ("heads / residual", "vectors / lens", "generate / attribution")),
     )
+
+
+# As many as there are digits.
+MOST = 9
+
+
+class WorkspaceError(ValueError):
+    """A workspace of the settings that cannot be: one sentence."""
+
+
+def with_own(own: Mapping[str, tuple[str, ...]]) -> tuple[Workspace, ...]:
+    """The built-in workspaces, and those of the settings by their names: one of a built-in's name takes its place.
+    Raises WorkspaceError."""
+    found = {workspace.name: workspace for workspace in built_in()}
+    for name, columns in own.items():
+        if not columns:
+            raise WorkspaceError(f'[workspaces] {name} has no column; one is "heads / scores"')
+        try:
+            found[name] = read(name, columns)
+        except LineError as error:
+            raise WorkspaceError(f"[workspaces] {name}: {error.line!r}: {error.problem}") from error
+    if len(found) > MOST:
+        raise WorkspaceError(f"[workspaces] makes {len(found)} workspaces, and there are {MOST} digits to go to them")
+    return tuple(found.values())
 
 
 @cache

@@ -16,7 +16,7 @@ from mechtui.app.layout import AROUND, Wish, plan, too_small
 from mechtui.app.models import size, suggestions
 from mechtui.app.state import Answers, Arrangement, difference
 from mechtui.app.status import about, bar, left, loading
-from mechtui.app.workspaces import built_in, panes, read
+from mechtui.app.workspaces import WorkspaceError, built_in, panes, read, with_own
 from mechtui.link.messages import Answered, Checked, Stage
 from mechtui.paint.palette import Depth, palette
 from mechtui.panes.picture import Focus
@@ -34,7 +34,7 @@ from mechtui.views.residual import Residual
 from mechtui.views.spec import Follows
 from mechtui.views.sweep import Sweep
 from mechtui.views.tokens import Tokens
-from tests.app.answering import ready, session, shape
+from tests.app.answering import app, idle, ready, session, shape
 from tests.panes.pictures import picture
 
 VECTOR = 'love = diff L6.pre "Love" "Hate"'
@@ -268,6 +268,37 @@ def test_a_workspace_is_columns_of_places_of_question_lines():
     assert made.columns == ((("heads",), ("effects",)), (("attention", "residual"),))
     assert made.lines == ("heads norm", "residual log")
     assert (made.views, made.main) == (("heads", "effects", "attention", "residual"), "attention")
+
+
+def test_workspaces_of_the_settings_come_behind_or_in_place_of_the_built_in_ones():
+    own = with_own({"Steer": ("vectors", "generate"), "Mine": ("heads norm / effects",)})
+    assert [workspace.name for workspace in own] == ["Look", "Explain", "Steer", "Mine"]
+    assert own[2].views == ("vectors", "generate")
+    assert own[3].main == "heads"
+
+
+@pytest.mark.parametrize(
+    ("own", "why"),
+    [
+        ({"Mine": ()}, "[workspaces] Mine has no column"),
+        ({"Mine": ("heads nrm",)}, "[workspaces] Mine: 'heads nrm': nrm should be entropy"),
+        ({f"W{number}": ("heads",) for number in range(7)}, "makes 10 workspaces"),
+    ],
+)
+def test_workspaces_of_the_settings_that_cannot_be_are_told(own: dict[str, tuple[str, ...]], why: str):
+    with pytest.raises(WorkspaceError, match=re.escape(why)):
+        with_own(own)
+
+
+async def test_a_workspace_of_ones_own_is_reached_by_its_digit_and_shows_its_lines():
+    it, _, _ = app(workspaces={"Mine": ("heads norm", "residual log")})
+    async with it.run_test(size=(120, 40)) as pilot:
+        await idle(pilot)
+        await pilot.press("4")
+        await idle(pilot)
+        assert it.here == "residual"
+        assert it.session.views == ("heads norm", "residual log")
+        assert {"heads", "residual"} < set(it.board.seen())
 
 
 @pytest.mark.parametrize(

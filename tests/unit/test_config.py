@@ -51,6 +51,7 @@ def test_variables_of_every_kind(tmp_path: Path) -> None:
         ('device = "gpu"', ": device = 'gpu' should be auto, cpu, cuda, cuda:N or mps"),
         ('mouse = "no"', ": mouse = 'no' is not right: Expected `bool`, got `str`"),
         ("[keys]\nquit = 3", ": keys = {'quit': 3} is not right"),
+        ("[workspaces]\nMine = 3", ": workspaces = {'Mine': 3} is not right"),
         ("model = ", " is not TOML"),
     ],
 )

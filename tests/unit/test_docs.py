@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mechtui.app.workspaces import with_own
 from mechtui.cli import cli
-from mechtui.config import NAMES, settings
+from mechtui.config import NAMES, TABLES, settings
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.ops import ops
@@ -57,14 +58,16 @@ def test_the_session_file_is_one() -> None:
 def test_the_config_file_is_one(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(code(CONFIGURATION))
-    assert settings({}, {}, path).model == "gpt2"
+    said = settings({}, {}, path)
+    assert said.model == "gpt2"
+    assert [workspace.name for workspace in with_own(said.workspaces)] == ["Look", "Explain", "Steer", "Mine"]
 
 
 def test_every_flag_and_variable_is_documented() -> None:
     for option in cli.params:
         for flag in option.opts:
             assert f"`{flag}" in CONFIGURATION or flag in ("--version", "-h", "--help")
-    for name in set(NAMES) - {"keys"}:
+    for name in set(NAMES) - set(TABLES):
         assert f"`MECHTUI_{name.upper()}" in CONFIGURATION
 
 

