@@ -492,7 +492,7 @@ class Mechtui(Guarded, App[int]):
             except CannotError as error:
                 self.say(str(error), bad=True)
         elif key != "escape":
-            self.say(f"No view has the letter {shown(key)}: g and a while show them.", bad=True)
+            self.say(f"No view has the letter {shown(key)}: press g and wait to see the letters.", bad=True)
         self._paint_footer()
 
     def into(self) -> None:

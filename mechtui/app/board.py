@@ -62,7 +62,7 @@ class Board(Guarded, Kept, Container):
         yield Label(" source", id="source-label")
         yield self.source
         columns, rows = SMALLEST
-        yield Label(f"mechtui needs a window of {columns} columns and {rows} rows at least.", id=SMALL)
+        yield Label(f"mechtui needs a window of at least {columns} columns and {rows} rows.", id=SMALL)
         yield from self.panes.values()
 
     # Layout

@@ -139,7 +139,7 @@ def test_other_sizes(start: Start, size: tuple[int, int]) -> None:
 
 def test_a_window_that_is_too_small_says_which_size_is_needed(start: Start) -> None:
     terminal = start(size=(60, 15))
-    terminal.until("a window of 60 columns and 18 rows at least")
+    terminal.until("a window of at least 60 columns and 18 rows")
     terminal.keys("q")
     assert terminal.wait() == 0
 

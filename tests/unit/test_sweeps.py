@@ -160,7 +160,7 @@ def test_too_much_is_refused() -> None:
     many = dumps(Session(sweeps=tuple(replace(one, of=Session(prompt=str(n))) for n in range(MOST + 1))))
     with pytest.raises(StorageError, match=f"there are {MOST + 1} sweeps, and {MOST} is the most"):
         loads(many)
-    large = swept(Session(), size=(MOST_CELLS // 2, 3))
+    large = swept(Session(), size=(MOST_CELLS // 200 + 1, 200))
     with pytest.raises(StorageError, match="cells, and 40,000 is the most"):
         loads(dumps(Session(sweeps=(large,))))
     with pytest.raises(StorageError, match=r"sweeps are tables"):
