@@ -72,6 +72,29 @@ def test_answer_and_foil(twin: Twin) -> None:
         assert answer.logit_diff == pytest.approx(logits[-1, ids[0][0]] - logits[-1, ids[1][0]], abs=2 * CLOSE)
 
 
+def test_loss(twin: Twin) -> None:
+    session = session_of(*EDITS)
+    ids = twin.tokens(session).ids
+    (both,) = twin.answers(session, "loss top4")
+    for answer, (logits, _) in zip(both, sides(twin, session), strict=True):
+        log_p = log_softmax(logits)
+        wanted = -np.array([log_p[at - 1, ids[at]] for at in range(1, len(ids))])
+        assert np.isnan(answer.loss[0])
+        assert np.isnan(answer.rank[0])
+        assert answer.best[0] == ()
+        np.testing.assert_allclose(answer.loss[1:], wanted, atol=CLOSE)
+        assert answer.sum == pytest.approx(wanted.sum(), abs=1e-3)
+        assert answer.mean == pytest.approx(wanted.mean(), abs=CLOSE)
+        for at in range(1, len(ids)):
+            row = logits[at - 1]
+            # Two logits closer than the tolerance may trade places.
+            assert answer.rank[at] == pytest.approx((row > row[ids[at]]).sum(), abs=1)
+            assert len(answer.best[at]) == 4
+            for token, prob, most in zip(answer.best[at], answer.probs[at], np.sort(row)[::-1], strict=False):
+                assert row[token.id] == pytest.approx(most, abs=2 * CLOSE)
+                assert prob == pytest.approx(np.exp(log_p[at - 1, token.id]), abs=CLOSE)
+
+
 def test_residual(twin: Twin) -> None:
     session = session_of(*EDITS)
     (both,) = twin.answers(session, "residual")
