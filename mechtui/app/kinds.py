@@ -251,10 +251,11 @@ def save(desk: Desk) -> Kind:
     target = _Target(desk)
 
     def take(text: str, _: str) -> Mistake | None:
-        from mechtui.session.storage import StorageError, dumps
+        from mechtui.session.rewriting import text_for
+        from mechtui.session.storage import StorageError
 
         try:
-            content = dumps(desk.document())
+            content = text_for(desk.document(), target.path(text.strip()))
         except StorageError as error:
             return Mistake(str(error))
         desk.saved(target.write(text.strip(), content))

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from mechtui.link.messages import Ready, Request
-from mechtui.panes.picture import Focus, Picture
-from mechtui.session.document import Session, Site
+from mechtui.panes.picture import Picture
+from mechtui.session.document import Focus, Session, Site
 from mechtui.views import Question
 
 

@@ -31,11 +31,11 @@ from mechtui.panes import theme
 from mechtui.panes.boundary import Guarded, tell
 from mechtui.panes.desk import Desk
 from mechtui.panes.kept import Kept
-from mechtui.panes.picture import Focus, Picture
+from mechtui.panes.picture import Picture
 from mechtui.panes.signs import painted as with_signs
 from mechtui.panes.signs import shown
 from mechtui.session.changes import head_site
-from mechtui.session.document import Session, Site
+from mechtui.session.document import Focus, Session, Site
 from mechtui.views import Question, View, specs
 from mechtui.visible import seen
 

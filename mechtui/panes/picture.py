@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mechtui.link.messages import Answered, EditProblem, Ready
 from mechtui.paint.tokens import visible
 from mechtui.paint.tokens import width as cells
-from mechtui.session.document import Edit, Session, Swept, Token
+from mechtui.session.document import Edit, Focus, Session, Swept, Token
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.words import LineError
 from mechtui.views import Question, parse_question, specs, state
@@ -24,17 +24,6 @@ Kind = TypeVar("Kind", bound=Question)
 
 # What every picture is made of: panes name positions by their tokens.
 BASE = Tokens()
-
-
-class Focus(msgspec.Struct, frozen=True):
-    """What the whole screen looks at: one token (position; -1 is the last), one head, one edit, one key."""
-
-    position: int = -1
-    layer: int = 0
-    head: int = 0
-    key: int = 0
-    edit: int = 0
-    vector: int = 0
 
 
 class Picture(msgspec.Struct, frozen=True, eq=False):

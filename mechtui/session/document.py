@@ -138,8 +138,37 @@ class Swept(Struct, frozen=True):
         return sum(value is not None for row in self.values for value in row)
 
 
+class Focus(Struct, frozen=True):
+    """What the whole screen looks at: one token (position; -1 is the last), one head, one edit, one key."""
+
+    position: int = -1
+    layer: int = 0
+    head: int = 0
+    key: int = 0
+    edit: int = 0
+    vector: int = 0
+
+
+class Screen(Struct, frozen=True):
+    """How the screen is arranged. workspace: its name. views: those that were called, the latest first: of views that
+    share a place the first of them is in front, and the first of all has the keys. whole: it has the whole window.
+    wider: columns that the right side lends to the left. guest: a view that stands in no workspace and was called all
+    the same. job: the view whose many runs are renewed with every change."""
+
+    workspace: str
+    views: tuple[str, ...] = ()
+    whole: bool = False
+    wider: int = 0
+    guest: str = ""
+    job: str = ""
+
+
 class Session(Struct, frozen=True):
-    """The whole document. A new one is made for every change (`msgspec.structs.replace`). sweeps: the newest last."""
+    """The whole document. A new one is made for every change (`msgspec.structs.replace`). sweeps: the newest last.
+
+    Sweeps, screen, focus and file are no part of what undo takes back: only a session that is kept, or that was read,
+    has them. screen, focus: None where nothing is said. file: the file that it was opened from or saved to.
+    """
 
     model: str = ""
     prompt: str = ""
@@ -153,6 +182,13 @@ class Session(Struct, frozen=True):
     align: str = "auto"
     references: tuple[str, ...] = ()
     sweeps: tuple[Swept, ...] = ()
+    screen: Screen | None = None
+    focus: Focus | None = None
+    file: str = ""
+
+    def work(self) -> Session:
+        """Without what undo does not take back."""
+        return msgspec.structs.replace(self, sweeps=(), screen=None, focus=None, file="")
 
     def active_edits(self) -> tuple[Edit, ...]:
         return tuple(edit for edit in self.edits if edit.on)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from mechtui.session.document import Session, Swept, surrogate
 from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
 from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
 from mechtui.session.sweeps import MOST, MOST_CELLS
@@ -30,8 +31,8 @@ class StorageError(ValueError):
     """A session that cannot be read or written: one sentence that says which and why."""
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The file's keys, in the order in which they are written."""
+class _Texts(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The keys of what a run is made of, in the order in which they are written."""
 
     mechtui: int
     model: str = ""
@@ -47,7 +48,15 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     views: tuple[str, ...] = ()
 
 
-class _Swept(_File, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class _File(_Texts, forbid_unknown_fields=True, omit_defaults=True):
+    """The file's keys. The last three say where one looked; `file` stands in kept sessions only."""
+
+    workspace: str = ""
+    focus: str = ""
+    file: str = ""
+
+
+class _Swept(_Texts, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A sweep's table: what it was made of, under the same keys, and its numbers, NaN for none."""
 
     mechtui: int = VERSION
@@ -71,6 +80,9 @@ def to_builtins(session: Session) -> dict[str, Any]:
         vectors=tuple(format_vector(vector) for vector in session.vectors),
         edits=tuple(format_edit(edit) for edit in session.edits),
         views=session.views,
+        workspace="" if session.screen is None else format_screen(session.screen),
+        focus="" if session.focus is None else format_focus(session.focus),
+        file=session.file,
     )
     said: dict[str, Any] = msgspec.to_builtins(stored)
     for key, value in said.items():
@@ -84,11 +96,11 @@ def dumps(session: Session) -> str:
     """The session as TOML. Raises StorageError."""
     import tomlkit
 
-    said = toml_escaped(tomlkit.dumps(_document(to_builtins(session))))
-    return said + "".join(map(_swept_text, session.sweeps))
+    said = toml_escaped(tomlkit.dumps(document(to_builtins(session))))
+    return said + "".join(map(swept_text, session.sweeps))
 
 
-def _document(said: dict[str, Any]) -> TOMLDocument:
+def document(said: dict[str, Any]) -> TOMLDocument:
     import tomlkit
 
     document = tomlkit.document()
@@ -104,7 +116,7 @@ def _document(said: dict[str, Any]) -> TOMLDocument:
 
 # Thousands of numbers, and the file is written again after every change.
 @lru_cache(64)
-def _swept_text(swept: Swept) -> str:
+def swept_text(swept: Swept) -> str:
     import tomlkit
 
     of = to_builtins(swept.of)
@@ -119,12 +131,12 @@ def _swept_text(swept: Swept) -> str:
         "baseline": swept.baseline,
         "source_baseline": swept.source_baseline,
     }
-    document = _document({key: value for key, value in said.items() if value is not None})
+    table = document({key: value for key, value in said.items() if value is not None})
     for key in ("rows", "columns"):
-        document[key].multiline(False)
+        table[key].multiline(False)
     rows = (", ".join("nan" if value is None else repr(float(value)) for value in row) for row in swept.values)
     values = "".join(f"    [{row}],\n" for row in rows)
-    return f"\n[[sweeps]]\n{toml_escaped(tomlkit.dumps(document))}values = [\n{values}]\n"
+    return f"\n[[sweeps]]\n{toml_escaped(tomlkit.dumps(table))}values = [\n{values}]\n"
 
 
 def loads(text: str, name: str = "the session") -> Session:
@@ -144,7 +156,13 @@ def loads(text: str, name: str = "the session") -> Session:
         stored = msgspec.convert(said, _File)
     except msgspec.ValidationError as error:
         raise StorageError(f"{name}: {_plain(error)}") from error
-    return replace(_session(stored), sweeps=_sweeps(sweeps, name))
+    return replace(
+        _session(stored),
+        sweeps=_sweeps(sweeps, name),
+        screen=parse_screen(stored.workspace) if stored.workspace else None,
+        focus=parse_focus(stored.focus) if stored.focus else None,
+        file=stored.file,
+    )
 
 
 def _check_keys(said: dict[str, Any], keys: tuple[str, ...], name: str) -> None:
@@ -155,7 +173,7 @@ def _check_keys(said: dict[str, Any], keys: tuple[str, ...], name: str) -> None:
             raise StorageError(f"{name}: {key} is no key of a session; {hint}")
 
 
-def _session(stored: _File) -> Session:
+def _session(stored: _Texts) -> Session:
     return Session(
         model=stored.model,
         prompt=stored.prompt,
@@ -226,7 +244,8 @@ def load(name: str | Path) -> Session:
         text = read_text(str(name))
     except PathError as error:
         raise StorageError(str(error)) from error
-    return loads(text, str(name))
+    # Whoever wrote the file may say anything of files, and a save would write over what it says.
+    return replace(loads(text, str(name)), file="")
 
 
 def save(session: Session, name: str | Path) -> None:

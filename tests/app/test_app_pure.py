@@ -19,10 +19,9 @@ from mechtui.app.status import about, bar, left, loading
 from mechtui.app.workspaces import WorkspaceError, built_in, panes, read, with_own
 from mechtui.link.messages import Answered, Checked, Stage
 from mechtui.paint.palette import Depth, palette
-from mechtui.panes.picture import Focus
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
-from mechtui.session.document import Token
+from mechtui.session.document import Focus, Token
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError

@@ -12,8 +12,8 @@ from textual.strip import Strip
 from mechtui.link.messages import Answered, EditProblem
 from mechtui.paint.palette import Depth, palette
 from mechtui.panes.pane import Page
-from mechtui.panes.picture import Focus, Picture
-from mechtui.session.document import Session, Token
+from mechtui.panes.picture import Picture
+from mechtui.session.document import Focus, Session, Token
 from mechtui.session.grammar.places import format_site
 from mechtui.views import example_of, parse_question, put
 from mechtui.views.lens import SHOWS, Lens, LensAnswer

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from mechtui.session.document import Session
+from mechtui.session.document import Focus, Screen, Session, Swept
 from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
+from mechtui.session.rewriting import rewritten, text_for
 from mechtui.session.storage import StorageError, dumps, load, loads, save
 
 EXAMPLE = """\
@@ -32,8 +35,37 @@ vectors = st.sampled_from(
     ['love-hate = diff L6.pre "Love" "Hate"', "w = neuron L5N2011 unit", 't = token " Paris"', "f = file a b#c"]
 )
 edits = st.sampled_from(["zero L9H9 @-1", "# scale L10H7 x0.5", 'cut L0H0 *>" John"#2', "noise embed sd3 seed7"])
+names = st.sampled_from(["lens", "attention", "residual", "next_tokens", "heads"])
+screens = st.builds(
+    Screen,
+    workspace=text.filter(bool),
+    views=st.lists(names, max_size=4, unique=True).map(tuple),
+    whole=st.booleans(),
+    wider=st.integers(-40, 40),
+    guest=st.just("") | names,
+    job=st.just("") | names,
+)
+counts = st.integers(0, 10**6)
+focuses = st.builds(
+    Focus, position=st.integers(-(10**6), 10**6), layer=counts, head=counts, key=counts, edit=counts, vector=counts
+)
+swept = st.builds(
+    Swept,
+    edit=st.sampled_from([parse_edit("zero L*H*"), parse_edit("mean L*H*")]),
+    of=st.builds(Session, prompt=text, edits=st.lists(edits.map(parse_edit), max_size=2).map(tuple)),
+    rows=st.just(("L0", "L1")),
+    columns=st.just(("H0",)),
+    metric=st.just("logit_diff"),
+    values=st.tuples(*[st.tuples(st.none() | st.floats(-9, 9, width=16))] * 2),
+    runs=st.just(2),
+    baseline=st.none() | st.floats(-9, 9, width=16),
+)
 sessions = st.builds(
     Session,
+    sweeps=st.lists(swept, max_size=2).map(tuple),
+    screen=st.none() | screens,
+    focus=st.none() | focuses,
+    file=text,
     model=text,
     prompt=text,
     source=text,
@@ -51,6 +83,117 @@ sessions = st.builds(
 @given(sessions)
 def test_what_is_written_is_read(session: Session) -> None:
     assert loads(dumps(session)) == session
+
+
+@given(screens, focuses)
+def test_where_one_looks_is_a_line_each(screen: Screen, focus: Focus) -> None:
+    assert parse_screen(format_screen(screen)) == screen
+    assert parse_focus(format_focus(focus)) == focus
+
+
+def test_where_one_looks_can_be_written_by_hand() -> None:
+    said = loads('mechtui = 1\nworkspace = "Explain lens attention whole"\nfocus = "L9H4 edit 2"')
+    assert said.screen == Screen("Explain", ("lens", "attention"), whole=True)
+    assert said.focus == Focus(layer=9, head=4, edit=1)
+    assert said.work() == Session()
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "column"),
+    [
+        ('focus = "H9"', "H9 should be a head, as in L9H9", 0),
+        ('focus = "L9H9 13"', "nothing more is expected here, but 13 stands here", 5),
+        ('focus = "L9H9 @x"', "@x should be a position, as in @13 or @-1", 5),
+        ('focus = "L9H9 edit 0"', "0 should be a whole number from 1", 10),
+        ('focus = "L9H9 edit 1 edit 2"', "edit stands there twice", 12),
+        ('workspace = "Look lens lens"', "lens stands there twice", 10),
+        ('workspace = "Look wider 41"', "41 should be a whole number from -40 to 40", 11),
+        ('workspace = "a/b"', "a/b is no name of a workspace; others than words stand in quotes", 0),
+    ],
+)
+def test_where_nobody_can_look_is_refused(line: str, message: str, column: int) -> None:
+    with pytest.raises(LineError) as caught:
+        loads(f"mechtui = 1\n{line}")
+    assert (str(caught.value), caught.value.column) == (message, column)
+
+
+BY_HAND = """\
+# Indirect objects.
+mechtui = 1  # the version
+model = 'gpt2'
+prompt = \"\"\"When Mary and John
+went\"\"\"  # two lines
+
+edits = [
+    # name movers
+    "zero L9H9 @-1",  # the strongest
+    "# scale L10H7 x0.5",  # negative
+    # the end
+]
+foil = " John"
+# The end.
+"""
+COMMENTS = ["# Indirect objects.", "# the version", "# name movers", "# The end."]
+
+
+def test_what_is_the_same_stays_as_it_was_written() -> None:
+    assert rewritten(loads(BY_HAND), BY_HAND) == BY_HAND
+
+
+def test_only_what_differs_is_written() -> None:
+    before = loads(BY_HAND)
+    added = (parse_edit("mean L1H1"), *before.edits, parse_edit("zero L0H0"))
+    after = rewritten(replace(before, edits=added, prompt="When", foil="", answer=" Mary"), BY_HAND)
+    assert (
+        after
+        == """\
+# Indirect objects.
+mechtui = 1  # the version
+model = 'gpt2'
+prompt = "When"  # two lines
+
+edits = [
+    # name movers
+    "mean L1H1",
+    "zero L9H9 @-1",  # the strongest
+    "# scale L10H7 x0.5",  # negative
+    # the end
+    "zero L0H0"
+]
+answer = " Mary"
+# The end.
+"""
+    )
+
+
+@given(sessions)
+def test_a_session_written_over_another_is_it_and_the_comments_stay(session: Session) -> None:
+    written = rewritten(session, BY_HAND)
+    assert loads(written) == session
+    kept = [*COMMENTS[:2], *COMMENTS[3:], *([COMMENTS[2]] if session.edits else [])]
+    assert all(written.count(comment) == 1 for comment in kept)
+
+
+@given(sessions, sessions)
+def test_any_session_written_over_any_other_is_it(before: Session, after: Session) -> None:
+    assert loads(rewritten(after, dumps(before))) == after
+    assert rewritten(before, dumps(before)) == dumps(before)
+
+
+def test_a_file_that_is_no_session_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    session = Session(prompt="a")
+    assert text_for(session, path) == dumps(session)
+    path.write_text("[tool]\nname = 1\n")
+    assert text_for(session, path) == dumps(session)
+    path.write_bytes(b"\xff")
+    assert text_for(session, path) == dumps(session)
+
+
+def test_the_file_that_another_file_speaks_of_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text('mechtui = 1\nfile = "/etc/passwd"\n')
+    assert load(path).file == ""
 
 
 def test_the_example_of_the_docs() -> None:
