@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine import reading, vector_files, weights
+from mechtui.engine import circuits, reading, vector_files, weights
 from mechtui.engine.apply import seen_in
 from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.errors import Cancelled, SessionError
@@ -166,6 +167,12 @@ class OpenSession:
     def repeat(self) -> str:
         """A text of random words said twice; empty where the tokenizer has no such words."""
         return self._engine.cards.example
+
+    def composition(self, kind: circuits.Kind) -> tuple[np.ndarray, float, float]:
+        """How each head reads by `kind` what each earlier one writes, [later head, earlier head], with the mean and the
+        standard deviation of random pairs of that shape, see `mechtui.engine.circuits`. It is computed once per model.
+        Raises SessionError, Cancelled."""
+        return self._engine.composition(kind, self.cancelled, self.progress)
 
     def check_site(self, site: Site) -> None:
         """Raises EditError, which names the model and what it lacks, where it has no such site."""
@@ -326,6 +333,7 @@ class Engine:
         self.model = model
         self.runner = Runner(model)
         self.cards = CardIndex(model, self.runner.forward)
+        self._compositions: dict[circuits.Kind, tuple[np.ndarray, float, float]] = {}
 
     def open(
         self, session: Session, cancelled: Callable[[], bool] = never, questions: Sequence[Question] = ()
@@ -338,6 +346,16 @@ class Engine:
     ) -> Run:
         """The run of these tokens with these edits. Raises Cancelled."""
         return Run(self.runner, self.runner.run(ids, edits, needs, cancelled), cancelled)
+
+    def composition(
+        self, kind: circuits.Kind, cancelled: Callable[[], bool] = never, progress: Callable[[float], None] = ignore
+    ) -> tuple[np.ndarray, float, float]:
+        """See `OpenSession.composition`."""
+        if kind not in self._compositions:
+            shape = self.model.shape
+            values = circuits.composition(self.model.bridge, kind, self.model.ready.name, cancelled, progress)
+            self._compositions[kind] = values.numpy(), *circuits.random_composition(shape.d_model, shape.d_head)
+        return self._compositions[kind]
 
     def save_vectors(self, session: Session, path: str) -> tuple[str, ...]:
         """Write the session's steering vectors to a safetensors file; their names. Raises SessionError."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine import repeats, weights
+from mechtui.engine.circuits import norm_of
 from mechtui.engine.errors import Cancelled
 from mechtui.engine.forward.forward import Forward
 from mechtui.engine.model import Model
@@ -165,7 +166,7 @@ def copying(bridge: Any, cancelled: Callable[[], bool]) -> Tensor:
         return found
     try:
         final = Norm(bridge.ln_final, like)
-        norms = [tuple(_norm(block, name, like) for name in ("ln1", "ln1_post")) for block in bridge.blocks]
+        norms = [tuple(norm_of(block, name, like) for name in ("ln1", "ln1_post")) for block in bridge.blocks]
     except ValueError:
         return found
     to_all = unembedding.float().mean(1, keepdim=True)
@@ -179,7 +180,7 @@ def copying(bridge: Any, cancelled: Callable[[], bool]) -> Tensor:
     for layer in range(n_layers):
         if cancelled():
             raise Cancelled
-        values = weights.W_V(bridge, layer)
+        values = weights.reading(bridge, layer, "W_V")
         if values is None:
             continue
         read, written = values.float().mT, weights.W_O(bridge, layer).float()
@@ -190,12 +191,6 @@ def copying(bridge: Any, cancelled: Callable[[], bool]) -> Tensor:
         eigenvalues = torch.linalg.eigvals(product.double().cpu())
         found[layer] = (eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)).float()
     return found
-
-
-def _norm(block: Any, name: str, like: Tensor) -> Norm | None:
-    """The block's norm of this name, where it has one. Raises ValueError for one of an unknown kind."""
-    module = getattr(block, name, None)
-    return None if module is None else Norm(module, like.to(next(block.parameters()).device))
 
 
 def _example(model: Model) -> str:

@@ -31,9 +31,10 @@ def W_E(bridge: Any) -> Tensor:
     return weight.detach()
 
 
-def W_V(bridge: Any, layer: int) -> Tensor | None:
-    """[head, d_model, d_head], each head with the values of its group; None where the bridge does not have them so."""
-    weight: Tensor | None = getattr(bridge.blocks[layer].attn, "W_V", None)
+def reading(bridge: Any, layer: int, name: str) -> Tensor | None:
+    """W_Q, W_K or W_V, [head, d_model, d_head], each head with the keys and values of its group; None where the bridge
+    does not have them so."""
+    weight: Tensor | None = getattr(bridge.blocks[layer].attn, name, None)
     n_heads, d_model = bridge.cfg.n_heads, bridge.cfg.d_model
     if weight is None or weight.dim() != 3 or weight.shape[1] != d_model or n_heads % len(weight):
         return None

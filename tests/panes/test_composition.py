@@ -1,0 +1,103 @@
+"""The list and the map of pairs of heads: what stands on top, and where the cursor leads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from mechtui.panes.picture import Picture
+from mechtui.session.grammar.places import format_site
+from mechtui.session.grammar.words import LineError
+from mechtui.views import parse_question, put
+from mechtui.views.attention import Attention
+from mechtui.views.composition import KINDS, Composition
+from mechtui.views.composition.example import example
+from mechtui.views.composition.pane import CompositionPane
+from tests.panes.pictures import Holder, pictured, shown
+
+
+def picture(question: Composition | None = None, layer: int = 0, head: int = 0) -> Picture:
+    found = pictured(example())
+    focus = replace(found.focus, layer=layer, head=head)
+    return replace(found, focus=focus, session=put(found.session, question or Composition()))
+
+
+async def test_the_strongest_pairs_come_first() -> None:
+    app = Holder(CompositionPane())
+    async with app.run_test(size=(80, 14)) as pilot:
+        app.pane.show(picture())
+        await pilot.pause()
+        rows = shown(app.pane)
+        assert rows[1].split()[:4] == ["L4H11", ">", "L5H5", "+.140"]
+        assert rows[1].split()[-1] == "+280"  # .14 over a spread of .0005
+        assert rows[2].split()[:4] == ["L4H11", ">", "L6H9", "+.120"]
+        assert rows[3].split()[:4] == ["L2H2", ">", "L7H10", "+.080"]
+        app.pane.move(0, 2)
+        await pilot.pause()
+        assert (app.looked[-1].layer, app.looked[-1].head) == (7, 10)
+        assert [format_site(site) for site in app.pane.sites(app.pane.picture)] == ["L7H10"]
+        assert app.pane.value() == "0.08"
+
+
+async def test_narrowed_to_a_head_and_not_to_those_whose_names_begin_like_it() -> None:
+    app = Holder(CompositionPane())
+    async with app.run_test(size=(80, 30)) as pilot:
+        app.pane.show(picture(Composition(only="L2H2")))
+        await pilot.pause()
+        rows = [row.split() for row in shown(app.pane)[1:] if ">" in row]
+        assert rows[0][:3] == ["L2H2", ">", "L7H10"]
+        assert all("L2H2" in (row[0], row[2]) for row in rows)
+        app.pane.show(picture(Composition(only="L99H9")))
+        await pilot.pause()
+        assert "no row has 'L99H9' in it" in "\n".join(shown(app.pane))
+
+
+async def test_enter_leads_to_the_later_head_and_the_map_keeps_the_pair() -> None:
+    app = Holder(CompositionPane())
+    async with app.run_test(size=(110, 40)) as pilot:
+        app.pane.show(picture())
+        await pilot.pause()
+        app.pane.move(0, 1)
+        await pilot.pause()
+        into = app.pane.into(app.pane.picture)
+        assert isinstance(into, Attention)
+        assert (into.layer, into.head) == (6, 9)
+        now = app.pane.picture
+        app.pane.show(replace(now, session=put(now.session, Composition(as_map=True))))
+        await pilot.pause()
+        assert app.pane.value() == "0.12"
+        app.pane.move(-1, 0)
+        await pilot.pause()
+        values = example().clean.values
+        assert float(app.pane.value()) == pytest.approx(float(values[6 * 12 + 9, 4 * 12 + 10]), rel=1e-5)
+
+
+def test_a_click_looks_at_the_later_head_of_its_row() -> None:
+    pane, now = CompositionPane(), picture()
+    pane.picture = now
+    focus = pane.hit(now, 1, 3, 0)
+    assert focus is not None
+    assert (focus.layer, focus.head) == (6, 9)
+
+
+def test_a_pair_without_a_number_is_never_listed() -> None:
+    pane, now = CompositionPane(), picture()
+    answer = example().clean
+    listed = pane._listed(now, answer)
+    assert not np.isnan(listed.rows.columns[1].values).any()
+    assert all(earlier // 12 < later // 12 for later, earlier in listed.pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("as_map", [False, True])
+@pytest.mark.parametrize("only", ["", "L5H1", 'a "b'])
+def test_the_line_says_it(kind: str, as_map: bool, only: str) -> None:
+    question = Composition(kind, as_map, only)  # type: ignore[arg-type]
+    assert parse_question(question.line()) == question
+    assert question.asked() == Composition(kind)  # type: ignore[arg-type]
+
+
+def test_what_the_line_does_not_take_is_said() -> None:
+    with pytest.raises(LineError, match="k should be Q, K, V, map or a head"):
+        parse_question("composition k")
