@@ -77,7 +77,7 @@ async def test_a_line_that_cannot_be_says_why_and_stays(key: str, text: str, sai
 
 async def test_views_that_mean_nothing_count_as_none() -> None:
     it, _, _ = app(session())
-    it.history._present = type(it.session)(prompt="a b", views=("generate zzz",))
+    it.history.change(type(it.session)(prompt="a b", views=("generate zzz",)))
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
         await pilot.press("g", "c", "circumflex_accent")

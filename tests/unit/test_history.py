@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mechtui.session.document import Session
-from mechtui.session.history import History
+from mechtui.session.history import History, LogitDiff, Step
 
 
 def typed(history: History, text: str, merge: str = "prompt") -> None:
@@ -150,3 +152,106 @@ def test_no_more_steps_than_the_limit_are_kept(limit: int, count: int) -> None:
     while history.undo() is not None:
         steps += 1
     assert steps == min(limit, count)
+
+
+def test_a_change_after_an_undo_is_a_branch_and_redo_leads_where_one_stood_last() -> None:
+    history = History(Session())
+    for prompt in ("one.", "two."):
+        history.change(Session(prompt=prompt))
+    history.undo()
+    history.change(Session(prompt="other."))
+    assert history.undo() == Session(prompt="one.")
+    assert history.redo() == Session(prompt="other.")
+    assert history.jump(2) == Session(prompt="two.")
+    assert history.undo() == Session(prompt="one.")
+    assert history.redo() == Session(prompt="two.")
+    assert [step.session.prompt for step in history.tree.steps.values()] == ["", "one.", "two.", "other."]
+    assert history.jump(77) is None
+    assert history.jump(None) is None
+    assert history.present == Session(prompt="two.")
+
+
+def test_redo_finds_its_way_to_where_one_jumped() -> None:
+    history = History(Session())
+    for prompt in ("one.", "two.", "three."):
+        history.change(Session(prompt=prompt))
+    history.jump(0)
+    history.change(Session(prompt="other."))
+    history.jump(3)
+    history.jump(0)
+    forwards = []
+    while (session := history.redo()) is not None:
+        forwards.append(session.prompt)
+    assert forwards == ["one.", "two.", "three."]
+
+
+def test_a_mark_is_one_steps_and_what_is_typed_next_does_not_change_a_marked_state() -> None:
+    history = History(Session())
+    typed(history, "abc")
+    history.mark("here")
+    typed(history, "def")
+    assert history.present == Session(prompt="abcdef")
+    marked = history.tree.marked("here")
+    assert marked is not None
+    assert marked.session == Session(prompt="abc")
+    history.mark("here")
+    assert history.tree.marked("here") == history.tree.step
+    history.mark("", history.tree.at)
+    assert history.tree.marked("here") is None
+    assert history.tree.marked("") is None
+
+
+def test_what_a_model_said_is_noted_at_the_state_it_said_it_of() -> None:
+    history = History(Session(), now=lambda: 7.0)
+    history.note(LogitDiff(1.5, None))
+    history.change(Session(prompt="a"), "prompt")
+    history.note(LogitDiff(2.5, -1.0, 3))
+    assert [step.logit_diff for step in history.tree.steps.values()] == [LogitDiff(1.5), LogitDiff(2.5, -1.0, 3)]
+    history.change(Session(prompt="ab"), "prompt")  # joins: it is another state now
+    assert history.tree.step == Step(1, 0, Session(prompt="ab"), 7.0)
+
+
+def test_of_a_full_tree_ends_are_forgotten_before_what_leads_to_the_present_and_marks_last() -> None:
+    history = History(Session(), limit=3)
+    history.change(Session(prompt="a."))
+    history.mark("kept")
+    history.undo()
+    history.change(Session(prompt="b."))
+    history.undo()
+    history.change(Session(prompt="c."))
+    history.change(Session(prompt="d."))
+    assert [step.session.prompt for step in history.tree.steps.values()] == ["", "a.", "c.", "d."]
+    history.change(Session(prompt="e."))
+    history.change(Session(prompt="f."))  # only now, since a root with two children cannot be left out
+    assert [step.session.prompt for step in history.tree.steps.values()] == ["c.", "d.", "e.", "f."]
+
+
+names = st.sampled_from(["", "x", "y"])
+actions = st.one_of(
+    st.tuples(st.just("change"), texts.map(lambda text: Session(prompt=text)), st.sampled_from(["", "prompt"])),
+    st.tuples(st.just("undo")),
+    st.tuples(st.just("redo")),
+    st.tuples(st.just("jump"), st.integers(0, 12)),
+    st.tuples(st.just("mark"), names),
+    st.tuples(st.just("rest")),
+)
+
+
+@given(st.lists(actions, max_size=40))
+def test_whatever_was_done_undoing_leads_to_the_first_and_no_branch_is_lost(done: list[tuple[Any, ...]]) -> None:
+    history = History(Session())
+    there: dict[int, Session] = {}
+    for name, *arguments in done:
+        there[history.tree.at] = history.present
+        joining = history.tree.at if name == "change" else -1
+        getattr(history, name)(*arguments)
+        if history.tree.at == joining:
+            there[joining] = history.present  # typing that joins its step
+        assert there.items() <= {number: step.session for number, step in history.tree.steps.items()}.items()
+    last, undone = history.tree, 0
+    while history.undo() is not None:
+        undone += 1
+    assert history.present == Session()
+    for _ in range(undone):
+        assert history.redo() is not None
+    assert history.tree == last
