@@ -33,9 +33,12 @@ class LogitDiff(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One state of the session. number: its own, larger than that of any step made before it. parent: the number of the
-    step that it was made from; None at the root. session: without sweeps, which are kept apart. when: seconds since the
-    epoch at its last change. mark: its name; empty where it has none. logit_diff: the newest that was noted."""
+    """One state of the session.
+
+    number: its own, larger than that of any step made before it. parent: the number of the step that it was made from;
+    None at the root. session: what undo takes back, see `Session.work`. when: seconds since the epoch at its last
+    change. mark: its name; empty where it has none. logit_diff: the newest that was noted.
+    """
 
     number: int
     parent: int | None

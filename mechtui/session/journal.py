@@ -44,7 +44,8 @@ AS_LINES: dict[str, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
     "edits": (format_edit, parse_edit),
     "vectors": (format_vector, parse_vector),
 }
-TYPES = {field.name: field.type for field in fields(Session) if field.name != "sweeps"}
+# What undo takes back: `Session.work`.
+TYPES = {field.name: field.type for field in fields(Session) if field.name not in ("sweeps", "screen", "focus", "file")}
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Change = tuple[Number, Number, str | tuple[str, ...]]
