@@ -109,6 +109,7 @@ class _Commands(click.Group):
     "--theme", metavar="NAME", help="Colours of the app; T goes through them.", shell_complete=_completed("themes")
 )
 @click.option("--mouse/--no-mouse", default=None, help="Take the mouse, or leave it to the terminal.")
+@click.option("--keep-alive", metavar="TIME", help="How long the model stays in memory when the app goes: 30m; or off.")
 @click.pass_context
 def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> None:
     """See inside a language model, and change it, from the terminal.
@@ -117,7 +118,7 @@ def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> No
     failed), 130 (interrupted).
     """
     # `info` says what is installed, whatever it is; the model process was started by one that has looked.
-    if context.invoked_subcommand not in ("info", "worker", "completion") and (sentence := unfit()):
+    if context.invoked_subcommand not in ("info", "worker", "completion", "stop") and (sentence := unfit()):
         click.echo(f"mechtui: {sentence}", err=True)
         sys.exit(NO_MODEL)
     context.obj = given = _given(flags)
@@ -168,11 +169,19 @@ def run(
 
 
 @cli.command()
-def worker() -> None:
+@click.option("--keep-alive", type=float, metavar="SECONDS", help="Stay for so long when the app goes.")
+def worker(keep_alive: float | None) -> None:
     """The model process; mechtui starts it and speaks to it over stdin and stdout."""
     if sys.stdin.isatty():
         raise click.UsageError("this is the model process, which mechtui itself starts; it reads frames, not keys")
-    importlib.import_module("mechtui.worker.main").main()
+    importlib.import_module("mechtui.worker.main").main(keep_alive)
+
+
+@cli.command()
+@click.argument("processes", metavar="[PROCESS]...", type=int, nargs=-1)
+def stop(processes: tuple[int, ...]) -> NoReturn:
+    """End model processes that stay in memory (--keep-alive): all that no app uses, or these."""
+    sys.exit(importlib.import_module("mechtui.info").stop(processes))
 
 
 @cli.command()

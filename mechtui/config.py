@@ -30,7 +30,8 @@ class Settings(msgspec.Struct, frozen=True):
     overrules them, a flag overrules the session file. device: auto, cpu, cuda, cuda:N or mps. device_map: ""
     or "auto" (several GPUs). log_file: where the model process's stderr goes, "" for the state folder.
     views: folders of views of one's own, apart as in PATH. keys: action name -> keys, comma-separated.
-    workspaces: name -> columns, as `mechtui.app.workspaces` reads them.
+    workspaces: name -> columns, as `mechtui.app.workspaces` reads them. keep_alive: how long the model process stays
+    when the app goes, as `mechtui.duration` reads it.
     """
 
     model: str = ""
@@ -49,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True):
     theme: str = ""
     mouse: bool = True
     log_file: str = ""
+    keep_alive: str = "off"
     views: str = ""
     keys: dict[str, str] = {}
     workspaces: dict[str, tuple[str, ...]] = {}
@@ -148,6 +150,13 @@ def _settings(said: Mapping[str, Any], where: str) -> Settings:
     device = str(said.get("device", "auto"))
     if device not in DEVICES and not (device.startswith("cuda:") and device[5:].isdigit()):
         raise ConfigError(f"{where}: device = {device!r} should be auto, cpu, cuda, cuda:N or mps")
+    if "keep_alive" in said:
+        from mechtui.duration import DurationError, seconds
+
+        try:
+            seconds(str(said["keep_alive"]))
+        except DurationError as error:
+            raise ConfigError(f"{where}: keep_alive = {said['keep_alive']!r} {error}") from error
     if log := str(said.get("log_file", "")):
         from mechtui.session.paths import PathError, expanded
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 
 from mechtui import __version__
+from mechtui.duration import said
+from mechtui.link import live
 from mechtui.session.paths import config_file, state_dir
 from mechtui.visible import seen, write_over
 
 PACKAGES = ("torch", "transformers", "transformer-lens", "textual", "rich", "numpy", "safetensors", "gguf")
-NO_MODEL, INTERRUPTED = 3, 130
+MISTAKE, NO_MODEL, INTERRUPTED = 2, 3, 130
 
 
 def lines() -> Iterator[str]:
@@ -31,11 +34,39 @@ def lines() -> Iterator[str]:
     from huggingface_hub import constants
 
     yield f"  models {constants.HF_HUB_CACHE}{' (offline: HF_HUB_OFFLINE is set)' if constants.HF_HUB_OFFLINE else ''}"
+    if kept := live.every():
+        yield "models in memory"
+        yield from (f"  {_about(each)}" for each in kept)
     yield "models"
     from mechtui.worker.models import find
 
     for model in find():
         yield f"  {model.name}  {model.kind}  {model.bytes / 1e6:.0f} MB  {model.detail}".rstrip()
+
+
+def _about(found: live.Found) -> str:
+    page = found.live
+    name = page.load.model or "the default model"
+    held = f", {bytes_ / 1e9:.1f} GB" if (bytes_ := live.resident_bytes(found.pid)) else ""
+    until = f"stays for {said(page.left + page.seconds - time.time())}" if page.left else "in use"
+    other = "" if page.build == live.build() else f", of another mechtui ({page.version}), which this one leaves alone"
+    return f"{name}  process {found.pid}{held}, {until}{other}"
+
+
+def stop(processes: Iterable[int] = ()) -> int:
+    """End live processes that no app uses: these, or all -> exit status."""
+    wanted, status = set(processes), 0
+    found = [each for each in live.every() if not wanted or each.pid in wanted]
+    for pid in sorted(wanted - {each.pid for each in found}):
+        print(f"mechtui: process {pid} is no model process that stays in memory", file=sys.stderr)
+        status = MISTAKE
+    for each in found:
+        name = seen(each.live.load.model or "the default model")
+        ended = bool(each.live.left) and live.end(each)
+        print(f"{name} (process {each.pid}) {'has ended' if ended else 'is in use: q ends its app'}")
+    if not found and not wanted:
+        print("no model stays in memory")
+    return status
 
 
 def _version(package: str) -> str:

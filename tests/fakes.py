@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mechtui.link.client import Life
-from mechtui.link.messages import Reply, Request
+from mechtui.link.messages import Load, Reply, Request
 
 
 class FakeLink:
@@ -21,7 +21,7 @@ class FakeLink:
         self.closed = False
         self._respond = respond
 
-    async def start(self) -> None:
+    async def start(self, load: Load | None = None) -> None:
         self.started = True
         self.on_reply(Life("starting", pid=1))
 

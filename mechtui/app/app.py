@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import WorkerFailed
 
-from mechtui.app import keeping, status
+from mechtui.app import going_on, keeping, status
 from mechtui.app.actions import KeyClashError, Registry, run_action, shown, why_not
 from mechtui.app.board import Board
 from mechtui.app.clipboard import TooLongError, fitting
@@ -36,6 +37,7 @@ from mechtui.app.turns import Turns
 from mechtui.app.workspaces import Place, Workspace, WorkspaceError, panes, with_own
 from mechtui.config import Settings, log_file
 from mechtui.console import VisibleConsole
+from mechtui.duration import seconds
 from mechtui.link.client import Client, Life, Link
 from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request, Saved
 from mechtui.panes.boundary import Guarded
@@ -212,7 +214,7 @@ class Mechtui(Guarded, App[int]):
         # What is there by now stays: looking it over for garbage again and again takes 50 ms of a key's time.
         gc.freeze()
         try:
-            await self.talk.link.start()
+            await self.talk.link.start(self._wanted(self.session.model))
         except OSError as error:
             self.say(f"The model process cannot be started: {error}.", bad=True)
             return
@@ -225,9 +227,12 @@ class Mechtui(Guarded, App[int]):
             self.say(f"{offer} {self._said[0]}".rstrip(), bad=self._said[1])
 
     def _load(self, model: str) -> None:
-        set_ = self.settings
-        self.talk.load(Load(model, set_.device, set_.dtype, set_.device_map, set_.fold_ln, set_.trust_remote_code))
+        self.talk.load(self._wanted(model))
         self._paint_status()
+
+    def _wanted(self, model: str) -> Load:
+        set_ = self.settings
+        return Load(model, set_.device, set_.dtype, set_.device_map, set_.fold_ln, set_.trust_remote_code)
 
     def in_time(self, do: Callable[..., None], *what: Any, **more: Any) -> None:
         """From another thread: have the app do this when it comes to it."""
@@ -720,6 +725,8 @@ class Mechtui(Guarded, App[int]):
                 self.say(f"{before} {self.talk.said}".lstrip(), bad=bad)
         if News.MODEL in news:
             self._model_is_here()
+            if (earlier := self.talk.take_earlier()) is not None:
+                going_on.go_on(self, earlier)
         if News.PICTURES in news:
             # New tokens may move the last position, so that other questions are due.
             self.repaint()
@@ -860,11 +867,11 @@ def run(session: Session, settings: Settings, offer: bool = False, file: str | N
         print(f"mechtui: {wrong}", file=sys.stderr)
         return 2
     session = begin(session)
-    link, keeper = Client(log=log_file(settings)), Keeper(session)
+    link, keeper = Client(log=log_file(settings), keep_alive=seconds(settings.keep_alive)), Keeper(session)
     app = Mechtui(session, settings, link, registry, keeper, offer)
     if file is not None:
         app.own = {to_write(file)}
-    with Ending(partial(keeper.now, ENDING_PATIENCE), partial(app.in_time, app.end), link.kill) as ending:
+    with Ending(partial(keeper.now, ENDING_PATIENCE), partial(app.in_time, app.end), link.abandon) as ending:
         try:
             status = app.run(mouse=settings.mouse)
         finally:
@@ -874,4 +881,6 @@ def run(session: Session, settings: Settings, offer: bool = False, file: str | N
     if app.last_words:
         print(f"mechtui: {app.last_words}", file=sys.stderr)
         return 1
+    if link.left is not None and ending.number != signal.SIGHUP:
+        print(f"mechtui: {link.left.sentence()}", file=sys.stderr)
     return 128 + ending.number if ending.number else status or 0

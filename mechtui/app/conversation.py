@@ -12,6 +12,7 @@ from mechtui.link.client import Life, Link
 from mechtui.link.messages import (
     Answered,
     Ask,
+    Attached,
     Checked,
     EditProblem,
     Failed,
@@ -67,6 +68,7 @@ class Conversation:
         self.said = ""
         self.said_bad = False
         self.trouble = ""
+        self._earlier: Ask | None = None  # of the app that the model process had before
         self.unsound = ""  # what the model's self-check found wrong
         self.ms: float | None = None
         self.ran = ""
@@ -173,6 +175,9 @@ class Conversation:
                 return self._say(f"Saved {', '.join(reply.names)} to {reply.path}.")
             case Life():
                 return self._life(reply)
+            case Attached():
+                self._earlier = reply.asked
+                return self._say(reply.trouble, bad=True) if reply.trouble else News.NOTHING
             case Heartbeat() | _:
                 return News.NOTHING
 
@@ -228,7 +233,14 @@ class Conversation:
             self.fetch = self.offer = None
         return self._say(failed.sentence, bad=True) | News.FETCH | News.PICTURES
 
+    def take_earlier(self) -> Ask | None:
+        """Once: what the app before asked last of the model process that was found."""
+        earlier, self._earlier = self._earlier, None
+        return earlier
+
     def _life(self, life: Life) -> News:
+        if life.state == "attached":
+            return self._say(life.sentence)
         if life.state == "starting":
             return self._say(life.sentence, bad=True) if life.sentence else News.STATUS
         self._down = True

@@ -1,4 +1,4 @@
-"""The UI's end of the wire: starts the model process, watches it, and brings it back when it dies.
+"""The UI's end of the wire: finds or starts the model process, watches it, and brings it back when it dies.
 
 The client keeps what it needs to bring a new process to where the old one was: the last Load and the last
 Ask. Nothing in here waits for the model.
@@ -20,10 +20,13 @@ from typing import IO, Literal, Protocol
 import msgspec
 
 import mechtui
+from mechtui.duration import said
+from mechtui.link import live
 from mechtui.link.frames import BrokenFrameError, Splitter, UnsendableError, decode_reply, encode
 from mechtui.link.messages import (
     Answered,
     Ask,
+    Attached,
     Cancel,
     Failed,
     Fetch,
@@ -41,9 +44,9 @@ from mechtui.link.messages import (
     Sized,
     Started,
 )
+from mechtui.link.process import Piped, Process, Socketed, kill
 from mechtui.session.paths import state_dir
 
-CHUNK = 1 << 16
 LOG_LIMIT = 1_000_000
 CRASHES = 3
 CRASH_SECONDS = 30.0
@@ -53,13 +56,24 @@ KILL_AFTER = 1.0
 class Life(msgspec.Struct, frozen=True):
     """How the model process is. `sentence` says why, where there is a why, and that there is no log.
 
-    starting: the process was started. restarting: it died and a new one is being started. stopped: it died too
-    often; the next Load starts it again.
+    starting: the process was started. attached: one was found that another app had left. restarting: it died and a new
+    one is being started. stopped: it died too often; the next Load starts it again.
     """
 
-    state: Literal["starting", "restarting", "stopped"]
+    state: Literal["starting", "attached", "restarting", "stopped"]
     sentence: str = ""
     pid: int = 0
+
+
+class Left(msgspec.Struct, frozen=True):
+    """A model process that stays for so many seconds after its app."""
+
+    pid: int
+    seconds: float
+
+    def sentence(self) -> str:
+        stays = f"the model stays in memory for {said(self.seconds)} (process {self.pid})"
+        return f"{stays}: mechtui comes back to it, mechtui stop ends it"
 
 
 class Link(Protocol):
@@ -68,7 +82,7 @@ class Link(Protocol):
 
     on_reply: Callable[[Reply | Life], None]
 
-    async def start(self) -> None: ...
+    async def start(self, load: Load | None = None) -> None: ...
 
     def send(self, request: Request) -> None: ...
 
@@ -102,8 +116,11 @@ def open_log(path: Path | None = None) -> IO[bytes]:
     return os.fdopen(handle, "ab")
 
 
-def why(returncode: int, rss: int = 0) -> str:
-    """One sentence on how a process ended. rss: the bytes it was last known to hold, 0 where unknown."""
+def why(returncode: int | None, rss: int = 0) -> str:
+    """One sentence on how a process ended. returncode: None for another program's child. rss: the bytes it was last
+    known to hold, 0 where unknown."""
+    if returncode is None:
+        return "The model process, which had been kept, has ended."
     if returncode >= 0:
         return f"The model process ended by itself with exit status {returncode}."
     try:
@@ -150,7 +167,8 @@ class Client:
     """A `Link` to a real model process.
 
     command: the process to start (default: this installation's worker; anything that speaks the wire on its
-    stdin and stdout will do). log: file for its stderr, default worker.log in the state folder.
+    stdin and stdout will do). log: file for its stderr, default worker.log in the state folder. keep_alive: seconds
+    that the process stays when this program goes; 0: it ends with it. None: nor is one sought that another left.
     """
 
     def __init__(
@@ -159,11 +177,15 @@ class Client:
         *,
         command: list[str] | None = None,
         log: Path | None = None,
+        keep_alive: float | None = None,
     ) -> None:
         self.on_reply = on_reply
+        self.left: Left | None = None  # after `close`: the process that stays
         self._command = command or worker_command()
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
+        self._keep_alive = keep_alive
+        self._process: Process | None = None
+        self._can_stay = False  # whether the process has said so
         self._outbox = Outbox()
         self._watcher: asyncio.Task[None] | None = None
         # The model that is wanted; the one that is being loaded, the one whose loading was stopped and that may go on
@@ -184,11 +206,24 @@ class Client:
         """Of the model process; 0 while there is none."""
         return self._process.pid if self._process is not None else 0
 
-    async def start(self) -> None:
-        """Start the model process. Raises OSError when it cannot be started at all."""
-        self._closing = False
-        await self._spawn("starting", "")
+    async def start(self, load: Load | None = None) -> None:
+        """Find a live process that holds the model which will be asked for, or start one. Raises OSError when none can
+        be started at all."""
+        self._closing, self.left = False, None
+        if load is None or self._keep_alive is None or not await self._attach(load, self._keep_alive):
+            await self._spawn("starting", "")
         self._watcher = asyncio.create_task(self._watch(), name="model process")
+
+    async def _attach(self, load: Load, seconds: float) -> bool:
+        found = await live.attach(load, seconds)
+        if found is None:
+            return False
+        line, attached, page = found
+        self._process = await Socketed.over(line, attached.pid)
+        ago = f", where mechtui left it {said(time.time() - page.left)} ago" if page.left else ""
+        self.on_reply(Life("attached", f"The model was still in memory{ago}.", attached.pid))
+        self._deliver(attached)
+        return True
 
     def send(self, request: Request) -> None:
         """Never blocks. An Ask takes the place of one that was not sent yet."""
@@ -228,7 +263,8 @@ class Client:
             self.kill()
 
     async def close(self) -> None:
-        """Ask the process to quit, end it if it does not, and return when it is gone."""
+        """Leave the process where it is to stay; else ask it to quit, end it if it does not, and return when it is
+        gone."""
         self._closing = True
         if self._watcher is not None:
             self._watcher.cancel()
@@ -238,17 +274,23 @@ class Client:
         # It stays known until it is gone, so that `kill` finds it.
         process = self._process
         if process is not None:
-            await self._quit(process)
+            if self._stays:
+                await process.leave()
+                self.left = Left(process.pid, self._keep_alive or 0.0)
+            else:
+                await self._quit(process)
             self._process = None
 
-    async def _quit(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdin is not None and not process.stdin.is_closing():
-            process.stdin.write(encode(Quit()))
-            process.stdin.close()
+    @property
+    def _stays(self) -> bool:
+        """Whether the process outlives this program. One that holds no model is not worth it."""
+        return bool(self._keep_alive) and self._can_stay and (self._loaded or self._loading) is not None
+
+    async def _quit(self, process: Process) -> None:
+        process.last_words(encode(Quit()))
         for sign in (None, signal.SIGTERM, signal.SIGKILL):
             if sign is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.send_signal(sign)
+                process.signal(sign)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), KILL_AFTER / 2)
                 return
@@ -256,9 +298,12 @@ class Client:
 
     def kill(self) -> None:
         """End the process at once, from any thread, where nothing can be waited for."""
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        kill(self.pid)
+
+    def abandon(self) -> None:
+        """This program ends at once: so does the process, unless it is to stay. From any thread."""
+        if not self._stays:
+            self.kill()
 
     async def _spawn(self, state: Literal["starting", "restarting"], sentence: str) -> None:
         try:
@@ -268,16 +313,15 @@ class Client:
             unlogged = f"No log is written: {error.filename}: {error.strerror}."
             sentence = f"{sentence} {unlogged}" if sentence else unlogged
         with opened as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                # ctrl+c and ctrl+z are the UI's to handle.
-                start_new_session=True,
-            )
+            self._can_stay = False
+            self._process = await self._new(log)
         self._rss = 0
         self.on_reply(Life(state, sentence, self._process.pid))
+
+    async def _new(self, log: IO[bytes]) -> Process:
+        if not self._keep_alive:
+            return await Piped.start(self._command, log)
+        return await Socketed.start([*self._command, "--keep-alive", f"{self._keep_alive:g}"], log)
 
     async def _revive(self) -> None:
         """After a stop: a new process, brought to where the old one was."""
@@ -338,15 +382,11 @@ class Client:
             self.on_reply(Failed(task, sentence, model=name))
         self._under_way.clear()
 
-    async def _write(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        # Nothing is buffered here: while the pipe is full, newer Asks replace the one that waits.
-        process.stdin.transport.set_write_buffer_limits(0)
+    async def _write(self, process: Process) -> None:
         while True:
             request = await self._outbox.take()
             try:
-                process.stdin.write(encode(request))
-                await process.stdin.drain()
+                await process.write(encode(request))
             except ConnectionError:
                 return  # it died; the reader says why
             except UnsendableError as error:
@@ -365,18 +405,17 @@ class Client:
             case _:
                 pass  # the rest holds nothing that was typed
 
-    async def _read(self, process: asyncio.subprocess.Process) -> str:
+    async def _read(self, process: Process) -> str:
         """Hand on replies until the process ends -> why it did."""
-        assert process.stdout is not None
         splitter = Splitter()
         broken = ""
         try:
-            while data := await process.stdout.read(CHUNK):
+            while data := await process.read():
                 for body in splitter.feed(data):
                     self._deliver(decode_reply(body))
         except BrokenFrameError as error:
             broken = f"The model process was ended because it said something that cannot be read: {error}."
-            process.kill()
+            process.signal(signal.SIGKILL)
         returncode = await process.wait()
         return broken or why(returncode, self._rss)
 
@@ -389,6 +428,8 @@ class Client:
             case Ready() | Failed(task="load"):
                 if not self._load_ended(reply):
                     return
+            case Attached():
+                self._can_stay = not reply.trouble
             case Heartbeat():
                 self._rss = reply.rss
             case Fetched() | Sized() | Failed(task="fetch"):

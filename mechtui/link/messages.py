@@ -1,6 +1,6 @@
 """Everything that crosses the wire, as structs.
 
-UI -> model process: Load, Ask, Models, Fetch, Cancel, Quit. Model process -> UI: the rest. An Ask replaces
+UI -> model process: Load, Ask, Models, Fetch, Cancel, Attach, Quit. Model process -> UI: the rest. An Ask replaces
 the one before it (newest wins); each Answered carries the generation of its Ask, and older ones are dropped.
 """
 
@@ -69,6 +69,18 @@ class SaveVectors(Message, frozen=True, tag="save_vectors"):
 
     session: Session
     path: str
+
+
+class Attach(Message, frozen=True, tag="attach"):
+    """The first frame to a live process, which another app has left. It is answered by Attached, or by the end of the
+    connection where the process does not fit or has an app. build: see `mechtui.link.live.build`. load: the model that
+    is wanted; the Load that follows, if it is the same, is answered at once. seconds: how long the process stays when
+    this app goes; 0: not at all. folder: that of the app, which file names are relative to."""
+
+    build: str
+    load: Load
+    seconds: float
+    folder: str
 
 
 class Quit(Message, frozen=True, tag="quit"):
@@ -203,6 +215,16 @@ class Saved(Message, frozen=True, tag="saved"):
     names: tuple[str, ...]
 
 
+class Attached(Message, frozen=True, tag="attached"):
+    """The first frame from a process that can outlive its app. asked: the newest Ask of the app before, which may have
+    been answered, or not yet; None where it was stopped or there is none. trouble: why the process will end with its
+    app nevertheless; empty where it can stay."""
+
+    pid: int
+    asked: Ask | None = None
+    trouble: str = ""
+
+
 class Heartbeat(Message, frozen=True, tag="heartbeat"):
     """Every second, also while the model runs. rss and traces in bytes."""
 
@@ -211,7 +233,7 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     busy: bool
 
 
-Request = Load | Ask | Models | Fetch | Cancel | SaveVectors | Quit
+Request = Load | Ask | Models | Fetch | Cancel | SaveVectors | Attach | Quit
 Reply = (
     Stage
     | Ready
@@ -225,5 +247,6 @@ Reply = (
     | Fetched
     | Sized
     | Saved
+    | Attached
     | Heartbeat
 )

@@ -59,6 +59,15 @@ class Inbox:
                 if not self._change.wait(seconds):
                     return None
 
+    @property
+    def asks(self) -> int:
+        """How many Asks have arrived."""
+        return self._asks
+
+    @property
+    def load_waits(self) -> bool:
+        return self._load is not None
+
     def overtaken(self, number: int) -> bool:
         """Whether work begun when `number` Asks had arrived is stale: a newer Ask or a Load waits, or the user
         stopped it. Takes no lock: it is called between blocks."""

@@ -1,6 +1,7 @@
 """The model process: one thread reads the wire, one tells that it lives, the main one runs the model.
 
-Everything here may be stopped at any moment: the process ends when its stdin does.
+Everything here may be stopped at any moment: the process ends when its stdin does, unless it was told to stay; then
+the next app comes in by the door.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import faulthandler
 import gc
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -22,6 +24,8 @@ from mechtui.link.frames import BrokenFrameError, Splitter, decode_request
 from mechtui.link.messages import (
     Answered,
     Ask,
+    Attach,
+    Attached,
     Cancel,
     Checked,
     Failed,
@@ -34,6 +38,7 @@ from mechtui.link.messages import (
     ModelsFound,
     Progress,
     Quit,
+    Reply,
     Request,
     Saved,
     SaveVectors,
@@ -42,9 +47,10 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.session.document import surrogate
+from mechtui.worker.door import Door, open_door
 from mechtui.worker.inbox import Inbox
 from mechtui.worker.process import die_with_parent, hand_back, resident_bytes
-from mechtui.worker.wire import Wire
+from mechtui.worker.wire import SocketWire, Wire, take_over
 
 if TYPE_CHECKING:
     from mechtui.engine.api import Engine
@@ -59,27 +65,45 @@ CANCELLED = "cancelled"
 STOPPED = "Loading {} was stopped."
 
 
-def main() -> None:
-    """`mechtui worker`. Does not return: the process ends with its stdin or with Quit."""
-    wire = Wire()
-    die_with_parent()
+def main(keep_alive: float | None = None) -> None:
+    """`mechtui worker`. Does not return: the process ends with its stdin or with Quit.
+
+    keep_alive: stdin and stdout are one socket; when it ends, stay for so many seconds and wait for another app.
+    """
+    streams = take_over()
+    wire: Wire
+    if keep_alive is None:
+        wire = Wire(streams)
+        die_with_parent()
+    else:
+        os.close(streams[1])
+        wire = SocketWire(socket.socket(fileno=streams[0]))
     faulthandler.enable(file=sys.stderr)
     # The wire carries progress; a library's own bars only fill the log.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    Worker(wire).run()
+    Worker(wire, keep_alive).run()
 
 
 class Worker:
     """What the process does with requests. `run` is the main thread's, `read` the reader's, `beat` a third's."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, keep_alive: float | None = None) -> None:
         self.wire = wire
+        self.door: Door | None = None
+        if isinstance(wire, SocketWire):
+            self.door, trouble = open_door(keep_alive or 0.0, self.end)
+            wire.send(Attached(os.getpid(), trouble=trouble))
         self.inbox = Inbox()
         self.engine: Engine | None = None
         self.busy = False
         self.unchecked = False  # whether a model was loaded and not yet compared
         self.plain: Plain | None = None  # what it is to be compared with
+        self.checked: Checked | None = None
+        self.loading: Load | None = None
+        self.loaded: Load | None = None
+        self.asked: Ask | None = None  # the newest, unless it was stopped
+        self.come_for: Load | None = None  # the model for which an app has come that finds it here
         self.traces = 0  # bytes; kept here because traces change under whoever counts them from another thread
         self._imported = threading.Event()
         self._fetch_cancelled = threading.Event()
@@ -95,6 +119,8 @@ class Worker:
         at_rest = False
         while True:
             self.busy = False
+            if self.door is not None and self.door.alone and self.useless():
+                self.end()
             self.traces = self.engine.trace_bytes if self.engine is not None else 0
             seconds = 0.0 if self.unchecked else None if at_rest else REST_SECONDS
             found = self.inbox.take(self.engine is not None, seconds)
@@ -137,6 +163,7 @@ class Worker:
         from mechtui.engine.api import Cancelled, Engine
         from mechtui.worker.models import ModelError, load
 
+        self.loading = request
         try:
             model = load(request, self._progress("load"), lambda: self.inbox.load_stale)
         except Cancelled:
@@ -148,7 +175,13 @@ class Worker:
         else:
             self.engine = Engine(model)
             self.unchecked, self.plain, model.plain = True, model.plain, None
+            # Before it is said: an app that comes in between is told by the reader.
+            self.checked, self.loaded, self.loading = None, request, None
             self.wire.send(model.ready)
+        if self.loading is not None:
+            self.loading = None
+            if self.door is not None and self.loaded is not None and not self.inbox.load_waits:
+                self.door.loads(self.loaded)
 
     def check(self) -> None:
         """Compare the model with Hugging Face's own forward; what arrives meanwhile goes first."""
@@ -165,7 +198,7 @@ class Worker:
             return  # and again when there is nothing to do
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
             checked = Checked(name, sentence=_unexpected(f"the self-check of {name}", error))
-        self.unchecked, self.plain = False, None
+        self.unchecked, self.plain, self.checked = False, None, checked
         self.wire.send(checked)
 
     def answer(self, ask: Ask, number: int) -> None:
@@ -178,35 +211,38 @@ class Worker:
         def cancelled() -> bool:
             return self.inbox.overtaken(number)
 
+        def say(reply: Reply) -> None:
+            self.wire.send(reply, number)
+
         try:
             if cancelled():
                 raise Cancelled
             opened = self.engine.open(ask.session, cancelled, ask.questions)
-            self.wire.send(Started(ask.generation, opened.problems))
+            say(Started(ask.generation, opened.problems))
             for question in ask.questions:
                 asked = time.perf_counter()
-                opened.progress = partial(self._computed, ask.generation, question)
+                opened.progress = partial(self._computed, ask.generation, number, question)
                 try:
                     for clean, edited, more in opened.answer(question):
                         if cancelled():
                             raise Cancelled
                         ms = (time.perf_counter() - asked) * 1000
-                        self.wire.send(Answered(ask.generation, question, clean, edited, ms, more))
+                        say(Answered(ask.generation, question, clean, edited, ms, more))
                 except SessionError as error:
-                    self.wire.send(Failed("ask", str(error), ask.generation, question=question))
-            self.wire.send(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
+                    say(Failed("ask", str(error), ask.generation, question=question))
+            say(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
             with suppress(Cancelled):
                 opened.run_ahead()
         except Cancelled:
             if self.inbox.stopped(number):
-                self.wire.send(Finished(ask.generation, (time.perf_counter() - began) * 1000, CANCELLED))
+                say(Finished(ask.generation, (time.perf_counter() - began) * 1000, CANCELLED))
         except SessionError as error:
-            self.wire.send(Failed("ask", str(error), ask.generation, mistake=True))
+            say(Failed("ask", str(error), ask.generation, mistake=True))
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
-            self.wire.send(Failed("ask", _unexpected("this run", error), ask.generation))
+            say(Failed("ask", _unexpected("this run", error), ask.generation))
 
-    def _computed(self, generation: int, question: Question, fraction: float) -> None:
-        self.wire.send(Progress(generation, question, fraction))
+    def _computed(self, generation: int, number: int, question: Question, fraction: float) -> None:
+        self.wire.send(Progress(generation, question, fraction), number)
 
     def save(self, request: SaveVectors) -> None:
         from mechtui.engine.api import SessionError
@@ -230,22 +266,74 @@ class Worker:
     # The other threads
 
     def read(self) -> None:
-        """Take requests from the wire until it ends; then this process ends, whatever it is doing."""
-        splitter = Splitter()
-        try:
-            while data := self.wire.read():
-                for body in splitter.feed(data):
-                    self.receive(decode_request(body))
-        except BrokenFrameError as error:
-            print(f"mechtui worker: {error}", file=sys.stderr, flush=True)
-            os._exit(2)
+        """Take requests from the wire until it ends, and then from that of the next app; when none comes, this process
+        ends, whatever it is doing."""
+        while True:
+            splitter, status = Splitter(), 0
+            try:
+                while data := self.wire.read():
+                    for body in splitter.feed(data):
+                        self.receive(decode_request(body))
+            except BrokenFrameError as error:
+                with suppress(OSError):  # a log on a disk that is full
+                    print(f"mechtui worker: {error}", file=sys.stderr, flush=True)
+                status = 2
+            if not isinstance(self.wire, SocketWire) or self.door is None:
+                os._exit(status)
+            self.wire.let_go()
+            came = self.door.wait(self.useless)
+            if came is None:
+                self.end()
+            else:
+                self.take(self.wire, *came)
+
+    def take(self, wire: SocketWire, line: socket.socket, attach: Attach) -> None:
+        """Another app has come. What is under way goes on; the app may ask for it, or for something else."""
+        with suppress(OSError):
+            os.chdir(attach.folder)
+        self.come_for = attach.load
+        wire.take(line, Attached(os.getpid(), self.asked), self.inbox.asks)
+
+    def useless(self) -> bool:
+        """Whether there is no model, and none on its way."""
+        return self.engine is None and not self.busy and not self.inbox.load_waits
+
+    def end(self) -> None:
+        """At once, whatever is under way."""
+        if self.door is not None:
+            self.door.close()
         os._exit(0)
+
+    def here(self, load: Load) -> bool:
+        """Say that this model is here, if an app has come for it. One that is still being loaded says so itself."""
+        come_for, self.come_for = self.come_for, None
+        if come_for != load:
+            return False
+        if self.inbox.load_waits or self.loading == load:
+            return True
+        if self.engine is None or self.loaded != load:
+            return False
+        self.wire.send(self.engine.model.ready)
+        if self.checked is not None:
+            self.wire.send(self.checked)
+        return True
 
     def receive(self, request: Request) -> None:
         match request:
-            case Load() | Ask() | SaveVectors():
+            case Load() if self.here(request):
+                pass
+            case Load():
+                if self.door is not None:
+                    self.door.loads(request)
+                self.asked = None
+                self.inbox.put(request)
+            case Ask():
+                self.asked = request
+                self.inbox.put(request)
+            case SaveVectors():
                 self.inbox.put(request)
             case Cancel(what="ask"):
+                self.asked = None
                 self.inbox.stop_asks()
             case Cancel(what="load"):
                 if (waited := self.inbox.stop_load()) is not None:
@@ -256,8 +344,10 @@ class Worker:
                 threading.Thread(target=self.find, name="find", daemon=True).start()
             case Fetch():
                 threading.Thread(target=self.fetch, args=(request,), name="fetch", daemon=True).start()
+            case Attach():
+                pass  # it is the first frame of a connection, which the door reads
             case Quit():
-                os._exit(0)
+                self.end()
 
     def find(self) -> None:
         self._imported.wait()

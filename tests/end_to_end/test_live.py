@@ -1,0 +1,395 @@
+"""Model processes that outlive their app: real ones, behind the real client and behind the app in a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from conftest import Program
+
+from mechtui.link import live
+from mechtui.link.client import Client, Life
+from mechtui.link.frames import encode
+from mechtui.link.messages import (
+    Answered,
+    Ask,
+    Attach,
+    Attached,
+    Checked,
+    Failed,
+    Finished,
+    Load,
+    Ready,
+    Reply,
+    Stage,
+)
+from mechtui.session.document import Session
+from mechtui.views import Question, parse_question
+from tests.terminal import Terminal
+
+PATIENCE = 120.0
+DEMO = Load("demo")
+SESSION = Session("demo", "When Mary and John went to the store, John gave a drink to", answer=" Mary", foil=" John")
+SWEEP = parse_question("sweep zero L*H*").asked()
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at processes through /proc")
+
+
+class App:
+    """A client as the app uses it, and what it has heard."""
+
+    def __init__(self, log: Path, keep_alive: float = 600.0, load: Load = DEMO) -> None:
+        self.heard: list[Reply | Life] = []
+        self.load = load
+        self._more = asyncio.Event()
+        self.client = Client(self._hear, log=log, keep_alive=keep_alive)
+
+    def _hear(self, reply: Reply | Life) -> None:
+        self.heard.append(reply)
+        self._more.set()
+
+    async def until(self, wanted: Callable[[Reply | Life], bool]) -> Reply | Life:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                for reply in self.heard:
+                    if wanted(reply):
+                        return reply
+                self._more.clear()
+                await self._more.wait()
+
+    async def begin(self) -> App:
+        """Until the model is there."""
+        await self.client.start(self.load)
+        self.client.send(self.load)
+        await self.until(lambda reply: isinstance(reply, Ready | Failed))
+        return self
+
+    async def ask(self, *questions: Question) -> list[Answered]:
+        self.client.send(Ask(1, SESSION, questions))
+        await self.until(lambda reply: isinstance(reply, Finished | Failed))
+        return [reply for reply in self.heard if isinstance(reply, Answered)]
+
+    def attached(self) -> Attached | None:
+        return next((each for each in self.heard if isinstance(each, Attached)), None)
+
+    def life(self) -> str:
+        return next(each.state for each in self.heard if isinstance(each, Life))
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The state folder of a user of its own; what lives there in the end is ended."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    yield tmp_path / "state" / "mechtui"
+    for found in live.every():
+        os.kill(found.pid, signal.SIGKILL)
+        wait_until_gone(found.pid)
+
+
+@pytest_asyncio.fixture
+async def left(state: Path, tmp_path: Path) -> AsyncIterator[int]:
+    """A process with demo, that its app has left -> its id."""
+    app = await App(tmp_path / "log").begin()
+    pid = app.client.pid
+    assert app.life() == "starting"
+    await app.until(lambda reply: isinstance(reply, Checked))
+    await app.client.close()
+    assert app.client.left is not None
+    assert app.client.left.pid == pid
+    yield pid
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.01)
+
+
+def wait_until_gone(pid: int) -> None:
+    wait_for(lambda: gone(pid))
+
+
+def at_rest(pid: int) -> bool:
+    """Whether a process computes nothing for half a second."""
+
+    def spent() -> list[str]:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+
+    before = spent()
+    time.sleep(0.5)
+    return spent() == before
+
+
+def waits() -> bool:
+    """Whether the one live process knows that its app has gone."""
+    return [each.live.left > 0 for each in live.every()] == [True]
+
+
+# The client
+
+
+async def test_the_next_app_finds_the_model_and_loads_nothing(left: int, tmp_path: Path) -> None:
+    app = await App(tmp_path / "log").begin()
+    assert (app.client.pid, app.life()) == (left, "attached")
+    assert isinstance(app.heard[1], Attached)
+    ready = app.heard.index(await app.until(lambda reply: isinstance(reply, Ready)))
+    assert not [each for each in app.heard[:ready] if isinstance(each, Stage)]
+    checked = await app.until(lambda reply: isinstance(reply, Checked))
+    assert isinstance(checked, Checked)
+    assert checked.sentence == ""
+    (answered,) = await app.ask(parse_question("next_tokens"))
+    assert answered.clean is not None
+    # It stays for as long as the app that goes has said: this one, not at all.
+    await app.client.close()
+    last = await App(tmp_path / "log", keep_alive=0.0).begin()
+    assert last.client.pid == left
+    await last.client.close()
+    assert last.client.left is None
+    wait_until_gone(left)
+    assert live.every() == []
+
+
+async def test_a_sweep_goes_on_while_nobody_is_there(state: Path, tmp_path: Path) -> None:
+    app = await App(tmp_path / "log").begin()
+    pid = app.client.pid
+    os.kill(pid, signal.SIGSTOP)
+    app.client.send(Ask(57, SESSION, (SWEEP,)))
+    # It is in the socket, whose bytes are there when the process goes on.
+    while app.client._outbox._waiting:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await app.client.close()
+    os.kill(pid, signal.SIGCONT)
+    wait_for(waits)
+    wait_for(lambda: at_rest(pid))
+    again = await App(tmp_path / "log").begin()
+    attached = again.attached()
+    assert attached is not None
+    assert attached.asked == Ask(57, SESSION, (SWEEP,))
+    first, *_ = await again.ask(SWEEP)
+    assert not first.partial, "all cells were computed meanwhile"
+    assert first.clean is not None
+    assert getattr(first.clean, "left", "") is None
+    assert {each.generation for each in again.heard if isinstance(each, Answered | Finished)} == {1}
+    await again.client.close()
+
+
+async def test_one_process_serves_one_app(left: int, tmp_path: Path) -> None:
+    first = await App(tmp_path / "log").begin()
+    second = await App(tmp_path / "log").begin()
+    assert (first.client.pid, first.life(), second.life()) == (left, "attached", "starting")
+    await first.ask(parse_question("next_tokens"))
+    await second.ask(parse_question("next_tokens"))
+    await first.client.close()
+    await second.client.close()
+    wait_for(lambda: all(each.live.left for each in live.every()))
+    # The one that was left last.
+    third = await App(tmp_path / "log").begin()
+    assert third.client.pid == second.client.left.pid  # type: ignore[union-attr]
+    await third.client.close()
+
+
+@pytest.mark.parametrize("other", ["version", "dtype"])
+async def test_what_does_not_fit_is_left_alone(
+    left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    load = Load("demo", dtype="float32") if other == "dtype" else DEMO
+    if other == "version":
+        monkeypatch.setattr("mechtui.__version__", "9.9")
+    app = await App(tmp_path / "log", keep_alive=0.0, load=load).begin()
+    assert app.life() == "starting"
+    assert app.client.pid != left
+    await app.client.close()
+    assert not gone(left)
+    assert [each.pid for each in live.every()] == [left]
+
+
+async def test_it_ends_when_the_time_is_over(state: Path, tmp_path: Path) -> None:
+    app = await App(tmp_path / "log", keep_alive=1.0).begin()
+    pid = app.client.pid
+    await app.client.close()
+    wait_until_gone(pid)
+    assert list((state / live.FOLDER).iterdir()) == []
+
+
+async def test_a_killed_live_process_comes_back_under_the_app(left: int, tmp_path: Path) -> None:
+    app = await App(tmp_path / "log").begin()
+    app.heard.clear()
+    os.kill(left, signal.SIGKILL)
+    await app.until(lambda reply: isinstance(reply, Ready))
+    lives = [reply for reply in app.heard if isinstance(reply, Life)]
+    assert [(each.state, each.sentence) for each in lives] == [
+        ("restarting", "The model process, which had been kept, has ended.")
+    ]
+    assert app.client.pid != left
+    await app.client.close()
+
+
+async def test_garbage_ends_the_connection_and_not_the_process(left: int, tmp_path: Path) -> None:
+    for garbage in (b"\xff" * 64, encode(DEMO)[:-2]):
+        found = await live.attach(DEMO, 600.0)
+        assert found is not None
+        line, attached, _ = found
+        assert attached.pid == left
+        line.setblocking(True)
+        line.settimeout(PATIENCE)
+        line.sendall(garbage)
+        if garbage.startswith(b"\xff"):
+            while line.recv(1 << 16):
+                pass
+        line.close()
+        wait_for(waits)
+    app = await App(tmp_path / "log").begin()
+    assert app.client.pid == left
+    await app.client.close()
+
+
+async def test_a_process_without_a_model_is_not_kept(state: Path, tmp_path: Path) -> None:
+    app = await App(tmp_path / "log", load=Load("/nowhere/at/all")).begin()
+    pid = app.client.pid
+    await app.client.close()
+    assert app.client.left is None
+    wait_until_gone(pid)
+
+
+async def test_without_a_state_folder_it_ends_with_the_app_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nothing")
+    app = await App(tmp_path / "log").begin()
+    pid = app.client.pid
+    attached = app.attached()
+    assert attached is not None
+    assert attached.trouble.startswith("The model process cannot outlive the app: ")
+    await app.client.close()
+    assert app.client.left is None
+    wait_until_gone(pid)
+
+
+async def test_sigterm_ends_it_and_what_is_left_is_tidied(left: int, state: Path) -> None:
+    os.kill(left, signal.SIGTERM)
+    wait_until_gone(left)
+    wait_for(lambda: live.every() == [])  # its other threads may take a moment longer
+    assert list((state / live.FOLDER).iterdir()) == []
+
+
+async def test_info_lists_it_and_stop_ends_it(
+    left: int, mechtui: Program, home: dict[str, str], state: Path, tmp_path: Path
+) -> None:
+    home["XDG_STATE_HOME"] = str(state.parent)
+    home["XDG_CONFIG_HOME"] = str(tmp_path / "config")
+    assert re.search(rf"models in memory\n  demo  process {left}, .* GB, stays for 9 min", mechtui("info").stdout)
+    app = await App(tmp_path / "log").begin()
+    assert f"demo  process {left}" in (said := mechtui("info").stdout)
+    assert "in use" in said
+    assert mechtui("stop").stdout == f"demo (process {left}) is in use: q ends its app\n"
+    await app.client.close()
+    wait_for(waits)
+    done = mechtui("stop", "1")
+    assert (done.returncode, done.stderr) == (2, "mechtui: process 1 is no model process that stays in memory\n")
+    os.kill(left, signal.SIGSTOP)  # one that does not answer
+    assert mechtui("stop").stdout == f"demo (process {left}) has ended\n"
+    assert gone(left)
+    assert mechtui("stop").stdout == "no model stays in memory\n"
+
+
+async def test_only_the_first_frame_can_be_attach(left: int, tmp_path: Path) -> None:
+    app = await App(tmp_path / "log").begin()
+    app.client.send(Attach(live.build(), DEMO, 0.0, "/"))
+    await app.ask(parse_question("next_tokens"))
+    await app.client.close()
+    wait_for(waits)
+    assert [each.live.seconds for each in live.every()] == [600.0]
+
+
+# The app
+
+
+@pytest.fixture
+def start(home: dict[str, str], state: Path) -> Iterator[Callable[..., Terminal]]:
+    """The app in a terminal, until the model has answered."""
+    begun: list[Terminal] = []
+
+    def start(*arguments: str) -> Terminal:
+        environment = {**home, "XDG_STATE_HOME": str(state.parent), "XDG_CONFIG_HOME": os.environ["XDG_CONFIG_HOME"]}
+        terminal = Terminal(("--model", "demo", *arguments), environment=environment)
+        begun.append(terminal)
+        terminal.until("● live")
+        return terminal
+
+    yield start
+    for terminal in begun:
+        terminal.close()
+
+
+def end(terminal: Terminal, how: str) -> None:
+    if how == "q":
+        terminal.chunk("q")
+    elif how == "the terminal goes":
+        terminal.hang_up()
+    else:
+        os.kill(terminal.pid, signal.SIGKILL)
+    if how == "q":
+        terminal.until(lambda: b"in memory" in terminal.written)
+    terminal.wait()
+
+
+def test_it_outlives_the_app_however_that_ends(start: Callable[..., Terminal], state: Path) -> None:
+    terminal = start("--keep-alive", "5m")
+    (pid,) = terminal.children()
+    for how in ("q", "the terminal goes", "kill -9"):
+        end(terminal, how)
+        if how == "q":
+            sentence = f"mechtui: the model stays in memory for 5 min (process {pid}): mechtui comes back to it, "
+            assert (sentence + "mechtui stop ends it\r\n").encode() in terminal.written
+        wait_for(waits)
+        assert not gone(pid)
+        held = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
+        assert not [each for each in held if "/pts/" in each or "/tty" in each]
+        assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[4] == "0", "it has no terminal"
+        terminal = start("--keep-alive", "5m")
+        assert "The model was still in memory" in terminal.text
+        assert terminal.children() == []
+        assert [each.pid for each in live.every()] == [pid]
+
+
+def test_a_sweep_under_way_is_whole_when_one_comes_back(start: Callable[..., Terminal], state: Path) -> None:
+    terminal = start("--keep-alive", "5m")
+    (pid,) = terminal.children()
+    terminal.keys("gs")
+    terminal.until("32 runs")
+    os.kill(pid, signal.SIGSTOP)
+    terminal.keys(".")
+    end(terminal, "kill -9")
+    os.kill(pid, signal.SIGCONT)
+    wait_for(waits)
+    wait_for(lambda: at_rest(pid))
+    again = start("--keep-alive", "5m")
+    again.keys("gs")
+    again.until(r"zero L\*H\*")
+    print(again.text)
+    assert "32 runs" not in again.text
+
+
+def test_by_default_nothing_stays(start: Callable[..., Terminal], state: Path) -> None:
+    terminal = start()
+    (pid,) = terminal.children()
+    end(terminal, "kill -9")
+    wait_until_gone(pid)
+    assert not (state / live.FOLDER).exists()
