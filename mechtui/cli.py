@@ -168,6 +168,44 @@ def run(
     sys.exit(run_headless(session, views, output, chosen))
 
 
+@cli.group()
+def export() -> None:
+    """Write a session as code that computes its numbers again, without mechtui, and proves them."""
+
+
+def _export(kind: str, what: str, ending: str) -> None:
+    """`mechtui export KIND`."""
+
+    @export.command(kind, help=what)
+    @click.argument(
+        "session_file",
+        metavar="[SESSION.toml]",
+        required=False,
+        type=click.Path(),
+        shell_complete=_completed("session_files"),
+    )
+    @_options(SESSION_OPTIONS)
+    @_options(MODEL_OPTIONS)
+    @click.option("--view", "views", metavar="LINE", multiple=True, help="A question: 'lens'. May be repeated.")
+    @click.option("--output", metavar=f"FILE{ending}|-", default="-", show_default=True, help="Where it is written.")
+    @click.pass_obj
+    def command(
+        given: dict[str, Any], /, session_file: str | None, views: tuple[str, ...], output: str, **flags: Any
+    ) -> NoReturn:
+        given = {**given, **_given(flags)}
+        session_file = session_file or given.get("session_file")
+        given.pop("session_file", None)
+        chosen = _settings(given)
+        session = _session(chosen, given, session_file)
+        from mechtui.export.command import run_export
+
+        sys.exit(run_export(session, views, kind, output, chosen))
+
+
+_export("script", "A Python file for transformer-lens, in cells, whose assertions are the numbers of today.", ".py")
+_export("notebook", "The same as a Jupyter notebook.", ".ipynb")
+
+
 @cli.command()
 @click.option("--keep-alive", type=float, metavar="SECONDS", help="Stay for so long when the app goes.")
 def worker(keep_alive: float | None) -> None:

@@ -144,7 +144,7 @@ PROGRAM: tuple[Action, ...] = (
     Action("copy_row", ("Y",), "copy row", "Copy the row under the cursor.", "Program"),
     Action("save", ("S",), "save", "Save the session to a file.", "Program", weighty=True),
     Action("open", ("ctrl+o",), "open", "Open a session file.", "Program", weighty=True),
-    Action("program", ("W",), "program", "Write the session as a Python program for TransformerLens.", "Program", Needs.MODEL, weighty=True),
+    Action("program", ("W",), "program", "Write what the screen shows as a program or notebook for TransformerLens that proves the numbers.", "Program", Needs.MODEL, weighty=True),
     Action("bring_back", ("R",), "last session", "Bring back the session that the program which ended last kept; u takes it away again.", "Program"),
     Action("theme", ("T",), "theme", "Take the next theme.", "Program"),
     Action("suspend", ("ctrl+z",), "suspend", "Go back to the shell; fg brings mechtui back.", "Program", weighty=True),

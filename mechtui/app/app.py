@@ -56,6 +56,7 @@ from mechtui.visible import seen
 
 if TYPE_CHECKING:
     from mechtui.app.edits_line import Known
+    from mechtui.export.program import Exported
 
 TICK = 0.25
 # Seconds that a signal waits for a disk.
@@ -540,32 +541,12 @@ class Mechtui(Guarded, App[int]):
         shape = self.ready.shape if self.ready else None
         return Known(self.session, shape, tokens, layer, head, picture.position() if tokens else -1)
 
-    def program(self) -> str:
-        from mechtui.session.script import ScriptError, script
-        from mechtui.views.script import Around, scripts
+    def program(self) -> Exported:
+        from mechtui.app.exporting import exported
 
-        tokens = self.picture.tokens
-        if self.ready is None or tokens is None:
-            raise CannotError("The tokens of this prompt are not known yet.")
-        if not self.ready.place:
-            raise CannotError(f"transformers has no architecture for {self.ready.name}, so a program cannot load it.")
-        try:
-            return script(
-                self.session,
-                self.ready.shape,
-                tokens.tokens,
-                place=self.ready.place,
-                bos=bool(tokens.bos),
-                source=tokens.source,
-                alignment=tokens.alignment,
-                folded=self.ready.weights == "folded",
-                views=scripts(
-                    self.session.views,
-                    Around(self.session, self.ready.shape, tokens.tokens, tokens.source, tokens.alignment),
-                ),
-            )
-        except ScriptError as error:
-            raise CannotError(f"{error}.") from error
+        picture = self.picture
+        shown = self.board.questions(picture, self.here)
+        return exported(picture, self.talk, shown, self.board.seen())
 
     def send(self, request: Request) -> None:
         self.talk.send(request)

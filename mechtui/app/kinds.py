@@ -218,15 +218,15 @@ class _Target:
     """Where a line writes to. A file that is there, and is not this session's own, is written over after a second
     enter."""
 
-    def __init__(self, desk: Desk, ending: str = "") -> None:
+    def __init__(self, desk: Desk, endings: tuple[str, ...] = ("",)) -> None:
         self._desk = desk
-        self._ending = ending
+        self._endings = endings
         self._asked = ""
 
     def path(self, name: str) -> Path:
         """Raises CannotError."""
-        if not name.endswith(self._ending):
-            raise CannotError(f"{name or 'nothing'} should end in {self._ending}")
+        if not name.endswith(self._endings):
+            raise CannotError(f"{name or 'nothing'} should end in {' or '.join(self._endings)}")
         try:
             path = to_write(name)
         except PathError as error:
@@ -266,14 +266,24 @@ def save(desk: Desk) -> Kind:
 
 
 def program(desk: Desk) -> Kind:
-    target = _Target(desk, ".py")
+    target = _Target(desk, (".py", ".ipynb"))
 
     def take(text: str, _: str) -> Mistake | None:
-        target.write(text.strip(), desk.program())
-        desk.say(f"Wrote {text.strip()}; python runs it where transformer-lens is installed.")
+        from mechtui.export.file import written
+        from mechtui.export.program import ExportError
+
+        name = text.strip()
+        target.path(name)
+        try:
+            content = written(desk.program(), name)
+        except ExportError as error:
+            raise CannotError(f"{error}.") from error
+        target.write(name, content)
+        desk.say(f"Wrote {name}; it runs where transformer-lens is installed, and fails where a number is another.")
         return None
 
-    return Kind("program", "a .py file: the same edits in TransformerLens, without mechtui", lambda text: [], take)
+    what = "a .py or .ipynb file: what the screen shows, computed again in TransformerLens and compared"
+    return Kind("program", what, lambda text: [], take)
 
 
 def load(desk: Desk) -> Kind:
@@ -313,7 +323,7 @@ def _files(text: str) -> list[Suggestion]:
 
 
 def vectors_file(desk: Desk) -> Kind:
-    target = _Target(desk, ".safetensors")
+    target = _Target(desk, (".safetensors",))
 
     def take(text: str, _: str) -> Mistake | None:
         path = target.path(text.strip())

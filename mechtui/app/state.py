@@ -71,6 +71,10 @@ class Answers:
         """Whether there is an answer, or a part of one, to the session as it is now."""
         return question in self._fresh
 
+    def known(self, question: Question) -> Answered | None:
+        """The whole answer to the session as it is now; None where there is none."""
+        return self._fresh[question] if self.whole(question) else None
+
     def wanted(self, questions: Iterable[Question]) -> tuple[Question, ...]:
         """Those without a whole answer, each once, in their order."""
         return tuple(question for question in dict.fromkeys(questions) if not self.whole(question))

@@ -102,8 +102,8 @@ class Stage(Message, frozen=True, tag="stage"):
 class Ready(Message, frozen=True, tag="ready"):
     """A model is loaded. name: as asked for. source: folder, file or hub id with revision. weights: "raw" or
     "folded" (LayerNorm). bos_token: text of the token that `bos` prepends, empty where the tokenizer has none.
-    bos_auto: what `bos = "auto"` does for this model. place: what transformers loads it from by itself (a hub id
-    or a folder), empty where it cannot."""
+    bos_auto: what `bos = "auto"` does for this model. place: what a program loads it from, a hub id or a
+    folder."""
 
     name: str
     source: str

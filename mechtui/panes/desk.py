@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mechtui.link.messages import Ready, Request
 from mechtui.panes.picture import Picture
 from mechtui.session.document import Focus, Session, Site
 from mechtui.views import Question
+
+if TYPE_CHECKING:
+    from mechtui.export.program import Exported
 
 
 class PaneLike(Protocol):
@@ -106,8 +109,8 @@ class Desk(Protocol):
         """Open the command line: edit, vector, target, search, narrow, palette, save, open, program, save_vectors."""
         ...
 
-    def program(self) -> str:
-        """The session as a Python program for TransformerLens. Raises CannotError."""
+    def program(self) -> Exported:
+        """The session with what the screen shows, to be written as a program. Raises CannotError."""
         ...
 
     def send(self, request: Request) -> None: ...

@@ -57,6 +57,11 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
         """The next thing that its pane can show: another summary, scale or order."""
         return self
 
+    def remembered(self, session: Session, clean: bool) -> Answer | None:
+        """The whole answer as the sweeps that the session keeps have it, of the session as it is; None where they have
+        none. clean: the clean run's."""
+        return None
+
     def next_run(self) -> Self:
         """The same of the next run: edited, clean, edited minus clean."""
         run: Run | None = getattr(self, "run", None)

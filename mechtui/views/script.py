@@ -2,45 +2,74 @@
 
 `views/<v>/script.py` has `lines(question, around) -> list[str]`: the body of a Python function that computes the view's
 numbers from one run, in TransformerLens's own terms, as one would write it in a notebook. Its last line is
-`return {...}`, with keys and numbers that `mechtui run` prints for the view; tensors may stay tensors. It is called for
-the clean run and, where an edit is on, for the edited one; `EACH_RUN = False` beside it says that it is called for the
-clean run only. A question that no program answers raises `ScriptError`: one sentence, which the program has in its
-place.
+`return {...}`, with the keys and numbers that `mechtui run` prints for the view; tensors may stay tensors. The program
+compares them with those that were on the screen. It is called for the clean run and, where an edit is on, for the
+edited one. A question that no program answers raises `ScriptError`: one sentence, which the program has in its place.
+
+Besides `lines` the file may have:
+
+OMITS                 keys that the program leaves out, since no model computes them; `top.hex` for one of a part
+EACH_RUN              False where it is called for the clean run only
+each_run(question)    the same, where the question decides it
+looser(question, around, answer)   how many times as far off as others its numbers may be, from the answer as
+                      `mechtui run` prints it
 
 In scope are `torch`, `np`, `bridge` (a TransformerBridge), `tokenizer`, `encode(text)` (ids, with BOS where the session
-has it), `tokens` [pos], `clean_logits` [1, pos, d_vocab] and `clean` (a cache), and three of the run at hand:
+has it), `text(id)` (a token's text), `tokens` [pos], `clean_logits` [1, pos, d_vocab] and `clean` (a cache), and three
+of the run at hand:
 
 logits [pos, d_vocab]
 cache: an ActivationCache, each activation as the run's edits left it, with a batch axis of 1
 fwd_hooks: the run's edits as hooks, for views that run the model again: `bridge.run_with_hooks(ids, fwd_hooks=...)`
 
-The hooks of each edit alone are `around + hooks_1`, `around + hooks_2`, ... by its place in the session, and steering
-vectors are `vector_0`, `vector_1`, ...; what the lines name is there, whether the edited run uses it or not.
+`runs` are those three of the clean run and, where an edit is on, of the edited one. The hooks of each edit alone are
+`around + hooks_1`, `around + hooks_2`, ... by its place in the session, and steering vectors are `vector_0`,
+`vector_1`, ...; what the lines name is there, whether the edited run uses it or not. So are `seen(hook)`, the keys that
+each query sees at a hook of patterns or scores, and `at_mid(layer, edit)`, two hooks that edit resid_mid.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
 
-from mechtui.session.document import ModelShape, Session, Token
+from mechtui.session.document import Edit, ModelShape, Session, Token
 from mechtui.session.grammar.words import LineError
-from mechtui.session.script import ScriptError, ViewLines
+from mechtui.session.hook_edits import EditError, HookEdits, Steering
+from mechtui.session.prompt import Prompt, Surroundings
+from mechtui.session.resolve import resolve
 from mechtui.views import parse_question, spec_of
+
+
+class ScriptError(ValueError):
+    """What no program can do: one sentence."""
+
+
+class NoHookError(ScriptError):
+    """What mechtui can do and a program cannot."""
 
 
 @dataclass(frozen=True)
 class Around:
     """What lines may be written from, besides the question: the session, the model's shape, and the prompt's tokens,
-    with BOS where the run has it; those of the source, and each position's partner there, -1 for none."""
+    with BOS where the run has it; those of the source, and each position's partner there, -1 for none. begins: whether
+    the model's texts begin with BOS where nobody says otherwise. folded: whether the numbers on the screen are of
+    folded weights; the program's never are. native: whether TransformerLens builds the model itself. name: the
+    model's. left_out: edits that cannot be made, by their index, and why."""
 
     session: Session
     shape: ModelShape
     tokens: Sequence[Token]
     source: Sequence[Token] = ()
     alignment: Sequence[int] = ()
+    begins: bool = True
+    folded: bool = False
+    native: bool = False
+    name: str = "the model"
+    left_out: Mapping[int, str] = field(default_factory=dict)
 
     def position(self, position: int) -> int:
         """A position from either end as an index from 0."""
@@ -58,10 +87,64 @@ class Around:
             for name, text in named
         ]
 
+    def hook_edits(self, edit: Edit) -> HookEdits:
+        """What an edit does on this prompt. Raises ScriptError where it cannot be made, and NoHookError where no
+        program can make it."""
+        ids, texts = (tuple(getattr(token, field) for token in self.tokens) for field in ("id", "text"))
+        surroundings = Surroundings(
+            self,
+            tuple(Steering(vector) for vector in self.session.vectors),
+            tuple(token.id for token in self.source),
+            tuple(self.alignment),
+            # As tokens nobody needs them here; that there are some decides what a mean is.
+            tuple(() for _ in self.session.references),
+        )
+        try:
+            found = resolve(edit, Prompt(ids, texts, len(ids)), surroundings)
+        except EditError as error:
+            raise ScriptError(str(error)) from error
+        if self.native and any(each.hook.endswith("hook_attn_scores") for each in found):
+            raise NoHookError(f"TransformerLens does not show the scores of {self.name}, so no program edits them")
+        return found
+
+    @cached_property
+    def made(self) -> tuple[HookEdits | ScriptError, ...]:
+        """What each edit of the session does, on or off, or why it cannot be made."""
+        found: list[HookEdits | ScriptError] = []
+        for index, edit in enumerate(self.session.edits):
+            try:
+                found.append(ScriptError(self.left_out[index]) if index in self.left_out else self.hook_edits(edit))
+            except ScriptError as error:
+                found.append(error)
+        return tuple(found)
+
+    def vector(self, name: str) -> str:
+        """What the steering vector of this name is called in the program."""
+        return f"vector_{[vector.name for vector in self.session.vectors].index(name)}"
+
+
+def _as_others(answer: Mapping[str, Any]) -> float:
+    return 1.0
+
+
+@dataclass(frozen=True)
+class ViewLines:
+    """How the program answers a view's question. body: of a function of one run. each_run: whether it is asked of the
+    edited run too. problem: why it does not answer it, else empty. says: what the view shows, in a sentence or two.
+    omits, looser: as in a view's file."""
+
+    body: Sequence[str] = ()
+    each_run: bool = True
+    problem: str = ""
+    says: str = ""
+    omits: Sequence[str] = ()
+    looser: Callable[[Mapping[str, Any]], float] = _as_others
+
 
 def quoted(text: str) -> str:
-    """A text as a Python string in double quotes."""
-    return json.dumps(text, ensure_ascii=False)
+    """A text as a Python string, in which everything can be seen; in double quotes where it has none itself."""
+    written = repr(text)
+    return written if '"' in text else f'"{written[1:-1]}"'
 
 
 def scripts(views: Iterable[str], around: Around) -> dict[str, ViewLines]:
@@ -70,8 +153,15 @@ def scripts(views: Iterable[str], around: Around) -> dict[str, ViewLines]:
     for line in views:
         try:
             question = parse_question(line).asked()
-            module = importlib.import_module(f"mechtui.views.{spec_of(question).name}.script")
-            found[line] = ViewLines(module.lines(question, around), getattr(module, "EACH_RUN", True))
+            view = spec_of(question)
+            module = importlib.import_module(f"mechtui.views.{view.name}.script")
+            found[line] = ViewLines(
+                module.lines(question, around),
+                module.each_run(question) if hasattr(module, "each_run") else getattr(module, "EACH_RUN", True),
+                says=view.shows,
+                omits=getattr(module, "OMITS", ()),
+                looser=partial(module.looser, question, around) if hasattr(module, "looser") else _as_others,
+            )
         except (LineError, ScriptError) as error:
-            found[line] = ViewLines((), problem=str(error))
+            found[line] = ViewLines(problem=str(error))
     return found

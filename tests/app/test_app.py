@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import textwrap
 
 import pytest
@@ -821,11 +823,31 @@ async def test_the_session_is_written_as_a_program(tmp_path):
         await idle(pilot)
         program = path.read_text()
         compile(program, str(path), "exec")
-        assert "# zero L1H1" in program
-        assert repr(it.session.prompt) in program
+        assert "# %% Edit zero L1H1\n" in program
+        assert f'tokens = encode("{it.session.prompt}")\n' in program
+        # What it holds the numbers to is what the panes show.
+        shown = {question.line() for question in it.board.questions(it.picture, it.here)}
+        assert set(re.findall(r'^answers\["clean", "(.*)"\] =', program, re.MULTILINE)) == shown
+        assert {"next_tokens", "heads entropy", "attention L0H0"} <= shown
+        top = it.talk.answers.known(NextTokens()).edited.top
+        wanted = program.partition('\nwanted["edited", "next_tokens"] = ')[2].partition("\n}")[0]
+        assert " ".join(f"{candidate.prob:.4g}" for candidate in top) in wanted
 
 
-async def test_a_model_that_transformers_cannot_load_gives_no_program(tmp_path):
+async def test_the_session_is_written_as_a_notebook(tmp_path):
+    it, _, _ = app(session("zero L1H1"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("W")
+        it.line.field.value = str(tmp_path / "a.ipynb")
+        await pilot.press("enter")
+        await idle(pilot)
+        cells = json.loads((tmp_path / "a.ipynb").read_text())["cells"]
+        assert "## Edit zero L1H1" in "".join(cell["source"][0] for cell in cells if cell["cell_type"] == "markdown")
+        compile("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"), "a", "exec")
+
+
+async def test_a_model_that_no_program_can_load_gives_none(tmp_path):
     it, _, _ = app(session("zero L1H1"))
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
@@ -834,7 +856,7 @@ async def test_a_model_that_transformers_cannot_load_gives_no_program(tmp_path):
         it.line.field.value = str(tmp_path / "a.py")
         await pilot.press("enter")
         await idle(pilot)
-        assert "has no architecture for" in screen(it)
+        assert "no model that a program can load" in screen(it)
         assert not (tmp_path / "a.py").exists()
 
 

@@ -330,7 +330,7 @@ def test_a_line_is_what_it_parses_to(line: str) -> None:
 @pytest.mark.parametrize("kind", ["spread_gpt2", "spread_llama"])
 @pytest.mark.parametrize("target", [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}], ids=str)
 def test_the_exported_program_says_the_same(kind: str, target: dict[str, str], request: pytest.FixtureRequest) -> None:
-    model, folder = request.getfixturevalue(f"{kind}_model"), request.getfixturevalue(f"{kind}_folder")
+    model = request.getfixturevalue(f"{kind}_model")
     lines = ["attribution answer", "attribution L1H3 @4 answer", "attribution L1.mlp answer top999"]
     if target.get("foil") or not target:
         lines += [
@@ -342,15 +342,10 @@ def test_the_exported_program_says_the_same(kind: str, target: dict[str, str], r
         ]
     edits = ("scale L0.mlp x2", "scale L1.pre x1.5", "zero L1H2 @-1", "scale L1.mlp x0.5", "scale L0H1-2.pattern x2")
     session = replace(session_of(*edits, bos="yes", **target), views=tuple(lines))
-    answers = program_answers(model, folder, session)
+    answers = program_answers(model, session)
     for line, both in zip(lines, Twin(Engine(model), None, None, None).answers(session, *lines), strict=True):
         for run_, answer in zip(("clean", "edited"), both, strict=True):
-            mine, wanted = answers[run_, line], answer.json()
-            for each in (mine, wanted):
-                if "neurons" in each:  # the program lists the strongest of each run, the view of both
-                    numbers = zip(each.pop("neurons"), each.pop("values"), each.pop("activations"), strict=True)
-                    each |= {str(neuron): [float(x) for x in pair] for neuron, *pair in numbers}
-            same(mine, wanted, f"{line}, {run_}")
+            same(answers[run_, line], answer.json(), f"{line}, {run_}")
 
 
 def test_a_program_without_a_target_is_refused() -> None:

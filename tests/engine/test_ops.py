@@ -12,7 +12,7 @@ import pytest
 import test_parity
 import test_script
 import torch
-from test_script import PROMPT, exported, run
+from test_script import PROMPT, run, with_logits
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
@@ -118,7 +118,7 @@ def test_the_op_of_the_page_runs_as_by_hand(clip: None, line: str, gpt2_model: M
 
 @pytest.mark.parametrize("line", [*LINES, "clip L1H0-1 x0.05", "clip L1H2.pattern @-1 x0.1", "clip embed x0.1"])
 def test_the_program_makes_the_op_of_the_page(clip: None, line: str, gpt2_model: Model, gpt2_folder: Path) -> None:
-    program, logits = exported(gpt2_model, gpt2_folder, Session(prompt=PROMPT, edits=(parse_edit(line),), bos="no"))
+    program, logits = with_logits(gpt2_model, Session(prompt=PROMPT, edits=(parse_edit(line),), bos="no"))
     names: dict[str, Any] = run(program)
     torch.testing.assert_close(names["edited_logits"][0], logits, atol=1e-4, rtol=1e-4)
     assert not torch.equal(names["edited_logits"], names["clean_logits"])

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import load_now
+from msgspec.structs import replace
 
 from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
-from mechtui.session.document import Session, Token
+from mechtui.export.program import Exported, program
+from mechtui.export.script import script
+from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import parse_vector
-from mechtui.session.script import ScriptError, ViewLines, script
 from mechtui.views import parse_question, specs
 from mechtui.views.question import plain
-from mechtui.views.script import Around, scripts
+from mechtui.views.tokens import Tokens
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 SOURCE = "When Mary and John went to the store, Mary gave a drink to"
@@ -61,26 +67,28 @@ EDITS = [
 ]
 
 
-def exported(
-    model: Model, folder: Path, session: Session, views: dict[str, ViewLines] | None = None
-) -> tuple[str, torch.Tensor]:
+def exported(model: Model, session: Session) -> Exported:
+    """The session with the engine's answers to its views."""
+    opened = Engine(model).open(session, questions=[parse_question(line).asked() for line in session.views])
+    shown: dict[str, Any] = {}
+    for line in session.views:
+        clean, edited, _ = list(opened.answer(parse_question(line).asked()))[-1]
+        shown[line] = (clean.json() if clean else None, edited.json() if edited else None)
+    [(tokens, _, _)] = opened.answer(Tokens())
+    left_out = {problem.index: problem.sentence for problem in opened.problems}
+    return Exported(session, model.ready, tokens, shown, left_out)  # type: ignore[arg-type]
+
+
+def text_of(it: Exported) -> str:
+    return script(program(it))
+
+
+def with_logits(model: Model, session: Session) -> tuple[str, torch.Tensor]:
     """The program, and the logits [pos, d_vocab] of the engine's edited run."""
     opened = Engine(model).open(session)
     assert opened.problems == ()
-    source = tuple(Token(id, "") for id in opened.source_ids)
-    bos = session.bos == "yes"
-    text = script(
-        session,
-        model.shape,
-        opened.tokens,
-        place=str(folder),
-        bos=bos,
-        source=source,
-        alignment=opened.alignment,
-        views=views or {},
-    )
     assert opened.edited is not None
-    return text, opened.edited.logits()
+    return text_of(exported(model, session)), opened.edited.logits()
 
 
 def run(program: str) -> dict[str, Any]:
@@ -88,7 +96,8 @@ def run(program: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     grad = torch.is_grad_enabled()
     try:
-        exec(compile(program, "exported", "exec"), names)
+        with redirect_stdout(StringIO()):
+            exec(compile(program, "exported", "exec"), names)
     finally:
         torch.set_grad_enabled(grad)
     return names
@@ -105,7 +114,7 @@ def edited_logits(program: str) -> torch.Tensor:
 @pytest.mark.parametrize("bos", ["yes", "no"])
 @pytest.mark.parametrize("line", EDITS)
 def test_every_edit_comes_out_the_same(line: str, bos: str, family: str, request: pytest.FixtureRequest) -> None:
-    model, folder = request.getfixturevalue(f"{family}_model"), request.getfixturevalue(f"{family}_folder")
+    model = request.getfixturevalue(f"{family}_model")
     session = Session(
         prompt=PROMPT,
         source=SOURCE,
@@ -113,9 +122,9 @@ def test_every_edit_comes_out_the_same(line: str, bos: str, family: str, request
         vectors=tuple(parse_vector(vector) for vector in VECTORS),
         edits=(parse_edit(line),),
     )
-    program, logits = exported(model, folder, session)
-    assert f"# {format_edit(session.edits[0])}\ndef edit_1" in program
-    torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
+    text, logits = with_logits(model, session)
+    assert f"# %% Edit {format_edit(session.edits[0])}\n" in text
+    torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
@@ -132,15 +141,15 @@ def test_every_edit_comes_out_the_same(line: str, bos: str, family: str, request
 def test_edits_of_one_table_act_on_each_others_rows(
     lines: tuple[str, ...], family: str, request: pytest.FixtureRequest
 ) -> None:
-    model, folder = request.getfixturevalue(f"{family}_model"), request.getfixturevalue(f"{family}_folder")
+    model = request.getfixturevalue(f"{family}_model")
     session = Session(prompt=PROMPT, edits=tuple(parse_edit(line) for line in lines))
     if model.ready.bos_auto:
         session = Session(prompt=PROMPT, edits=session.edits, bos="yes")
-    program, logits = exported(model, folder, session)
-    torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
+    text, logits = with_logits(model, session)
+    torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
 
 
-def test_several_edits_act_in_order(gpt2_model: Model, gpt2_folder: Path) -> None:
+def test_several_edits_act_in_order(gpt2_model: Model) -> None:
     lines = (
         "scale L1.pre x2",
         "add L1.pre d x5",
@@ -157,70 +166,79 @@ def test_several_edits_act_in_order(gpt2_model: Model, gpt2_folder: Path) -> Non
         edits=tuple(parse_edit(line) for line in lines),
         references=(SOURCE, "Mary gave a drink"),
     )
-    program, logits = exported(gpt2_model, gpt2_folder, session)
-    assert "zero L0H0" not in program
-    torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
+    text, logits = with_logits(gpt2_model, session)
+    assert "zero L0H0" not in text.partition("import math")[2]
+    torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("zero L9H0", "m has no L9H0: its layers are 0 to 1"),
-        ("zero L0H9", "m has no L0H9: its heads are 0 to 3"),
-        ("zero L0H0 @99", "there is no position 99: the prompt has 5 tokens, 0 to 4"),
+        ("zero L9H0", "has no L9H0: its layers are 0 to 1"),
+        ("zero L0H9", "has no L0H9: its heads are 0 to 3"),
+        ("zero L0H0 @99", "there is no position 99: the prompt has"),
         ("patch L0H0", "the session has none"),
         ("add L0.pre love", "there is no steering vector love"),
     ],
 )
-def test_what_cannot_be_applied_is_refused(line: str, sentence: str, gpt2_model: Model) -> None:
-    session = Session(prompt=PROMPT, edits=(parse_edit(line),))
-    tokens = [Token(0, "a")] * 5
-    with pytest.raises(ScriptError, match=sentence):
-        script(session, gpt2_model.shape, tokens, place="m", bos=False)
+def test_what_the_screen_left_out_is_left_out(line: str, sentence: str, gpt2_model: Model) -> None:
+    edits = (parse_edit(line), parse_edit("zero L0H1"))
+    text = text_of(exported(gpt2_model, Session(prompt=PROMPT, edits=edits, views=("next_tokens",))))
+    said = " ".join(text.partition(f"# %% Edit {format_edit(edits[0])}\n")[2].split("\n# "))
+    assert said.startswith("# Left out, here as on the screen: ")
+    assert sentence in said.partition("# %%")[0]
+    names = run(text)  # the answers, too, are those of the other edit alone
+    assert ("edited", "next_tokens") in names["wanted"]
 
 
-def test_a_direction_of_folded_weights_is_refused(gpt2_folder: Path) -> None:
-    """The final norm's weight is in it, so that the raw weights have another."""
+def test_a_direction_of_folded_weights_has_the_norms_weight(gpt2_folder: Path) -> None:
     model = load_now(gpt2_folder, fold_ln=True)
     session = Session(
         prompt=PROMPT,
         bos="yes",
-        vectors=(parse_vector(VECTORS[3]), parse_vector(VECTORS[2])),
-        edits=(parse_edit("add L1.post t x2"),),
+        vectors=tuple(parse_vector(vector) for vector in VECTORS[2:4]),
+        edits=(parse_edit("add L1.post t x2"), parse_edit("add L1.mid n")),
+        views=("residual", "attention L1H2 value", "attribution", "vectors", "attribution L1H1"),
     )
-    with pytest.raises(ScriptError, match=r"t = token .* folded weights"):
-        script(session, model.shape, [Token(0, "a")] * 5, place="m", bos=True, folded=True)
-    other = Session(prompt=PROMPT, bos="yes", vectors=session.vectors, edits=(parse_edit("add L1.mid n"),))
-    program, logits = exported(model, gpt2_folder, other)
-    torch.testing.assert_close(edited_logits(program), logits, atol=1e-4, rtol=1e-4)
+    text, logits = with_logits(model, session)
+    torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
+    assert "Not computed: folded weights have the first norm's bias among the values' biases" in text
 
 
-# What a view's script says is what `mechtui run` says, of both runs. The edits leave nothing as it was.
 # The lines of a view, if its name alone is not all there is to it.
 LINES = {
     "attention": ["attention L1H2", "attention L1H3 scores", "attention L0H1 value"],
+    "attribution": ["attribution", "attribution @3 answer", "attribution L1H2", "attribution L0.mlp top7"],
     "effects": ["effects", "effects @4"],
     "generate": ["generate 7 prompt", "generate 7 prompt temperature1.5 top_p0.9 seed3"],
-    "heads": ["heads entropy", "heads first @3", "heads norm"],
+    "heads": [
+        f"heads {what}" for what in ("entropy", "first @3", "norm", "attribution", "induction", "copying", "sweep")
+    ],
     "scores": ["scores copying"],
     "lens": ["lens", "lens mid"],
+    "loss": ["loss"],
     "next_tokens": ["next_tokens", "next_tokens @3 top4"],
     "sweep": [
         *("sweep zero L*H*", "sweep mean L*H0-1.v @1-3", "sweep patch L1H*", "sweep patch L*.pre"),
         *("sweep add L*.mlp n x2", "sweep scale L0.attn x2", "sweep resample L0H* seed3", "sweep freeze L1.mlp"),
+        *("sweep zero L*.mid", "sweep patch L*.mid", "sweep add L1.mid t", "sweep zero L*H*.pattern @-1"),
+        *("sweep mean L*H*.scores", "sweep patch L1H*.pattern", "sweep noise L*H1-2.scores sd1", "sweep cut L*H* -1>0"),
     ],
 }
 # What is refused where the session names an answer and no foil.
-BOTH = ("sweep", "attribution")
+BOTH = ("sweep", "attribution", "heads attribution", "heads sweep")
 QUESTIONS = [line for name in specs() if find_spec(f"mechtui.views.{name}.script") for line in LINES.get(name, [name])]
 TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}]
+SWEEP = parse_question("sweep zero L*H*")
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 @pytest.mark.parametrize("target", TARGETS, ids=["no target", "both", "no foil"])
 def test_every_view_says_the_same(target: dict[str, str], family: str, request: pytest.FixtureRequest) -> None:
-    model, folder = request.getfixturevalue(f"{family}_model"), request.getfixturevalue(f"{family}_folder")
+    """The program compares all its numbers with the engine's by itself."""
+    model = request.getfixturevalue(f"{family}_model")
     session = Session(
+        model=model.ready.name,
         prompt=PROMPT,
         source=SOURCE,
         bos="yes",
@@ -228,43 +246,75 @@ def test_every_view_says_the_same(target: dict[str, str], family: str, request: 
         edits=tuple(
             map(
                 parse_edit,
-                ("scale L0.mlp x2", "# add L1.mid t x9", "add L1.mid n x3", "zero L1H2 @-1", "# zero L0.attn"),
+                (
+                    *("scale L0.mlp x2", "# add L1.mid t x9", "add L1.mid n x3", "zero L1H2 @-1", "# zero L0.attn"),
+                    *("add L1.mid @3 t", "scale L1.post x1.5"),
+                ),
             )
         ),
-        views=tuple(line for line in QUESTIONS if len(target) != 1 or line.split()[0] not in BOTH),
+        views=tuple(line for line in QUESTIONS if len(target) != 1 or not line.startswith(BOTH)),
         **target,
     )
-    answers = program_answers(model, folder, session)
-    opened = Engine(model).open(session, questions=[parse_question(line) for line in session.views])
-    for line in session.views:
-        clean, edited, _ = list(opened.answer(parse_question(line)))[-1]
-        said = {"clean": clean, "edited": edited}
-        assert {run for run, name in answers if name == line} == {run for run, answer in said.items() if answer}
-        for run, answer in said.items():
-            if answer is not None:
-                # Shares of the source's effect, which is a hundredth of a logit here: what is rounded grows with them.
-                close = 5e-3 if line.startswith("sweep patch") else 1e-4
-                same(answers[run, line], answer.json(), f"{line}, {run}", close)
+    if len(target) != 1:
+        [*_, (clean, edited, _)] = Engine(model).open(session).answer(SWEEP)
+        session = replace(session, sweeps=(edited.kept(SWEEP, session, False),))  # type: ignore[union-attr]
+    it = exported(model, session)
+    names = run(text_of(it))
+    wanted, answers, differences = names["wanted"], names["answers"], names["differences"]
+    for line, (clean, edited) in it.shown.items():  # type: ignore[misc]
+        assert [run for run, name in wanted if name == line] == ["clean"] * bool(clean) + ["edited"] * bool(edited)
+    # Every number and every word of every view counts.
+    for (which, line), tables in wanted.items():
+        for name, cells in tables.items():
+            changed = [*cells]
+            last = len(changed) - 1
+            changed[last] = _other(changed[last])
+            changed = np.array(changed) if isinstance(cells, np.ndarray) else changed
+            [sentence] = differences(which, line, {**tables, name: changed}, answers[which, line])
+            place = re.escape(name).replace(re.escape("[]"), r"\[[0-9]+\]")
+            should = re.escape(repr(_python(changed[last])))
+            assert re.fullmatch(rf"{re.escape(line)}, {which} run: {place} should be {should} and is .+", sentence)
 
 
-def test_what_no_program_answers_is_told_in_the_program(gpt2_model: Model, gpt2_folder: Path) -> None:
-    views = ("heads induction", "generate 7", "nonsense", "next_tokens")
+def _python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    # A share of a source's effect of a hundredth of a logit is not exact.
+    return 7.5 if np.isnan(value) else value + 1 + abs(value) / 50
+
+
+def test_what_no_program_answers_is_told_in_the_program(gpt2_model: Model) -> None:
+    views = ("sweep zero L*H* plan", "generate 7", "next_tokens")
     session = Session(prompt=PROMPT, bos="yes", edits=(parse_edit("scale L0.mlp x2"),), views=views)
-    around = Around(session, gpt2_model.shape, Engine(gpt2_model).open(session).tokens)
-    program, _ = exported(gpt2_model, gpt2_folder, session, scripts(views, around))
-    assert "\n# heads induction: no program computes induction of all heads\n" in program
-    assert "\n# generate 7: scale L0.mlp x2 acts on generated tokens too, which no program can do" in program
-    assert "\n# nonsense: nonsense is not a question" in program
-    assert {line for _, line in run(program)["answers"]} == {"next_tokens"}
+    it = exported(gpt2_model, session)
+    text = text_of(replace_shown(it, {**it.shown, "nonsense": None, "residual": None}))
+    assert (
+        "\n# %% sweep zero L*H* plan\n# Not computed: what a sweep would take on another machine is no number" in text
+    )
+    assert "\n# %% generate 7\n# Not computed: scale L0.mlp x2 acts on generated tokens too" in text
+    assert "\n# %% nonsense\n# Not computed: nonsense is not a question" in text
+    assert "they are compared with nothing" in " ".join(text.partition("# %% residual")[2][:900].split("\n# "))
+    names = run(text)
+    assert {line for _, line in names["answers"]} == {"next_tokens", "residual"}
+    assert {line for _, line in names["wanted"]} == {"next_tokens"}
 
 
-def program_answers(model: Model, folder: Path, session: Session) -> dict[tuple[str, str], dict[str, Any]]:
+def replace_shown(it: Exported, shown: dict[str, Any]) -> Exported:
+    return Exported(it.session, it.ready, it.tokens, shown, it.left_out)
+
+
+def program_answers(model: Model, session: Session) -> dict[tuple[str, str], dict[str, Any]]:
     """(run, question line) -> what the exported program says."""
-    opened = Engine(model).open(session)
-    source = tuple(model.token(id) for id in opened.source_ids)
-    around = Around(session, model.shape, opened.tokens, source, opened.alignment)
-    text, _ = exported(model, folder, session, scripts(session.views, around))
-    return run(text)["answers"]
+    answers: dict[tuple[str, str], dict[str, Any]] = run(text_of(exported(model, session)))["answers"]
+    return answers
 
 
 def same(mine: Any, expected: Any, where: str, close: float = 1e-4) -> None:

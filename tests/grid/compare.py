@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.api import Engine, SessionError
+from mechtui.export.program import Exported, program
+from mechtui.export.script import script
 from mechtui.link.messages import Load
 from mechtui.selftest import plain
-from mechtui.session.document import Session, Token
+from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
-from mechtui.session.script import ScriptError, script
 from mechtui.views import Answer, parse_question
+from mechtui.views.tokens import Tokens
 from mechtui.worker.models import ModelError, load
 from tests.engine import reference
 
@@ -140,7 +142,7 @@ class Grid:
             compare: Callable[[Cell], None] = getattr(self, f"_{name}", lambda cell, name=name: self._edits(name, cell))
             try:
                 compare(cell)
-            except (SessionError, ScriptError) as error:
+            except SessionError as error:
                 cell.refuse(str(error))
             yield name, cell
 
@@ -251,7 +253,7 @@ class Grid:
         for what, edits in stacks.items():
             try:
                 cell.near(f"program {edits}", self._program_says(edits), self.reference(edits)[0])
-            except (ScriptError, SystemExit) as error:
+            except SystemExit as error:
                 cell.refuse(str(error), what)
 
     def _folded(self, cell: Cell) -> None:
@@ -274,19 +276,12 @@ class Grid:
     def _program_says(self, edits: Sequence[str]) -> Tensor:
         session = self.session(*edits)
         opened = self.engine.open(session)
-        program = script(
-            session,
-            self.shape,
-            opened.tokens,
-            place=str(self.folder),
-            bos=False,
-            source=tuple(Token(id, "") for id in opened.source_ids),
-            alignment=opened.alignment,
-        )
+        [(tokens, _, _)] = opened.answer(Tokens())
+        text = script(program(Exported(session, self.model.ready, tokens)))  # type: ignore[arg-type]
         names: dict[str, Any] = {}
         grad = torch.is_grad_enabled()
         try:
-            exec(compile(program, "exported", "exec"), names)
+            exec(compile(text, "exported", "exec"), names)
         finally:
             torch.set_grad_enabled(grad)
         logits: Tensor = names["edited_logits"][0]

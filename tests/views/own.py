@@ -14,14 +14,15 @@ from mechtui.app import help as help_page
 from mechtui.app import palette
 from mechtui.app.actions import Registry
 from mechtui.engine.api import Engine
+from mechtui.export.program import Exported, program
+from mechtui.export.script import script
 from mechtui.link.frames import decode_reply, encode
 from mechtui.link.messages import Answered, Load
 from mechtui.paint.palette import of_terminal
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
-from mechtui.session.script import script
 from mechtui.views import example_of, parse_question, specs
-from mechtui.views.script import Around, scripts
+from mechtui.views.tokens import Tokens
 from mechtui.worker.models import load
 from tests.app.answering import app, idle
 from tests.app.test_app import screen
@@ -95,12 +96,11 @@ def test_the_exported_program_says_what_the_model_process_says(tmp_path: Path) -
     )
     opened = Engine(model).open(session, questions=[VIEW.question()])
     [(clean, edited, _)] = opened.answer(VIEW.question())
-    around = Around(session, model.shape, opened.tokens)
-    program = script(
-        session, model.shape, opened.tokens, place=str(folder), bos=True, views=scripts(session.views, around)
-    )
+    [(tokens, _, _)] = opened.answer(Tokens())
+    shown = {"certainty": (clean.json(), edited.json())}  # type: ignore[union-attr]
+    text = script(program(Exported(session, model.ready, tokens, shown)))  # type: ignore[arg-type]
     names: dict[str, object] = {}
-    exec(compile(program, "exported", "exec"), names)
+    exec(compile(text, "exported", "exec"), names)
     answers = names["answers"]
     assert isinstance(answers, dict)
     for run, answer in (("clean", clean), ("edited", edited)):

@@ -16,7 +16,7 @@ class Project(VectorOp):
 
     def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
         where = edit.positions
-        yield f"unit = {vector} / {vector}.norm()"
+        yield f"unit = ({vector} / {vector}.norm()).to(part.dtype)"
         yield f"part[:, {where}] -= (part[:, {where}] @ unit)[..., None] * unit"
 
 

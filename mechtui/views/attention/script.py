@@ -8,10 +8,18 @@ from mechtui.views.script import Around
 
 def lines(question: Attention, around: Around) -> list[str]:
     layer, head, shape = question.layer, question.head, around.shape
+    if question.what == "scores" and around.native:
+        # The bridge does not show them.
+        q, k = (f'cache["blocks.{layer}.attn.hook_{each}"][0, :, {head}]' for each in "qk")
+        return [
+            f"scores = {q} @ {k}.T / {shape.d_head} ** 0.5",
+            "seen = torch.ones_like(scores).tril() > 0",
+            'return {"scores": torch.where(seen, scores, torch.nan)}',
+        ]
     if question.what == "scores":
         return [
             f'scores = cache["blocks.{layer}.attn.hook_attn_scores"][0, {head}]',
-            "seen = scores > torch.finfo(scores.dtype).min / 2",
+            "seen = scores > torch.finfo(DTYPE).min / 2",
             'return {"scores": torch.where(seen, scores, torch.nan)}',
         ]
     pattern = f'pattern = cache["blocks.{layer}.attn.hook_pattern"][0, {head}]'

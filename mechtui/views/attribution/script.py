@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from mechtui.session.script import ScriptError
 from mechtui.views.attribution import Attribution
-from mechtui.views.script import Around
+from mechtui.views.script import Around, ScriptError
+
+# How far its parts may be off, which is no number of the model's.
+OMITS = ("rounding",)
 
 
 def lines(question: Attribution, around: Around) -> list[str]:
-    position, session = around.position(question.position), around.session
-    named = bool(session.answer or session.foil)
-    if named and not (session.answer and (session.foil or question.answer)):
-        lacks = "a foil" if session.answer else "an answer"
-        raise ScriptError(f"{question.line()} explains a logit difference: give the session {lacks}, or leave it out")
+    position = around.position(question.position)
     site = question.site
     if site is None:
         parts = _components(position, around)
@@ -21,48 +19,76 @@ def lines(question: Attribution, around: Around) -> list[str]:
     else:
         parts = _neurons(site.layers.first, position, question.top)
     return [
-        *around.target(position),
-        *(["foil = None"] if question.answer else []),
-        f'final = cache["blocks.{around.shape.n_layers - 1}.hook_resid_post"][0, {position}]',
-        "W_U, b_U, norm = bridge.W_U, bridge.b_U, bridge.ln_final",
-        "column = W_U[:, answer] - (0 if foil is None else W_U[:, foil])",
-        "constant = (b_U[answer] - (0 if foil is None else b_U[foil])).item()",
-        "# The final norm with its scale held is linear: what a write adds to the logits is its product with `reads`.",
-        'centres = bridge.cfg.normalization_type.startswith("LN")',
-        "scale = ((final - final.mean() if centres else final).pow(2).mean() + bridge.cfg.eps).sqrt()",
-        "reads = column * norm.weight / scale",
-        "if centres:",
-        "    reads = reads - reads.mean()",
-        "    constant += (norm.bias @ column).item()",
+        *_reads(position, around, question.answer),
         *parts,
         "",
         "return {",
         f'    "position": {position},',
-        '    "answer": tokenizer.decode([answer]),',
-        '    "foil": None if foil is None else tokenizer.decode([foil]),',
-        f'    "auto": {not named},',
+        '    "answer": text(answer),',
+        '    "foil": None if foil is None else text(foil),',
+        f'    "auto": {not (around.session.answer or around.session.foil)},',
         "    **parts,",
         '    "total": total,',
-        '    "rounding": 0.001,',
         "}",
+    ]
+
+
+def heads_of(position: int, around: Around) -> list[str]:
+    """Lines after which `heads` is [layer, head]: what each head adds to the logit difference. Raises ScriptError."""
+    return [*_reads(position, around, False), *_heads(position, around)]
+
+
+def _reads(position: int, around: Around, alone: bool) -> list[str]:
+    """Lines after which `reads` [d_model] gives what a write adds to the logits as its product with it, `constant` is
+    there whatever is written, and `final` is the stream as it ends. alone: of the answer's logit only. Raises
+    ScriptError."""
+    session = around.session
+    if (session.answer or session.foil) and not (session.answer and (session.foil or alone)):
+        lacks = "a foil" if session.answer else "an answer"
+        raise ScriptError(f"attribution explains a logit difference: give the session {lacks}, or leave it out")
+    return [
+        *around.target(position),
+        *(["foil = None"] if alone else []),
+        "W_U, b_U, norm = bridge.W_U.float(), bridge.b_U, bridge.ln_final",
+        "column = W_U[:, answer] - (0 if foil is None else W_U[:, foil])",
+        "constant = (b_U[answer] - (0 if foil is None else b_U[foil])).item()",
+        'centres = bridge.cfg.normalization_type.startswith("LN")',
+        "if centres:",
+        "    constant += (norm.bias.float() @ column).item()",
+        "",
+        "def read(cache):",
+        '    """[d_model]: what a write adds is its product with this, the scale of the final norm held."""',
+        f'    final = cache["blocks.{around.shape.n_layers - 1}.hook_resid_post"][0, {position}].float()',
+        "    scale = ((final - final.mean() if centres else final).pow(2).mean() + bridge.cfg.eps).sqrt()",
+        "    reads = column * norm.weight.float() / scale",
+        "    return reads - reads.mean() if centres else reads",
+        "",
+        "reads = read(cache)",
+    ]
+
+
+def _heads(position: int, around: Around) -> list[str]:
+    every = f"for layer in range({around.shape.n_layers})"
+    return [
+        "W_O = torch.stack([block.attn.W_O.float() for block in bridge.blocks])",
+        f'z = torch.stack([cache[f"blocks.{{layer}}.attn.hook_z"][0, {position}].float() {every}])',
+        'heads = torch.einsum("lhd,lhdm,m->lh", z, W_O, reads)',
     ]
 
 
 def _components(position: int, around: Around) -> list[str]:
     shape = around.shape
-    every, at = f"for layer in range({shape.n_layers})", f"[0, {position}]"
+    every, at = f"for layer in range({shape.n_layers})", f"[0, {position}].float()"
     pos = f'(cache["hook_pos_embed"]{at} @ reads).item()' if shape.has_pos else "0.0"
     mlps = f'torch.stack([cache[f"blocks.{{layer}}.hook_mlp_out"]{at} {every}]) @ reads'
     return [
-        "W_O = torch.stack([block.attn.W_O for block in bridge.blocks])",
-        f'z = torch.stack([cache[f"blocks.{{layer}}.attn.hook_z"]{at} {every}])',
-        'heads = torch.einsum("lhd,lhdm,m->lh", z, W_O, reads)',
+        *_heads(position, around),
         f"mlps = {mlps if shape.d_mlp else f'torch.full(({shape.n_layers},), torch.nan)'}",
         f'embed = (cache["hook_embed"]{at} @ reads).item()',
         f"pos = {pos}",
         "biases = [block.attn.b_O for block in bridge.blocks if block.attn.b_O is not None]",
-        "bias = constant + sum((b_O @ reads).item() for b_O in biases)",
-        "total = (final @ reads).item() + constant",
+        "bias = constant + sum((b_O.float() @ reads).item() for b_O in biases)",
+        f'total = (cache["blocks.{shape.n_layers - 1}.hook_resid_post"]{at} @ reads).item() + constant',
         "# What edits added to the stream itself, no component wrote.",
         "edits = total - (heads.sum() + mlps.nansum()).item() - embed - pos - bias if fwd_hooks else 0.0",
         'parts = {"heads": heads, "mlps": mlps, "embed": embed, "pos": pos, "bias": bias, "edits": edits}',
@@ -70,31 +96,40 @@ def _components(position: int, around: Around) -> list[str]:
 
 
 def _sources(layer: int, head: int, position: int, around: Around) -> list[str]:
+    if around.folded:
+        raise ScriptError(
+            "folded weights have the first norm's bias among the values' biases, so that raw ones split a head's write "
+            "otherwise: load the model without folding"
+        )
     group = head * around.shape.n_kv_heads // around.shape.n_heads
     return [
         f"attn = bridge.blocks[{layer}].attn",
-        f"through = attn.W_O[{head}] @ reads",
-        f'attention = cache["blocks.{layer}.attn.hook_pattern"][0, {head}, {position}]',
-        f'values = cache["blocks.{layer}.attn.hook_v"][0, :, {group}]',
-        f"b_V = 0 * values[0] if attn.b_V is None else attn.b_V.view(-1, values.shape[-1])[{group}]",
+        f"through = attn.W_O[{head}].float() @ reads",
+        f'attention = cache["blocks.{layer}.attn.hook_pattern"][0, {head}, {position}].float()',
+        f'values = cache["blocks.{layer}.attn.hook_v"][0, :, {group}].float()',
+        f"b_V = 0 * values[0] if attn.b_V is None else attn.b_V.view(-1, values.shape[-1])[{group}].float()",
         "by_token = attention * ((values - b_V) @ through)",
         "bias = (attention.sum() * (b_V @ through)).item()",
-        f'total = (cache["blocks.{layer}.attn.hook_z"][0, {position}, {head}] @ through).item()',
+        f'total = (cache["blocks.{layer}.attn.hook_z"][0, {position}, {head}].float() @ through).item()',
         "edits = total - by_token.sum().item() - bias if fwd_hooks else 0.0",
         'parts = {"tokens": by_token, "attention": attention, "bias": bias, "edits": edits}',
     ]
 
 
 def _neurons(layer: int, position: int, top: int) -> list[str]:
+    hook = f'"blocks.{layer}.mlp.hook_post"'
     return [
         f"mlp = bridge.blocks[{layer}].mlp",
-        f'active = cache["blocks.{layer}.mlp.hook_post"][0, {position}]',
-        "by_neuron = active * (mlp.W_out @ reads)",
-        "# The strongest of this run alone.",
-        f"best = by_neuron.abs().topk(min({top}, len(by_neuron))).indices",
+        "W_out = mlp.W_out if mlp.W_out.shape[1] == bridge.cfg.d_model else mlp.W_out.T",
+        f"by_run = [run[{hook}][0, {position}].float() * (W_out.float() @ read(run)) for _, run, _ in runs]",
+        "# Those that are strongest in any run, or differ most between the runs.",
+        "strength = torch.stack([*by_run, by_run[-1] - by_run[0]]).abs().amax(0)",
+        f"best = strength.topk(min({top}, len(strength))).indices",
+        f"active = cache[{hook}][0, {position}].float()",
+        "by_neuron = active * (W_out.float() @ reads)",
         "values = by_neuron[best]",
-        "bias = 0.0 if mlp.b_out is None else (mlp.b_out @ reads).item()",
-        f'total = (cache["blocks.{layer}.hook_mlp_out"][0, {position}] @ reads).item()',
+        "bias = 0.0 if mlp.b_out is None else (mlp.b_out.float() @ reads).item()",
+        f'total = (cache["blocks.{layer}.hook_mlp_out"][0, {position}].float() @ reads).item()',
         "edits = total - by_neuron.sum().item() - bias if fwd_hooks else 0.0",
         "rest = by_neuron.sum().item() - values.sum().item()",
         'parts = {"neurons": best.tolist(), "values": values, "activations": active[best], "rest": rest}',

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views.effects import Effects
-from mechtui.views.script import Around
+from mechtui.views.script import Around, NoHookError, ScriptError
+from mechtui.visible import seen
 
 EACH_RUN = False
 
@@ -13,12 +14,15 @@ def lines(question: Effects, around: Around) -> list[str]:
     position = around.position(question.position)
     session = around.session
     if bool(session.answer) != bool(session.foil):
-        effect = [None] * len(session.edits)
-        return [f'return {{"baseline": None, "effect": {effect}, "position": {position}}}']
-    each = [
-        f"    difference(bridge.run_with_hooks(tokens, fwd_hooks=around + hooks_{number})) - baseline,  # {line}"
-        for number, line in enumerate(map(format_edit, session.edits), 1)
-    ]
+        nothing = [None] * len(session.edits)
+        return [f'return {{"baseline": None, "effect": {nothing}, "share": {nothing}, "position": {position}}}']
+    each = []
+    for made in around.made:
+        if isinstance(made, NoHookError):
+            raise made
+    for number, (edit, made) in enumerate(zip(session.edits, around.made, strict=True), 1):
+        hooks = f"difference(bridge.run_with_hooks(tokens, fwd_hooks=around + hooks_{number})) - baseline"
+        each.append(f"    {'None' if isinstance(made, ScriptError) else hooks},  # {seen(format_edit(edit))}")
     return [
         *around.target(position),
         "",
@@ -29,5 +33,21 @@ def lines(question: Effects, around: Around) -> list[str]:
         "effect = [",
         *each,
         "]",
-        f'return {{"baseline": baseline, "effect": effect, "position": {position}}}',
+        "# Of what is added, its length as a share of the length of what it is added to.",
+        "share = [",
+        *(f"    {share}," for share in _shares(around)),
+        "]",
+        f'return {{"baseline": baseline, "effect": effect, "share": share, "position": {position}}}',
     ]
+
+
+def _shares(around: Around) -> list[str]:
+    """Of each edit that adds a vector."""
+    found = []
+    for edit, made in zip(around.session.edits, around.made, strict=True):
+        if edit.op != "add" or isinstance(made, ScriptError) or not made:
+            found.append("None")
+            continue
+        norm = f"clean[{made[0].hook!r}][0, {made[0].positions}].float().norm(dim=-1).mean()"
+        found.append(f"({abs(edit.factor)!r} * {around.vector(edit.vector)}.norm() / {norm}).item()")
+    return found

@@ -5,9 +5,11 @@ from __future__ import annotations
 from mechtui.session.document import ALL
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.ops import ops
-from mechtui.session.script import ScriptError
 from mechtui.views.generate import Generate
-from mechtui.views.script import Around
+from mechtui.views.script import Around, ScriptError
+
+# Whether it ended before its count the tokens say.
+OMITS = ("tokens.hex", "done", "why")
 
 
 def lines(question: Generate, around: Around) -> list[str]:
@@ -29,7 +31,7 @@ def lines(question: Generate, around: Around) -> list[str]:
         "    if token == tokenizer.eos_token_id:",
         "        break",
         "    ids = torch.cat([ids, torch.tensor([token])])",
-        'return {"tokens": [{"id": id, "text": tokenizer.decode([id])} for id in ids[len(tokens) :].tolist()]}',
+        'return {"tokens": [{"id": id, "text": text(id)} for id in ids[len(tokens) :].tolist()]}',
     ]
 
 

@@ -7,7 +7,9 @@ from typing import ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.session.document import EVERY, Session
 from mechtui.session.grammar.words import LineError, cut, one_of, one_position, short
+from mechtui.session.sweeps import changed
 from mechtui.views.question import RUNS, Answer, Question, Run, after
 from mechtui.views.spec import View
 
@@ -55,6 +57,16 @@ class Heads(Question, frozen=True, tag="heads"):
         if self.position != -1:
             words.append(f"@{self.position}")
         return " ".join(words)
+
+    def remembered(self, session: Session, clean: bool) -> HeadsAnswer | None:
+        if self.summary != "sweep" or not clean:
+            return None
+        for made in reversed(session.sweeps):
+            site = made.edit.site
+            if site.kind == "head" and site.layers == site.index == EVERY and not changed(made, session):
+                values = np.array([[np.nan if value is None else value for value in row] for row in made.values])
+                return HeadsAnswer("sweep", self.position, values) if made.done == made.runs else None
+        return None
 
     def next(self) -> Self:
         return replace(self, summary=after(self.summary, SUMMARIES))

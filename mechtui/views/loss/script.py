@@ -15,7 +15,7 @@ def lines(question: Loss, around: Around) -> list[str]:
         "",
         "def likeliest(row):",
         f"    pairs = zip(*(x.tolist() for x in row.softmax(-1).topk({min(question.top, around.shape.d_vocab)})))",
-        '    return [{"id": id, "token": tokenizer.decode([id]), "prob": prob} for prob, id in pairs]',
+        '    return [{"id": id, "token": text(id), "prob": prob} for prob, id in pairs]',
         "",
         "return {",
         '    "loss": torch.cat([first, loss]),',

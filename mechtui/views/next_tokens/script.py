@@ -19,7 +19,7 @@ def lines(question: NextTokens, around: Around) -> list[str]:
         "    if id is None:",
         "        return None",
         "    logit, prob, rank = at[id].item(), log_probs[id].exp().item(), (at > at[id]).sum().item()",
-        '    return {"token": tokenizer.decode([id]), "id": id, "logit": logit, "prob": prob, "rank": rank}',
+        '    return {"token": text(id), "id": id, "logit": logit, "prob": prob, "rank": rank}',
         "",
         "return {",
         f'    "position": {position},',

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from mechtui.session.document import ALL, Edit, Positions, Range, Session, Site, Span, Swept
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.words import LineError
-from mechtui.session.sweeps import made_of
+from mechtui.session.sweeps import made_of, of_now
 from mechtui.views.question import RUNS, Answer, Question, Run, after
 from mechtui.views.spec import Action, Cost, View
 
@@ -90,6 +90,10 @@ class Sweep(Question, frozen=True, tag="sweep"):
     def next(self) -> Self:
         """The next of the useful sweeps."""
         return replace(self, edit=after(self.edit, USEFUL))
+
+    def remembered(self, session: Session, clean: bool) -> SweepAnswer | None:
+        made = None if self.plan else of_now(session.sweeps, session, self.edit, clean)
+        return None if made is None or made.done < made.runs else SweepAnswer.of(made)
 
     def cell(self, layer: int, column: int) -> Edit:
         """The edit of one cell. column: the head, or key-value group, or position."""

@@ -6,6 +6,7 @@ from mechtui.session.document import Vector
 from mechtui.views.script import Around, quoted
 from mechtui.views.vectors import MOST_TOKENS, Vectors
 
+OMITS = ("vectors.problem", "vectors.raises.hex", "vectors.lowers.hex")
 EACH_RUN = False
 
 
@@ -27,7 +28,7 @@ def lines(question: Vectors, around: Around) -> list[str]:
         "    change = (ends[0] - ends[1]) / 2 * centred.pow(2).mean().sqrt() @ W_U",
         "",
         "    def tokens_of(best):",
-        '        return [[{"id": i, "text": tokenizer.decode([i])}, change[i].item()] for i in best.indices.tolist()]',
+        '        return [[{"id": i, "text": text(i)}, change[i].item()] for i in best.indices.tolist()]',
         "",
         "    return {",
         '        "name": name,',

@@ -124,11 +124,7 @@ def _check_folded(model: LoadedModel, plain: Plain, cancelled: Callable[[], bool
 
 
 def _place(name: str, where: Place, folder: Path) -> str:
-    """What `from_pretrained` takes for this model; empty for one of TransformerLens's own architecture."""
-    from mechtui.embedded import native
-
-    if native.is_native(folder):
-        return ""
+    """What a program loads it from: a hub id or a folder."""
     return name if where.source.startswith(f"{name}@") else str(folder)
 
 

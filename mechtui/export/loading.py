@@ -1,0 +1,87 @@
+"""The section of a program that loads the model, from wherever it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mechtui.embedded import MODELS, WEIGHTS
+from mechtui.export.section import Section
+from mechtui.link.messages import Ready
+from mechtui.views.script import quoted
+
+# The architecture that TransformerLens builds itself, which transformers does not know.
+NATIVE = "TransformerLensNative"
+
+PLAIN = """\
+tokenizer = AutoTokenizer.from_pretrained(MODEL)
+plain = AutoModelForCausalLM.from_pretrained(MODEL, dtype=DTYPE, attn_implementation="eager").eval()
+try:
+    bridge = TransformerBridge.boot_transformers(str(MODEL), hf_model=plain, device="cpu", dtype=DTYPE)
+except AssertionError as problem:
+    raise SystemExit(f"TransformerLens cannot take {MODEL} apart by itself, so no program edits it") from problem
+"""
+
+OWN = """\
+config = json.loads((MODEL / "config.json").read_text())
+tokenizer = PreTrainedTokenizerFast.from_pretrained(MODEL)
+bridge = TransformerBridge.boot_native(config["native"], tokenizer=tokenizer, model_name=MODEL.name)
+parameters = bridge.original_model.named_parameters()
+parameters = {name.replace("_original_component.", ""): parameter for name, parameter in parameters}
+for name, weight in load_file(MODEL / "model.safetensors").items():
+    parameters[name].copy_(weight)
+bridge = bridge.to(DTYPE).eval()
+"""
+
+
+def imports(ready: Ready) -> list[str]:
+    """The lines that bring in what the loading needs."""
+    lines = ["from transformer_lens.model_bridge import TransformerBridge"]
+    if is_native(ready):
+        return [*lines, "from transformers import PreTrainedTokenizerFast"]
+    return [*lines, "from transformers import AutoModelForCausalLM, AutoTokenizer"]
+
+
+def is_native(ready: Ready) -> bool:
+    """Whether it is TransformerLens that builds the model."""
+    return ready.architecture == NATIVE
+
+
+def loading(ready: Ready) -> Section:
+    """After it `bridge` and `tokenizer` are there, and `plain`, transformers' own model, where there is one."""
+    where = _where(ready)
+    how = (
+        "It has attention alone, an architecture of TransformerLens's own; the file holds its weights."
+        if is_native(ready)
+        else "transformers loads it with eager attention, so that patterns and scores can be seen; TransformerLens's "
+        "bridge gives its activations their names."
+    )
+    return Section(
+        "The model", f"{ready.source}, {ready.architecture}. {how}", where + (OWN if is_native(ready) else PLAIN)
+    )
+
+
+def _where(ready: Ready) -> str:
+    """The lines that say where the model lies."""
+    dtype = f"DTYPE = torch.{ready.dtype}\n"
+    place = Path(ready.place)
+    if ready.name in MODELS:
+        inside = MODELS[ready.name].relative_to(WEIGHTS.parent).as_posix()
+        return (
+            f"MODEL = pathlib.Path({quoted(str(place))})\n"
+            "if not MODEL.exists():  # it comes with mechtui, which need not be imported for that\n"
+            '    package = importlib.util.find_spec("mechtui")\n'
+            "    if package is None:\n"
+            f'        raise SystemExit(f"{{MODEL}} is not here: pip install mechtui brings the model {ready.name}")\n'
+            f"    MODEL = pathlib.Path(package.origin).parent / {quoted(f'embedded/{inside}')}\n{dtype}"
+        )
+    if not place.is_absolute():
+        return f"MODEL = {quoted(ready.place)}\n{dtype}"
+    again = (
+        f"mechtui --model {ready.name} makes it again"
+        if ready.source.endswith(".gguf)") or ready.name.endswith(".gguf")
+        else "say here where the model lies"
+    )
+    return (
+        f"MODEL = pathlib.Path({quoted(str(place))})\n"
+        f'if not MODEL.exists():\n    raise SystemExit(f"{{MODEL}} is not here: {again}")\n{dtype}'
+    )
