@@ -35,6 +35,7 @@ from mechtui.app.prompt import Prompt
 from mechtui.app.state import Arrangement, difference
 from mechtui.app.turns import Turns
 from mechtui.app.workspaces import Place, Workspace, WorkspaceError, panes, with_own
+from mechtui.app.writing import Wanted
 from mechtui.config import Settings, log_file
 from mechtui.console import VisibleConsole
 from mechtui.duration import seconds
@@ -481,7 +482,10 @@ class Mechtui(Guarded, App[int]):
 
     def _say_where(self) -> None:
         letters = (f"{specs()[view].go} {specs()[view].title}" for view in panes())
-        self.say("g " + "  ".join(["g first", *letters]))
+        more = (
+            f"{key[2:]} {each.title}" for each in self.registry.actions for key in each.keys if key.startswith("g ")
+        )
+        self.say("g " + "  ".join(["g first", *letters, *more]))
 
     def _answer_where(self, key: str) -> None:
         """The key after `g`."""
@@ -490,8 +494,11 @@ class Mechtui(Guarded, App[int]):
         self._asks_where = None
         self._said = ("", False)
         view = next((view for view in panes() if specs()[view].go == key), None)
+        action = self.registry.at(f"g {key}", self.here)
         if key == "g":
             self.do("home")
+        elif action is not None:
+            self.do(action.name)
         elif view is not None:
             try:
                 self.go(view)
@@ -500,6 +507,29 @@ class Mechtui(Guarded, App[int]):
         elif key != "escape":
             self.say(f"No view has the letter {shown(key)}: press g and wait to see the letters.", bad=True)
         self._paint_footer()
+
+    def open_views(self) -> list[str]:
+        return self.board.seen()
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether all that is shown is of the session as it is."""
+        return not (self._older or self._due)
+
+    def contents(self, wanted: Wanted) -> str | bytes:
+        from mechtui.app import contents
+
+        return contents.contents(self, wanted)
+
+    def photograph(self, do: Callable[[], None]) -> None:
+        from mechtui.app import contents
+
+        contents.after_line(self, do)
+
+    def run_command(self) -> str:
+        from mechtui.app import contents
+
+        return contents.command(self)
 
     def into(self) -> None:
         from mechtui.app import kinds

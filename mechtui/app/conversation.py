@@ -70,6 +70,7 @@ class Conversation:
         self.trouble = ""
         self._earlier: Ask | None = None  # of the app that the model process had before
         self.unsound = ""  # what the model's self-check found wrong
+        self.checked: Checked | None = None
         self.ms: float | None = None
         self.ran = ""
         self._now = now
@@ -158,7 +159,7 @@ class Conversation:
             case Ready():
                 return self._ready(reply)
             case Checked() if self.ready is not None and reply.model == self.ready.name:
-                self.unsound = reply.sentence
+                self.checked, self.unsound = reply, reply.sentence
                 return News.STATUS | (self._say(reply.sentence, bad=True) if reply.sentence else News.NOTHING)
             case Failed():
                 return self._failed_otherwise(reply)
@@ -210,6 +211,7 @@ class Conversation:
         self.ready = ready
         self._down = False
         self._loading_since, self.stage, self.trouble, self.unsound = None, None, "", ""
+        self.checked = None
         self._forget()
         news = News.MODEL | News.PICTURES | News.STATUS
         return news | self._say(ready.note) if ready.note else news

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from mechtui.app.state import Arrangement
 from mechtui.app.workspaces import Place, Workspace
+from mechtui.app.writing import Wanted
 from mechtui.panes import desk
 
 
@@ -35,6 +37,22 @@ class Desk(desk.Desk, Protocol):
 
     def ask_where(self) -> None:
         """The next key says which view to go to."""
+        ...
+
+    def open_views(self) -> list[str]:
+        """Names of the views that are on the screen, in reading order."""
+        ...
+
+    def contents(self, wanted: Wanted) -> str | bytes:
+        """What a `write` line's file will hold. Raises CannotError."""
+        ...
+
+    def photograph(self, do: Callable[[], None]) -> None:
+        """Do this once the command line is closed and the screen painted without it."""
+        ...
+
+    def run_command(self) -> str:
+        """The command that asks all that is open again."""
         ...
 
     def into(self) -> None:

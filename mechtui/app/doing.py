@@ -217,6 +217,9 @@ def copy_row(desk: Desk) -> None:
     desk.copy(desk.pane().row())
 
 
+DO["copy_command"] = lambda desk: desk.copy(desk.run_command())
+DO["write_file"] = lambda desk: desk.open_line("palette", f"write {desk.here}.csv")
+DO["report"] = lambda desk: desk.open_line("palette", "write report report.html")
 DO["save"] = lambda desk: desk.open_line("save", "session.toml")
 DO["program"] = lambda desk: desk.open_line("program", "session.py")
 DO["open"] = lambda desk: desk.open_line("open", "session.toml")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from mechtui.app import palette
+from mechtui.app import palette, writing
 from mechtui.app.actions import Registry, shown, why_not
 from mechtui.app.desk import Desk
 from mechtui.app.doing import find
@@ -135,7 +135,11 @@ def narrow(desk: Desk) -> Kind:
 def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None]) -> Kind:
     """The palette."""
 
+    target = _Target(desk)
+
     def suggest(text: str) -> list[Suggestion]:
+        if writing.is_write(text):
+            return writing.suggest(text, desk.here, desk.open_views())
         if palette.is_question(text):
             return _rows(text, complete_question(text, known()))
         if palette.is_line(text):
@@ -160,6 +164,9 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
 
     def take(text: str, _: str) -> Mistake | None:
         if not text.strip():
+            return None
+        if writing.is_write(text):
+            write(desk, target, text)
             return None
         if not palette.is_line(text) and (rows := suggest(text)):
             then = (
@@ -187,6 +194,21 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
         return None
 
     return Kind(":", PALETTE_HINT, suggest, take, do=do, history="command")
+
+
+def write(desk: Desk, target: _Target, text: str) -> None:
+    """A `write` line. Raises CannotError."""
+    wanted = writing.parse(text, desk.here)
+    target.path(wanted.file)
+    if wanted.what == writing.SCREEN:
+        desk.photograph(lambda: _write(desk, target, wanted))
+    else:
+        _write(desk, target, wanted)
+
+
+def _write(desk: Desk, target: _Target, wanted: writing.Wanted) -> None:
+    target.write(wanted.file, desk.contents(wanted))
+    desk.say(writing.said(wanted))
 
 
 def look_at(desk: Desk, question: Question) -> None:
@@ -236,7 +258,7 @@ class _Target:
             raise CannotError(f"{name} is there already; enter writes over it, esc does not")
         return path
 
-    def write(self, name: str, content: str) -> Path:
+    def write(self, name: str, content: str | bytes) -> Path:
         """Where it was written. Raises CannotError."""
         path = self.path(name)
         try:

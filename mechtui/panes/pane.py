@@ -23,6 +23,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from mechtui.link.messages import Answered
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
 from mechtui.paint.tokens import fitting, visible
@@ -43,6 +44,8 @@ Line = list[Segment]
 __all__ = ["Focus", "Line", "Page", "Pane", "Picture", "line", "lines_page", "window", "wrap"]
 
 OLDER = " ○ older"
+# Rows of a pane that shows everything.
+TALL = 100_000
 NO_MODEL = "no model is loaded: M chooses one"
 _HEAD = re.compile(r"(?:L(?=\d+H)|(?=\d+\.))(\d+)[H.](\d+)", re.IGNORECASE)
 
@@ -252,11 +255,38 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         return ""
 
     def row(self) -> str:
-        """The row under the cursor, for the clipboard."""
+        """The row under the cursor, for the clipboard: its cells with tabs between them."""
         page = self._page
         if page is None or page.cursor is None or not 0 <= page.cursor < page.rows:
             return ""
-        return "".join(segment.text for segment in page.row(page.cursor, 0)).strip()
+        painted = "".join(segment.text for segment in page.row(page.cursor, 0)).strip()
+        return re.sub(r"\s{2,}", "\t", painted)
+
+    # What is written of it
+
+    def answers(self, picture: Picture) -> tuple[Answered, ...]:
+        """The answers that its numbers come from."""
+        return picture.answered
+
+    def whole(self, width: int, palette: Palette) -> list[Line]:
+        """All that it shows as lines, none of them out of sight: its title, its rows, its legend. width: cells, more
+        where that is not enough."""
+        if self.picture is None:
+            return []
+        before, self.palette = self.palette, palette
+        try:
+            page = self.draw(self.picture, width, TALL)
+            if page.wide > width:
+                page = self.draw(self.picture, page.wide, TALL)
+        finally:
+            self.palette = before
+        rows = [page.row(index, 0) for index in range(page.rows)]
+        head = page.head(0) if page.head_rows else []
+        title = line((f"{self._called()} {page.title}".rstrip(), palette.bold))
+        lines = [title, *head, *rows, *page.foot, *([line(*page.legend)] if page.legend else [])]
+        # Drawing remembers what it drew: back to what is on the screen.
+        self.renew()
+        return [with_signs(each) for each in lines]
 
     def search(self, text: str, forward: bool = True) -> bool:
         """Look at the head that `text` names (L9H9, 9.9), else at the next token that contains it (without regard

@@ -5,6 +5,7 @@
 <view>/pane.py      the answer on the screen, PANE (textual; UI process only)
 <view>/script.py    `lines()`: the answer in TransformerLens code, for exported programs
 <view>/example.py   `example()`: a question with answers made by hand, for tests and pictures
+<view>/tables.py    `tables()`: the answer's numbers with their names and units, for files and reports; may be left out
 
 A new view is a new folder: this module finds it, here or where the user keeps views of their own (mechtui.views.own).
 """

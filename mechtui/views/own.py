@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import pkgutil
 from collections.abc import Mapping
+from string import ascii_lowercase
 from types import ModuleType
 
 from mechtui.views.spec import View
 
 VARIABLE = "MECHTUI_VIEWS"
+# After `g` these letters are no view's: the first row, and the command that repeats what is shown.
+TAKEN = "gy"
 
 
 class ViewError(Exception):
@@ -50,11 +53,11 @@ def checked(name: str, path: str, module: ModuleType, others: Mapping[str, View]
         raise ViewError(f"{path} has no SPEC that is a mechtui.views.View")
     if view.name != name or view.answer.__struct_config__.tag != name:
         raise ViewError(f'{path}: tag="{view.name}" should be the name of the folder, {name}, in question and answer')
-    if len(view.go) != 1 or not view.go.islower() or view.go == "g":
-        raise ViewError(f"{path}: go={view.go!r} should be a small letter, and not g")
+    if len(view.go) != 1 or not view.go.islower() or view.go in TAKEN:
+        raise ViewError(f"{path}: go={view.go!r} should be a small letter, and not {' or '.join(TAKEN)}")
     for other in others.values():
         if other.go == view.go:
-            letters = "".join(each for each in "abcdefhijklmnopqrstuvwxyz" if each not in _letters(others))
+            letters = "".join(each for each in ascii_lowercase if each not in {*TAKEN, *_letters(others)})
             raise ViewError(f"{path}: g {view.go} leads to {other.name} already; {letters} are free")
     return view
 

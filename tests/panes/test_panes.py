@@ -474,7 +474,7 @@ async def test_edits_show_effect_switch_and_problem() -> None:
         lines = shown(app.pane)
         assert lines[0].split() == ["[x]", "zero", "L9H9", "@-1", f"{effect[0]:+.2f}"]
         assert lines[1].startswith("[ ] scale L10H7 x0")
-        assert app.pane.row() == "# scale L10H7 x0"
+        assert app.pane.row().split("\t")[:2] == ["off", "scale L10H7 x0"]
         assert app.pane.value() == f"{effect[1]:.6g}"
         assert "Δ logit diff" in str(app.pane.border_title)
         problem = EditProblem(1, "scale L10H7 x0", "this model has 6 layers")

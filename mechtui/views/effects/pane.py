@@ -166,7 +166,9 @@ class EditsPane(Pane):
 
     def row(self) -> str:
         edit = self._here()
-        return "" if edit is None else format_edit(edit)
+        if edit is None:
+            return ""
+        return "\t".join(("on" if edit.on else "off", format_edit(_key(edit)), self.value()))
 
     def _here(self) -> Edit | None:
         if self.picture is None or not self._count():

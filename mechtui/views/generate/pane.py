@@ -126,10 +126,12 @@ class GeneratePane(Pane):
         return self._text(True) or self._text(False)
 
     def row(self) -> str:
-        return "\n".join(text for text in (self._text(False), self._text(True)) if text)
+        """Both continuations, their line ends and tabs written out, so that they stay one row."""
+        return "\t".join(seen(text) for text in (self._text(False), self._text(True)) if text)
 
     def search(self, text: str, forward: bool = True) -> bool:
-        return bool(text) and text.lower() in self.row().lower()
+        both = self._text(False) + "\n" + self._text(True)
+        return bool(text) and text.lower() in both.lower()
 
 
 PANE = GeneratePane

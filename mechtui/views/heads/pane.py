@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.link.messages import Answered
 from mechtui.paint import marks
 from mechtui.panes.grid import Grid
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line
@@ -16,6 +17,7 @@ from mechtui.session.sweeps import of_heads
 from mechtui.views import Question
 from mechtui.views.heads import NO_SWEEP, OF_MODEL, SPEC, Heads, HeadsAnswer, Summary
 from mechtui.views.scores import MEASURING, Scores, ScoresAnswer
+from mechtui.views.sweep import Sweep, SweepAnswer
 
 UNITS: dict[Summary, str] = {
     "entropy": "nats",
@@ -144,6 +146,12 @@ class HeadsPane(Pane):
             layer=max(0, min(layer + dy, shape.n_layers - 1)),
             head=max(0, min(head + dx, shape.n_heads - 1)),
         )
+
+    def answers(self, picture: Picture) -> tuple[Answered, ...]:
+        if picture.question(Heads).summary != "sweep":
+            return super().answers(picture)
+        made = self._sweep(picture)
+        return () if made is None else (Answered(0, Sweep(made.edit), SweepAnswer.of(made), None, 0.0),)
 
     def value(self) -> str:
         if self.picture is None or isinstance(found := self._values(self.picture), str):

@@ -9,6 +9,7 @@ from dataclasses import replace as changed
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.link.messages import Answered
 from mechtui.paint import marks
 from mechtui.paint.numbers import duration, memory, signed
 from mechtui.paint.tokens import visible_text
@@ -403,6 +404,21 @@ class SweepPane(Pane):
         if not count:
             raise changes.CannotError(f"No other sweep of {format_edit(question.edit)} was kept.")
         desk.put(replace(question, earlier=(question.earlier + 1) % (count + 1)))
+
+    def answers(self, picture: Picture) -> tuple[Answered, ...]:
+        """Both runs' cells where they are known of the session as it is; else the sweep that is shown."""
+        question, session = picture.question(Sweep), picture.session
+        asked = _asked(picture)
+        if not question.earlier:
+            answered = next((each for each in picture.answered if each.question == asked), None)
+            if answered is not None and not picture.stale:
+                return (answered,)
+            both = (sweeps.of_now(picture.sweeps, session, question.edit, clean=clean) for clean in (True, False))
+            clean, edited = (SweepAnswer.of(each) if each is not None else None for each in both)
+            if clean is not None or edited is not None:
+                return (Answered(0, asked, clean, edited if session.active_edits() else None, 0.0),)
+        shown = self._found(picture)
+        return () if shown is None else (Answered(0, asked, shown.answer, None, 0.0),)
 
     def value(self) -> str:
         return self._grid.value() if self._grid is not None else ""

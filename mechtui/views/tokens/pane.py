@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from mechtui.link.messages import Answered
 from mechtui.paint import marks
 from mechtui.paint.heat import Piece, legend
 from mechtui.paint.numbers import fit
@@ -207,6 +208,9 @@ class TokensPane(Pane):
 
     def do_ids(self, desk: Desk) -> None:
         desk.put(self.next())
+
+    def answers(self, picture: Picture) -> tuple[Answered, ...]:
+        return () if picture.tokens is None else (Answered(0, Tokens(), picture.tokens, None, 0.0),)
 
     def value(self) -> str:
         picture = self.picture

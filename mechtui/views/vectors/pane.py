@@ -133,7 +133,10 @@ class VectorsPane(Pane):
         vectors = self.picture.session.vectors if self.picture else ()
         if self.picture is None or not vectors:
             return ""
-        return format_vector(vectors[max(0, min(self.picture.focus.vector, len(vectors) - 1))])
+        name, _, made = format_vector(vectors[max(0, min(self.picture.focus.vector, len(vectors) - 1))]).partition(
+            " = "
+        )
+        return "\t".join((name, made, self.value()))
 
     def search(self, text: str, forward: bool = True) -> bool:
         if self.picture is None or not text:

@@ -1,0 +1,52 @@
+"""The `mechtui run` command that asks a session's questions again, quoted for a shell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from mechtui.config import Settings
+from mechtui.session.document import Session
+from mechtui.session.grammar.edits import format_edit
+from mechtui.session.grammar.vectors import format_vector
+
+PLAIN = ("model", "prompt", "source", "answer", "foil")
+
+
+def run_command(session: Session, views: Iterable[str], settings: Settings) -> str:
+    """One line. views: the question lines. settings: those that decide the numbers are named where they are no
+    default."""
+    said = shlex.join(arguments(session, views, settings))
+    # A prompt that is a hyphen would be one from the standard input.
+    return f"echo - | {said}" if session.prompt == "-" else said
+
+
+def arguments(session: Session, views: Iterable[str], settings: Settings) -> list[str]:
+    """The same, word by word."""
+    words = ["mechtui", "run"]
+    for name in PLAIN:
+        if value := getattr(session, name):
+            words += [f"--{name}", value]
+    if session.bos != "auto":
+        words += ["--bos", session.bos]
+    if session.align != "auto":
+        words += ["--align", session.align]
+    many = (
+        ("--reference", session.references),
+        ("--vector", map(format_vector, session.vectors)),
+        ("--edit", map(format_edit, session.edits)),
+        ("--view", views),
+    )
+    for option, values in many:
+        for value in values:
+            words += [option, value]
+    for name in ("device", "dtype"):
+        if (value := getattr(settings, name)) != "auto":
+            words += [f"--{name}", value]
+    if settings.device_map:
+        words += ["--device-map", settings.device_map]
+    if settings.fold_ln:
+        words.append("--fold-ln")
+    if settings.trust_remote_code:
+        words.append("--trust-remote-code")
+    return words

@@ -1,0 +1,57 @@
+"""What wrote the logit difference: heads and MLPs as a map, the other writes and the sum as a list."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mechtui.paint.tokens import visible
+from mechtui.session.grammar.places import format_site
+from mechtui.views.attribution import Attribution, AttributionAnswer, Components, Neurons, Sources
+from mechtui.views.tables import Around, Block, Column, Listing, Matrix, numbered
+
+
+def tables(question: Attribution, answer: AttributionAnswer, around: Around) -> list[Block]:
+    foil = "" if answer.foil is None else f" - logit({visible(answer.foil)})"
+    auto = ", the clean run's two likeliest" if answer.auto else ""
+    what = f"logit({visible(answer.answer)}){foil} after {around.at(answer.position)}{auto}"
+    opened = "" if question.site is None else f"{format_site(question.site)}: "
+    match answer.parts:
+        case Components() as parts:
+            layers, heads = parts.heads.shape
+            table = np.concatenate([parts.heads, parts.mlps[:, None]], axis=1)
+            names = (*numbered("H", heads), "MLP")
+            found: list[Block] = [
+                Matrix(f"{opened}{what}", "logits", ("layer", "write"), numbered("L", layers), names, table, signs=True)
+            ]
+            rest = {
+                "heads together": float(np.nansum(parts.heads)),
+                "MLPs together": float(np.nansum(parts.mlps)),
+                "embed": parts.embed,
+                "pos": parts.pos,
+                "bias": parts.bias,
+                "edits": parts.edits,
+                "total": answer.total,
+            }
+            return [*found, _sums("all of it", "write", rest)]
+        case Sources() as parts:
+            rows = around.positions(len(parts.tokens))
+            columns = (_logits(parts.tokens), Column("attention", _numbers(parts.attention), "share"))
+            rest = {"bias": parts.bias, "edits": parts.edits, "total": answer.total}
+            return [Listing(f"{opened}{what}", "token read", rows, columns), _sums("besides", "write", rest)]
+        case Neurons() as parts:
+            rows = tuple(f"N{number}" for number in parts.neurons)
+            columns = (_logits(parts.values), Column("activation", _numbers(parts.activations), "hook_post"))
+            rest = {"other neurons": parts.rest, "bias": parts.bias, "edits": parts.edits, "total": answer.total}
+            return [Listing(f"{opened}{what}", "neuron", rows, columns), _sums("besides", "write", rest)]
+
+
+def _numbers(values: np.ndarray) -> list[float]:
+    return [float(value) for value in values]
+
+
+def _logits(values: np.ndarray) -> Column:
+    return Column("contribution", _numbers(values), "logits", signs=True)
+
+
+def _sums(title: str, of: str, rest: dict[str, float]) -> Listing:
+    return Listing(title, of, tuple(rest), (Column("contribution", list(rest.values()), "logits", signs=True),))

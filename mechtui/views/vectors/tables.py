@@ -1,0 +1,28 @@
+"""The session's steering vectors."""
+
+from __future__ import annotations
+
+from mechtui.views.tables import Around, Block, Column, Listing, named
+from mechtui.views.vectors import Vectors, VectorsAnswer
+
+STEP = "logits per unit of length"
+
+
+def tables(question: Vectors, answer: VectorsAnswer, around: Around) -> list[Block]:
+    there = [each for each in answer.vectors if not each.problem]
+    columns = (
+        Column("length", [each.norm for each in there], "L2 norm"),
+        Column("residual stream there", [each.residual_norm for each in there], "L2 norm, mean"),
+    )
+    blocks: list[Block] = []
+    if there:
+        blocks.append(Listing("steering vectors", "vector", tuple(each.name for each in there), columns))
+    for each in there:
+        for verb, found in (("raises", each.raises), ("lowers", each.lowers)):
+            rows = named(token for token, _ in found)
+            column = Column("change", [change for _, change in found], STEP, signs=True, places=3)
+            blocks.append(Listing(f"what {each.name} {verb}", "token", rows, (column,)))
+    if broken := [each for each in answer.vectors if each.problem]:
+        names = tuple(each.name for each in broken)
+        blocks.append(Listing("not there", "vector", names, (Column("why", [each.problem for each in broken]),)))
+    return blocks
