@@ -53,6 +53,10 @@ SESSION_OPTIONS = [
     click.option(
         "--bos", type=click.Choice(["auto", "yes", "no"]), help="Put the model's first token before the prompt."
     ),
+    click.option("--align", metavar="WORD", help="How source and prompt are paired: auto, left, right, 3>4."),
+    click.option(
+        "--reference", "references", metavar="TEXT", multiple=True, help="A prompt that `mean` averages over."
+    ),
 ]
 MODEL_OPTIONS = [
     click.option(
@@ -289,6 +293,41 @@ def bench(arguments: tuple[str, ...]) -> NoReturn:
     sys.exit(importlib.import_module("mechtui.bench").run(list(arguments)) or 0)
 
 
+def _group(name: str, what: str) -> click.Group:
+    """The group of commands of this name, made where there is none."""
+    found = cli.commands.get(name)
+    if not isinstance(found, click.Group):
+        cli.add_command(found := click.Group(name, help=what))
+    return found
+
+
+@_group("export", "Write a session with its numbers.").command("report")
+@click.argument(
+    "session_file",
+    metavar="[SESSION.toml]",
+    required=False,
+    type=click.Path(),
+    shell_complete=_completed("session_files"),
+)
+@_options(SESSION_OPTIONS)
+@_options(MODEL_OPTIONS)
+@click.option("--view", "views", metavar="LINE", multiple=True, help="A question: 'lens'. May be repeated.")
+@click.option("--output", metavar="FILE.html|FILE.md|-", default="-", show_default=True, help="Where it is written.")
+@click.pass_obj
+def report(
+    given: dict[str, Any], /, session_file: str | None, views: tuple[str, ...], output: str, **flags: Any
+) -> NoReturn:
+    """A page of its numbers: tables and curves, clean beside edited, and how to have them again."""
+    given = {**given, **_given(flags)}
+    session_file = session_file or given.get("session_file")
+    given.pop("session_file", None)
+    chosen = _settings(given)
+    session = _session(chosen, given, session_file)
+    from mechtui.export.report_command import run_report
+
+    sys.exit(run_report(session, views, output, chosen))
+
+
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
@@ -366,7 +405,7 @@ def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) 
     from mechtui.session.storage import StorageError, load
     from mechtui.views import check_questions
 
-    plain = ("model", "prompt", "source", "answer", "foil", "bos")
+    plain = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
     for name in plain:
         value = getattr(chosen, name)
         if (at := surrogate(value)) is not None:

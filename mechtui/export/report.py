@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from mechtui import __version__
 from mechtui.link.messages import Checked, Ready
-from mechtui.paint.numbers import signed
+from mechtui.paint.numbers import fixed, signed
 from mechtui.paint.tokens import visible
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit
@@ -172,12 +172,21 @@ def joined(clean: Listing, edited: Listing) -> Listing:
     for before in clean.columns:
         after = next(each for each in edited.columns if each.name == before.name)
         both = [_spread(each, of.rows, rows) for each, of in ((before, clean), (after, edited))]
-        if both[0] == both[1]:
-            columns.append(changed(before, values=both[0]))
+        each_run = [changed(before, values=values) for values in both]
+        if all(said(each_run[0], at) == said(each_run[1], at) for at in range(len(rows))):
+            columns.append(each_run[0])
             continue
-        for run, values in zip((CLEAN, EDITED), both, strict=True):
-            columns.append(changed(before, name=f"{before.name} {run}".strip(), values=values))
+        for run, column in zip((CLEAN, EDITED), each_run, strict=True):
+            columns.append(changed(column, name=f"{before.name} {run}".strip()))
     return changed(edited, rows=rows, columns=tuple(columns))
+
+
+def said(column: Column, row: int) -> str:
+    """What a list says in this place."""
+    value = column.values[row]
+    if isinstance(value, str):
+        return value
+    return fixed(column.number(row), column.places, sign=column.signs).strip()
 
 
 def _spread(column: Column, own: Sequence[str], rows: Sequence[str]) -> list[float | None] | list[str]:

@@ -23,6 +23,7 @@ from mechtui.export.report import (
     of_curve,
     of_passage,
     recipe,
+    said,
     sections,
     vector_lines,
 )
@@ -63,6 +64,8 @@ pre { background: var(--soft); padding: .6rem .7rem; margin: .4rem 0; font-size:
   white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 4px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem .9rem; margin: .4rem 0; }
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
+.parts { display: flex; flex-wrap: wrap; gap: 0 2.4rem; align-items: flex-start; }
+.parts > .runs { max-width: 100%; } .parts > .fact { flex-basis: 100%; }
 .runs { display: flex; flex-wrap: wrap; gap: 0 1.6rem; align-items: flex-start; }
 figure { margin: .6rem 0; min-width: 0; max-width: 100%; }
 figcaption { font-size: .85rem; margin-bottom: .25rem; overflow-wrap: anywhere; }
@@ -82,7 +85,7 @@ th.up span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 9
 details { margin: .5rem 0; } summary { cursor: pointer; font-size: .85rem; }
 .legend { font-size: 11px; color: var(--dim); display: flex; align-items: center; gap: .3rem; margin-top: .2rem; }
 .legend i { display: inline-block; width: .7em; height: .8em; }
-svg.curve { width: 100%; max-width: 40rem; height: auto; display: block; }
+svg.curve { width: 40rem; max-width: 100%; height: auto; display: block; }
 svg.curve text { font: 11px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: var(--dim); }
 svg.curve .axis { stroke: var(--rule); stroke-width: 1; }
 .key { display: inline-block; margin-right: 1.1em; white-space: nowrap; font-size: .82rem; }
@@ -237,9 +240,9 @@ def _section(section: Section) -> Iterator[str]:
     source = f" {view.paper}." if view.paper else ""
     said = f"{view.shows} {view.read} {view.trap}{source}"
     yield f"<details><summary>what this shows</summary><p>{_text(said)}</p></details>\n"
-    for part in section.parts:
-        if not part.extra:
-            yield _part(part)
+    yield '<div class="parts">'
+    yield from (_part(part) for part in section.parts if not part.extra)
+    yield "</div>\n"
     if extra := [part for part in section.parts if part.extra]:
         yield "<details><summary>more numbers</summary>\n"
         yield from map(_part, extra)
@@ -248,7 +251,8 @@ def _section(section: Section) -> Iterator[str]:
 
 def _part(part: Part) -> str:
     figures = "".join(_figure(block, run) for run, block in part.runs)
-    return f'<div class="runs">{figures}</div>\n'
+    alone = " fact" if figures.startswith("<p>") else ""
+    return f'<div class="runs{alone}">{figures}</div>\n'
 
 
 def _figure(block: Block, run: str) -> str:
@@ -347,9 +351,9 @@ def _strongest(block: Matrix) -> str:
 def _listing(block: Listing) -> str:
     if not block.title and len(block.rows) == 1:
         # A number that stands alone is a sentence.
-        said = "; ".join(f"{column.name} {_value(column, 0)}".strip() for column in block.columns)
+        values = "; ".join(f"{column.name} {said(column, 0)}".strip() for column in block.columns)
         unit = block.columns[0].unit
-        return f"<p>{_text(block.rows[0])}: <b>{_text(said)}</b> {_text(unit)}</p>"
+        return f"<p>{_text(block.rows[0])}: <b>{_text(values)}</b> {_text(unit)}</p>"
     head = f"<th>{_text(block.of)}</th>" + "".join(_head(column) for column in block.columns)
     rows = []
     for at, name in enumerate(block.rows):
@@ -371,18 +375,11 @@ def _before(columns: Sequence[Column], place: int, row: int) -> str:
     """What the clean run says in the same place, of an edited run's cell; its own text elsewhere."""
     column = columns[place]
     clean = columns[place - 1] if place and column.name.endswith(EDITED) else column
-    return _value(clean, row)
-
-
-def _value(column: Column, row: int) -> str:
-    value = column.values[row]
-    if isinstance(value, str):
-        return value
-    return fixed(column.number(row), column.places, sign=column.signs).strip()
+    return said(clean, row)
 
 
 def _cell(column: Column, row: int, before: str) -> str:
-    text = _value(column, row)
+    text = said(column, row)
     looks = [name for name, has in (("text", column.is_text), ("moved", text != before)) if has]
     look = f' class="{" ".join(looks)}"' if looks else ""
     return f"<td{look}>{_text(text)}</td>"

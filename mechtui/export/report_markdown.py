@@ -14,11 +14,12 @@ from mechtui.export.report import (
     of_curve,
     of_passage,
     recipe,
+    said,
     sections,
     vector_lines,
 )
 from mechtui.paint.numbers import fixed
-from mechtui.views.tables import Block, Column, Curve, Listing, Matrix, Passage
+from mechtui.views.tables import Block, Curve, Listing, Matrix, Passage
 from mechtui.visible import seen
 
 # Larger tables are for a program, not for a reader.
@@ -93,7 +94,8 @@ def _block(block: Block, run: str) -> str:
             title = f"**{escaped(block.title)}**\n\n" if block.title else ""
             head = (escaped(block.of), *(_named(column.name, column.unit) for column in block.columns))
             rows = [
-                (escaped(name), *(_value(column, at) for column in block.columns)) for at, name in enumerate(block.rows)
+                (escaped(name), *(escaped(said(column, at)) for column in block.columns))
+                for at, name in enumerate(block.rows)
             ]
             return f"{title}{_table(head, rows)}"
 
@@ -102,16 +104,9 @@ def _named(name: str, unit: str) -> str:
     return escaped(f"{name} ({unit})".strip() if unit else name)
 
 
-def _value(column: Column, row: int) -> str:
-    value = column.values[row]
-    if isinstance(value, str):
-        return escaped(value)
-    return fixed(column.number(row), column.places, sign=column.signs).strip()
-
-
 def _matrix(block: Matrix, run: str) -> str:
-    said = ", ".join(text for text in (run, block.title) if text)
-    title = f"**{escaped(said)}** ({escaped(block.unit)})\n\n" if block.unit else f"**{escaped(said)}**\n\n"
+    name = ", ".join(text for text in (run, block.title) if text)
+    title = f"**{escaped(name)}** ({escaped(block.unit)})\n\n" if block.unit else f"**{escaped(name)}**\n\n"
     if block.values.size > MOST_CELLS:
         return f"{title}{block.values.size:,} numbers: mechtui run --output FILE.npz writes them.\n"
     head = (escaped(" \\ ".join(name for name in block.of if name)), *map(escaped, block.columns))
