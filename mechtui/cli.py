@@ -174,7 +174,7 @@ def run(
 
 @cli.group()
 def export() -> None:
-    """Write a session as code that computes its numbers again, without mechtui, and proves them."""
+    """Write a session as code that computes its numbers again, without mechtui, and proves them; or as a report."""
 
 
 def _export(kind: str, what: str, ending: str) -> None:
@@ -293,15 +293,7 @@ def bench(arguments: tuple[str, ...]) -> NoReturn:
     sys.exit(importlib.import_module("mechtui.bench").run(list(arguments)) or 0)
 
 
-def _group(name: str, what: str) -> click.Group:
-    """The group of commands of this name, made where there is none."""
-    found = cli.commands.get(name)
-    if not isinstance(found, click.Group):
-        cli.add_command(found := click.Group(name, help=what))
-    return found
-
-
-@_group("export", "Write a session with its numbers.").command("report")
+@export.command("report")
 @click.argument(
     "session_file",
     metavar="[SESSION.toml]",
