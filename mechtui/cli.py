@@ -145,9 +145,9 @@ def _app(session: Session, settings: Settings, **more: Any) -> NoReturn:
 
 @cli.command()
 @click.argument(
-    "session_file",
-    metavar="[SESSION.toml]",
-    required=False,
+    "session_files",
+    metavar="[SESSION.toml|-]...",
+    nargs=-1,
     type=click.Path(),
     shell_complete=_completed("session_files"),
 )
@@ -156,20 +156,43 @@ def _app(session: Session, settings: Settings, **more: Any) -> NoReturn:
 @click.option(
     "--view", "views", metavar="LINE", multiple=True, help="A question: 'next_tokens top20'. May be repeated."
 )
-@click.option("--output", metavar="FILE.json|FILE.npz|-", default="-", show_default=True, help="Where answers go.")
+@click.option(
+    "--cases", metavar="FILE", type=click.Path(), help="JSONL or CSV: a case a line, with prompt, source, answer, foil."
+)
+@click.option("--output", metavar="FILE|-", default="-", show_default=True, help="Where answers go.")
+@click.option(
+    "--format", "output_format", type=click.Choice(["json", "jsonl", "npz", "csv"]), help="Else the file's name says."
+)
+@click.option("--watch", is_flag=True, help="Answer again whenever a file changes, until ctrl+c.")
 @click.pass_obj
 def run(
-    given: dict[str, Any], /, session_file: str | None, views: tuple[str, ...], output: str, **flags: Any
+    given: dict[str, Any],
+    /,
+    session_files: tuple[str, ...],
+    views: tuple[str, ...],
+    cases: str | None,
+    output: str,
+    output_format: str | None,
+    watch: bool,
+    **flags: Any,
 ) -> NoReturn:
-    """Answer a session's questions without the app, as JSON."""
-    given = {**given, **_given(flags)}
-    session_file = session_file or given.pop("session_file", None)
-    given.pop("session_file", None)
-    chosen = _settings(given)
-    session = _session(chosen, given, session_file)
-    from mechtui.headless import run_headless
+    """Answer sessions' questions without the app: JSON, a line a session.
 
-    sys.exit(run_headless(session, views, output, chosen))
+    `-` reads a session from the standard input, `--prompt -` the prompt. With --cases each session is answered for
+    every case; started again with the same --output it goes on where it was.
+    """
+    given = {**given, **_given(flags)}
+    before = given.pop("session_file", None)
+    files = session_files or ((before,) if before else ())
+    from mechtui.headless import Wanted, read_stdin, run_headless
+
+    texts = read_stdin(files, given, watch)
+    chosen = _settings(given)
+
+    def read(name: str | None) -> Session:
+        return _read(chosen, given, name, texts.get(name or ""))
+
+    sys.exit(run_headless(Wanted(read, files, views, cases, output, output_format, watch), chosen))
 
 
 @cli.group()
@@ -386,34 +409,44 @@ def _take_in(folders: str) -> None:
 
 
 def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) -> Session:
+    """As `_read`, but a mistake ends the program."""
+    from mechtui.session.grammar.words import LineError
+    from mechtui.session.storage import StorageError
+
+    try:
+        return _read(chosen, given, session_file)
+    except LineError as error:
+        _mistake(error.shown())
+    except StorageError as error:
+        _mistake(seen(str(error)))
+
+
+def _read(chosen: Settings, given: dict[str, Any], session_file: str | None, text: str | None = None) -> Session:
     """The session to begin with: what settings say, overruled by the session file, overruled by flags.
-    Edits and vectors of flags come after those of the file."""
+    Edits and vectors of flags come after those of the file. text: what the file holds, where it was read before.
+    Raises LineError, StorageError."""
     from msgspec.structs import replace
 
     from mechtui.session.document import Session, surrogate
     from mechtui.session.grammar.edits import parse_edit
     from mechtui.session.grammar.vectors import parse_vector
-    from mechtui.session.grammar.words import LineError
-    from mechtui.session.storage import StorageError, load
+    from mechtui.session.storage import StorageError, load, loads
     from mechtui.views import check_questions
 
     plain = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
     for name in plain:
         value = getattr(chosen, name)
         if (at := surrogate(value)) is not None:
-            _mistake(f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out")
-    try:
-        vectors = tuple(parse_vector(line) for line in chosen.vector)
-        edits = tuple(parse_edit(line) for line in chosen.edit)
-        session = Session(**{name: getattr(chosen, name) for name in plain}, vectors=vectors, edits=edits)
-        if session_file is None:
-            return session
-        stored = load(session_file)
-        check_questions(stored.views)
-    except LineError as error:
-        _mistake(error.shown())
-    except StorageError as error:
-        _mistake(seen(str(error)))
+            raise StorageError(
+                f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out"
+            )
+    vectors = tuple(parse_vector(line) for line in chosen.vector)
+    edits = tuple(parse_edit(line) for line in chosen.edit)
+    session = Session(**{name: getattr(chosen, name) for name in plain}, vectors=vectors, edits=edits)
+    if session_file is None:
+        return session
+    stored = load(session_file) if text is None else loads(text, "the standard input")
+    check_questions(stored.views)
     return replace(
         stored,
         **{name: given[name] for name in plain if name in given},

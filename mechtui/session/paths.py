@@ -6,8 +6,10 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
@@ -130,11 +132,18 @@ def reason(error: OSError) -> str:
 
 def write_private(path: Path, content: str | bytes) -> None:
     """Write all of `content` or nothing: a new file of mode 0600 takes the old one's place. Raises OSError."""
+    with private_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file of mode 0600, which takes the old one's place when all of it is written. Raises OSError."""
     # mkstemp makes it 0600. A name may have 255 bytes: the temporary one has only the beginning of it.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
             file.flush()
             # A file system may put the new name on the disk before the text: after a power cut, a good file
             # would be an empty one.

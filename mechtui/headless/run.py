@@ -1,0 +1,213 @@
+"""`mechtui run`: the same sessions and the same model process as the app's, answered without a screen.
+
+The model runs in its own process here too, so that both ways of asking are one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mechtui.config import Settings
+from mechtui.headless.asking import Asker, load_of
+from mechtui.headless.cases import CasesError, load
+from mechtui.headless.ending import INTERRUPTED, MISTAKE, Stop, say
+from mechtui.headless.output import Sink, format_of, sink_of
+from mechtui.headless.watch import Watched, again_and_again
+from mechtui.headless.work import Answered, Item, items_of
+from mechtui.link.messages import Checked, Ready
+from mechtui.session.document import Session
+from mechtui.session.grammar.words import LineError
+from mechtui.session.storage import StorageError
+from mechtui.views import parse_question
+from mechtui.visible import seen, write_over
+
+# Of the sessions that cannot be answered, how many are named one by one.
+MOST_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for. read: the session of a file, or the one that needs no file; raises LineError, StorageError.
+    files: of the sessions. views: question lines besides the sessions' own. cases: a file. output: a file or -. format:
+    None where the file's name says it. watch: whether to answer again when a file changes."""
+
+    read: Callable[[str | None], Session]
+    files: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    cases: str | None = None
+    output: str = "-"
+    format: str | None = None
+    watch: bool = False
+
+    def items(self) -> list[Item]:
+        """What is to be answered, as the files say it now. Raises Stop."""
+        try:
+            cases = None if self.cases is None else load(self.cases)
+            for view in self.views:
+                parse_question(view)
+        except LineError as error:
+            raise Stop.of(error) from error
+        except CasesError as error:
+            raise Stop(MISTAKE, str(error)) from error
+        sessions = [(name, self._read(name)) for name in self.files] or [("", self.read(None))]
+        items = items_of(sessions, self.views, cases, self.cases or "")
+        for item in items:
+            if not item.session.prompt and item.session.bos != "yes":
+                missing = "there is no prompt: --prompt TEXT says one, or a session file that has one"
+                raise Stop(MISTAKE, missing).at(item.place)
+        return items
+
+    def _read(self, name: str) -> Session:
+        try:
+            return self.read(name)
+        except LineError as error:
+            raise Stop.of(error).at(name if len(self.files) > 1 else "") from error
+        except StorageError as error:
+            raise Stop(MISTAKE, str(error)) from error
+
+
+def run_headless(wanted: Wanted, settings: Settings) -> int:
+    """Answer what is wanted -> exit status."""
+    try:
+        format = format_of(wanted.output, wanted.format)
+        if wanted.watch:
+            asyncio.run(_watch(wanted, format, settings))
+        else:
+            asyncio.run(_once(wanted, format, settings))
+    except Stop as stop:
+        return say(stop.status, stop.shown)
+    except KeyboardInterrupt:
+        return say(INTERRUPTED, "interrupted")
+    return 0
+
+
+async def _once(wanted: Wanted, format: str, settings: Settings) -> None:
+    items = wanted.items()
+    progress = _Progress(len(items))
+    sink = sink_of(wanted.output, format, _fingerprints(items, settings), again=False)
+    try:
+        progress.begin(sink.kept, wanted.output)
+        if sink.kept < len(items):
+            async with Asker(settings, progress.tell) as asker:
+                await answer(asker, items, sink, progress)
+        sink.finish()
+    finally:
+        sink.close()
+
+
+async def _watch(wanted: Wanted, format: str, settings: Settings) -> None:
+    """Until the user stops it."""
+    progress = _Progress(1)
+    async with Asker(settings, progress.tell) as asker:
+
+        async def once() -> None:
+            items = wanted.items()
+            progress.restart(len(items))
+            sink = sink_of(wanted.output, format, _fingerprints(items, settings), again=True)
+            try:
+                await answer(asker, items, sink, progress)
+                sink.finish()
+            finally:
+                sink.close()
+
+        files = [*wanted.files, *([wanted.cases] if wanted.cases else [])]
+        await again_and_again(once, Watched(files))
+
+
+def _fingerprints(items: Sequence[Item], settings: Settings) -> list[str]:
+    return [item.fingerprint(load_of(item.session.model, settings)) for item in items]
+
+
+async def answer(asker: Asker, items: Sequence[Item], sink: Sink, progress: _Progress) -> None:
+    """Answer the items that the sink has not, in their order. Raises Stop.
+
+    All of one model are read before the first is run, so that every mistake is said at once. While the model process
+    answers one item, the one before it is written.
+    """
+    at = sink.kept
+    while at < len(items):
+        model = items[at].session.model
+        end = next((n for n in range(at, len(items)) if items[n].session.model != model), len(items))
+        await asker.load(model)
+        await _check(asker, items[at:end])
+        checked = await asker.wait_for_check()
+        assert asker.ready is not None
+        before: tuple[Item, Answered] | None = None
+        for item in items[at:end]:
+            asker.ask(item)
+            _write(sink, before, asker.ready, checked, progress)
+            before = item, await asker.answers(item)
+        _write(sink, before, asker.ready, checked, progress)
+        if checked.sentence:
+            say(0, seen(checked.sentence))
+        at = end
+
+
+async def _check(asker: Asker, items: Sequence[Item]) -> None:
+    """Raises Stop, which names all items that cannot be answered."""
+    stops: list[Stop] = []
+    for item in items:
+        try:
+            await asker.check(item)
+        except Stop as stop:
+            if stop.status != MISTAKE:
+                raise
+            stops.append(stop)
+    if stops:
+        more = len(stops) - MOST_NAMED
+        shown = [stop.shown for stop in stops[:MOST_NAMED]] + ([f"and {more} more"] if more > 0 else [])
+        raise Stop(MISTAKE, "", "\nmechtui: ".join(shown))
+
+
+def _write(
+    sink: Sink, answered: tuple[Item, Answered] | None, ready: Ready, checked: Checked, progress: _Progress
+) -> None:
+    if answered is not None:
+        item, answers = answered
+        # What is printed may go to the same terminal.
+        write_over("")
+        sink.add(item.result(ready, checked, answers))
+        progress.step()
+
+
+class _Progress:
+    """On stderr: on a terminal a line that is written over, else a line for each tenth of many items."""
+
+    def __init__(self, count: int) -> None:
+        self.restart(count)
+
+    def restart(self, count: int) -> None:
+        self._count, self._done, self._kept = count, 0, 0
+        self._began = time.monotonic()
+
+    def begin(self, kept: int, output: str) -> None:
+        """So many are there already."""
+        self._done = self._kept = kept
+        if kept == self._count:
+            say(0, seen(f"all {kept} results were computed before, for {output}; remove it to compute them again"))
+        elif kept:
+            say(0, seen(f"{kept} of {self._count} results are there from before; going on with the others"))
+
+    def step(self) -> None:
+        """One more is done."""
+        if self._done == self._kept:
+            self._began = time.monotonic()  # the model was loaded before
+        self._done += 1
+        if self._count > 1 and not sys.stderr.isatty():
+            tenths = self._done * 10 // self._count
+            if tenths > (self._done - 1) * 10 // self._count:
+                print(f"mechtui: {self._done} of {self._count}", file=sys.stderr, flush=True)
+
+    def tell(self, line: str) -> None:
+        """What is being done."""
+        if self._count == 1:
+            write_over(line)
+            return
+        timed = self._done - self._kept - 1
+        left = (time.monotonic() - self._began) / timed * (self._count - self._done) if timed > 0 else None
+        rest = f", {left:.0f} s left" if left is not None else ""
+        write_over(f"{self._done} of {self._count}{rest} · {line}")

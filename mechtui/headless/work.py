@@ -1,0 +1,114 @@
+"""One session that is to be answered, and what is printed of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mechtui import __version__
+from mechtui.headless.cases import Case
+from mechtui.link.messages import Checked, Load, Ready
+from mechtui.session.document import Session
+from mechtui.session.storage import to_builtins
+from mechtui.views import Answer, Question, parse_question
+from mechtui.views.question import plain
+from mechtui.views.tokens import Tokens, TokensAnswer
+
+DEFAULT_VIEWS = ("next_tokens",)
+# Clean and edited, by question as it was asked.
+Answered = Mapping[Question, tuple[Answer | None, Answer | None]]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One session to be answered.
+
+    questions: by the line as it was written, what the model process is asked. file: the session's file; case: the
+    number of its case, from 0; each only where there are several. place: how messages call it, empty for the only one.
+    """
+
+    session: Session
+    questions: Mapping[str, Question]
+    file: str | None = None
+    case: int | None = None
+    place: str = ""
+
+    @property
+    def asked(self) -> tuple[Question, ...]:
+        """What the model process is asked, each once."""
+        return tuple(dict.fromkeys((Tokens(), *self.questions.values())))
+
+    def fingerprint(self, load: Load) -> str:
+        """The same for the same session, questions, place among the others, and way to load the model."""
+        of = [
+            __version__,
+            to_builtins(self.session),
+            list(self.questions),
+            self.file,
+            self.case,
+            [getattr(load, name) for name in load.__struct_fields__],
+        ]
+        return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:16]
+
+    def result(self, ready: Ready, checked: Checked, answered: Answered) -> dict[str, Any]:
+        """What is printed. answered: an answer to each of `asked`."""
+        tokens = answered[Tokens()][0]
+        assert isinstance(tokens, TokensAnswer)
+        pairs = {line: answered[question] for line, question in self.questions.items()}
+        edited = {line: pair[1].json() for line, pair in pairs.items() if pair[1] is not None}
+        which = {"file": self.file, "case": self.case}
+        return {
+            **{key: value for key, value in which.items() if value is not None},
+            "session": to_builtins(self.session),
+            "model": _model(ready, checked),
+            "tokens": [{"id": token.id, "text": token.text} for token in tokens.tokens],
+            "clean": {line: pair[0].json() for line, pair in pairs.items() if pair[0] is not None},
+            "edited": edited if self.session.active_edits() else None,
+        }
+
+
+def _model(ready: Ready, checked: Checked) -> dict[str, Any]:
+    return {
+        "name": ready.name,
+        "source": ready.source,
+        "architecture": ready.architecture,
+        "n_layers": ready.shape.n_layers,
+        "n_heads": ready.shape.n_heads,
+        "n_kv_heads": ready.shape.n_kv_heads,
+        "d_model": ready.shape.d_model,
+        "d_head": ready.shape.d_head,
+        "device": ready.device,
+        "dtype": ready.dtype,
+        "weights": ready.weights,
+        "checked": {
+            "differences": plain(checked.differences),
+            "tolerance": checked.tolerance,
+            "problem": checked.sentence,
+        },
+    }
+
+
+def items_of(
+    sessions: Sequence[tuple[str, Session]],
+    views: Sequence[str] = (),
+    cases: Sequence[Case] | None = None,
+    cases_name: str = "",
+) -> list[Item]:
+    """Every session with every case; those of one model stand together. sessions: the name of each one's file, and the
+    session. views: question lines besides the sessions' own. The lines have been read before: they mean something."""
+    models = list(dict.fromkeys(session.model for _, session in sessions))
+    items: list[Item] = []
+    for name, session in sorted(sessions, key=lambda pair: models.index(pair[1].model)):
+        questions = {line: parse_question(line).asked() for line in session.views + tuple(views) or DEFAULT_VIEWS}
+        file = name if len(sessions) > 1 else None
+        if cases is None:
+            items.append(Item(session, questions, file, None, name if file else ""))
+            continue
+        for number, case in enumerate(cases):
+            place = f"case {number} ({cases_name} line {case.line})"
+            place = f"{name}, {place}" if file else place
+            items.append(Item(case.of(session), questions, file, number, place))
+    return items
