@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from mechtui.headless.ending import FAILED, MISTAKE, Stop
@@ -14,6 +13,7 @@ from mechtui.session.paths import PathError, reason, to_write
 from mechtui.visible import json_escaped
 
 FINGERPRINT = "fingerprint"
+BEGIN = b'{"fingerprint": "'
 # What of a model must be the same for all lines of a file.
 SAME = ("name", "source", "architecture", "dtype", "weights")
 
@@ -38,6 +38,7 @@ class Journal:
         self._models: dict[str, dict[str, Any]] = {}  # by name
         try:
             self._path = to_write(name)
+            self._new = not self._path.exists()
             # It holds prompts, so that nobody else may read it.
             self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "rb")
         except PathError as error:
@@ -48,7 +49,7 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.kept = self._count = self._read()
         except BlockingIOError as error:
-            self.close()
+            self._file.close()
             raise Stop(MISTAKE, f"another mechtui run is writing {name}; wait for it, or name another file") from error
         except OSError as error:
             self.close()
@@ -61,7 +62,7 @@ class Journal:
         self._file.seek(0)
         whole = kept = 0
         for line in self._file:
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and line.startswith(BEGIN[: len(line)]):
                 os.ftruncate(self._file.fileno(), whole)  # it was being written
                 break
             try:
@@ -69,7 +70,7 @@ class Journal:
                 fingerprint, model = said[FINGERPRINT], said["model"]
                 self._models[model["name"]] = {key: model[key] for key in SAME}
             except (ValueError, KeyError, TypeError) as error:
-                problem = f"{self.name} line {kept + 1} is no result of mechtui run"
+                problem = f"{self.name} line {kept + 1} is none that mechtui run --output wrote"
                 raise Stop(MISTAKE, f"{problem}: name another file") from error
             if kept == len(self._wanted) or fingerprint != self._wanted[kept]:
                 asked = "another session, question or case than is asked for now"
@@ -102,9 +103,12 @@ class Journal:
             del said[FINGERPRINT]
             yield said
 
-    def close(self) -> None:
-        self._file.close()
-
     def remove(self) -> None:
         """The file is not needed any more."""
-        Path(self._path).unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """A file that was made here and that nothing stands in goes."""
+        if self._new and os.fstat(self._file.fileno()).st_size == 0:
+            self.remove()
+        self._file.close()

@@ -26,9 +26,11 @@ COLUMNS = ("file", "case", "run", "view", "key", *AXES, "value")
 
 
 class Sink(Protocol):
-    """Where results go. kept: how many stand there already, so that they are not computed again."""
+    """Where results go. kept: how many stand there already, so that they are not computed again. keeps: the file that
+    keeps what is finished, whatever happens; empty where nothing does."""
 
     kept: int
+    keeps: str
 
     def add(self, result: dict[str, Any]) -> None:
         """The next result. Raises Stop."""
@@ -75,7 +77,7 @@ def sink_of(output: str, format: str, wanted: Sequence[str], again: bool) -> Sin
 class _Printed:
     """On the standard output, as they come where the format lets them."""
 
-    kept = 0
+    kept, keeps = 0, ""
 
     def __init__(self, format: str, many: bool) -> None:
         self._format, self._many = format, many
@@ -102,7 +104,7 @@ class _Printed:
 class _Replaced:
     """A file that is written whole at the end, in place of the one before."""
 
-    kept = 0
+    kept, keeps = 0, ""
 
     def __init__(self, name: str, path: Path, format: str, many: bool) -> None:
         self._name, self._path, self._format, self._many = name, path, format, many
@@ -123,7 +125,7 @@ class _Lines:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self.kept = journal.kept
+        self.kept, self.keeps = journal.kept, journal.name
 
     def add(self, result: dict[str, Any]) -> None:
         self._journal.add(result)

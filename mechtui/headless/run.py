@@ -97,6 +97,9 @@ async def _once(wanted: Wanted, format: str, settings: Settings) -> None:
         sink.finish()
     finally:
         sink.close()
+        if 0 < progress.done < len(items) and sink.keeps:
+            kept = f"{progress.done} of {len(items)} results are kept in {sink.keeps}"
+            say(0, seen(f"{kept}; the same command goes on with the others"))
 
 
 async def _watch(wanted: Wanted, format: str, settings: Settings) -> None:
@@ -175,18 +178,19 @@ def _write(
 
 
 class _Progress:
-    """On stderr: on a terminal a line that is written over, else a line for each tenth of many items."""
+    """On stderr: on a terminal a line that is written over, else a line for each tenth of many items. done: how many
+    there are."""
 
     def __init__(self, count: int) -> None:
         self.restart(count)
 
     def restart(self, count: int) -> None:
-        self._count, self._done, self._kept = count, 0, 0
+        self._count, self.done, self._kept = count, 0, 0
         self._began = time.monotonic()
 
     def begin(self, kept: int, output: str) -> None:
         """So many are there already."""
-        self._done = self._kept = kept
+        self.done = self._kept = kept
         if kept == self._count:
             say(0, seen(f"all {kept} results were computed before, for {output}; remove it to compute them again"))
         elif kept:
@@ -194,20 +198,20 @@ class _Progress:
 
     def step(self) -> None:
         """One more is done."""
-        if self._done == self._kept:
+        if self.done == self._kept:
             self._began = time.monotonic()  # the model was loaded before
-        self._done += 1
+        self.done += 1
         if self._count > 1 and not sys.stderr.isatty():
-            tenths = self._done * 10 // self._count
-            if tenths > (self._done - 1) * 10 // self._count:
-                print(f"mechtui: {self._done} of {self._count}", file=sys.stderr, flush=True)
+            tenths = self.done * 10 // self._count
+            if tenths > (self.done - 1) * 10 // self._count:
+                print(f"mechtui: {self.done} of {self._count}", file=sys.stderr, flush=True)
 
     def tell(self, line: str) -> None:
         """What is being done."""
         if self._count == 1:
             write_over(line)
             return
-        timed = self._done - self._kept - 1
-        left = (time.monotonic() - self._began) / timed * (self._count - self._done) if timed > 0 else None
+        timed = self.done - self._kept - 1
+        left = (time.monotonic() - self._began) / timed * (self._count - self.done) if timed > 0 else None
         rest = f", {left:.0f} s left" if left is not None else ""
-        write_over(f"{self._done} of {self._count}{rest} · {line}")
+        write_over(f"{self.done} of {self._count}{rest} · {line}")

@@ -14,7 +14,7 @@ from conftest import Program
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mechtui.config import Settings
-from mechtui.headless import run_headless
+from mechtui.headless import Wanted, run_headless
 from mechtui.session.document import Session
 
 PROMPT = "Mary gave John a drink"
@@ -77,7 +77,7 @@ def test_edits_that_the_model_discards_are_said(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr("mechtui.link.client.worker_command", lambda: [sys.executable, "-c", BROKEN])
-    assert run_headless(Session(model=str(tiny), prompt=PROMPT), (), "-", Settings()) == 0
+    assert run_headless(Wanted(lambda _: Session(model=str(tiny), prompt=PROMPT)), Settings()) == 0
     out, err = capsys.readouterr()
     assert err.startswith("mechtui: Self-check: edits at pattern give logits up to ")
     assert err.count("\n") == 1

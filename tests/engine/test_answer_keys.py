@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 from twin import SOURCE, session_of
 
-from mechtui.config import Settings
 from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
-from mechtui.headless import _Run
+from mechtui.headless.work import items_of
 from mechtui.link.messages import Checked
-from mechtui.views import parse_question, specs
-from mechtui.views.tokens import Tokens
+from mechtui.views import specs
 
 LINES = (Path(__file__).parents[2] / "docs" / "lines.md").read_text(encoding="utf-8")
 VIEWS = {
@@ -49,15 +47,13 @@ def printed(gpt2_model: Model) -> dict[str, Any]:
     lines = [line for name in specs() for line in VIEWS.get(name, (name,))]
     vectors = ('v = diff L1.pre "Love" "Hate"', "w = neuron L0N999")
     session = session_of("zero L0H1", "add L1.pre v x2", source=SOURCE, vectors=vectors, answer=" Mary", foil=" John")
-    questions = {line: parse_question(line) for line in lines}
+    [item] = items_of([("", session)], lines)
     opened = Engine(gpt2_model).open(session)
-    said = _Run(session, tuple(questions.values()), Settings())
-    said.ready = gpt2_model.ready
-    said.checked = Checked("m", {"logits": 0.0, "pattern": 0.0, "z": 0.0})
-    for question in (Tokens(), *questions.values()):
+    answered = {}
+    for question in item.asked:
         *_, (clean, edited, _) = opened.answer(question)
-        said.answered[question] = (clean, edited)
-    return said.result(session, questions)
+        answered[question] = (clean, edited)
+    return item.result(gpt2_model.ready, Checked("m", {"logits": 0.0, "pattern": 0.0, "z": 0.0}), answered)
 
 
 @pytest.mark.parametrize("name", sorted(specs()))
