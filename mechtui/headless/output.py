@@ -54,7 +54,15 @@ def format_of(output: str, chosen: str | None) -> str:
         raise Stop(
             MISTAKE, f"--output {output} should end in {endings} or .{FORMATS[-1]}, or be - for the standard output"
         )
+    _path(output)  # what cannot be written is said before anything is read
     return chosen or suffix
+
+
+def _path(output: str) -> Path:
+    try:
+        return to_write(output)
+    except PathError as error:
+        raise Stop(MISTAKE, f"--output {error}") from error
 
 
 def sink_of(output: str, format: str, wanted: Sequence[str], again: bool) -> Sink:
@@ -62,10 +70,7 @@ def sink_of(output: str, format: str, wanted: Sequence[str], again: bool) -> Sin
     is. Raises Stop."""
     if output == "-":
         return _Printed(format, len(wanted) > 1)
-    try:
-        path = to_write(output)
-    except PathError as error:
-        raise Stop(MISTAKE, f"--output {error}") from error
+    path = _path(output)
     if again or (len(wanted) == 1 and format != "jsonl"):
         return _Replaced(output, path, format, len(wanted) > 1)
     if format == "jsonl":
