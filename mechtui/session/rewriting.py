@@ -127,11 +127,14 @@ def _put(array: Array, before: list[str], after: list[str]) -> None:
 
 def _sweeps(after: tuple[Swept, ...], before: tuple[Swept, ...], tables: list[str]) -> str:
     """The sweeps' tables; one that stands in the file already as it stands there."""
-    there = dict(zip(before, tables, strict=True)) if len(before) == len(tables) else {}
+    there: dict[Swept, list[str]] = {}
+    for swept, table in zip(before, tables, strict=True) if len(before) == len(tables) else ():
+        there.setdefault(swept, []).append(table)
     return "".join(_each(after, there))
 
 
-def _each(after: tuple[Swept, ...], there: dict[Swept, str]) -> Iterator[str]:
+def _each(after: tuple[Swept, ...], there: dict[Swept, list[str]]) -> Iterator[str]:
     for swept in after:
-        table = there.get(swept)
-        yield swept_text(swept) if table is None else table if table.endswith("\n") else f"{table}\n"
+        # Of equal ones each has its own.
+        table = there[swept].pop(0) if there.get(swept) else swept_text(swept)
+        yield table if table.endswith("\n") else f"{table}\n"
