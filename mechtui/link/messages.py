@@ -40,7 +40,8 @@ class Load(Message, frozen=True, tag="load"):
 
 
 class Ask(Message, frozen=True, tag="ask"):
-    """Questions about a session, in the order in which the user looks at them."""
+    """Questions about a session, in the order in which the user looks at them. Without any, only what of the session
+    cannot be applied is said; nothing runs."""
 
     generation: int
     session: Session

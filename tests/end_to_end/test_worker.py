@@ -100,6 +100,15 @@ async def test_loading_says_what_it_does(talk: Talk) -> None:
     assert (ready.shape.n_layers, ready.shape.n_heads, ready.device, ready.dtype) == (3, 4, "cpu", "float32")
 
 
+async def test_without_a_question_the_session_is_read_and_nothing_runs(talk: Talk) -> None:
+    edits = (parse_edit("zero L0H0"), parse_edit("zero L9H0"))
+    started, finished = await talk.ask(session(edits=edits, source="Mary gave Mary"))
+    assert isinstance(started, Started)
+    assert [problem.index for problem in started.problems] == [1]
+    assert isinstance(finished, Finished)
+    assert finished.ran == ""
+
+
 async def test_a_model_is_checked_when_nothing_is_asked(tiny: Path, tmp_path: Path) -> None:
     talk = Talk(tmp_path / "worker.log")
     await talk.client.start()
