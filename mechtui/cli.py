@@ -184,13 +184,13 @@ def run(
     given = {**given, **_given(flags)}
     before = given.pop("session_file", None)
     files = session_files or ((before,) if before else ())
-    from mechtui.headless import Wanted, read_stdin, run_headless
+    from mechtui.headless import Wanted, read_session, read_stdin, run_headless
 
     texts = read_stdin(files, given, watch)
     chosen = _settings(given)
 
     def read(name: str | None) -> Session:
-        return _read(chosen, given, name, texts.get(name or ""))
+        return read_session(chosen, given, name, texts.get(name or ""))
 
     sys.exit(run_headless(Wanted(read, files, views, cases, output, output_format, watch), chosen))
 
@@ -409,44 +409,34 @@ def _take_in(folders: str) -> None:
 
 
 def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) -> Session:
-    """As `_read`, but a mistake ends the program."""
-    from mechtui.session.grammar.words import LineError
-    from mechtui.session.storage import StorageError
-
-    try:
-        return _read(chosen, given, session_file)
-    except LineError as error:
-        _mistake(error.shown())
-    except StorageError as error:
-        _mistake(seen(str(error)))
-
-
-def _read(chosen: Settings, given: dict[str, Any], session_file: str | None, text: str | None = None) -> Session:
     """The session to begin with: what settings say, overruled by the session file, overruled by flags.
-    Edits and vectors of flags come after those of the file. text: what the file holds, where it was read before.
-    Raises LineError, StorageError."""
+    Edits and vectors of flags come after those of the file."""
     from msgspec.structs import replace
 
     from mechtui.session.document import Session, surrogate
     from mechtui.session.grammar.edits import parse_edit
     from mechtui.session.grammar.vectors import parse_vector
-    from mechtui.session.storage import StorageError, load, loads
+    from mechtui.session.grammar.words import LineError
+    from mechtui.session.storage import StorageError, load
     from mechtui.views import check_questions
 
     plain = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
     for name in plain:
         value = getattr(chosen, name)
         if (at := surrogate(value)) is not None:
-            raise StorageError(
-                f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out"
-            )
-    vectors = tuple(parse_vector(line) for line in chosen.vector)
-    edits = tuple(parse_edit(line) for line in chosen.edit)
-    session = Session(**{name: getattr(chosen, name) for name in plain}, vectors=vectors, edits=edits)
-    if session_file is None:
-        return session
-    stored = load(session_file) if text is None else loads(text, "the standard input")
-    check_questions(stored.views)
+            _mistake(f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out")
+    try:
+        vectors = tuple(parse_vector(line) for line in chosen.vector)
+        edits = tuple(parse_edit(line) for line in chosen.edit)
+        session = Session(**{name: getattr(chosen, name) for name in plain}, vectors=vectors, edits=edits)
+        if session_file is None:
+            return session
+        stored = load(session_file)
+        check_questions(stored.views)
+    except LineError as error:
+        _mistake(error.shown())
+    except StorageError as error:
+        _mistake(seen(str(error)))
     return replace(
         stored,
         **{name: given[name] for name in plain if name in given},
