@@ -8,15 +8,16 @@ from pathlib import Path
 from mechtui.config import Settings
 from mechtui.export.file import written
 from mechtui.export.program import Exported, ExportError
-from mechtui.headless import FAILED, INTERRUPTED, MISTAKE, Stop, _Run, _say
+from mechtui.headless.asking import answer_one
+from mechtui.headless.ending import FAILED, INTERRUPTED, MISTAKE, Stop, say
+from mechtui.headless.work import items_of
 from mechtui.session.document import Session
 from mechtui.session.grammar.words import LineError
 from mechtui.session.paths import PathError, reason, to_write, write_private
-from mechtui.views import Answer, parse_question
+from mechtui.views import Answer
 from mechtui.views.tokens import Tokens, TokensAnswer
 from mechtui.visible import seen
 
-DEFAULT_VIEWS = ("next_tokens",)
 # By the word behind `export`, what a file's name ends in.
 ENDINGS = {"script": ".py", "notebook": ".ipynb"}
 
@@ -32,27 +33,25 @@ def run_export(session: Session, views: tuple[str, ...], kind: str, output: str,
         exported = asyncio.run(answered(session, views, settings))
         _write(written(exported, ENDINGS[kind]), output)
     except LineError as error:
-        return _say(MISTAKE, error.shown())
+        return say(MISTAKE, error.shown())
     except ExportError as error:
-        return _say(FAILED, seen(str(error)))
+        return say(FAILED, seen(str(error)))
     except Stop as stop:
-        return _say(stop.status, seen(str(stop)))
+        return say(stop.status, stop.shown)
     except KeyboardInterrupt:
-        return _say(INTERRUPTED, "interrupted")
+        return say(INTERRUPTED, "interrupted")
     return 0
 
 
 async def answered(session: Session, views: tuple[str, ...], settings: Settings) -> Exported:
     """The session with the model process's answers to its questions. Raises LineError and Stop."""
-    lines = session.views + views or DEFAULT_VIEWS
-    questions = {line: parse_question(line).asked() for line in lines}
-    run = await _Run(session, tuple(questions.values()), settings).answers()
-    assert run.ready is not None
-    tokens = run.answered[Tokens()][0]
+    [item] = items_of([("", session)], views)
+    ready, found = await answer_one(item, settings)
+    tokens = found[Tokens()][0]
     assert isinstance(tokens, TokensAnswer)
-    answers = {line: run.answered[question] for line, question in questions.items()}
+    answers = {line: found[question] for line, question in item.questions.items()}
     return Exported(
-        session, run.ready, tokens, {line: (_said(clean), _said(edited)) for line, (clean, edited) in answers.items()}
+        session, ready, tokens, {line: (_said(clean), _said(edited)) for line, (clean, edited) in answers.items()}
     )
 
 

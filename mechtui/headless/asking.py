@@ -33,7 +33,7 @@ from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.places import format_site
 from mechtui.session.grammar.words import LineError
 from mechtui.views import Answer, Question
-from mechtui.visible import seen
+from mechtui.visible import seen, write_over
 
 
 def load_of(model: str, settings: Settings) -> Load:
@@ -162,6 +162,19 @@ class Asker:
                 raise Stop(FAILED, reply.sentence)
             case _:
                 pass
+
+
+async def answer_one(item: Item, settings: Settings) -> tuple[Ready, Answers]:
+    """One session's answers, by a model process of its own, and the model. Raises Stop."""
+    try:
+        async with Asker(settings, write_over) as asker:
+            await asker.load(item.session.model)
+            asker.ask(item)
+            answered = await asker.answers(item)
+            assert asker.ready is not None
+            return asker.ready, answered
+    finally:
+        write_over("")
 
 
 def _refuse(session: Session, problems: tuple[EditProblem, ...]) -> None:
