@@ -305,7 +305,9 @@ class OpenSession:
 
     @property
     def ran(self) -> str:
-        """Which blocks and positions the last run computed, for the status line."""
+        """Which blocks and positions the last run computed, for the status line; empty where nothing ran."""
+        if "clean" not in self.__dict__:  # it runs when it is first asked for
+            return ""
         run = self.edited or self.clean
         layer, position = run.trace.start
         count = self.shape.n_layers

@@ -230,9 +230,7 @@ class Worker:
                         say(Answered(ask.generation, question, clean, edited, ms, more))
                 except SessionError as error:
                     say(Failed("ask", str(error), ask.generation, question=question))
-            # Without a question only the texts and edits are read: nothing runs.
-            ran = opened.ran if ask.questions else ""
-            say(Finished(ask.generation, (time.perf_counter() - began) * 1000, ran))
+            say(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
             if ask.questions:
                 with suppress(Cancelled):
                     opened.run_ahead()
