@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from reference import head_scores
+from test_script import exported
 from twin import CLOSE, PROMPT, SOURCE, Twin, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.engine.repeats import ordinary, repeats
+from mechtui.export.file import written
 from mechtui.link.messages import Load
 from mechtui.views import parse_question
 
@@ -144,3 +149,17 @@ def test_the_strongest_induction_heads(twin: Twin, monkeypatch: pytest.MonkeyPat
     assert best[0] == (18, 6)
     assert {answer.label[layer][head] for layer, head in best} == {"induction"}
     assert answer.label[16][0] == "previous"
+
+
+def test_the_exported_script_proves_itself(twin: Twin, tmp_path: Path) -> None:
+    edits = ("zero L18H6", "patch L15.pre @10", "cut L20H* -1>3", "add L8.pre v x4", "# mean L12H2.v")
+    views = ("next_tokens", "attention L18H6", "lens", "attribution", "heads norm", "scores", "effects", "loss")
+    session = replace(
+        session_of(*edits, vectors=['v = diff L8.pre " Love" " Hate"'], answer=" Mary", foil=" John"),
+        views=(*views, "sweep zero L18H*"),
+    )
+    file = tmp_path / "a.py"
+    file.write_text(written(exported(twin.engine.model, session), "a.py"), encoding="utf-8")
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(" cells are as they were on the screen.\n")

@@ -209,6 +209,7 @@ def test_a_direction_of_folded_weights_has_the_norms_weight(gpt2_folder: Path) -
 LINES = {
     "attention": ["attention L1H2", "attention L1H3 scores", "attention L0H1 value"],
     "attribution": ["attribution", "attribution @3 answer", "attribution L1H2", "attribution L0.mlp top7"],
+    "composition": ["composition Q", "composition K", "composition V"],
     "effects": ["effects", "effects @4"],
     "generate": ["generate 7 prompt", "generate 7 prompt temperature1.5 top_p0.9 seed3"],
     "heads": [

@@ -50,6 +50,7 @@ def lines(question: Composition, around: Around) -> list[str]:
         "random = composed(triangle(some[0]) @ some[1].mT, (triangle(some[2]) @ some[3].mT).mT)",
         "return {",
         f'    "kind": "{question.kind}",',
+        f'    "heads": [f"L{{l}}H{{h}}" for l in range({shape.n_layers}) for h in range({shape.n_heads})],',
         '    "values": values - random.mean(),',
         '    "baseline": random.mean().item(),',
         '    "spread": random.std().item(),',

@@ -1,0 +1,117 @@
+"""Scripts and notebooks of the embedded models, in processes of their own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from conftest import load_now
+from nbclient import NotebookClient
+from test_script import PROMPT, SOURCE, exported
+
+from mechtui.engine.api import Engine
+from mechtui.export.file import written
+from mechtui.session.document import Session
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.ops import ops
+from mechtui.views import specs
+
+VECTORS = (
+    'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',
+    "n = neuron L0N5",
+    't = token " Mary"',
+    'p = pca L1.mid " Mary" | " John" | " store" | " drink"',
+)
+EDITS = (
+    *(
+        "zero L3H2 @-1",
+        "mean L2H1",
+        "resample L2H2.q seed7",
+        'patch L1.pre @" gave"',
+        "freeze L1H1 @3",
+        "scale L2.mlp x1.2",
+    ),
+    *("noise embed @3 sd0.2 seed5", "add L1.mid d x2", "project L1.post @-1 t", "add L2.pre p", "# add L3.pre n x9"),
+    *("cut L2H0 *>0", "scale L3H3.scores x0.5", "add L2.post f x2"),
+)
+ATTENTION_ALONE = (
+    *("zero L1H2 @-1", "mean L1H1.pattern", "resample L1H2.q seed7", "patch L1.pre @10", "freeze L1H1.v @3"),
+    *("scale L0.attn x2", "noise L0H*.pattern @2-7 sd0.5", "add L1.pre d x2", "project L1.post @-1 t", "cut L1H0 *>0"),
+)
+LINES = {
+    "attention": ("attention L1H2", "attention L1H3 scores", "attention L0H1 value"),
+    "attribution": ("attribution", "attribution L3H1", "attribution L2.mlp top9"),
+    "composition": ("composition Q", "composition V"),
+    "generate": ("generate 4 prompt",),
+    "heads": ("heads entropy", "heads attribution", "heads copying"),
+    "sweep": ("sweep zero L2-3H0-3", "sweep patch L2.pre", "sweep cut L3H0-1 -1>0"),
+}
+ALL = tuple(line for name in specs() for line in LINES.get(name, (name,)))
+
+
+def a_session(model: str, edits: tuple[str, ...], vectors: tuple[str, ...], views: tuple[str, ...]) -> Session:
+    return Session(
+        model=model,
+        prompt=PROMPT,
+        source=SOURCE,
+        answer=" Mary",
+        foil=" John",
+        vectors=tuple(map(parse_vector, vectors)),
+        edits=tuple(map(parse_edit, edits)),
+        views=views,
+    )
+
+
+def test_a_notebook_of_every_op_vector_and_view_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    model = load_now("demo")
+    file = tmp_path / "v.safetensors"
+    first = a_session("demo", (), VECTORS[:1], ())
+    Engine(model).save_vectors(first, str(file))
+    vectors = (*VECTORS, f"f = file {file}#d")
+    assert {edit.removeprefix("# ").split()[0] for edit in EDITS} == set(ops())
+    it = exported(model, a_session("demo", EDITS, vectors, ALL))
+    assert it.left_out == {}
+    notebook = nbformat.reads(written(it, "a.ipynb"), as_version=4)
+    nbformat.validate(notebook)
+    assert "Not computed" in "".join(cell.source for cell in notebook.cells)  # generation with a cut
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    said = notebook.cells[-1].outputs[0].text
+    assert re.fullmatch(r"All [0-9]{4} cells are as they were on the screen\.\n", said)
+
+
+def test_a_script_runs_and_fails_where_a_number_is_another(tmp_path: Path) -> None:
+    """By the command, in processes that know nothing of each other."""
+    file = tmp_path / "a.py"
+    options = [f"--edit={edit}" for edit in ATTENTION_ALONE] + [f"--vector={VECTORS[0]}", f"--vector={VECTORS[2]}"]
+    options += [f"--view={line}" for line in ("next_tokens", "attention L1H2 scores", "lens", "scores", "effects")]
+    options += ["--view=sweep zero L1H*", "--source", SOURCE, "--answer", " Mary", "--foil", " John"]
+    command = [sys.executable, "-m", "mechtui", "export", "script", "--model", "attn-only-2l", "--prompt", PROMPT]
+    done = subprocess.run([*command, *options, "--output", file], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    program = file.read_text(encoding="utf-8")
+    assert "import mechtui" not in program
+    assert "from mechtui" not in program
+    # One number of the pattern, and one of the sweep's.
+    place = program.index('wanted["edited", "attention L1H2 scores"]')
+    row = program.index("\n", program.index('numbers("""', place)) + 1
+    number = program[row:].split()[0]
+    changed = program[:row] + program[row:].replace(number, "77.5", 1)
+    both = tmp_path / "both.py"
+    both.write_text(
+        "import runpy\n"
+        f"print('first', list(runpy.run_path({str(file)!r})['wanted'])[0])\n"
+        f"runpy.run_path({str(tmp_path / 'changed.py')!r})\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "changed.py").write_text(changed, encoding="utf-8")
+    # Without PYTHONPATH: what is imported is installed, as it is for whoever gets the file.
+    done = subprocess.run([sys.executable, both], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "first ('clean', 'next_tokens')" in done.stdout, done.stderr
+    assert re.search(r"All [0-9]+ cells are as they were on the screen", done.stdout)
+    assert done.returncode == 1
+    wrong = "attention L1H2 scores, edited run: scores[0][0] should be 77.5 and is "
+    assert done.stderr.splitlines()[-1].startswith(f"AssertionError: {wrong}{number[:3]}")
