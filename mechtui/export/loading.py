@@ -14,9 +14,9 @@ NATIVE = "TransformerLensNative"
 
 PLAIN = """\
 tokenizer = AutoTokenizer.from_pretrained(MODEL)
-plain = AutoModelForCausalLM.from_pretrained(MODEL, dtype=DTYPE, attn_implementation="eager").eval()
+plain = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32, attn_implementation="eager").eval()
 try:
-    bridge = TransformerBridge.boot_transformers(str(MODEL), hf_model=plain, device="cpu", dtype=DTYPE)
+    bridge = TransformerBridge.boot_transformers(str(MODEL), hf_model=plain, device="cpu")
 except AssertionError as problem:
     raise SystemExit(f"TransformerLens cannot take {MODEL} apart by itself, so no program edits it") from problem
 """
@@ -29,7 +29,7 @@ parameters = bridge.original_model.named_parameters()
 parameters = {name.replace("_original_component.", ""): parameter for name, parameter in parameters}
 for name, weight in load_file(MODEL / "model.safetensors").items():
     parameters[name].copy_(weight)
-bridge = bridge.to(DTYPE).eval()
+bridge.eval()
 """
 
 
@@ -62,7 +62,6 @@ def loading(ready: Ready) -> Section:
 
 def _where(ready: Ready) -> str:
     """The lines that say where the model lies."""
-    dtype = f"DTYPE = torch.{ready.dtype}\n"
     place = Path(ready.place)
     if ready.name in MODELS:
         inside = MODELS[ready.name].relative_to(WEIGHTS.parent).as_posix()
@@ -72,10 +71,10 @@ def _where(ready: Ready) -> str:
             '    package = importlib.util.find_spec("mechtui")\n'
             "    if package is None:\n"
             f'        raise SystemExit(f"{{MODEL}} is not here: pip install mechtui brings the model {ready.name}")\n'
-            f"    MODEL = pathlib.Path(package.origin).parent / {quoted(f'embedded/{inside}')}\n{dtype}"
+            f"    MODEL = pathlib.Path(package.origin).parent / {quoted(f'embedded/{inside}')}\n"
         )
     if not place.is_absolute():
-        return f"MODEL = {quoted(ready.place)}\n{dtype}"
+        return f"MODEL = {quoted(ready.place)}\n"
     again = (
         f"mechtui --model {ready.name} makes it again"
         if ready.source.endswith(".gguf)") or ready.name.endswith(".gguf")
@@ -83,5 +82,5 @@ def _where(ready: Ready) -> str:
     )
     return (
         f"MODEL = pathlib.Path({quoted(str(place))})\n"
-        f'if not MODEL.exists():\n    raise SystemExit(f"{{MODEL}} is not here: {again}")\n{dtype}'
+        f'if not MODEL.exists():\n    raise SystemExit(f"{{MODEL}} is not here: {again}")\n'
     )

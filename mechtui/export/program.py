@@ -66,14 +66,9 @@ CLEAN = """\
 clean_logits, clean = bridge.run_with_cache(tokens)
 """
 IS_THE_MODELS = """\
-if not torch.allclose(clean_logits, plain(tokens[None]).logits, atol=TOLERANCE, rtol=TOLERANCE):
+if not torch.allclose(clean_logits, plain(tokens[None]).logits, atol=1e-3, rtol=1e-3):
     raise SystemExit(f"TransformerLens computes other logits for {MODEL} than transformers: no program edits it")
 """
-# Half precision: numbers are compared and added up as float32.
-AS_FLOAT = """\
-clean_logits, clean = clean_logits.float(), {name: each.float() for name, each in clean.items()}
-"""
-EDITED_AS_FLOAT = AS_FLOAT.replace("clean", "edited")
 
 # A model may clip what its projections give; the bridge's hooks lie before that.
 CLIPPED = """\
@@ -103,11 +98,11 @@ TABLE = '''\
 def seen(hook):
     """[query, key]: whether the query sees the key."""
     scores = clean[hook.name.replace("hook_pattern", "hook_attn_scores")][0, 0]
-    return scores > torch.finfo(DTYPE).min / 2
+    return scores > torch.finfo(scores.dtype).min / 2
 
 
 blank = [("blocks.0.attn.hook_pattern", lambda x, hook: torch.zeros_like(x))]
-if torch.equal(bridge.run_with_hooks(tokens, fwd_hooks=blank).float(), clean_logits):
+if torch.equal(bridge.run_with_hooks(tokens, fwd_hooks=blank), clean_logits):
     raise SystemExit(f"TransformerLens drops edits at pattern and scores and cuts of {MODEL}, so no program makes them")
 '''
 
@@ -233,7 +228,7 @@ class _Program:
         folded = " (the screen's were folded, which changes no number)" if ready.weights == "folded" else ""
         prose = (
             "What a mechtui session showed, computed again with TransformerLens and compared at the end. "
-            f"{ready.dtype} on the CPU, raw weights{folded}; every text {begins}. The session:\n\n"
+            f"float32 on the CPU, raw weights{folded}; every text {begins}. The session:\n\n"
             + "\n".join(f"- {seen(line)}" for line in said)
         )
         own = [f"import {name}" for name in OWN if f" {name}." in code or f"({name}." in code]
@@ -254,7 +249,6 @@ class _Program:
             f"tokens = encode({quoted(self.session.prompt)})\n",
             textwrap.fill(f"assert tokens.tolist() == {ids}", 116, subsequent_indent="    ") + "\n",
             CLEAN,
-            AS_FLOAT if self.half else "",
             "" if is_native(self.ready) else IS_THE_MODELS,
         ]
         same = "" if is_native(self.ready) else ", which has to give the logits that transformers gives"
@@ -312,7 +306,7 @@ class _Program:
         runs, names = "(clean_logits[0], clean, [])", '("clean", clean_logits),'
         if self.acting:
             acting = "".join(f", *hooks_{number}" for number in self.acting)
-            code += EDITED.replace("HOOKS", f"*around{acting}") + (EDITED_AS_FLOAT if self.half else "")
+            code += EDITED.replace("HOOKS", f"*around{acting}")
             runs += ", (edited_logits[0], edited, hooks)"
             names += ' ("edited", edited_logits)'
         code += f"runs = [{runs}]\n\n" + NEXT.replace("NAMES", names)
@@ -352,8 +346,8 @@ class _Program:
             return []
         tolerance = TOLERANCES[self.ready.dtype]
         prose = (
-            f"The model computes in {self.ready.dtype}, which rounds otherwise on another processor or in another "
-            f"order: a number may be off by {tolerance} and by {tolerance:.1%} of itself. "
+            f"What was on the screen was computed in {self.ready.dtype}, which rounds otherwise on another processor "
+            f"or in another order: a number may be off by {tolerance} and by {tolerance:.1%} of itself. "
             + ("Words and ranks are not compared: logits tie." if self.half else "Words have to be the same.")
         )
         return [

@@ -99,7 +99,7 @@ def written(answer: Mapping[str, Any], view: ViewLines, half: bool = False) -> s
     lines = ["{"]
     for name, cells in tables(answer, view).items():
         values = [value for _, value in cells]
-        if half and "[]" in name and (is_exact(name, values) or name.endswith("rank")):
+        if half and "[]" in name and (is_exact(name, values) or name.replace("[]", "").endswith("rank")):
             continue  # logits tie
         if is_exact(name, values):
             words = pprint.pformat(values, width=WIDTH - 4, compact=True)

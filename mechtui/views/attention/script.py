@@ -19,7 +19,7 @@ def lines(question: Attention, around: Around) -> list[str]:
     if question.what == "scores":
         return [
             f'scores = cache["blocks.{layer}.attn.hook_attn_scores"][0, {head}]',
-            "seen = scores > torch.finfo(DTYPE).min / 2",
+            "seen = scores > torch.finfo(scores.dtype).min / 2",
             'return {"scores": torch.where(seen, scores, torch.nan)}',
         ]
     pattern = f'pattern = cache["blocks.{layer}.attn.hook_pattern"][0, {head}]'
