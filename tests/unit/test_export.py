@@ -1,0 +1,157 @@
+"""What a program is written from, and as what; nothing runs here."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import math
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mechtui.cli import cli
+from mechtui.export.file import written
+from mechtui.export.program import Exported, ExportError, program
+from mechtui.export.wanted import leaves
+from mechtui.export.wanted import written as as_text
+from mechtui.link.messages import Ready
+from mechtui.session.document import ModelShape, Session, Token
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.views.script import ViewLines, quoted
+from mechtui.views.tokens import TokensAnswer
+
+READY = Ready(
+    name="m",
+    source="m",
+    shape=ModelShape(2, 4, 4, 32, 8, 128, 305, 64),
+    device="cpu",
+    dtype="float32",
+    weights="raw",
+    bos_token="",
+    bos_auto=False,
+    architecture="GPT2LMHeadModel",
+    seconds=1.0,
+    place="m",
+)
+# Texts that would end a string, a comment, a cell or a line of Markdown, or turn the text around them.
+HOSTILE = 'a"b\'c\\ \n# %% x\n""" \u202e `*_<b> \r\x1b[31m {x} $y$'
+
+
+def exported(prompt: str = "a b", edits: tuple[str, ...] = (), **more: object) -> Exported:
+    tokens = TokensAnswer((Token(0, "a"), Token(1, " b")), 0, np.zeros(2))
+    session = Session(prompt=prompt, edits=tuple(map(parse_edit, edits)))
+    return Exported(session, READY, tokens, **more)  # type: ignore[arg-type]
+
+
+numbers = st.none() | st.floats(-1e6, 1e6) | st.integers(-9999, 9999)
+answers = st.dictionaries(
+    st.sampled_from(("pattern", "values", "top")),
+    numbers
+    | st.lists(st.lists(numbers, min_size=1, max_size=9), min_size=1, max_size=4)
+    | st.lists(st.text(max_size=4), min_size=1, max_size=5)
+    | st.lists(st.fixed_dictionaries({"id": st.integers(0, 99), "prob": numbers}), min_size=1, max_size=4),
+    min_size=1,
+)
+
+
+@given(answers)
+def test_what_is_written_is_what_was_shown_to_four_digits(answer: dict[str, object]) -> None:
+    read = eval(as_text(answer, ViewLines()), {"numbers": lambda text: np.array(text.split(), dtype=float)})
+    found = [cell for cells in read.values() for cell in cells]
+    for (place, value), cell in zip(_in_order(answer), found, strict=True):
+        if isinstance(value, str) or place.endswith(".id"):
+            assert cell == value
+        elif value is None:
+            assert math.isnan(cell)
+        else:
+            assert cell == pytest.approx(value, rel=6e-4)
+
+
+def _in_order(answer: dict[str, object]) -> list[tuple[str, object]]:
+    """Table by table."""
+    tables: dict[str, list[tuple[str, object]]] = {}
+    for place, value in leaves(answer):
+        tables.setdefault(re.sub(r"\[[0-9]+\]", "[]", place), []).append((place, value))
+    return [cell for cells in tables.values() for cell in cells]
+
+
+def test_what_a_view_omits_is_left_out() -> None:
+    text = as_text({"top": [{"id": 3, "hex": "ff"}], "bos": 1}, ViewLines(omits=("top.hex", "bos")))
+    assert ast.literal_eval(text) == {"top[].id": [3]}
+
+
+@given(st.text())
+def test_a_quoted_text_is_itself(text: str) -> None:
+    assert ast.literal_eval(quoted(text)) == text
+    assert quoted(text).isprintable()
+
+
+@pytest.mark.parametrize("ending", [".py", ".ipynb"])
+def test_a_prompt_is_never_code(ending: str) -> None:
+    it = exported(HOSTILE, ("zero L0H0",), shown={"next_tokens": ({"logit_diff": 1.5}, {"logit_diff": 2.5})})
+    text = written(it, f"a{ending}")
+    if ending == ".ipynb":
+        cells = nbformat.reads(text, as_version=4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        assert "<b>" not in "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    else:
+        assert all(char == "\n" or char.isprintable() for char in text)
+        assert text.count("\n# %% ") == len(program(it)) - 1
+        code = text
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    [prompt] = [call.args[0] for call in calls if ast.unparse(call.func) == "encode"]
+    assert ast.literal_eval(prompt) == HOSTILE
+
+
+def test_a_notebook_has_prose_before_all_code() -> None:
+    cells = json.loads(written(exported(shown={"residual": None}), "a.ipynb"))["cells"]
+    kinds = [cell["cell_type"] for cell in cells]
+    assert kinds[0] == "markdown"
+    assert all(before == "markdown" for before, kind in itertools.pairwise(kinds) if kind == "code")
+    assert len({cell["id"] for cell in cells}) == len(cells)
+
+
+def test_an_edit_that_no_program_makes_leaves_the_clean_run() -> None:
+    from msgspec.structs import replace
+
+    it = exported(edits=("scale L0H0.scores x2",), shown={"next_tokens": ({"logit_diff": 1.5}, {"logit_diff": 2.5})})
+    assert 'wanted["edited", "next_tokens"]' in written(it, "a.py")
+    native = Exported(it.session, replace(READY, architecture="TransformerLensNative", place="/m"), it.tokens, it.shown)
+    text = written(native, "a.py")
+    assert "TransformerLens does not show the scores of m, so no program edits them" in " ".join(text.split("\n# "))
+    assert 'wanted["clean", "next_tokens"]' in text
+    assert "edited_logits" not in text
+
+
+def test_a_model_that_no_program_can_load() -> None:
+    from msgspec.structs import replace
+
+    with pytest.raises(ExportError, match="m is no model that a program can load"):
+        program(Exported(Session(), replace(READY, place=""), exported().tokens))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["script", "--prompt", "a", "--output", "a.ipynb"], "--output a.ipynb should end in .py, or be -"),
+        (["notebook", "--prompt", "a", "--output", "a.py"], "--output a.py should end in .ipynb, or be -"),
+        (["script", "--prompt", "a", "--output", "nowhere/a.py"], "there is no folder nowhere"),
+        (["script"], "there is no prompt"),
+        (["notebook", "--prompt", "a", "--view", "lense"], "did you mean lens?"),
+    ],
+)
+def test_a_mistake_is_said_before_the_model_is_loaded(
+    arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["export", *arguments])
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+    assert not list(tmp_path.iterdir())
