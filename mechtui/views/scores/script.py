@@ -77,23 +77,20 @@ def copied(around: Around) -> list[str]:
         "",
         "def through(norm, x):",
         '    """[..., d_model] times what a norm does to every stream alike: its weight, and centring."""',
-        f"    x = x * {WEIGHT}",
-        "    return x - x.mean(-1, keepdim=True) if centres else x",
+        '    weight = getattr(norm, "weight", None)',
+        "    x = x if weight is None else x * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)",
+        "    return x - x.mean(-1, keepdim=True) if centres and norm is not None else x",
         "",
-        f"W_E, W_U = bridge.W_E.float(), {W_U}",
+        "W_E, W_U = bridge.W_E.float(), bridge.W_U.float()",
         "W_U = W_U - W_U.mean(1, keepdim=True)  # what raises all tokens alike changes no probability",
         "# The eigenvalues of W_U W_O W_V W_E that are not 0 are those of the small product W_V W_E W_U W_O.",
         "around_vocabulary = through(bridge.ln_final, W_U.T).T @ W_E",
         "copying = []",
         "for block in bridge.blocks:",
         f"    W_V, W_O = {values}, block.attn.W_O.float()",
-        "    W_V = through(block.ln1, W_V.mT)",
+        '    W_V = through(getattr(block, "ln1", None), W_V.mT)',
+        '    W_O = through(getattr(block, "ln1_post", None), W_O)  # of models with a norm behind attention',
         "    eigenvalues = torch.linalg.eigvals((W_O @ around_vocabulary @ W_V.mT).double())",
         "    copying.append(eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1))",
         "copying = torch.stack(copying)",
     ]
-
-
-# A norm's weight as it acts: Gemma's is what is added to 1.
-WEIGHT = "(norm.weight.float() + (1 if bridge.cfg.rmsnorm_uses_offset else 0))"
-W_U = "bridge.W_U.float()"
