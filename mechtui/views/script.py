@@ -141,6 +141,15 @@ class ViewLines:
     looser: Callable[[Mapping[str, Any]], float] = _as_others
 
 
+def seen_values(layer: int, group: int) -> list[str]:
+    """Lines after which `values` [pos, d_head] is what a key-value group's heads read."""
+    return [
+        f'values = cache["blocks.{layer}.attn.hook_v"][0, :, {group}].float()',
+        'clip = getattr(getattr(bridge.original_model, "config", None), "clip_qkv", None)',
+        "values = values if clip is None else values.clamp(-clip, clip)  # some models do, behind the hook",
+    ]
+
+
 def quoted(text: str) -> str:
     """A text as a Python string, in which everything can be seen; in double quotes where it has none itself."""
     written = repr(text)

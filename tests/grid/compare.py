@@ -5,9 +5,12 @@ Everything is compared with `mechtui.selftest.plain` and the edits of `tests.eng
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -56,6 +59,9 @@ VIEWS = ("logits", "residual", "attention", "lens", "attribution", "sweep", "gen
 # What is compared again of the model with its norms' weights folded in (`--fold-ln`): the same numbers.
 FOLDED = ("logits", "residual", "attention", "lens", "attribution", "sweep", "z", "q", "k", "v", "pattern", "scores",
           "attn", "mlp", "pre")  # fmt: skip
+# What an exported program proves of every model.
+PROVED = ("attribution", "attribution L1H1", "attribution L1.mlp", "heads copying", "vectors", "composition V",
+          "attention L0H1 value", "attention L1H2 scores", "lens")  # fmt: skip
 COLUMNS = (*VIEWS, *GROUPS)
 
 
@@ -255,6 +261,23 @@ class Grid:
                 cell.near(f"program {edits}", self._program_says(edits), self.reference(edits)[0])
             except SystemExit as error:
                 cell.refuse(str(error), what)
+        self._proof(cell)
+
+    def _proof(self, cell: Cell) -> None:
+        """Views whose numbers go by how a model's norms, values and logits are made, in a program that compares them
+        with the engine's."""
+        shown: dict[str, Any] = {}
+        edits = ("scale L1.mlp x3",)
+        for line in PROVED:
+            with suppress(SessionError):  # refused, as in its own column
+                shown[line] = tuple(None if each is None else each.json() for each in self.answers(line, *edits))
+        try:
+            self._program_says(edits, shown)
+            cell.right += 1
+        except SystemExit as error:
+            cell.refuse(str(error), "pattern, scores")
+        except AssertionError as error:
+            cell.wrong.append(str(error))
 
     def _folded(self, cell: Cell) -> None:
         """What is refused of the raw weights, too, is said there."""
@@ -273,15 +296,16 @@ class Grid:
             one, two = ([(token.id, change) for token, change in getattr(each.vectors[0], side)] for each in meant)
             cell.near(f"vectors: what v {side}", two, one)
 
-    def _program_says(self, edits: Sequence[str]) -> Tensor:
+    def _program_says(self, edits: Sequence[str], shown: Mapping[str, Any] = MappingProxyType({})) -> Tensor:
         session = self.session(*edits)
         opened = self.engine.open(session)
         [(tokens, _, _)] = opened.answer(Tokens())
-        text = script(program(Exported(session, self.model.ready, tokens)))  # type: ignore[arg-type]
+        text = script(program(Exported(session, self.model.ready, tokens, shown)))  # type: ignore[arg-type]
         names: dict[str, Any] = {}
         grad = torch.is_grad_enabled()
         try:
-            exec(compile(text, "exported", "exec"), names)
+            with redirect_stdout(StringIO()):
+                exec(compile(text, "exported", "exec"), names)
         finally:
             torch.set_grad_enabled(grad)
         logits: Tensor = names["edited_logits"][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechtui.views.attention import Attention
-from mechtui.views.script import Around
+from mechtui.views.script import Around, seen_values
 
 
 def lines(question: Attention, around: Around) -> list[str]:
@@ -28,7 +28,8 @@ def lines(question: Attention, around: Around) -> list[str]:
     group = head * shape.n_kv_heads // shape.n_heads
     return [
         pattern,
-        f'value = pattern * cache["blocks.{layer}.attn.hook_v"][0, :, {group}].norm(dim=-1)',
+        *seen_values(layer, group),
+        "value = pattern * values.norm(dim=-1)",
         "total = value.sum(-1, keepdim=True)",
         'return {"value": value / torch.where(total > 0, total, 1)}',
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechtui.views.attribution import Attribution
-from mechtui.views.script import Around, ScriptError
+from mechtui.views.script import Around, ScriptError, seen_values
 
 # How far its parts may be off, which is no number of the model's.
 OMITS = ("rounding",)
@@ -125,7 +125,7 @@ def _sources(layer: int, head: int, position: int, around: Around) -> list[str]:
         'given = torch.einsum("hd,hdm->m", z, attn.W_O.float()) + (0 if attn.b_O is None else attn.b_O.float())',
         f'through = attn.W_O[{head}].float() @ before(bridge.blocks[{layer}], "ln1_post", given, reads)',
         f'attention = cache["blocks.{layer}.attn.hook_pattern"][0, {head}, {position}].float()',
-        f'values = cache["blocks.{layer}.attn.hook_v"][0, :, {group}].float()',
+        *seen_values(layer, group),
         f"b_V = 0 * values[0] if attn.b_V is None else attn.b_V.view(-1, values.shape[-1])[{group}].float()",
         "by_token = attention * ((values - b_V) @ through)",
         "bias = (attention.sum() * (b_V @ through)).item()",
