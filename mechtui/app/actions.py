@@ -241,6 +241,11 @@ class Registry:
         elsewhere = (keymap[key] for keymap in self._layers.values() if key in keymap)
         return here.get(key) or everywhere.get(key) or next(elsewhere, None)
 
+    def key(self, name: str) -> str:
+        """The key of an action as one writes it; how it is done by its words where it has none."""
+        action = self.by_name[name]
+        return shown(action.keys[0]) if action.keys else f":{action.title}"
+
     def for_footer(self, pane: str) -> list[Action]:
         """The actions that the footer offers in a pane; command and help come last."""
         offered = (self.by_name[name] for name in (*specs()[pane].footer, *ALWAYS))

@@ -27,7 +27,7 @@ from mechtui.app import going_on, keeping, status
 from mechtui.app.actions import KeyClashError, Registry, run_action, shown, why_not
 from mechtui.app.board import Board
 from mechtui.app.clipboard import TooLongError, fitting
-from mechtui.app.conversation import GRACE, Conversation, News
+from mechtui.app.conversation import GRACE, TARGET, Conversation, News
 from mechtui.app.ending import Ending
 from mechtui.app.keeping import Keeper
 from mechtui.app.line import CommandLine, Field, Mistake
@@ -135,7 +135,7 @@ class Mechtui(Guarded, App[int]):
         self._swept = session.sweeps  # as they were kept last
         session = replace(session, sweeps=())
         self.history = History(session)
-        self.talk = Conversation(link, session)
+        self.talk = Conversation(link, session, key=self.registry.key)
         self.talk.keep(self._swept)
         self.focus = looked_at(session, Focus())
         self._saved: tuple[str, Session] = ("", session)  # the file that holds the session, and as which
@@ -148,7 +148,7 @@ class Mechtui(Guarded, App[int]):
         self.workspaces: tuple[Workspace, ...] = with_own(settings.workspaces)
         self.here = self.workspace.main
         self.board = Board(session)
-        self.line = CommandLine()
+        self.line = CommandLine(self._line_closed)
         self.status_line = status.OneLine("status")
         self.places_line = status.OneLine("places")
         self.message_line = status.Sentence("message")
@@ -167,6 +167,9 @@ class Mechtui(Guarded, App[int]):
         self._turns = Turns(self, super().on_event, lambda: self.focused if self.typing else None, self._repaint_due)
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
+        self._choice = ""  # a model that was chosen: it is the session's once it is there
+        self._opened = False  # a session with another model was opened, which is not there yet
+        self._aimed: Session | None = None  # the session with a target that the model has not judged yet
         self._was = session
         self._due = False
         self._painted = 0.0
@@ -384,11 +387,32 @@ class Mechtui(Guarded, App[int]):
             self.arrangement = replace(self.arrangement, job="")
         self.change(put(self.session, question), f"view {view.name}")
 
+    def aim(self, answer: str, foil: str) -> None:
+        before = self.session
+        self.change(replace(before, answer=answer, foil=foil))
+        self._aimed = self.session if self.session != before else None
+
+    def _judge_target(self) -> None:
+        """Whether the model takes the target that was just named: if not, that from before is back, and the line is
+        open with what was written."""
+        if self._aimed != self.session:
+            self._aimed = None  # something else was done since
+        if self._aimed is None or self.talk.judged != self._aimed:
+            return
+        aimed, self._aimed = self._aimed, None
+        refused = next((each for each in self.talk.answers.problems if each.where in TARGET), None)
+        if refused is None or self.typing or len(self.screen_stack) > 1:
+            return
+        self.undo()
+        self.open_line("target")
+        self.line.put(aimed.answer, aimed.foil, Mistake(refused.sentence), second_is_wrong=refused.where == "foil")
+
     def document(self) -> Session:
         return self.picture.document(self.board.seen())
 
     def open(self, session: Session) -> None:
         self.talk.keep(session.sweeps)
+        self._opened = session.model not in self.talk.called
         self.change(replace(session, sweeps=()))
         self.look(looked_at(session, self.focus))
 
@@ -606,11 +630,9 @@ class Mechtui(Guarded, App[int]):
             self.talk.send(Cancel("fetch") if what == "cancel" else Fetch(model, ask=what == "ask"))
 
         def chosen(model: str | None) -> None:
-            if model is None:
-                return
-            if model == self.session.model and not (self.ready and self.ready.name == model):
-                self._load(model)  # it did not come, or is gone
-            self.change(replace(self.session, model=model))
+            if model is not None and not (self.ready and self.ready.name == model == self.session.model):
+                self._choice = model
+                self._load(model)
 
         picker = Picker(self.ready.name if self.ready else "", recent.MODELS.read(), want, fetch)
         self.push_screen(picker, chosen)
@@ -646,14 +668,15 @@ class Mechtui(Guarded, App[int]):
         self.board.changed(self._was, session)
         if (job := self.job) and not specs()[job].renews and difference(self._was, session) is not None:
             self.arrangement = replace(self.arrangement, job="")
+        if self._was.model != session.model:
+            self._choice = ""
         self._was = session
         # What was said was of the session before.
         self._said = ("", False)
         self._paint_footer()
         for name, editor in self.board.editors.items():
             editor.take(getattr(session, name))
-        here = self.ready.name if self.ready and self.talk.loading is None else self.talk.load_name
-        if session.model not in (here, self.talk.load_name):
+        if not self._choice and session.model not in self.talk.called:
             self._load(session.model)
         self.look(self.focus)
         self._arrange()
@@ -727,15 +750,18 @@ class Mechtui(Guarded, App[int]):
         if not self.talk.running and self.talk.sweeps is not self._swept:
             self._swept = self.talk.sweeps
             self.keeper.put(self.document())
-        if News.SAID in news and self.talk.said:
-            # News that nobody asked for takes no other's place; bad news takes that of good.
-            before, bad = self._said
-            if self.talk.said_bad and not bad:
-                before, bad = "", True
-            if self.talk.said not in before:
-                self.say(f"{before} {self.talk.said}".lstrip(), bad=bad)
+        if News.NOT_LOADED in news:
+            self._model_is_not_here()
         if News.MODEL in news:
             self._model_is_here()
+        told = self.talk.hear_out()
+        for sentence, is_bad in told:
+            # News that nobody asked for takes no other's place; bad news takes that of good.
+            before, bad = self._said
+            if is_bad and not bad:
+                before, bad = "", True
+            if sentence not in before:
+                self.say(f"{before} {sentence}".lstrip(), bad=bad)
             if (earlier := self.talk.take_earlier()) is not None:
                 going_on.go_on(self, earlier)
         if News.PICTURES in news:
@@ -744,12 +770,18 @@ class Mechtui(Guarded, App[int]):
         else:
             self._paint_status()
         if news & (News.MODELS | News.FETCH):
-            self._tell_picker(news)
+            self._tell_picker(news, told[-1].sentence if told else "")
+        if News.JUDGED in news and self._aimed is not None:
+            self._judge_target()
 
     def _model_is_here(self) -> None:
         from mechtui.app import recent
 
         assert self.ready is not None
+        self._opened = False
+        if choice := self._choice:
+            self._choice = ""
+            self.change(replace(self.session, model=choice))
         shape = self.ready.shape
         layer, head = min(self.focus.layer, shape.n_layers - 1), min(self.focus.head, shape.n_heads - 1)
         self.focus = replace(self.focus, layer=layer, head=head)
@@ -759,7 +791,14 @@ class Mechtui(Guarded, App[int]):
             except OSError as error:
                 self.log(f"the recent models are not kept: {error}")
 
-    def _tell_picker(self, news: News) -> None:
+    def _model_is_not_here(self) -> None:
+        """A session names the model that its numbers are of: one that did not come is not chosen, and what was opened
+        goes on with the model that runs."""
+        opened, self._opened, self._choice = self._opened, False, ""
+        if opened and self.ready is not None and self.session.model == self.talk.load_name:
+            self.change(replace(self.session, model=self.ready.name))
+
+    def _tell_picker(self, news: News, said: str) -> None:
         from mechtui.app.models import Models as Picker
 
         picker = self.screen
@@ -772,7 +811,7 @@ class Mechtui(Guarded, App[int]):
                 elif self.talk.fetch is not None:
                     picker.progress(self.talk.fetch)
                 else:
-                    picker.said(self.talk.said)
+                    picker.said(said)
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         self._read_editors()
@@ -793,9 +832,11 @@ class Mechtui(Guarded, App[int]):
         self.repaint()  # the ruler has its place again
         self.screen.set_focus(self.pane())
 
-    def on_command_line_closed(self, event: CommandLine.Closed) -> None:
-        if isinstance(self.focused, Field) or self.focused is None:
-            self.screen.set_focus(self.pane())
+    def _line_closed(self) -> None:
+        """The keys go back to the pane, unless what was done with the line has given them to another already."""
+        screen = self.line.screen
+        if isinstance(screen.focused, Field) or screen.focused is None:
+            screen.set_focus(self.pane())
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if isinstance(event.widget, Pane) and event.widget.id:

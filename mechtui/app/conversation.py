@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import Flag, auto
+from typing import NamedTuple
 
 from mechtui.app.state import Answers, difference
 from mechtui.link.client import Life, Link
@@ -33,7 +34,7 @@ from mechtui.link.messages import (
 )
 from mechtui.session.document import Session, Swept
 from mechtui.session.sweeps import add
-from mechtui.views import Question
+from mechtui.views import Question, spec_of
 from mechtui.views.spec import Follows
 
 # Seconds until numbers of an earlier state are called old: under this, the mark would only flicker.
@@ -50,23 +51,42 @@ class News(Flag):
     MODELS = auto()
     FETCH = auto()
     SAID = auto()
+    JUDGED = auto()  # what the model refuses of the session
+    NOT_LOADED = auto()  # a load has failed
+
+
+class Said(NamedTuple):
+    """A sentence for the user, and whether it is bad news."""
+
+    sentence: str
+    bad: bool = False
+
+
+# Of the session's problems, those of its target.
+TARGET = ("answer", "foil")
 
 
 class Conversation:
     """One link, and what it has said.
 
-    now: a clock in seconds (time.monotonic), to be replaced in tests.
+    now: a clock in seconds (time.monotonic), to be replaced in tests. key: the key of an action, as one writes it.
     """
 
-    def __init__(self, link: Link, session: Session, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        link: Link,
+        session: Session,
+        now: Callable[[], float] = time.monotonic,
+        key: Callable[[str], str] = lambda action: action,
+    ) -> None:
         self.link = link
         self.answers = Answers()
         self.ready: Ready | None = None
         self.models: tuple[ModelFound, ...] | None = None
         self.fetch: Stage | None = None
         self.offer: Sized | None = None
-        self.said = ""
-        self.said_bad = False
+        self.said: list[Said] = []  # what was not yet told the user
+        self.judged: Session | None = None  # for which session the known problems are
         self.trouble = ""
         self._earlier: Ask | None = None  # of the app that the model process had before
         self.unsound = ""  # what the model's self-check found wrong
@@ -74,6 +94,7 @@ class Conversation:
         self.ms: float | None = None
         self.ran = ""
         self._now = now
+        self._key = key
         self._session = session
         self._generation = 0
         self._asked: tuple[Question, ...] = ()
@@ -84,6 +105,7 @@ class Conversation:
         self.progress: dict[Question, float] = {}  # of what is under way, 0 to 1
         self.sweeps: tuple[Swept, ...] = ()  # all that were made, whatever the session was; undo does not reach them
         self._load: Load | None = None
+        self._loaded = ""  # what the model that runs was asked for as
         self._loading_since: float | None = None
         self.stage: Stage | None = None
 
@@ -193,22 +215,29 @@ class Conversation:
         self.keep(swept for swept in found if swept is not None)
 
     def _say(self, sentence: str, bad: bool = False) -> News:
-        self.said, self.said_bad = sentence, bad
+        self.said.append(Said(sentence, bad))
         return News.SAID | News.STATUS
+
+    def hear_out(self) -> list[Said]:
+        """What is to be told, each sentence once."""
+        said, self.said = list(dict.fromkeys(self.said)), []
+        return said
 
     def _judge(self, problems: tuple[EditProblem, ...]) -> News:
         """Edits that the model refuses now; one that it did not refuse before is told, whichever panes are open."""
         before, self.answers.problems = self.answers.problems, problems
+        self.judged = self._session
         if problems == before:
-            return News.NOTHING
+            return News.JUDGED
         new = list((Counter(map(_told, problems)) - Counter(map(_told, before))).elements())
         if not new:
-            return News.PICTURES
+            return News.JUDGED | News.PICTURES
         more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
-        return News.PICTURES | self._say(new[0] + more, bad=True)
+        return News.JUDGED | News.PICTURES | self._say(new[0] + more, bad=True)
 
     def _ready(self, ready: Ready) -> News:
         self.ready = ready
+        self._loaded = self.load_name
         self._down = False
         self._loading_since, self.stage, self.trouble, self.unsound = None, None, "", ""
         self.checked = None
@@ -221,16 +250,26 @@ class Conversation:
         if isinstance(question, Question):
             # The other questions of this Ask go on.
             self._failed.add(question)
+            if failed.lacks:
+                return self._lacks(question, failed.lacks)
         else:
             self._running = False
             self._failed.update(self._asked)
         self.trouble = failed.sentence
         return self._say(failed.sentence, bad=True)
 
+    def _lacks(self, question: Question, what: str) -> News:
+        """A question that needs a target, without one; where that was refused, this was told already."""
+        if any(problem.where in TARGET for problem in self.answers.problems):
+            return News.PICTURES
+        title = spec_of(question).title
+        return self._say(f"{title} needs {what}: {self._key('target')} names the target.", bad=True) | News.PICTURES
+
     def _failed_otherwise(self, failed: Failed) -> News:
         if failed.task == "load":
             # The model before it, if there was one, stays.
             self._loading_since, self.stage = None, None
+            return self._say(failed.sentence, bad=True) | News.NOT_LOADED | News.PICTURES
         if failed.task == "fetch":
             self.fetch = self.offer = None
         return self._say(failed.sentence, bad=True) | News.FETCH | News.PICTURES
@@ -272,6 +311,12 @@ class Conversation:
     @property
     def load_name(self) -> str:
         return self._load.model if self._load else ""
+
+    @property
+    def called(self) -> frozenset[str]:
+        """The names that need no loading: of what is on its way; else of what runs and of what was tried last."""
+        there = (self.ready.name, self._loaded) if self.ready and self.loading is None else ()
+        return frozenset((*there, self.load_name))
 
     @property
     def share(self) -> float | None:

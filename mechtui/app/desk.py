@@ -21,6 +21,10 @@ class Desk(desk.Desk, Protocol):
         """The one that is on the screen."""
         ...
 
+    def aim(self, answer: str, foil: str) -> None:
+        """Make these the target. One that the model refuses is taken back, and the line is open again with it."""
+        ...
+
     def lay_out(self, arrangement: Arrangement) -> None: ...
 
     def go_to_workspace(self, number: int) -> None:

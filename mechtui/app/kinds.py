@@ -107,7 +107,7 @@ def target(desk: Desk) -> Kind:
     def take(answer: str, foil: str) -> Mistake | None:
         if answer and answer == foil:
             return Mistake("The foil is the answer itself, so that their difference is always 0: name another token.")
-        desk.change(replace(desk.session, answer=answer, foil=foil))
+        desk.aim(answer, foil)
         return None
 
     hint = "two tokens; most begin with a space: ·Mary   tab to the foil · enter keeps · empty: the two likeliest"

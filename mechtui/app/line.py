@@ -214,13 +214,12 @@ class Field(Guarded, Input):
 
 
 class CommandLine(Guarded, Vertical):
-    """Hidden until it is opened; `Closed` says that the keys are free again."""
+    """Hidden until it is opened. closed: called as soon as it is closed, when the keys are free again; what it led to
+    comes after, and may open a window."""
 
-    class Closed(Message):
-        pass
-
-    def __init__(self) -> None:
+    def __init__(self, closed: Callable[[], None] = lambda: None) -> None:
         super().__init__(id="line")
+        self._free_keys = closed
         self.kind: Kind | None = None
         self.earlier = Earlier()
         self._chosen = -1
@@ -251,6 +250,11 @@ class CommandLine(Guarded, Vertical):
     def other(self) -> Field:
         return self.query_one("#second", Field)
 
+    @property
+    def _written(self) -> Field:
+        """The field that has the text cursor."""
+        return self.other if self.screen.focused is self.other else self.field
+
     def open(self, kind: Kind, text: str = "", second: str = "") -> None:
         self.kind = kind
         self._mistake = None
@@ -265,6 +269,16 @@ class CommandLine(Guarded, Vertical):
         self.field.cursor_position = len(text)
         self.screen.set_focus(self.field)
         self.refresh_rows()
+
+    def put(self, text: str, second: str, mistake: Mistake, *, second_is_wrong: bool = False) -> None:
+        """Fill the fields with what was taken once and is refused now."""
+        self._put(text)
+        self.other.value = second
+        if second_is_wrong:
+            self.screen.set_focus(self.other)
+            self.other.cursor_position = len(second)
+        self.refresh_rows()
+        self.complain(mistake)
 
     def _keep(self, kind: Kind, line: str) -> None:
         """Remember a line that was taken; the disk follows when it can."""
@@ -281,11 +295,12 @@ class CommandLine(Guarded, Vertical):
     def close(self) -> None:
         self.kind = None
         self.display = False
-        self.post_message(self.Closed())
+        self._free_keys()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        if self.kind is not None and event.value != self._suggested:
+        # A field that nobody writes in was filled, and says nothing new.
+        if self.kind is not None and event.input is self._written and self._written.value != self._suggested:
             self._mistake = None
             self.refresh_rows()
 
@@ -293,7 +308,7 @@ class CommandLine(Guarded, Vertical):
         kind = self.kind
         if kind is None:
             return
-        self._suggested = self.field.value if not self.other.has_focus else self.other.value
+        self._suggested = self._written.value
         rows = kind.suggest(self._suggested)
         # An action that stands first is done on enter; any other row is only an offer.
         self._chosen = 0 if rows and rows[0].run and rows[0].sure else -1

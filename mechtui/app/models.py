@@ -105,6 +105,8 @@ class Models(Window[str | None]):
         self._show()
 
     def _show(self) -> None:
+        if not self.query(Field):
+            return  # news overtake the window that they are for: it shows them when it is mounted
         rows = suggestions(self._found or (), self._recent, self.query_one(Field).value)
         self._chosen = max(0, min(self._chosen, len(rows) - 1))
         self.query_one(Rows).put(rows, self._chosen if rows else -1)

@@ -42,7 +42,8 @@ def fuzzy(text: str, target: str) -> int:
 
 
 def matches(text: str, actions: tuple[Action, ...]) -> list[Match]:
-    """Actions that fit, the best first; with no text all of them, in their own order."""
+    """Actions that fit: the one of just this name, then the best, of equals the one with the shorter name; with no text
+    all of them, in their own order."""
     text = text.strip()
     found = []
     for action in actions:
@@ -54,7 +55,12 @@ def matches(text: str, actions: tuple[Action, ...]) -> list[Match]:
         key = 200 if any(text == shown(key) for key in action.keys) else 0
         if words or rest or key:
             found.append(Match(action, max(words, rest) + key))
-    return sorted(found, key=lambda match: -match.score) if text else found
+
+    def place(match: Match) -> tuple[bool, int, int]:
+        title = match.action.title
+        return title.lower() != text.lower(), -match.score, len(title)
+
+    return sorted(found, key=place) if text else found
 
 
 def named(text: str, action: Action) -> bool:

@@ -11,7 +11,12 @@ class Cancelled(Exception):  # noqa: N818 - nothing went wrong
 
 
 class SessionError(ValueError):
-    """Nothing of this session can be run: one sentence that says why and what to do."""
+    """Nothing of this session can be run: one sentence that says why and what to do. lacks: what of the session is not
+    there, as in "an answer and a foil"; empty where something else is wrong."""
+
+    def __init__(self, sentence: str, lacks: str = "") -> None:
+        super().__init__(sentence)
+        self.lacks = lacks
 
 
 class TextError(ValueError):

@@ -45,10 +45,11 @@ def direction(opened: OpenSession, position: int, alone: bool = False) -> Direct
     is named; alone: the answer only. Raises SessionError."""
     answer, foil = opened.targets_at(position)
     if answer is None:
-        raise SessionError("attribution explains a logit difference: give the session an answer and a foil")
+        lacks = "an answer and a foil"
+        raise SessionError(f"attribution explains a logit difference: give the session {lacks}", lacks)
     if foil is None and not alone:
         raise SessionError(
-            "attribution explains a logit difference: give the session a foil, or ask: attribution answer"
+            "attribution explains a logit difference: give the session a foil, or ask: attribution answer", "a foil"
         )
     readout = opened.readout
     if readout.caps:

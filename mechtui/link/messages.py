@@ -133,7 +133,8 @@ class Checked(Message, frozen=True, tag="checked"):
 
 class Failed(Message, frozen=True, tag="failed"):
     """Something asked for cannot be had: one sentence with what to do. generation for an Ask; question where
-    it is only this one that has no answer: the others still come. mistake: what was written is at fault."""
+    it is only this one that has no answer: the others still come. mistake: what was written is at fault. lacks: what of
+    the session the question needs and is not there."""
 
     task: Literal["load", "fetch", "ask", "save_vectors"]
     sentence: str
@@ -141,6 +142,7 @@ class Failed(Message, frozen=True, tag="failed"):
     model: str = ""
     question: AnyQuestion | None = None
     mistake: bool = False
+    lacks: str = ""
 
 
 class EditProblem(msgspec.Struct, frozen=True):

@@ -75,6 +75,15 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
         refused = {problem.where for problem in self.problems if problem.index >= 0}
         return tuple(edit for edit in self.session.active_edits() if format_edit(edit) not in refused)
 
+    def refused_target(self) -> str:
+        """Why the model refuses the answer or the foil; empty where it takes what is named."""
+        return next((each.sentence for each in self.problems if each.where in ("answer", "foil")), "")
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is a logit difference: answer and foil are named, or neither, and the model takes them."""
+        return bool(self.session.answer) == bool(self.session.foil) and not self.refused_target()
+
     def document(self, shown: Iterable[str]) -> Session:
         """The session as it is saved: the lines of its views name the head and the token that the screen looks at, and
         of the views that are shown those have a line that would look elsewhere without one; with the sweeps."""

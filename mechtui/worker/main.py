@@ -229,7 +229,7 @@ class Worker:
                         ms = (time.perf_counter() - asked) * 1000
                         say(Answered(ask.generation, question, clean, edited, ms, more))
                 except SessionError as error:
-                    say(Failed("ask", str(error), ask.generation, question=question))
+                    say(Failed("ask", str(error), ask.generation, question=question, lacks=error.lacks))
             say(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
             if ask.questions:
                 with suppress(Cancelled):

@@ -335,6 +335,8 @@ PANE = AttributionPane
 def _lacking(picture: Picture) -> str:
     """Why there is nothing to explain; empty where the session names what is asked for, or nothing at all."""
     session = picture.session
+    if refused := picture.refused_target():
+        return f"there is nothing to explain: {refused}"
     if not session.answer and session.foil:
         return "there is a foil and no answer to explain: a names one"
     if session.answer and not session.foil and not picture.question(Attribution).answer:

@@ -82,8 +82,7 @@ class LensPane(Pane):
         if question.run == "difference" and edited is None:
             return "no edit is on: there is no difference to show"
         if question.shows in OF_ANSWER and clean.answers is None:
-            refused = [each.sentence for each in picture.problems if each.where == "answer"]
-            return refused[0] if refused else "no answer is named, only a foil: a names it"
+            return picture.refused_target() or "no answer is named, only a foil: a names it"
         return ""
 
     # What is shown

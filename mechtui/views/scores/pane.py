@@ -55,8 +55,7 @@ class ScoresPane(Pane):
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         asked = [replace(picture.question(Heads), summary=each, run="edited").asked() for each in OF_PROMPT]
-        named = bool(picture.session.answer), bool(picture.session.foil)
-        return (*(each for each in asked if each.summary != "attribution" or len(set(named)) == 1), Scores().asked())
+        return (*(each for each in asked if each.summary != "attribution" or picture.differs), Scores().asked())
 
     def show(self, picture: Picture) -> None:
         before = self.picture

@@ -76,7 +76,8 @@ class _Cells:
         self.position = len(opened.ids) - 1
         self.targets = opened.targets_at(self.position)
         if None in self.targets:
-            raise SessionError("a sweep measures a logit difference: give the session an answer and a foil")
+            lacks = "an answer and a foil"
+            raise SessionError(f"a sweep measures a logit difference: give the session {lacks}", lacks)
         self.baseline = self._difference(run)
         self.source = None
         if question.edit.op == "patch" and opened.source is not None:

@@ -439,7 +439,9 @@ def _lacks(question: Sweep, picture: Picture) -> str:
     session = picture.session
     if question.edit.op == "patch" and not session.source:
         return "patch takes its values from a source prompt, and there is none: I writes one; s takes another sweep."
-    if bool(session.answer) != bool(session.foil):
+    if refused := picture.refused_target():
+        return f"A sweep measures a logit difference: {refused}."
+    if not picture.differs:
         return "A sweep measures a logit difference: name an answer and a foil."
     return ""
 
