@@ -414,6 +414,7 @@ class Mechtui(Guarded, App[int]):
         self.talk.keep(session.sweeps)
         self._opened = session.model not in self.talk.called
         self.change(replace(session, sweeps=()))
+        self.board.opened(self.session)
         self.look(looked_at(session, self.focus))
 
     def saved(self, path: Path) -> None:

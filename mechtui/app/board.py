@@ -159,11 +159,15 @@ class Board(Guarded, Kept, Container):
 
     def changed(self, before: Session, after: Session) -> None:
         """Remember for which prompt the target and the source were set."""
-        opened = before.model != after.model or not before.prompt
-        if opened or (before.answer, before.foil) != (after.answer, after.foil):
+        another = before.model != after.model
+        if another or (before.answer, before.foil) != (after.answer, after.foil):
             self._set_for["target"] = after.prompt
-        if opened or before.source != after.source:
+        if another or before.source != after.source:
             self._set_for["source"] = after.prompt
+
+    def opened(self, session: Session) -> None:
+        """The target and the source of a session that was opened are of its prompt."""
+        self._set_for = dict.fromkeys(self._set_for, session.prompt)
 
     def _earlier(self, session: Session) -> frozenset[str]:
         there = {"target": session.answer or session.foil, "source": session.source}

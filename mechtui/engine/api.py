@@ -31,7 +31,7 @@ from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner, never
 from mechtui.engine.texts import Texts
 from mechtui.engine.variants import Cost
-from mechtui.engine.vectors import direction, length, steering
+from mechtui.engine.vectors import direction, length, steering, typical
 from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
@@ -61,6 +61,7 @@ __all__ = [
     "length",
     "seen_in",
     "together",
+    "typical",
 ]
 
 # (clean, edited or None without an edit that is on, whether more of the same question follows)

@@ -156,6 +156,11 @@ def length(value: Tensor) -> float:
     return most * float((value / most).norm()) if most else 0.0
 
 
+def typical(lengths: Tensor) -> float:
+    """The median. A mean says nothing of activations: the first token's is often a hundred times as long as others'."""
+    return float(lengths.float().quantile(0.5))
+
+
 def direction(value: Tensor) -> Tensor:
     """The vector at length 1."""
     scaled = value / value.abs().max()

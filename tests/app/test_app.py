@@ -1002,6 +1002,21 @@ async def test_what_was_set_for_another_prompt_is_marked_until_it_is_set_again()
         assert "earlier prompt" not in screen(it)
 
 
+async def test_a_prompt_that_is_cleared_and_written_anew_is_another():
+    it, _, _ = app(session(source="When Tom and John went to the store, Tom gave a drink to"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("i", "ctrl+u")
+        await idle(pilot, lambda: it.session.prompt == "")
+        await pilot.press(*"The sky", "escape")
+        await idle(pilot)
+        assert "answer and foil are of an" in screen(it)
+        assert "of an earlier prompt" in str(it.board.panes["tokens"].border_title)
+        it.open(session(prompt="The sea is"))
+        await idle(pilot)
+        assert "answer and foil are of an" not in screen(it)
+
+
 async def test_what_was_said_of_one_prompt_does_not_stay_for_the_next():
     it, link, model = app()
     async with it.run_test(size=SIZE) as pilot:

@@ -19,7 +19,7 @@ async def test_two_keys_from_the_start_name_the_strongest_and_enter_shows_its_at
         rows = [row.split() for row in shown(it.board.panes["scores"])]
         names = [row[0] for row in rows if row and row[0].startswith("L")]
         assert names[:3] == ["L5H5", "L6H9", "L5H1"]
-        await pilot.press("j", "enter")
+        await pilot.press("enter")
         await idle(pilot, lambda: not it.talk.running)
         assert (it.focus.layer, it.focus.head, it.here) == (5, 5, "attention")
         assert any(isinstance(q, Attention) and (q.layer, q.head) == (5, 5) for q in model.asks[-1].questions)
@@ -32,7 +32,7 @@ async def test_marked_heads_are_edited_together_and_one_undo_takes_all_back():
     it, _, _ = app(session())
     async with it.run_test(size=(120, 40)) as pilot:
         await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
-        await pilot.press("g", "i", "j", "space", "space", "s", "z")
+        await pilot.press("g", "i", "space", "space", "s", "z")
         await idle(pilot, lambda: not it.talk.running)
         assert [format_edit(edit) for edit in it.session.edits] == ["zero L5H5", "zero L6H9"]
         assert it.session.views == ("scores previous",)

@@ -147,6 +147,31 @@ async def test_a_line_shows_its_plan_and_starts_nothing():
         assert [question.line() for question in sweeps_asked(model)] == ["sweep mean L*H*"]
 
 
+async def test_the_keys_act_on_the_strongest_cell_of_a_sweep_that_was_just_made():
+    model = Sweeping()
+    it, link, _ = app(session(), model)
+    best = int(np.nanargmax(np.abs(CELLS)))
+    name = f"L{best // 12}H{best % 12}"
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await pilot.press("g", "s", "full_stop")
+        await idle(pilot)
+        assert name not in str(it.board.panes["sweep"].border_subtitle), "not before all of it is there"
+        model.done = TOTAL
+        for reply in model.answers(model.asks[-1]):
+            link.reply(reply)
+        await idle(pilot, lambda: not it.talk.running)
+        assert name in str(it.board.panes["sweep"].border_subtitle)
+        await pilot.press("z")
+        await idle(pilot, lambda: not it.talk.running)
+        assert [format_edit(edit) for edit in it.session.edits] == [f"zero {name}"]
+        await pilot.press("u", "g", "s", "j")
+        await idle(pilot, lambda: not it.talk.running)
+        await pilot.press("z")
+        await idle(pilot, lambda: not it.talk.running)
+        assert [format_edit(edit) for edit in it.session.edits] != [f"zero {name}"], "one moves from there"
+
+
 async def made(pilot: Any, model: Sweeping) -> None:
     await idle(pilot)
     model.done = TOTAL

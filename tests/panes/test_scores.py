@@ -119,8 +119,8 @@ async def test_the_list_begins_with_the_strongest_induction_head_and_has_every_c
             assert cells[8] == "induction"
         assert "Heads ranked by induction" in str(app.pane.border_title)
         assert "144 heads" in str(app.pane.border_subtitle)
-        # The head that the screen looks at is explained, wherever it stands in the list.
-        assert lines[-2].startswith("L9H9 induction ")
+        # The keys act on the row at the top, which is marked and explained, until one looks elsewhere.
+        assert any(line.startswith("L5H5 induction ") for line in lines)
         assert "n = 32, 64, 96" in said(lines)
         app.pane.end()
         await pilot.pause()
@@ -129,21 +129,19 @@ async def test_the_list_begins_with_the_strongest_induction_head_and_has_every_c
         assert "L9H9*" in "".join(shown(app.pane))
 
 
-async def test_the_cursor_comes_to_the_top_first_then_follows_the_focus() -> None:
+async def test_the_cursor_is_on_the_top_then_follows_the_focus() -> None:
     app = Holder(ScoresPane())
     async with app.run_test(size=(80, 14)) as pilot:
         app.pane.show(picture(focus=Focus(layer=0, head=0)))
         for _ in range(2):
             app.pane.move(0, 1)
             await pilot.pause()
-        assert [(look.layer, look.head) for look in app.looked] == [(5, 5), (6, 9)]
+        assert [(look.layer, look.head) for look in app.looked] == [(6, 9), (5, 1)]
         # Sorted anew, the list shows its top again.
         app.pane.show(picture(Scores("previous"), app.looked[-1]))
         await pilot.pause()
         assert shown(app.pane)[1].split()[0] == "L4H11"
-        app.pane.move(0, 1)
-        await pilot.pause()
-        assert (app.looked[-1].layer, app.looked[-1].head) == (4, 11)
+        assert [format_site(site) for site in app.pane.sites(app.pane.picture)] == ["L4H11"]
         app.pane.end()
         await pilot.pause()
         last = np.argsort(-example().clean.previous, axis=None, kind="stable")[-1]
@@ -174,6 +172,37 @@ async def test_columns_are_walked_and_explained() -> None:
         app.pane.move(1, 0)
         await pilot.pause()
         assert "logit difference after @" in said(shown(app.pane))
+
+
+async def test_while_the_list_shows_its_top_every_key_acts_on_the_top_row() -> None:
+    app = Holder(ScoresPane())
+    async with app.run_test(size=(80, 14)) as pilot:
+        app.pane.show(picture(focus=Focus(layer=0, head=0)))
+        await pilot.pause()
+        pane, here = app.pane, app.pane.picture
+        assert [format_site(site) for site in pane.sites(here)] == ["L5H5"]
+        question = pane.into(here)
+        assert isinstance(question, Attention)
+        assert (question.layer, question.head) == (5, 5)
+        assert pane.row().split("\t")[0] == "L5H5"
+        assert any(line.startswith("L5H5 induction ") for line in shown(pane))
+        pane.do_mark_head(Table(Session()))
+        await pilot.pause()
+        assert [format_site(site) for site in pane.sites(here)] == ["L5H5"]
+        assert shown(pane)[1].startswith("●L5H5")
+
+
+def test_marks_are_of_one_model_and_of_heads_that_it_has() -> None:
+    pane = ScoresPane()
+    pane.show(picture(focus=Focus(layer=0, head=0)))
+    pane._chosen = frozenset({(5, 5), (6, 9)})
+    small = picture(focus=Focus(layer=0, head=0))
+    assert small.ready is not None
+    shape = replace(small.ready.shape, n_layers=6, n_heads=8)
+    small = replace(small, ready=replace(small.ready, shape=shape))
+    assert [format_site(site) for site in pane.sites(small)] == ["L5H5"]
+    pane.show(replace(small, session=replace(small.session, model="another")))
+    assert not pane._chosen
 
 
 def test_the_line_sorts_turns_and_narrows() -> None:
@@ -232,6 +261,8 @@ def test_marks_survive_sorting_and_are_what_edits_act_on() -> None:
 
 def test_enter_leads_to_the_heads_attention() -> None:
     pane = ScoresPane()
+    pane.show(picture(focus=Focus(layer=0, head=0)))
+    pane.show(picture(focus=Focus(layer=5, head=1)))
     assert pane.into(picture(focus=Focus(layer=5, head=1))) == Attention(5, 1)
 
 

@@ -31,8 +31,8 @@ class Effects(Question, frozen=True, tag="effects"):
 class EffectsAnswer(Answer, frozen=True, tag="effects", eq=False):
     """baseline: the clean logit difference. effect: per edit of the session, in order, the logit difference
     with this edit alone minus the baseline; None where the edit cannot be applied or leaves no finite number. share:
-    for `add` edits the length of what is added over the mean length of the site's activation in the clean run.
-    position: after which token the logits are compared, from 0."""
+    for `add` edits the length of what is added over the median length, over its positions, of the site's activation in
+    the clean run. position: after which token the logits are compared, from 0."""
 
     baseline: float | None
     effect: tuple[float | None, ...]

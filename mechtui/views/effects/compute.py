@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mechtui.engine.api import Answers, Need, OpenSession, length
+from mechtui.engine.api import Answers, Need, OpenSession, length, typical
 from mechtui.views.effects import Effects, EffectsAnswer
 
 
@@ -33,7 +33,7 @@ def answers(question: Effects, opened: OpenSession) -> Answers:
 
 
 def _share(opened: OpenSession, number: int) -> float | None:
-    """What an `add` adds, over the mean L2 norm of the clean activation that it adds it to."""
+    """What an `add` adds, over the median L2 norm of the clean activation that it adds it to."""
     edit, hook_edits = opened.session.edits[number], opened.hook_edits(number)
     if edit.op != "add" or not hook_edits:
         return None
@@ -41,4 +41,4 @@ def _share(opened: OpenSession, number: int) -> float | None:
     assert first.vector is not None
     norms = opened.clean.take(Need(first.hook, "norm"))[first.positions]
     added = abs(first.factor) * length(opened.vector(first.vector))
-    return added / float(norms.mean())
+    return added / typical(norms)

@@ -48,6 +48,7 @@ class ScoresPane(Pane):
         super().__init__(name=name, id=id, classes=classes)
         self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
         self._chosen: frozenset[tuple[int, int]] = frozenset()
+        self._of_model = ""
         self._list: tuple[tuple[object, ...], Rows] | None = None
         # A list that was sorted anew shows its top, until one moves.
         self._sorted: Scores | None = None
@@ -59,6 +60,9 @@ class ScoresPane(Pane):
 
     def show(self, picture: Picture) -> None:
         before = self.picture
+        if picture.session.model != self._of_model:
+            # Another model's heads are others.
+            self._of_model, self._chosen = picture.session.model, frozenset()
         question = picture.question(Scores)
         if question != self._sorted:
             self._sorted, self._top, self._at = question, True, None
@@ -140,15 +144,25 @@ class ScoresPane(Pane):
             question.by,
             question.up,
             question.only,
-            frozenset(layer * heads + head for layer, head in self._chosen if layer < layers and head < heads),
+            frozenset(layer * heads + head for layer, head in self._marked(picture)),
             frozenset(layer * heads + head for layer, head in edited),
         )
         self._list = key, rows
         return rows
 
     def _row(self, picture: Picture) -> int:
+        """The row that the keys act on: the top one while the list shows its top, else that of the head that the screen
+        looks at."""
+        rows = self._rows(picture) if self._top else None
+        if rows is not None and rows.order:
+            return rows.order[0]
         layer, head = picture.head()
         return layer * (picture.ready.shape.n_heads if picture.ready else 1) + head
+
+    def _head(self, picture: Picture) -> tuple[int, int]:
+        """The head that the keys act on."""
+        layer, head = divmod(self._row(picture), picture.ready.shape.n_heads if picture.ready else 1)
+        return layer, head
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         question, rows = picture.question(Scores), self._rows(picture)
@@ -159,7 +173,7 @@ class ScoresPane(Pane):
         by = f"by {question.by}" + (" up" if question.up else "")
         only = f' "{visible_text(question.only)}"' if question.only else ""
         progress = self._progress(picture)
-        chosen = f"{len(self._chosen)} marked" if self._chosen else ""
+        chosen = f"{len(marked)} marked" if (marked := self._marked(picture)) else ""
         count = f"{len(rows.order)} heads" if rows.order else ""
         legend = " · ".join(text for text in (chosen, count) if text)
         return Page(
@@ -168,7 +182,7 @@ class ScoresPane(Pane):
             head=page.head,
             head_rows=page.head_rows,
             foot=foot,
-            cursor=0 if self._top or page.cursor is None else page.cursor,
+            cursor=page.cursor or 0,
             title=self.titled(picture, width, f"{by}{only}{progress}", f"{by}{only}", by, ""),
             legend=((legend, self.palette.dim),),
         )
@@ -185,7 +199,7 @@ class ScoresPane(Pane):
         """The number of the head that is looked at, and what it is."""
         at = rows.beside(self._at, 0)
         column = rows.columns[at]
-        layer, head = picture.head()
+        layer, head = self._head(picture)
         said = column.text(self._row(picture)).strip()
         if isinstance(column, Numbers) and column.name in OF_MODEL and said:
             said = fixed(float(column.values[self._row(picture)]), 3, sign=column.signs).strip()
@@ -203,9 +217,7 @@ class ScoresPane(Pane):
             self._at = rows.beside(self._at, dx)
             self.renew()
         if dy and rows.order:
-            # From a list that shows its top one comes to the top first.
-            start, down = (rows.order[0], dy - math.copysign(1, dy)) if self._top else (self._row(picture), dy)
-            row = rows.moved(start, int(down))
+            row = rows.moved(self._row(picture), dy)
             heads = picture.ready.shape.n_heads
             self.look(layer=row // heads, head=row % heads)
             self.renew()
@@ -219,12 +231,18 @@ class ScoresPane(Pane):
 
     def into(self, picture: Picture) -> Question | None:
         """The attention of the head that is looked at."""
-        layer, head = picture.head()
+        layer, head = self._head(self.picture or picture)
         return replace(picture.question(Attention), layer=layer, head=head)
 
     def sites(self, picture: Picture) -> tuple[Site, ...]:
-        """The marked heads; without one, the head that is looked at."""
-        return tuple(head_site(layer, head) for layer, head in sorted(self._chosen) or [picture.head()])
+        """The marked heads; without one, that of the cursor."""
+        heads = self._marked(picture) or [self._head(self.picture or picture)]
+        return tuple(head_site(layer, head) for layer, head in heads)
+
+    def _marked(self, picture: Picture) -> list[tuple[int, int]]:
+        """The marked heads that the model has."""
+        shape = picture.ready.shape if picture.ready else None
+        return sorted(each for each in self._chosen if shape and each[0] < shape.n_layers and each[1] < shape.n_heads)
 
     # The view's own actions
 
@@ -233,8 +251,7 @@ class ScoresPane(Pane):
         picture = self.picture
         if picture is None:
             return
-        self._chosen = self._chosen ^ {picture.head()}
-        self._top = False
+        self._chosen = self._chosen ^ {self._head(picture)}
         self.move(0, 1)
         self.renew()
 

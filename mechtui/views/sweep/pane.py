@@ -19,6 +19,7 @@ from mechtui.panes.grid import Cell, Grid
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.panes.rows import Numbers, Rows, Texts, ordered
 from mechtui.session import changes, sweeps
+from mechtui.session.changes import head_site
 from mechtui.session.document import Edit, Site, Span, Swept
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views import Question
@@ -58,6 +59,8 @@ class SweepPane(Pane):
         self._rows: Rows | None = None
         self._beside = 0  # the first cell of the list beside the map; 0 without one
         self._ranked: tuple[object, Rows] | None = None  # and what of
+        # A sweep that has just been made has its cursor on the strongest cell, until one looks elsewhere.
+        self._best = False
 
     # What is asked
 
@@ -79,7 +82,18 @@ class SweepPane(Pane):
             raise changes.CannotError("This sweep has all its cells; s takes another one.")
         if question.earlier:
             desk.put(replace(question, earlier=0))
+        self._best = True
         super().start(desk)
+
+    def show(self, picture: Picture) -> None:
+        before = self.picture
+        if before is not None and (before.head(), before.position()) != (picture.head(), picture.position()):
+            self._best = False
+        super().show(picture)
+
+    def look(self, **changes: int) -> None:
+        self._best = False
+        super().look(**changes)
 
     def next(self) -> Question:
         """The next of the sweeps that are useful here, and of those that were made."""
@@ -185,7 +199,7 @@ class SweepPane(Pane):
         )
 
     def _map(self, shown: Shown, picture: Picture, width: int, height: int, notes: list[str]) -> Page:
-        answer, cursor = shown.answer, self._cursor(shown.answer, picture)
+        answer, cursor = shown.answer, self._cursor(shown, picture)
         rows = self._ranking(answer, shown, picture)
         label = max((len(name) - 1 for name in answer.rows), default=1) + 2
         beside = width - LIST - GAP >= label + NARROWEST * len(answer.columns)
@@ -235,7 +249,7 @@ class SweepPane(Pane):
         return changed(page, rows=count, row=row, head=head if page.head_rows else page.head)
 
     def _list(self, shown: Shown, picture: Picture, width: int, height: int, notes: list[str]) -> Page:
-        answer, cursor = shown.answer, self._cursor(shown.answer, picture)
+        answer, cursor = shown.answer, self._cursor(shown, picture)
         self._rows = rows = self._ranking(answer, shown, picture)
         self._grid = grid = self._table(answer, shown, picture, width, cursor)
         page = rows.page(self.palette, width, height, self._flat(answer, cursor))
@@ -309,10 +323,15 @@ class SweepPane(Pane):
             (r, c) for r, c in places if on and question.cell(int(answer.rows[r][1:]), int(answer.columns[c][1:])) in on
         )
 
-    def _cursor(self, answer: SweepAnswer, picture: Picture) -> Cell | None:
-        """The cell of what the screen looks at, or the one next to it."""
+    def _cursor(self, shown: Shown, picture: Picture) -> Cell | None:
+        """The strongest cell of a sweep that has just been made; else the cell of what the screen looks at, or the one
+        next to it."""
+        answer = shown.answer
         if not answer.rows or not answer.columns:
             return None
+        if self._best and not shown.running and (order := self._ranking(answer, shown, picture).order):
+            row, column = divmod(order[0], len(answer.columns))
+            return row, column
         edit = picture.question(Sweep).edit
         layer, head = picture.head()
         at = picture.position() if edit.site.kind == "layer" else head // _group(edit, picture)
@@ -372,15 +391,24 @@ class SweepPane(Pane):
 
     def into(self, picture: Picture) -> Question | None:
         """The attention of the cursor's head; of a position, of the head that is looked at there."""
-        return picture.question(Attention) if self._grid is not None and self._grid.cursor is not None else None
+        if self._grid is None or self._grid.cursor is None:
+            return None
+        layer, head = self._head(picture)
+        return replace(picture.question(Attention), layer=layer, head=head)
 
     def sites(self, picture: Picture) -> tuple[Site, ...]:
         """What was swept: the head at the cursor, or its layer's part."""
         site = picture.question(Sweep).edit.site
-        if site.kind == "head":
-            return super().sites(picture)
-        layer, _ = picture.head()
-        return (replace(site, layers=Span(layer, layer)),)
+        layer, head = self._head(picture)
+        return (head_site(layer, head) if site.kind == "head" else replace(site, layers=Span(layer, layer)),)
+
+    def _head(self, picture: Picture) -> tuple[int, int]:
+        """Layer and head of the cursor's cell; of what the screen looks at where the cells name none."""
+        layer, head = picture.head()
+        if self._best and self._grid is not None and self._grid.cursor is not None:
+            there = self._focus(self._grid.cursor)
+            layer, head = there["layer"], there.get("head", head)
+        return layer, head
 
     # What its keys do
 

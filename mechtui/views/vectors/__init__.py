@@ -15,9 +15,9 @@ class Vectors(Question, frozen=True, tag="vectors"):
 
 
 class VectorMeaning(Struct, frozen=True):
-    """norm: L2. residual_norm: mean L2 norm over positions of the clean residual stream where the vector was
-    read (for neurons L.post, for tokens and files the last layer's). raises, lowers: the tokens whose logits a
-    step along the vector changes most, through the final norm's weight and the unembedding, with that change
+    """norm: L2. residual_norm: median over the positions of the L2 norm of the clean residual stream where
+    the vector was read (for neurons L.post, for tokens and files the last layer's). raises, lowers: the tokens whose
+    logits a step along the vector changes most, through the final norm's weight and the unembedding, with that change
     per unit of length. problem: why there is no such vector, else empty."""
 
     name: str
@@ -38,7 +38,7 @@ SPEC = View(
     title="Vectors",
     go="v",
     shows=(
-        "Each steering vector: how it is made, its L2 norm and that as a share of the residual stream's mean norm "
+        "Each steering vector: how it is made, its L2 norm and that as a share of the residual stream's median norm "
         "where it was read, and the tokens whose logits a step along it raises and lowers most, through the final "
         "norm's weight and the unembedding: by so many logits per unit of the vector's length, where the final norm "
         "divides by 1."

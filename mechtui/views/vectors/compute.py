@@ -7,7 +7,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from mechtui.engine.api import Answers, EditError, Need, OpenSession, direction, length
+from mechtui.engine.api import Answers, EditError, Need, OpenSession, direction, length, typical
 from mechtui.session.document import Token, Vector
 from mechtui.session.sites import hook
 from mechtui.views.vectors import MOST_TOKENS, VectorMeaning, Vectors, VectorsAnswer
@@ -32,7 +32,7 @@ def _meaning(opened: OpenSession, vector: Vector) -> VectorMeaning:
     return VectorMeaning(
         vector.name,
         length(value),
-        float(_read_from(opened, vector).mean()),
+        typical(_read_from(opened, vector)),
         _tokens(opened, change, change.topk(most).indices),
         _tokens(opened, change, (-change).topk(most).indices),
     )
