@@ -9,6 +9,7 @@ view that the keys act on, then the program's. An action that cannot run just no
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -177,6 +178,8 @@ SHOWN = {
     "question_mark": "?",
     "circumflex_accent": "^",
     "underscore": "_",
+    "at": "@",
+    "backslash": "\\",
     "escape": "esc",
     "left": "←",
     "right": "→",
@@ -187,8 +190,24 @@ _NAMES = {shown: name for name, shown in SHOWN.items()}
 
 
 def shown(key: str) -> str:
-    """A key as one writes it: `ctrl+p`, `/`, `esc`."""
-    return SHOWN.get(key, key)
+    """A key as one writes it: `ctrl+p`, `/`, `)`, `esc`."""
+    if key in SHOWN:
+        return SHOWN[key]
+    try:
+        # Textual's name of a character that is no letter is Unicode's; so is that of delete, which is no sign.
+        sign = unicodedata.lookup(key.replace("_", " "))
+    except KeyError:
+        return key
+    return sign if sign.isprintable() else key
+
+
+def named(key: str) -> str:
+    """A key, as one writes it, by textual's name."""
+    if key in _NAMES:
+        return _NAMES[key]
+    if len(key) == 1 and not key.isalnum():
+        return unicodedata.name(key, key).lower().replace("-", "_").replace(" ", "_")
+    return key
 
 
 class KeyClashError(ValueError):
@@ -246,6 +265,11 @@ class Registry:
         action = self.by_name[name]
         return shown(action.keys[0]) if action.keys else f":{action.title}"
 
+    def typing_key(self, name: str) -> str:
+        """The same while one types, when a letter or a sign is text."""
+        keys = (key for key in self.by_name[name].keys if "+" in key and key != "+")
+        return shown(next(keys, self.by_name[name].keys[0])) if self.by_name[name].keys else ""
+
     def for_footer(self, pane: str) -> list[Action]:
         """The actions that the footer offers in a pane; command and help come last."""
         offered = (self.by_name[name] for name in (*specs()[pane].footer, *ALWAYS))
@@ -264,7 +288,7 @@ class Registry:
 
 
 def _keys(text: str) -> tuple[str, ...]:
-    return tuple(_NAMES.get(key.strip(), key.strip()) for key in text.split(",") if key.strip())
+    return tuple(named(key.strip()) for key in text.split(",") if key.strip())
 
 
 def _table(actions: Iterable[Action]) -> list[str]:

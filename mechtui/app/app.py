@@ -302,6 +302,10 @@ class Mechtui(Guarded, App[int]):
     async def action_quit(self) -> None:
         self.quit()
 
+    def action_help_quit(self) -> None:
+        """ctrl+c, which ends other programs."""
+        self.say(f"{self.registry.key('quit')} quits.")
+
     def suspend_to_shell(self) -> None:
         self.action_suspend_process()
 
@@ -471,7 +475,7 @@ class Mechtui(Guarded, App[int]):
         self.history.rest()
         now = self.arrangement
         homes = [number for number, workspace in enumerate(self.workspaces) if view in workspace.views]
-        ways = [now, *(replace(now, workspace=number, guest="") for number in homes), replace(now, guest=view)]
+        ways = [now, *(replace(now.at(number), guest="") for number in homes), replace(now, guest=view)]
         ways = [way.with_front(view) for way in ways]
         way = next((way for way in ways if self.board.shows(view, way, self.workspaces[way.workspace])), ways[-1])
         self._bring(view, way)
@@ -486,8 +490,9 @@ class Mechtui(Guarded, App[int]):
             question = parse_question(line)
             if state(self.session.views, type(question)) == type(question)():
                 self.put(question)
-        view = next((view for view in self.arrangement.recent if view in workspace.views), workspace.main)
-        self._bring(view, replace(self.arrangement, workspace=number, guest="", maximised="").with_front(view))
+        there = replace(self.arrangement.at(number), guest="", maximised="")
+        view = next((view for view in there.recent if view in workspace.views), workspace.main)
+        self._bring(view, there.with_front(view))
 
     def _bring(self, view: str, arrangement: Arrangement) -> None:
         self.here = view
@@ -562,7 +567,7 @@ class Mechtui(Guarded, App[int]):
         pane = self.pane()
         question = pane.into(pane.picture) if pane.picture is not None else None
         if question is None:
-            raise CannotError(f"{pane.VIEW.title} leads nowhere from here.")
+            raise CannotError(f"Nothing in {pane.VIEW.title} has a closer look of its own at this place.")
         stop = _Stop(self.arrangement, self.here, self.focus, self.session.views)
         kinds.look_at(self, question)
         self._trail.append(stop)
@@ -872,6 +877,9 @@ class Mechtui(Guarded, App[int]):
         self.message_line.display = bool(sentence)
         if sentence:
             self.message_line.put(Text(f" {sentence}", look.bad if bad else look.bold))
+        if isinstance(self.focused, Prompt):
+            self.footer_line.put(status.typing(self.registry.typing_key("palette"), look))
+            return
         actions = self.registry.for_footer(self.here)
         off = frozenset(action.name for action in actions if why_not(action, self))
         self.footer_line.put(status.footer(actions, self.size.width, look, off))

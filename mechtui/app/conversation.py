@@ -35,7 +35,7 @@ from mechtui.link.messages import (
 from mechtui.session.document import Session, Swept
 from mechtui.session.sweeps import add
 from mechtui.views import Question, spec_of
-from mechtui.views.spec import Follows
+from mechtui.views.spec import Cost, Follows
 
 # Seconds until numbers of an earlier state are called old: under this, the mark would only flicker.
 GRACE = 0.15
@@ -102,6 +102,7 @@ class Conversation:
         self._running = False
         self._down = False
         self._failed: set[Question] = set()
+        self._took: dict[Question, float] = {}  # milliseconds of what was asked and is no part of a live run
         self.progress: dict[Question, float] = {}  # of what is under way, 0 to 1
         self.sweeps: tuple[Swept, ...] = ()  # all that were made, whatever the session was; undo does not reach them
         self._load: Load | None = None
@@ -159,13 +160,18 @@ class Conversation:
                 if not self.answers.take(reply):
                     return News.NOTHING
                 self._keep(reply)
+                if _aside(reply.question):
+                    self._took[reply.question] = reply.ms
                 return News.PICTURES | News.STATUS
             case Started() if reply.generation >= self.answers.since:
                 return self._judge(reply.problems)
             case Finished() if reply.generation == self._generation:
                 self._running = False
                 self.progress.clear()
-                self.ms, self.ran = reply.ms, reply.ran
+                # What runs once, or as a job, says nothing of how long the next key will take.
+                aside, self.ran = sum(self._took.values()), reply.ran
+                self._took.clear()
+                self.ms = reply.ms if aside < reply.ms / 2 else None
                 return News.STATUS
             case Progress() if reply.generation == self._generation:
                 self.progress[reply.question] = reply.fraction
@@ -331,6 +337,12 @@ class Conversation:
     def overdue(self) -> bool:
         """Whether what is asked has taken so long that older numbers must be marked."""
         return self.ready is None or self._down or self._now() - self._asked_at >= GRACE
+
+
+def _aside(question: Question) -> bool:
+    """Whether it is a job, or measured once for a model."""
+    view = spec_of(question)
+    return view.cost is Cost.JOB or view.follows is Follows.MODEL
 
 
 def _told(problem: EditProblem) -> str:

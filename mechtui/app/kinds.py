@@ -21,8 +21,10 @@ from mechtui.session.changes import CannotError
 from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
-from mechtui.session.grammar.words import LineError
+from mechtui.session.grammar.words import LineError, cut
+from mechtui.session.hook_edits import EditError
 from mechtui.session.paths import PathError, expanded, reason, to_write, write_private
+from mechtui.session.resolve import check_site
 from mechtui.views import Question, check_questions, spec_of
 
 EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · ↑ earlier lines"
@@ -48,8 +50,8 @@ def edit(desk: Desk, known: Callable[[], Known], index: int) -> Kind:
             parsed = parse_edit(text)
         except LineError as error:
             return _line_mistake(error)
-        if parsed.vector and desk.session.vector(parsed.vector) is None:
-            return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
+        if (mistake := _impossible(desk, text, parsed)) is not None:
+            return mistake
         if index >= 0:
             desk.change(changes.put(desk.session, index, parsed))
             say_where_read(desk, parsed)
@@ -59,6 +61,19 @@ def edit(desk: Desk, known: Callable[[], Known], index: int) -> Kind:
 
     label = "edit" if index < 0 else f"edit {index + 1}"
     return Kind(label, EDIT_HINT, lambda text: _rows(text, complete_edit(text, known())), take, history="edit")
+
+
+def _impossible(desk: Desk, text: str, parsed: Edit) -> Mistake | None:
+    """Why an edit can be no edit of this session and this model, as far as that is known here."""
+    if parsed.vector and desk.session.vector(parsed.vector) is None:
+        return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
+    if desk.ready is not None:
+        try:
+            check_site(parsed.site, desk.ready)
+        except EditError as error:
+            words = [at for word, at in cut(text) if word not in ("#", parsed.op)]
+            return Mistake(f"{error}.", words[0] if words else None)
+    return None
 
 
 def add_edit(desk: Desk, parsed: Edit) -> None:
@@ -182,8 +197,8 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
             return None
         match parsed:
             case Edit():
-                if parsed.vector and desk.session.vector(parsed.vector) is None:
-                    return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
+                if (mistake := _impossible(desk, text, parsed)) is not None:
+                    return mistake
                 add_edit(desk, parsed)
             case Vector():
                 keep_vector(desk, parsed)
@@ -276,12 +291,15 @@ def save(desk: Desk) -> Kind:
         from mechtui.session.rewriting import text_for
         from mechtui.session.storage import StorageError
 
+        name = text.strip()
+        # Under this ending the session is offered where one is opened.
+        name = name if not name or name.endswith(".toml") else f"{name}.toml"
         try:
-            content = text_for(desk.document(), target.path(text.strip()))
+            content = text_for(desk.document(), target.path(name))
         except StorageError as error:
             return Mistake(str(error))
-        desk.saved(target.write(text.strip(), content))
-        desk.say(f"Saved to {text.strip()}.")
+        desk.saved(target.write(name, content))
+        desk.say(f"Saved to {name}.")
         return None
 
     return Kind("save as", "a TOML file; mechtui --session FILE opens it, mechtui run FILE runs it", _files, take)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
+from mechtui.app.workspaces import RAIL
 from mechtui.link.messages import Answered, EditProblem
 from mechtui.session.document import Session
 from mechtui.views import Question, spec_of
@@ -16,17 +17,26 @@ KEPT = 48
 
 
 class Arrangement(msgspec.Struct, frozen=True):
-    """How the user arranged the panes. workspace: its number, from 0. recent: the views that were called, the latest
-    first: of those that share a place it is in front. guest: a view that stands in no workspace and was called all the
-    same; empty for none. maximised: a pane's name, empty for none. wider: columns that the right side lends to the
-    left. job: the view whose many runs were asked for; empty for none."""
+    """How the user arranged the panes. workspace: its number, from 0. recent: the views that were called in it, the
+    latest first: of those that share a place it is in front. elsewhere: the same of the other workspaces, by number.
+    guest: a view that stands in no workspace and was called all the same; empty for none. maximised: a pane's name,
+    empty for none. wider: columns that the right side lends to the left. job: the view whose many runs were asked for;
+    empty for none."""
 
     workspace: int = 0
     recent: tuple[str, ...] = ()
+    elsewhere: tuple[tuple[int, tuple[str, ...]], ...] = ()
     guest: str = ""
     maximised: str = ""
     wider: int = 0
     job: str = ""
+
+    def at(self, workspace: int) -> Arrangement:
+        """In this workspace, with what was in front when one was there last; the rail is the same in all of them."""
+        left = {**dict(self.elsewhere), self.workspace: self.recent}
+        rail = tuple(view for view in self.recent if view in RAIL)
+        recent = (*(view for view in left.pop(workspace, ()) if view not in RAIL), *rail)
+        return replace(self, workspace=workspace, recent=recent, elsewhere=tuple(sorted(left.items())))
 
     def with_front(self, view: str) -> Arrangement:
         """With this view to the front, where views share a place."""

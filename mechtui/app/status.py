@@ -218,6 +218,19 @@ def footer(actions: Iterable[Action], width: int, look: Palette, off: frozenset[
     return text
 
 
+# What one does in an editor, which no action is for.
+TYPING = (("esc", "done"), ("enter", "done"), ("ctrl+j", "new line"))
+
+
+def typing(command: str, look: Palette) -> Text:
+    """The footer while one types: letters are text then. command: the key that opens the command line."""
+    text = Text()
+    for key, title in (*TYPING, (command, "command")):
+        text.append(f" {key}", look.accent + look.bold)
+        text.append(f" {title} ", look.dim)
+    return text
+
+
 def _fit(actions: list[Action], always: list[Action], room: int) -> list[Action]:
     chosen: list[Action] = []
     for action in actions:

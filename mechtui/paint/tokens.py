@@ -24,6 +24,10 @@ def _shown(char: str) -> str:
     return char if alone and harmless(char) else spelled(char)
 
 
+# A token that is one space and nothing else: the sign of a space in a word would look like a dot of its own.
+LONE_SPACE = "␣"
+
+
 @lru_cache(8192)
 def visible_text(text: str) -> str:
     """Any text with everything in it visible."""
@@ -34,6 +38,8 @@ def visible(token: Token) -> str:
     """A token's text, or its bytes where they are no whole characters; `<empty>` where there is neither."""
     if token.hex:
         return f"<{token.hex}>"
+    if token.text == " ":
+        return LONE_SPACE
     return visible_text(token.text) or "<empty>"
 
 
