@@ -20,7 +20,7 @@ from mechtui.views import specs
 from mechtui.views.spec import Action, Needs
 
 # Every pane's footer ends with these.
-ALWAYS = ("palette", "help")
+ALWAYS = ("prompt", "go", "palette", "help")
 
 
 def model(desk: Desk) -> str:
@@ -126,7 +126,7 @@ PROGRAM: tuple[Action, ...] = (
     Action("move_down", ("J",), "move down", "Move the edit down.", "Change", Needs.EDITS),
     Action("duplicate", ("D",), "duplicate", "Put a copy of the edit below it, switched off.", "Change", Needs.EDITS),
     Action("delete", ("d", "delete"), "delete", "Delete the edit under the cursor.", "Change", Needs.EDITS, weighty=True),
-    Action("undo", ("u",), "undo", "Take back the last change of prompt, edits, vectors or target.", "Change"),
+    Action("undo", ("u",), "undo", "Take back the last change of prompt, edits, vectors or target, or of what a pane shows.", "Change"),
     Action("redo", ("ctrl+r",), "redo", "Bring back what undo took.", "Change"),
     Action("bos", ("b",), "BOS", "Prepend the beginning-of-sequence token: as the model likes, yes, no.", "Change"),
     Action("save_vectors", ("V",), "save vectors", "Write the steering vectors to a safetensors file.", "Change", Needs.VECTORS, weighty=True),
@@ -271,8 +271,9 @@ class Registry:
         return shown(next(keys, self.by_name[name].keys[0])) if self.by_name[name].keys else ""
 
     def for_footer(self, pane: str) -> list[Action]:
-        """The actions that the footer offers in a pane; command and help come last."""
-        offered = (self.by_name[name] for name in (*specs()[pane].footer, *ALWAYS))
+        """The actions that the footer offers in a pane; those that it always offers come last."""
+        own = (name for name in specs()[pane].footer if name not in ALWAYS)
+        offered = (self.by_name[name] for name in (*own, *ALWAYS))
         return [action for action in offered if action.keys]
 
     def for_help(self, pane: str) -> tuple[list[Action], list[Action]]:

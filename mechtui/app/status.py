@@ -204,7 +204,7 @@ def focus(picture: Picture, job: tuple[str, float | None] | None, file: tuple[st
 
 
 def footer(actions: Iterable[Action], width: int, look: Palette, off: frozenset[str] = frozenset()) -> Text:
-    """As many `key title` pairs as fit; palette and help always. Those in `off` cannot run now and are dim. A click on
+    """As many `key title` pairs as fit; ALWAYS in any case. Those in `off` cannot run now and are dim. A click on
     one does it."""
     actions = list(actions)
     always = [action for action in actions if action.name in ALWAYS]

@@ -59,7 +59,7 @@ def test_docs_are_current():
 def test_the_footer_offers_five_keys_or_more_in_every_pane_and_help_has_words_for_it(pane):
     offered = Registry().for_footer(pane)
     assert len(offered) >= 5
-    assert [action.name for action in offered[-2:]] == ["palette", "help"]
+    assert [action.name for action in offered[-4:]] == ["prompt", "go", "palette", "help"]
     assert specs()[pane].words
 
 

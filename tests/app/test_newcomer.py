@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from textual.keys import _character_to_key
 
-from mechtui.app.actions import ACTIONS, keys_document, named, shown
+from mechtui.app.actions import ACTIONS, Registry, keys_document, named, shown
 from mechtui.app.conversation import Conversation
+from mechtui.app.workspaces import panes
 from mechtui.link.messages import Answered, Ask, Finished, Ready
 from mechtui.paint.tokens import visible
 from mechtui.session.document import Token
@@ -129,3 +130,27 @@ def test_what_is_measured_once_is_no_live_run_s_time() -> None:
             talk.hear(Answered(ask.generation, question, model.answer(question, start, 0), None, took))
         talk.hear(Finished(ask.generation, 13_041.0 if ms is None else ms))
         assert talk.ms == ms
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_every_footer_says_how_one_types_and_where_else_one_can_go(width: int) -> None:
+    it, _, _ = app(session("add L2.pre v x2", vectors=('v = token " Mary"',)))
+    async with it.run_test(size=(width, 40)) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        for view in panes():
+            it.go(view)
+            await idle(pilot)
+            footer = screen(it).splitlines()[-1]
+            assert "i type" in footer, view
+            assert "g go to" in footer, view
+            assert "? help" in footer, view
+            if view in ("effects", "generate"):
+                assert "+ more" in footer
+                assert "- less" in footer
+
+
+def test_a_key_that_switches_edits_means_nothing_else_where_heads_are_marked() -> None:
+    registry = Registry()
+    action = registry.at("space", "scores")
+    assert action is not None
+    assert action.name == "toggle"

@@ -32,7 +32,7 @@ async def test_marked_heads_are_edited_together_and_one_undo_takes_all_back():
     it, _, _ = app(session())
     async with it.run_test(size=(120, 40)) as pilot:
         await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
-        await pilot.press("g", "i", "space", "space", "s", "z")
+        await pilot.press("g", "i", "H", "H", "s", "z")
         await idle(pilot, lambda: not it.talk.running)
         assert [format_edit(edit) for edit in it.session.edits] == ["zero L5H5", "zero L6H9"]
         assert it.session.views == ("scores previous",)

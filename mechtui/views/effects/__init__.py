@@ -54,6 +54,6 @@ SPEC = View(
     trap="Effects do not add up: two edits together may do more or less than the sum of each alone.",
     words=("clean, edited", "hook_z", "logit difference", "edge", "source"),
     cost=Cost.OWN_RUNS,
-    footer=("edit_line", "change_edit", "toggle", "toggle_all", "more", "less", "delete", "undo"),
+    footer=("toggle", "more", "less", "edit_line", "change_edit", "delete", "toggle_all", "undo"),
     actions=(Action("change_edit", ("enter",), "change", "Change the edit under the cursor.", needs=Needs.EDITS),),
 )

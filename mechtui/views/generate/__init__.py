@@ -111,7 +111,7 @@ SPEC = View(
         ("seed1", "which draws"),
         ("prompt", "edits act on the prompt's positions only"),
     ),
-    footer=("summary", "maximise", "start", "warmer", "cooler"),
+    footer=("start", "more", "less", "warmer", "cooler", "summary", "maximise"),
     actions=(
         Action("warmer", ("circumflex_accent",), "warmer", "Raise the temperature by 0.1."),
         Action("cooler", ("underscore",), "cooler", "Lower the temperature by 0.1; 0 takes the most probable token."),

@@ -133,9 +133,7 @@ SPEC = View(
     ),
     footer=("mark_head", "zero", "mean", "patch", "sort_here", "only_heads", "write_repeat"),
     actions=(
-        Action(
-            "mark_head", ("space",), "mark", "Mark the head, or not; zero, mean and patch act on all that are marked."
-        ),
+        Action("mark_head", ("H",), "mark", "Mark the head, or not; zero, mean and patch act on all that are marked."),
         Action("unmark_heads", ("X",), "unmark all", "Take the marks of all heads."),
         Action("sort_here", ("t",), "sort", "Sort by the cursor's column; once more, the smallest first."),
         Action("only_heads", ("w",), "only", "List only the heads that have some words in name or label."),

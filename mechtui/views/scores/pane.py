@@ -257,7 +257,7 @@ class ScoresPane(Pane):
 
     def do_unmark_heads(self, desk: Desk) -> None:
         if not self._chosen:
-            raise CannotError("no head is marked: space marks the one under the cursor")
+            raise CannotError("no head is marked: H marks the one under the cursor")
         self._chosen = frozenset()
         self.renew()
 
