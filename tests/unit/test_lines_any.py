@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mechtui.link.frames import HEADER, decode_request, encode
 from mechtui.link.messages import Ask
-from mechtui.session.alignment import align
+from mechtui.session.alignment import NO_PARTNER, align
 from mechtui.session.document import Edit, Positions, Session, Vector
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.places import format_positions, format_site, parse_positions, parse_site
@@ -133,9 +133,14 @@ def test_any_positions_and_sites(text: str) -> None:
 @example("0-999999999999999>0-999999999999999")
 def test_any_alignment(how: str) -> None:
     try:
-        align(range(5), range(7), how)
+        partners = align(range(5), range(7), how)
     except LineError as error:
         said(error)
+    else:
+        found = [partner for partner in partners if partner != NO_PARTNER]
+        assert len(partners) == 5
+        assert set(found) <= set(range(7))
+        assert len(found) == len(set(found)), "no source position serves twice"
 
 
 def steps(parse: Callable[[str], object], line: str) -> int:
