@@ -83,7 +83,14 @@ def _options(options: list[Callable[[Command], Command]]) -> Callable[[Command],
 
 
 class _Commands(click.Group):
-    """The commands; a reader of their output that has enough (`| head -1`) is no failure, which click says it is."""
+    """The commands; a reader of their output that has enough (`| head -1`) is no failure, which click says it is. A
+    session file in a command's place is opened."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _, rest, _ = self.make_parser(ctx).parse_args(list(args))
+        if rest and rest[0].endswith(".toml") and rest[0] not in self.commands:
+            args = [*args[: len(args) - len(rest)], *rest[1:], "--session", rest[0]]
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

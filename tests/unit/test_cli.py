@@ -187,3 +187,25 @@ def test_a_reader_that_has_enough_is_no_failure() -> None:
     )
     done = python("-c", code)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "model"),
+    [
+        (["mine.toml"], "mine.toml", None),
+        (["--model", "demo", "a/mine.toml", "--foil", " x"], "a/mine.toml", "demo"),
+        (["--model", "demo"], None, "demo"),
+        (["--session", "mine.toml"], "mine.toml", None),
+    ],
+)
+def test_a_session_file_in_a_command_s_place_is_opened(
+    arguments: list[str], file: str | None, model: str | None
+) -> None:
+    context = cli.make_context("mechtui", arguments)
+    assert (context.params["session_file"], context.params["model"]) == (file, model)
+
+
+def test_a_word_that_is_no_session_file_is_no_command() -> None:
+    result = CliRunner().invoke(cli, ["mine.json"])
+    assert result.exit_code == 2
+    assert "No such command 'mine.json'" in result.stderr
