@@ -48,6 +48,6 @@ def _shares(around: Around) -> list[str]:
         if edit.op != "add" or isinstance(made, ScriptError) or not made:
             found.append("None")
             continue
-        norm = f"clean[{made[0].hook!r}][0, {made[0].positions}].float().norm(dim=-1).mean()"
+        norm = f"clean[{made[0].hook!r}][0, {made[0].positions}].float().norm(dim=-1).quantile(0.5)"
         found.append(f"({abs(edit.factor)!r} * {around.vector(edit.vector)}.norm() / {norm}).item()")
     return found

@@ -37,7 +37,7 @@ def lines(question: Vectors, around: Around) -> list[str]:
         "    return {",
         '        "name": name,',
         '        "norm": vector.norm().item(),',
-        '        "residual_norm": clean[hook][0].norm(dim=-1).quantile(0.5).item(),',
+        '        "residual_norm": clean[hook][0].float().norm(dim=-1).quantile(0.5).item(),',
         f'        "raises": tokens_of(change.topk({MOST_TOKENS})),',
         f'        "lowers": tokens_of((-change).topk({MOST_TOKENS})),',
         "    }",
