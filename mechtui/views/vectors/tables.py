@@ -12,7 +12,7 @@ def tables(question: Vectors, answer: VectorsAnswer, around: Around) -> list[Blo
     there = [each for each in answer.vectors if not each.problem]
     columns = (
         Column("length", [each.norm for each in there], "L2 norm"),
-        Column("residual stream there", [each.residual_norm for each in there], "L2 norm, mean"),
+        Column("residual stream there", [each.residual_norm for each in there], "L2 norm, median"),
     )
     blocks: list[Block] = []
     if there:
