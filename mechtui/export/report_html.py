@@ -98,8 +98,10 @@ svg.curve .axis { stroke: var(--rule); stroke-width: 1; }
 @media print { @page { size: A4 landscape; margin: 12mm; }
   body { max-width: none; padding: 0; font-size: 9.5pt; } h2, h3 { break-after: avoid; }
   figure, svg { break-inside: avoid; }
-  table { font-size: 6.8pt; } td { padding: 0 2pt; } .scroll { overflow: visible; } tr { break-inside: avoid; }
-  tbody th { position: static; } summary { list-style: none; }
+  .parts, .runs { display: block; } .runs:not(.fact) { display: inline; }
+  figure { display: inline-block; vertical-align: top; margin: 4pt 18pt 4pt 0; } svg.curve { width: 26rem; }
+  table { font-size: 7.4pt; } td { padding: 0 2pt; } .scroll { overflow: visible; } tr { break-inside: avoid; }
+  tbody th { position: static; } details:not([open]) { display: none; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
 DARK_NAMES = """--ink: #dcd7ba; --dim: #a39f8c; --paper: #16161d; --rule: #33333f; --soft: #1f1f28; --mark: #ff9e3b;
