@@ -65,14 +65,17 @@ def suggest(text: str, here: str, open_views: list[str]) -> list[Suggestion]:
         found += [
             (f"{WORD} {view} {view}{ending}", f"{specs()[view].title}: {note}") for ending, note in OF_PANE.items()
         ]
-    stem = text.strip()
-    if not Path(stem).suffix and stem != WORD and not text.endswith(" "):
+    typed = text.strip()
+    wanted = _split(typed, here)
+    if wanted.ending in wanted.endings:
+        # The line is whole: the same name with each other ending.
+        stem = typed[: -len(wanted.ending)]
+        found = [(f"{stem}{ending}", note) for ending, note in wanted.endings.items() if ending != wanted.ending]
+        return [Suggestion(line, note, line=line) for line, note in found]
+    if not Path(typed).suffix and typed != WORD and not text.endswith(" "):
         # A name of one's own: its endings.
-        wanted = _split(stem, here)
-        found = [(f"{stem}{ending}", note) for ending, note in wanted.endings.items()] + found
-    return [
-        Suggestion(line, note, line=line) for line, note in found if line.startswith(text.lstrip()) and line != stem
-    ]
+        found = [(f"{typed}{ending}", note) for ending, note in wanted.endings.items()] + found
+    return [Suggestion(line, note, line=line) for line, note in found if line.startswith(text.lstrip())]
 
 
 def _split(text: str, here: str) -> Wanted:

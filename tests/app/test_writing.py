@@ -141,6 +141,8 @@ async def test_completion_offers_the_pane_the_screen_and_the_report():
         await pilot.press("E")
         await idle(pilot)
         assert it.line.field.value == "write heads.csv"
+        offered = [row.line for row in it.line.query_one(Rows).rows]
+        assert offered == [f"write heads{ending}" for ending in OF_PANE if ending != ".csv"]
         it.line.field.value = "write "
         await idle(pilot)
         lines = [row.line for row in it.line.query_one(Rows).rows]
