@@ -15,6 +15,11 @@ NATIVE = "TransformerLensNative"
 PLAIN = """\
 tokenizer = AutoTokenizer.from_pretrained(MODEL)
 plain = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32, attn_implementation="eager").eval()
+"""
+
+# What the bridge is built around it changes: what it says by itself is asked before.
+BRIDGE = """\
+model_logits = plain(tokens[None]).logits
 try:
     bridge = TransformerBridge.boot_transformers(str(MODEL), hf_model=plain, device="cpu")
 except AssertionError as problem:
@@ -47,13 +52,12 @@ def is_native(ready: Ready) -> bool:
 
 
 def loading(ready: Ready) -> Section:
-    """After it `bridge` and `tokenizer` are there, and `plain`, transformers' own model, where there is one."""
+    """After it `tokenizer` is there, and `plain`, transformers' own model, or of a native one `bridge`."""
     where = _where(ready)
     how = (
         "It has attention alone, an architecture of TransformerLens's own; the file holds its weights."
         if is_native(ready)
-        else "transformers loads it with eager attention, so that patterns and scores can be seen; TransformerLens's "
-        "bridge gives its activations their names."
+        else "transformers loads it with eager attention, so that patterns and scores can be seen."
     )
     return Section(
         "The model", f"{ready.source}, {ready.architecture}. {how}", where + (OWN if is_native(ready) else PLAIN)

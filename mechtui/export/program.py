@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mechtui.export.loading import imports, is_native, loading
+from mechtui.export.loading import BRIDGE, imports, is_native, loading
 from mechtui.export.section import Section
 from mechtui.export.wanted import COMPARING, TOLERANCES, written
 from mechtui.link.messages import Ready
@@ -66,7 +66,7 @@ CLEAN = """\
 clean_logits, clean = bridge.run_with_cache(tokens)
 """
 IS_THE_MODELS = """\
-if not torch.allclose(clean_logits, plain(tokens[None]).logits, atol=1e-3, rtol=1e-3):
+if not torch.allclose(clean_logits, model_logits, atol=1e-3, rtol=1e-3):
     raise SystemExit(f"TransformerLens computes other logits for {MODEL} than transformers: no program edits it")
 """
 
@@ -207,6 +207,7 @@ class _Program:
     def _rest(self) -> Iterator[Section]:
         yield loading(self.ready)
         yield self._prompt()
+        yield self._clean()
         yield from self._other_texts()
         yield from self._vectors()
         yield from self._edits()
@@ -248,11 +249,14 @@ class _Program:
             ENCODE.replace("BOS", bos),
             f"tokens = encode({quoted(self.session.prompt)})\n",
             textwrap.fill(f"assert tokens.tolist() == {ids}", 116, subsequent_indent="    ") + "\n",
-            CLEAN,
-            "" if is_native(self.ready) else IS_THE_MODELS,
         ]
-        same = "" if is_native(self.ready) else ", which has to give the logits that transformers gives"
-        return Section("The prompt", f"Its tokens, and the clean run{same}.", "".join(code))
+        return Section("The prompt", "Its tokens are those that were on the screen.", "".join(code))
+
+    def _clean(self) -> Section:
+        if is_native(self.ready):
+            return Section("The clean run", "The logits, and every activation by its name.", CLEAN)
+        prose = "TransformerLens's bridge names every activation. It has to give the model's own logits."
+        return Section("The clean run", prose, BRIDGE + CLEAN + IS_THE_MODELS)
 
     def _other_texts(self) -> Iterator[Section]:
         if any(ops()[each.op].takes == "source" for each in self.hook_edits):
