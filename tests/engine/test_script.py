@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from contextlib import redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
@@ -293,6 +295,16 @@ def _other(value: Any) -> Any:
         return value + 1
     # A share of a source's effect of a hundredth of a logit is not exact.
     return 7.5 if np.isnan(value) else value + 1 + abs(value) / 50
+
+
+def test_a_model_that_transformer_lens_computes_otherwise_is_refused(gpt2_folder: Path, tmp_path: Path) -> None:
+    """Its bridge divides the scores of a model that does not."""
+    folder = Path(shutil.copytree(gpt2_folder, tmp_path / "unscaled"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"scale_attn_weights": False}))
+    text = text_of(exported(load_now(folder), Session(prompt=PROMPT)))
+    with pytest.raises(SystemExit, match=r"TransformerLens computes other logits for .* than transformers"):
+        run(text)
 
 
 def test_what_no_program_answers_is_told_in_the_program(gpt2_model: Model) -> None:
