@@ -15,9 +15,12 @@ from mechtui.versions import unfit
 from mechtui.visible import guard, seen
 
 if TYPE_CHECKING:
+    from mechtui.app.opening import Opened
     from mechtui.config import Settings
     from mechtui.session.document import Session
 
+# A session's fields that a flag says as they are.
+PLAIN = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
 USAGE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
 # As in mechtui.config, which is not imported for --help.
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -109,11 +112,12 @@ class _Commands(click.Group):
 @click.option(
     "--session",
     "session_file",
-    metavar="FILE",
+    metavar="NAME|FILE",
     type=click.Path(),
-    help="Open a session file (TOML).",
-    shell_complete=_completed("session_files"),
+    help="Go on with a kept session, or open a session file (TOML).",
+    shell_complete=_completed("sessions"),
 )
+@click.option("--new", is_flag=True, help="Begin a new session; without it the last one goes on.")
 @_options(SESSION_OPTIONS)
 @_options(MODEL_OPTIONS)
 @click.option(
@@ -122,11 +126,11 @@ class _Commands(click.Group):
 @click.option("--mouse/--no-mouse", default=None, help="Take the mouse, or leave it to the terminal.")
 @click.option("--keep-alive", metavar="TIME", help="How long the model stays in memory when the app goes: 30m; or off.")
 @click.pass_context
-def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> None:
+def cli(context: click.Context, /, session_file: str | None, new: bool, **flags: Any) -> None:
     """See inside a language model, and change it, from the terminal.
 
-    Without a command: the app. Exit statuses: 0, 2 (a mistake in what was typed), 3 (no such model), 4 (a run
-    failed), 130 (interrupted).
+    Without a command: the app, where you left it. --model, --prompt and --new begin a new session. Exit statuses: 0,
+    2 (a mistake in what was typed), 3 (no such model), 4 (a run failed), 130 (interrupted).
     """
     # `info` says what is installed, whatever it is; the model process was started by one that has looked.
     if context.invoked_subcommand not in ("info", "worker", "completion", "stop") and (sentence := unfit()):
@@ -137,17 +141,52 @@ def cli(context: click.Context, /, session_file: str | None, **flags: Any) -> No
         if session_file:
             given["session_file"] = session_file
         return
+    if new and session_file:
+        _mistake("--new begins a session, and --session goes on with one: leave out one of them")
     chosen = _settings(given)
-    session = _session(chosen, given, session_file)
-    bare = session_file is None and not {"prompt", "model"} & given.keys()
-    _app(session, chosen, offer=bare, file=session_file)
+    _app(_opened(chosen, given, session_file, new or bool({"prompt", "model"} & given.keys())), chosen)
 
 
-def _app(session: Session, settings: Settings, **more: Any) -> NoReturn:
-    """Show the app until the user quits. more: as `mechtui.app.app.run` takes it."""
+def _check_terminal() -> None:
     if not all(os.isatty(stream) for stream in (0, 1, 2)):
         _mistake("the app needs a terminal to read keys from and to draw on; mechtui run answers without one")
-    sys.exit(importlib.import_module("mechtui.app.app").run(session, settings, **more) or 0)
+
+
+def _app(opened: Opened, settings: Settings) -> NoReturn:
+    """Show the app until the user quits."""
+    sys.exit(importlib.import_module("mechtui.app.app").run(opened, settings) or 0)
+
+
+def _opened(chosen: Settings, given: dict[str, Any], asked: str | None, new: bool) -> Opened:
+    """What the app begins with: the session that is asked for, by its name or its file; else the last one."""
+    from mechtui.app import opening
+    from mechtui.session.paths import to_write
+    from mechtui.session.storage import StorageError
+
+    file = asked is not None and (os.sep in asked or asked.endswith(".toml") or _only_a_file(asked))
+    # What is wrong with what was typed is said before anything is opened.
+    session = _session(chosen, given, asked if file else None)
+    _check_terminal()
+    if asked is not None and file:
+        return opening.new(session, str(to_write(asked)))
+    opened = None
+    try:
+        if asked is not None:
+            opened = opening.kept(asked)
+        elif not new:
+            opened = opening.last()
+    except StorageError as error:
+        _mistake(seen(str(error)))
+    if opened is None:
+        return opening.new(session)
+    return opened._replace(session=_with_flags(opened.session, chosen, given))
+
+
+def _only_a_file(asked: str) -> bool:
+    """Whether it names a file and no kept session."""
+    from mechtui.session import keeping
+
+    return os.path.lexists(asked) and not keeping.exists(asked)
 
 
 @cli.command()
@@ -264,6 +303,18 @@ def info() -> None:
 
 
 @cli.command()
+@click.option("--all", "every", is_flag=True, help="List all, not only the last 20.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.argument("words", nargs=-1)
+def sessions(words: tuple[str, ...], every: bool, as_json: bool) -> None:
+    """List the kept sessions, the newest first.
+
+    WORDS: only those with all of them in their name, model, prompt or edits.
+    """
+    importlib.import_module("mechtui.session.listing").show(" ".join(words), every=every, as_json=as_json)
+
+
+@cli.command()
 @click.argument("model", metavar="ID", shell_complete=_completed("models"))
 def fetch(model: str) -> NoReturn:
     """Download a model from the Hugging Face hub. What is here already is not downloaded again."""
@@ -305,7 +356,10 @@ def _open_claim(given: dict[str, Any], model: str, number: int, file: str | None
         _mistake(f"there is no line {number}: mechtui selftest gpt2 has lines 1 to {len(CLAIMS)}")
     session = replace(CLAIMS[number - 1].session, model=model)
     if file is None:
-        _app(session, _settings(given))
+        from mechtui.app import opening
+
+        _check_terminal()
+        _app(opening.new(session), _settings(given))
     try:
         if to_write(file).exists():
             _mistake(f"{file} is there already: name another file")
@@ -416,26 +470,19 @@ def _take_in(folders: str) -> None:
 
 
 def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) -> Session:
-    """The session to begin with: what settings say, overruled by the session file, overruled by flags.
-    Edits and vectors of flags come after those of the file."""
-    from msgspec.structs import replace
-
-    from mechtui.session.document import Session, surrogate
+    """The session to begin with: what settings say, overruled by the session file, overruled by flags."""
+    from mechtui.session.document import Session
     from mechtui.session.grammar.edits import parse_edit
     from mechtui.session.grammar.vectors import parse_vector
     from mechtui.session.grammar.words import LineError
     from mechtui.session.storage import StorageError, load
     from mechtui.views import check_questions
 
-    plain = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
-    for name in plain:
-        value = getattr(chosen, name)
-        if (at := surrogate(value)) is not None:
-            _mistake(f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out")
+    _check_texts(chosen)
     try:
         vectors = tuple(parse_vector(line) for line in chosen.vector)
         edits = tuple(parse_edit(line) for line in chosen.edit)
-        session = Session(**{name: getattr(chosen, name) for name in plain}, vectors=vectors, edits=edits)
+        session = Session(**{name: getattr(chosen, name) for name in PLAIN}, vectors=vectors, edits=edits)
         if session_file is None:
             return session
         stored = load(session_file)
@@ -444,13 +491,36 @@ def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) 
         _mistake(error.shown())
     except StorageError as error:
         _mistake(seen(str(error)))
-    return replace(
-        stored,
-        **{name: given[name] for name in plain if name in given},
-        model=given.get("model") or stored.model or chosen.model,
-        vectors=stored.vectors + (vectors if "vector" in given else ()),
-        edits=stored.edits + (edits if "edit" in given else ()),
-    )
+    return _with_flags(stored, chosen, given)
+
+
+def _check_texts(chosen: Settings) -> None:
+    from mechtui.session.document import surrogate
+
+    for name in PLAIN:
+        if (at := surrogate(getattr(chosen, name))) is not None:
+            _mistake(f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out")
+
+
+def _with_flags(stored: Session, chosen: Settings, given: dict[str, Any]) -> Session:
+    """A stored session, overruled by flags. Edits and vectors of flags come after its own."""
+    from msgspec.structs import replace
+
+    from mechtui.session.grammar.edits import parse_edit
+    from mechtui.session.grammar.vectors import parse_vector
+    from mechtui.session.grammar.words import LineError
+
+    _check_texts(chosen)
+    try:
+        return replace(
+            stored,
+            **{name: given[name] for name in PLAIN if name in given},
+            model=given.get("model") or stored.model or chosen.model,
+            vectors=stored.vectors + tuple(map(parse_vector, given.get("vector", ()))),
+            edits=stored.edits + tuple(map(parse_edit, given.get("edit", ()))),
+        )
+    except LineError as error:
+        _mistake(error.shown())
 
 
 def _mistake(sentence: str) -> NoReturn:

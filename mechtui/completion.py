@@ -34,6 +34,14 @@ def session_files(context: click.Context, parameter: click.Parameter, typed: str
     return found or [CompletionItem(typed, type="file")]
 
 
+def sessions(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Names of kept sessions, and TOML files."""
+    from mechtui.session.keeping import paths
+
+    kept = [CompletionItem(path.stem, help="kept session") for path in paths() if path.stem.startswith(typed)]
+    return [*kept, *session_files(context, parameter, typed)]
+
+
 def themes(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     from mechtui.panes.theme import names
 

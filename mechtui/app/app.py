@@ -23,15 +23,17 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import WorkerFailed
 
-from mechtui.app import going_on, keeping, status
+from mechtui.app import going_on, keeping, opening, status
 from mechtui.app.actions import KeyClashError, Registry, run_action, shown, why_not
 from mechtui.app.board import Board
 from mechtui.app.clipboard import TooLongError, fitting
 from mechtui.app.conversation import GRACE, TARGET, Conversation, News
 from mechtui.app.ending import Ending
-from mechtui.app.keeping import Keeper
+from mechtui.app.keeping import Keeper, State
 from mechtui.app.line import CommandLine, Field, Mistake
+from mechtui.app.opening import Opened
 from mechtui.app.prompt import Prompt
+from mechtui.app.screens import arrangement_of, screen_of
 from mechtui.app.state import Arrangement, difference
 from mechtui.app.turns import Turns
 from mechtui.app.workspaces import Place, Workspace, WorkspaceError, panes, with_own
@@ -49,14 +51,15 @@ from mechtui.panes.theme import MECHTUI, THEMES, after, legible_names, palette, 
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, surrogate
 from mechtui.session.grammar.words import LineError
-from mechtui.session.history import History
-from mechtui.session.paths import to_write
+from mechtui.session.history import Tree
+from mechtui.session.storage import StorageError
 from mechtui.views import Question, parse_question, put, spec_of, specs, state
 from mechtui.views.question import FOLLOWING
 from mechtui.visible import seen
 
 if TYPE_CHECKING:
     from mechtui.app.edits_line import Known
+    from mechtui.app.sessions import Sessions
     from mechtui.export.program import Exported
 
 TICK = 0.25
@@ -109,8 +112,9 @@ class Main(Guarded, Kept, Screen[None]):
 
 
 class Mechtui(Guarded, App[int]):
-    """`Desk` for the actions. link: the wire to the model process, or a stand-in. offer: say at the start that a kept
-    session can be brought back."""
+    """`Desk` for the actions. session: to begin with, as it was kept. link: the wire to the model process, or a
+    stand-in. keeper: keeps the session; None: nobody does. tree: the history that was kept of it. told: a sentence to
+    begin with."""
 
     CSS_PATH = Path(__file__).with_name("mechtui.tcss")
     ENABLE_COMMAND_PALETTE = False
@@ -123,7 +127,8 @@ class Mechtui(Guarded, App[int]):
         link: Link,
         registry: Registry | None = None,
         keeper: Keeper | None = None,
-        offer: bool = False,
+        tree: Tree | None = None,
+        told: str = "",
     ) -> None:
         super().__init__()
         # Before the first frame: a theme that is set later styles everything a second time.
@@ -132,22 +137,15 @@ class Mechtui(Guarded, App[int]):
         self.settings = settings
         self._log_file = log_file(settings)
         self.registry = registry or Registry(settings.keys)
-        self._swept = session.sweeps  # as they were kept last
-        session = replace(session, sweeps=())
-        self.history = History(session)
-        self.talk = Conversation(link, session, key=self.registry.key)
-        self.talk.keep(self._swept)
-        self.focus = looked_at(session, Focus())
-        self._saved: tuple[str, Session] = ("", session)  # the file that holds the session, and as which
-        self._trail: list[_Stop] = []
-        self._asks_where: Timer | None = None
-        # Files that this session was opened from or written to: they are written over unasked.
-        self.own: set[Path] = set()
-        self.arrangement = Arrangement()
-        self.last_search = ""
+        self.keeper = keeper or Keeper()
         self.workspaces: tuple[Workspace, ...] = with_own(settings.workspaces)
-        self.here = self.workspace.main
-        self.board = Board(session)
+        self.talk = Conversation(link, session.work(), key=self.registry.key)
+        self._take_up(session, tree)
+        self._was = self.session
+        self._asks_where: Timer | None = None
+        self.last_search = ""
+        self.board = Board(self.session)
+        self.board.put_places(session.screen)
         self.line = CommandLine(self._line_closed)
         self.status_line = status.OneLine("status")
         self.places_line = status.OneLine("places")
@@ -155,14 +153,12 @@ class Mechtui(Guarded, App[int]):
         self.footer_line = status.OneLine("footer")
         # What Textual prints after the end, tracebacks above all.
         self.error_console = VisibleConsole(sys.stderr, markup=False, highlight=False)
-        self._said: tuple[str, bool] = ("", False)
+        self._said: tuple[str, bool] = (seen(told), False)
         # What went wrong last, by a mistake of ours; and, when that ended the program, what is said of it on stderr.
         self.fault: BaseException | None = None
         self._trace = ""
         self.last_words = ""
         self._news = News.NOTHING
-        self.keeper = keeper or Keeper(session)
-        self._offer = offer
         self._grace_timer: Timer | None = None
         self._turns = Turns(self, super().on_event, lambda: self.focused if self.typing else None, self._repaint_due)
         self._running_loop: asyncio.AbstractEventLoop | None = None
@@ -170,12 +166,25 @@ class Mechtui(Guarded, App[int]):
         self._choice = ""  # a model that was chosen: it is the session's once it is there
         self._opened = False  # a session with another model was opened, which is not there yet
         self._aimed: Session | None = None  # the session with a target that the model has not judged yet
-        self._was = session
         self._due = False
         self._painted = 0.0
         self._older = False
         for pane in self.board.panes.values():
             pane.on_look = self.look
+
+    def _take_up(self, session: Session, tree: Tree | None) -> None:
+        """Go on with a session as it was kept, and its history."""
+        self.history = opening.resumed(session.work(), tree)
+        self.talk.sweeps = self._swept = session.sweeps  # as they were kept last
+        self.keeper.begin(State(session, self.history.tree))
+        self.focus = session.focus or looked_at(session)
+        self.arrangement, self.here = arrangement_of(session.screen, self.workspaces)
+        self._trail: list[_Stop] = []
+        # The file that it was opened from or saved to, and as which session.
+        self._file = Path(session.file) if session.file else None
+        self._saved: Session | None = None
+        # Files that it was opened from or written to: they are written over unasked.
+        self.own: set[Path] = {self._file} if self._file else set()
 
     # Life
 
@@ -207,14 +216,18 @@ class Mechtui(Guarded, App[int]):
 
     async def on_mount(self) -> None:
         self._tick = self.set_interval(TICK, self._paint_status)
+        self._arrange()
         self.screen.set_focus(self.pane())
         self._running_loop = asyncio.get_running_loop()
         self.keeper.problem = lambda sentence: self.in_time(self.say, sentence, bad=True)
+        self.keeper.named = lambda: self.in_time(self._paint_status)
         self.talk.link.on_reply = self.hear
         self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
         """After the first frame, which must not wait for a process to be started."""
+        if self.here not in self.board.seen():
+            self.go(self.here)  # the window is another than the one it was left in
         self.repaint()
         # What is there by now stays: looking it over for garbage again and again takes 50 ms of a key's time.
         gc.freeze()
@@ -226,10 +239,9 @@ class Mechtui(Guarded, App[int]):
         self._load(self.session.model)
         if unkept := await asyncio.to_thread(keeping.refused):
             self.say(f"{self._said[0]} {unkept}".lstrip(), bad=True)
-        elif self._offer and (session := await asyncio.to_thread(keeping.last)) is not None:
-            keys = self.registry.by_name["bring_back"].keys or ("colon",)
-            offer = f"{shown(keys[0])} brings back your last session: {keeping.said(session)}."
-            self.say(f"{offer} {self._said[0]}".rstrip(), bad=self._said[1])
+        if self._file is not None:
+            self._saved = await asyncio.to_thread(opening.file_says, self._file)
+            self._paint_status()
 
     def _load(self, model: str) -> None:
         self.talk.load(self._wanted(model))
@@ -256,6 +268,7 @@ class Mechtui(Guarded, App[int]):
             self.run_worker(self._close(code), exclusive=False)
 
     async def _close(self, code: int) -> None:
+        self._keep()
         await asyncio.to_thread(self.keeper.now)
         await self.talk.link.close()
         self.exit(code)
@@ -412,18 +425,42 @@ class Mechtui(Guarded, App[int]):
         self.line.put(aimed.answer, aimed.foil, Mistake(refused.sentence), second_is_wrong=refused.where == "foil")
 
     def document(self) -> Session:
-        return self.picture.document(self.board.seen())
+        session = self.picture.document(self.board.seen())
+        return replace(
+            session,
+            focus=self.focus,
+            screen=screen_of(self.arrangement, self.here, self.workspaces, self.board.places()),
+            file=str(self._file or ""),
+        )
 
-    def open(self, session: Session) -> None:
-        self.talk.keep(session.sweeps)
-        self._opened = session.model not in self.talk.called
-        self.change(replace(session, sweeps=()))
-        self.board.opened(self.session)
-        self.look(looked_at(session, self.focus))
+    def _keep(self) -> None:
+        """What was changed, and where one looks, is kept a moment later."""
+        self.keeper.put(State(self.document(), self.history.tree))
+
+    def open(self, session: Session, path: Path) -> None:
+        self._go_on(opening.new(session, str(path)))
 
     def saved(self, path: Path) -> None:
-        self._saved = path.name, self.session
+        self._file, self._saved = path, opening.plain(self.session)
+        self._keep()
         self._paint_status()
+
+    def _go_on(self, opened: Opened) -> None:
+        """Show another session in the place of this one, which is kept."""
+        self._keep()
+        unkept = self.keeper.switch(opened.kept, opened.waits)
+        self._take_up(opened.session, opened.tree)
+        self.board.put_places(opened.session.screen)
+        self._opened = self.session.model not in self.talk.called
+        if self._file is not None:
+            self._saved = opening.plain(self.session)
+        self._changed()
+        self.board.opened(self.session)
+        if self.here not in self.board.seen():
+            self.go(self.here)
+        self.screen.set_focus(self.pane())
+        if unkept:
+            self.say(unkept, bad=True)
 
     def undo(self) -> None:
         if self.history.undo() is None:
@@ -435,16 +472,48 @@ class Mechtui(Guarded, App[int]):
             raise CannotError("There is nothing to redo.")
         self._changed()
 
-    def bring_back(self) -> None:
-        self.run_worker(self._bring_back())
+    def open_sessions(self) -> None:
+        from mechtui.app.sessions import NEW, Sessions
 
-    async def _bring_back(self) -> None:
-        session = await asyncio.to_thread(keeping.last)
-        if session is None:
-            self.say("No session is kept that could be brought back.", bad=True)
+        def chosen(name: str | None) -> None:
+            if name == NEW:
+                self._go_on(opening.new(Session(model=self.session.model)))
+                self.say("A new session; R lists the others.")
+            elif name and name != self.keeper.name:
+                self.run_worker(self._resume(name))
+
+        picker = Sessions(self.keeper.name)
+        self.push_screen(picker, chosen)
+        self.run_worker(self._list_sessions(picker))
+
+    async def _list_sessions(self, picker: Sessions) -> None:
+        from mechtui.session.keeping import listed
+
+        self._keep()
+        await asyncio.to_thread(self.keeper.now)
+        picker.listed(await asyncio.to_thread(lambda: tuple(listed())), time.time())
+
+    async def _resume(self, name: str) -> None:
+        """Go on with a kept session."""
+        try:
+            opened = await asyncio.to_thread(opening.kept, name)
+        except StorageError as error:
+            self.say(f"{error}", bad=True)
             return
-        self.open(session)
-        self.say(f"Brought back {keeping.said(session)}; u takes it away again.")
+        self._go_on(opened)
+        self.say(opened.told or f"{name} is open; R lists the others.")
+
+    @property
+    def session_name(self) -> str:
+        return self.keeper.name
+
+    def rename(self, name: str) -> None:
+        try:
+            self.keeper.rename(name)
+        except StorageError as error:
+            raise CannotError(f"{error}.") from error
+        self._paint_status()
+        self.say(f"This session is now {self.keeper.name}.")
 
     def look(self, focus: Focus) -> None:
         last = max(len(self.session.edits) - 1, 0), max(len(self.session.vectors) - 1, 0)
@@ -686,7 +755,7 @@ class Mechtui(Guarded, App[int]):
             self._load(session.model)
         self.look(self.focus)
         self._arrange()
-        self.keeper.put(self.document())
+        self._keep()
 
     def _repaint_soon(self) -> None:
         """Several keys that came together are shown together."""
@@ -708,6 +777,7 @@ class Mechtui(Guarded, App[int]):
         picture = self.picture
         self.talk.ask(self.session, self.board.questions(picture, self.here))
         self._show()
+        self._keep()  # where one looks, too
 
     def _show(self) -> None:
         if not self.screen_stack:
@@ -755,7 +825,7 @@ class Mechtui(Guarded, App[int]):
             self.arrangement = replace(self.arrangement, job="")
         if not self.talk.running and self.talk.sweeps is not self._swept:
             self._swept = self.talk.sweeps
-            self.keeper.put(self.document())
+            self._keep()
         if News.NOT_LOADED in news:
             self._model_is_not_here()
         if News.MODEL in news:
@@ -791,6 +861,10 @@ class Mechtui(Guarded, App[int]):
         shape = self.ready.shape
         layer, head = min(self.focus.layer, shape.n_layers - 1), min(self.focus.head, shape.n_heads - 1)
         self.focus = replace(self.focus, layer=layer, head=head)
+        if self.ready.name and not self.session.model:
+            # Another program, or a later one, may have another default.
+            self.history.restore(opening.with_model(self.history.tree, self.ready.name))
+            self._was = self.session
         if self.ready.name:
             try:
                 recent.MODELS.add(self.ready.name)
@@ -861,15 +935,20 @@ class Mechtui(Guarded, App[int]):
         left = status.left(self.talk, self.count(), self.session.bos, look, width < WIDE)
         self.status_line.put(left, status.right(self.talk, self._older, self.typing, look))
         job = (specs()[self.job].title, self.talk.share) if self.job and self.talk.running else None
-        name, saved = self._saved
         self.places_line.put(
             status.workspaces(self.workspaces, self.arrangement.workspace, look),
-            status.focus(self.picture, job, (name, saved == self.session), look),
+            status.focus(self.picture, job, self._title(), look),
         )
         if self.talk.loading is None:
             self._tick.pause()
         else:
             self._tick.resume()
+
+    def _title(self) -> tuple[str, bool]:
+        """What the session is called, and whether all of it is saved: in its file, where it has one."""
+        if self._file is not None:
+            return self._file.name, self._saved == opening.plain(self.session)
+        return self.keeper.name, not self.keeper.unkept
 
     def _paint_footer(self) -> None:
         look = palette(self)
@@ -893,7 +972,7 @@ class Mechtui(Guarded, App[int]):
         self.press(key)
 
 
-def looked_at(session: Session, focus: Focus) -> Focus:
+def looked_at(session: Session) -> Focus:
     """The focus that a saved session's lines name: the first head and the first position."""
     found: dict[str, int] = {}
     for line in session.views:
@@ -903,21 +982,11 @@ def looked_at(session: Session, focus: Focus) -> Focus:
             if fields.get("position") == -1:
                 del fields["position"]
             found = fields | found
-    return replace(focus, **found)
+    return Focus(**found)
 
 
-def begin(session: Session) -> Session:
-    """The session to start with: one without a prompt starts with the demonstration's."""
-    if session.prompt:
-        return session
-    shown = keeping.demonstration()
-    target = {} if session.answer or session.foil else {"answer": shown.answer, "foil": shown.foil}
-    return replace(session, prompt=shown.prompt, **target)
-
-
-def run(session: Session, settings: Settings, offer: bool = False, file: str | None = None) -> int:
-    """Show the app until the user quits -> exit status. offer: say how the last session is brought back. file: where
-    the session was opened from."""
+def run(opened: Opened, settings: Settings) -> int:
+    """Show the app until the user quits -> exit status."""
     try:
         registry = Registry(settings.keys)
         with_own(settings.workspaces)
@@ -927,11 +996,9 @@ def run(session: Session, settings: Settings, offer: bool = False, file: str | N
     if wrong := unknown(settings.theme):
         print(f"mechtui: {wrong}", file=sys.stderr)
         return 2
-    session = begin(session)
-    link, keeper = Client(log=log_file(settings), keep_alive=seconds(settings.keep_alive)), Keeper(session)
-    app = Mechtui(session, settings, link, registry, keeper, offer)
-    if file is not None:
-        app.own = {to_write(file)}
+    link = Client(log=log_file(settings), keep_alive=seconds(settings.keep_alive))
+    keeper = Keeper(opened.kept, opened.waits)
+    app = Mechtui(opened.session, settings, link, registry, keeper, opened.tree, opened.told)
     with Ending(partial(keeper.now, ENDING_PATIENCE), partial(app.in_time, app.end), link.abandon) as ending:
         try:
             status = app.run(mouse=settings.mouse)

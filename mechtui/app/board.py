@@ -21,7 +21,7 @@ from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.panes.picture import BASE
-from mechtui.session.document import Session
+from mechtui.session.document import Screen, Scrolled, Session
 from mechtui.views import Question, spec_of, specs
 from mechtui.views.spec import Cost
 from mechtui.views.tokens import TokensAnswer
@@ -129,6 +129,16 @@ class Board(Guarded, Kept, Container):
     def in_turn(self) -> Place:
         """The views that one meets one after the other: those that are seen, where there is room for several."""
         return (TOP, *in_turn(self._wish)) if self.one_place else tuple(self.seen())
+
+    def places(self) -> tuple[Scrolled, ...]:
+        """Where the panes that are seen stand, of those that are not where they begin."""
+        return tuple(filter(None, (self.panes[name].place() for name in self.seen())))
+
+    def put_places(self, screen: Screen | None) -> None:
+        """Have the panes stand there, once they have something to show."""
+        for each in screen.places if screen else ():
+            if each.view in self.panes:
+                self.panes[each.view].put_place(each)
 
     # Pictures
 

@@ -152,7 +152,6 @@ DO["duplicate"] = lambda desk: desk.change(changes.duplicate(desk.session, desk.
 
 DO["delete"] = lambda desk: desk.change(changes.delete(desk.session, desk.focus.edit))
 DO["undo"] = lambda desk: desk.undo()
-DO["bring_back"] = lambda desk: desk.bring_back()
 DO["redo"] = lambda desk: desk.redo()
 
 
@@ -223,6 +222,8 @@ DO["report"] = lambda desk: desk.open_line("palette", "write report report.html"
 DO["save"] = lambda desk: desk.open_line("save", "session.toml")
 DO["program"] = lambda desk: desk.open_line("program", "session.py")
 DO["open"] = lambda desk: desk.open_line("open", "session.toml")
+DO["sessions"] = lambda desk: desk.open_sessions()
+DO["rename"] = lambda desk: desk.open_line("rename")
 DO["theme"] = lambda desk: desk.next_theme()
 DO["suspend"] = lambda desk: desk.suspend_to_shell()
 DO["quit"] = lambda desk: desk.quit()

@@ -1,44 +1,70 @@
-"""Keeping the session: written a moment after every change by a thread of its own, which nothing on the screen can
-hold up, and at the end."""
+"""Keeping the session and its history: written a moment after every change by a thread of its own, which nothing on the
+screen can hold up, and at the end."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from msgspec.structs import replace
-
+from mechtui.session import keeping
 from mechtui.session.document import Session
-
-if TYPE_CHECKING:
-    from mechtui.session.keeping import Kept
+from mechtui.session.history import Tree
+from mechtui.session.keeping import Kept
+from mechtui.session.storage import StorageError
 
 # Seconds from a change to its being written; with what writing takes, this is what a kill can lose.
 SECONDS = 0.2
 
 
-class Keeper:
-    """Keeps what `put` was given last. A session that is as the program began with it is not kept.
+class State(NamedTuple):
+    """What is kept: the session as it is saved, and its history."""
 
-    problem: called once, from another thread, with a sentence when writing begins to fail.
+    session: Session
+    tree: Tree
+
+
+class Keeper:
+    """Keeps what `put` was given last.
+
+    kept: the session's files; None: nothing is kept. waits: it is kept only once somebody has changed something in it,
+    which `begin` says the first state of. problem, named: called from another thread, the one with a sentence
+    when writing begins to fail, the other when the session has got its name.
     """
 
-    def __init__(self, begun: Session, problem: Callable[[str], None] = lambda sentence: None) -> None:
-        self.problem = problem
-        self._begun = begun
-        # Both are frozen: another thread reads the last one as it is.
-        self._last = self._written = begun
+    def __init__(self, kept: Kept | None = None, waits: bool = False) -> None:
+        self.problem: Callable[[str], None] = lambda sentence: None
+        self.named: Callable[[], None] = lambda: None
+        self._kept, self._waits = kept, waits
+        self._begun: State | None = None
+        # All of it is frozen: another thread reads the last one as it is.
+        self._last: State | None = None
+        self._written: State | None = None
         self._failed = ""
         self._changed = threading.Event()
         self._closing = threading.Event()
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._file: Kept | None = None
 
-    def put(self, session: Session) -> None:
+    @property
+    def name(self) -> str:
+        """The session's name, once it is kept under one."""
+        return self._kept.name if self._kept is not None and self._kept.held else ""
+
+    @property
+    def unkept(self) -> bool:
+        """Whether the session as it is cannot be written."""
+        return bool(self._failed)
+
+    def begin(self, state: State) -> None:
+        """What the session is before anybody changes it."""
+        self._begun = state
+
+    def put(self, state: State) -> None:
         """Never waits."""
-        self._last = session
+        if self._kept is None or _same(state, self._last):
+            return
+        self._last = state
         self._changed.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="keeping the session", daemon=True)
@@ -49,35 +75,61 @@ class Keeper:
 
         patience: seconds to wait for another thread that is at it; -1: as long as it takes.
         """
-        from mechtui.session.keeping import Kept
-        from mechtui.session.storage import StorageError
-
         if not self._writing.acquire(timeout=patience):
             return _unkept("the disk does not answer")
         try:
-            session = self._last
-            if session == self._written:
-                return self._failed
-            if self._file is None:
-                self._file = Kept()
-            if session == self._begun:
-                self._file.forget()
-            else:
-                self._file.write(session)
-            self._written, self._failed = session, ""
-        except StorageError as error:
-            self._failed = _unkept(str(error))
+            self._write()
         finally:
             self._writing.release()
         return self._failed
 
+    def _write(self) -> None:
+        state, kept = self._last, self._kept
+        if kept is None or state is None or _same(state, self._written) or self._untouched(state):
+            return
+        held = kept.held
+        try:
+            kept.write(state.session)
+            kept.add(state.tree)
+            self._written, self._failed = state, ""
+        except StorageError as error:
+            self._failed = _unkept(str(error))
+        if kept.held and not held:
+            self.named()
+
+    def _untouched(self, state: State) -> bool:
+        if self._waits and self._begun is not None:
+            self._waits = _done(state) == _done(self._begun)
+        # Once it was kept it is, also as it began.
+        return self._waits and self._begun is not None
+
+    def switch(self, kept: Kept, waits: bool) -> str:
+        """From here on another session is kept, where one is kept at all -> as `now`, of the one before."""
+        sentence = self.now()
+        with self._writing:
+            if self._kept is not None:
+                self._kept.release()
+                self._kept = kept
+            self._waits, self._failed = waits, ""
+            self._begun = self._last = self._written = None
+        return sentence
+
+    def rename(self, name: str) -> None:
+        """Give the session a name, and keep it under that. Raises StorageError."""
+        with self._writing:
+            if self._kept is None:
+                raise StorageError("this session is not kept, so that it has no name")
+            self._kept.rename(name)
+            self._waits = False
+            self._write()
+
     def close(self) -> str:
-        """Write once more, and leave the file to the next start -> as `now`."""
+        """Write once more, and leave the files to the next program -> as `now`."""
         self._closing.set()
         self._changed.set()
         sentence = self.now()
-        if self._file is not None:
-            self._file.release()
+        if self._kept is not None:
+            self._kept.release()
         return sentence
 
     def _run(self) -> None:
@@ -93,40 +145,21 @@ class Keeper:
             said = sentence
 
 
+def _same(one: State, other: State | None) -> bool:
+    return other is not None and one.tree is other.tree and one.session == other.session
+
+
+def _done(state: State) -> object:
+    """What somebody has done: steps, marks, sweeps. Where one looks is none of it, nor which model is the default."""
+    steps = [(step.number, step.mark) for step in state.tree.steps.values()]
+    return steps, state.tree.at, state.session.sweeps
+
+
 def _unkept(why: str) -> str:
     return f"The session is not being kept: {why}."
 
 
 def refused() -> str:
     """A sentence where no session can be kept, else nothing. It asks the disk."""
-    from mechtui.session import keeping
-
     why = keeping.refused()
     return _unkept(why) if why else ""
-
-
-def demonstration() -> Session:
-    """What the program begins with when nothing else is asked for."""
-    from mechtui.embedded import DEMO_ANSWER, DEMO_FOIL, DEMO_PROMPT
-
-    return Session(prompt=DEMO_PROMPT, answer=DEMO_ANSWER, foil=DEMO_FOIL)
-
-
-def worth(session: Session) -> bool:
-    """Whether there is anything in it of the user's."""
-    return replace(session, model="") not in (Session(), demonstration())
-
-
-def last() -> Session | None:
-    """The session of the program that ended last, if it is worth coming back to."""
-    from mechtui.session import keeping
-
-    return keeping.last(worth)
-
-
-def said(session: Session) -> str:
-    """What session this is, in a few words."""
-    prompt = " ".join(session.prompt.split())
-    shown = prompt if len(prompt) <= 30 else prompt[:29] + "…"
-    edits = len(session.edits)
-    return f"{shown!r}" + (f", {edits} edit{'' if edits == 1 else 's'}" if edits else "")

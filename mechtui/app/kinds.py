@@ -339,13 +339,20 @@ def load(desk: Desk) -> Kind:
             return Mistake(f"{error.problem}: {error.line}")
         except StorageError as error:
             return Mistake(str(error))
-        desk.open(session)
-        desk.own = {to_write(name)}
-        desk.saved(to_write(name))
-        desk.say(f"Opened {name}; u goes back.")
+        desk.open(session, to_write(name))
+        desk.say(f"Opened {name}; R goes back to the session before.")
         return None
 
     return Kind("open", "a session file (TOML)", _files, take)
+
+
+def rename(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        desk.rename(text)
+        return None
+
+    hint = "letters, digits, - _ and .   R and mechtui sessions list it under this name"
+    return Kind("name", hint, lambda text: [], take)
 
 
 def _files(text: str) -> list[Suggestion]:
@@ -379,10 +386,8 @@ def start_text(kind: str, desk: Desk, text: str) -> tuple[str, str]:
     match kind:
         case "target":
             return desk.session.answer, desk.session.foil
-        case "open":
-            from mechtui.session.keeping import newest
-
-            return newest(), ""
+        case "rename":
+            return desk.session_name, ""
         case _:
             return text, ""
 
@@ -408,6 +413,8 @@ def of(
             return program(desk)
         case "open":
             return load(desk)
+        case "rename":
+            return rename(desk)
         case "save_vectors":
             return vectors_file(desk)
         case _:

@@ -181,9 +181,9 @@ def workspaces(all_of_them: Sequence[Workspace], current: int, look: Palette) ->
     return text
 
 
-def focus(picture: Picture, job: tuple[str, float | None] | None, file: tuple[str, bool], look: Palette) -> Text:
-    """The running job with its share, the head and the token that the screen looks at, and the session's file with a
-    dot while it is not saved."""
+def focus(picture: Picture, job: tuple[str, float | None] | None, called: tuple[str, bool], look: Palette) -> Text:
+    """The running job with its share, the head and the token that the screen looks at, and the session's name, or that
+    of its file, with a dot while it is not saved there."""
     text = Text()
     if job is not None:
         name, share = job
@@ -196,7 +196,7 @@ def focus(picture: Picture, job: tuple[str, float | None] | None, file: tuple[st
         here = picture.position()
         text.append(f" @{here}", look.dim)
         text.append(f" {cut(picture.token(here), 12)}", look.bold)
-    name, saved = file
+    name, saved = called
     if name:
         text.append(f"  {signs(name)}{'' if saved else ' •'}", look.dim)
     text.append(" ")

@@ -76,8 +76,8 @@ class Desk(Protocol):
         """The session as it is saved: its lines name the head and the token that the screen looks at."""
         ...
 
-    def open(self, session: Session) -> None:
-        """Make a saved session the current one, and look where its lines look; undo takes it back."""
+    def open(self, session: Session, path: Path) -> None:
+        """Begin a session with what was read from a file. The one before stays kept."""
         ...
 
     def saved(self, path: Path) -> None:
@@ -97,8 +97,17 @@ class Desk(Protocol):
     def go(self, pane: str) -> None: ...
     def undo(self) -> None: ...
     def redo(self) -> None: ...
-    def bring_back(self) -> None:
-        """Make the session that was kept last the current one, when it is read; undo takes it back."""
+    def open_sessions(self) -> None:
+        """The session picker."""
+        ...
+
+    def rename(self, name: str) -> None:
+        """Give the session a name, under which it is kept. Raises CannotError."""
+        ...
+
+    @property
+    def session_name(self) -> str:
+        """What the session is kept as; empty where it is not kept yet."""
         ...
 
     def write(self, which: str) -> None:
@@ -106,7 +115,8 @@ class Desk(Protocol):
         ...
 
     def open_line(self, kind: str, text: str = "", index: int = -1) -> None:
-        """Open the command line: edit, vector, target, search, narrow, palette, save, open, program, save_vectors."""
+        """Open the command line: edit, vector, target, search, narrow, palette, save, open, rename, program,
+        save_vectors."""
         ...
 
     def program(self) -> Exported:

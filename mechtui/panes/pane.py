@@ -36,7 +36,7 @@ from mechtui.panes.picture import Picture
 from mechtui.panes.signs import painted as with_signs
 from mechtui.panes.signs import shown
 from mechtui.session.changes import head_site
-from mechtui.session.document import Focus, Session, Site
+from mechtui.session.document import Focus, Scrolled, Session, Site
 from mechtui.views import Question, View, specs
 from mechtui.visible import seen
 
@@ -172,6 +172,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         self._painted: dict[int, tuple[Line, Strip | None]] = {}
         self._place: tuple[int, int, int, int] = (0, 0, 0, 0)
         self._labels: tuple[object, ...] = ()
+        self._left_at: Scrolled | None = None  # where it stood when it was left, until it stands there again
 
     # What a pane says of itself
 
@@ -209,6 +210,26 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         """Begin the view's job."""
         desk.go(self.VIEW.name)
         desk.start(self.VIEW.name)
+
+    def cursor(self) -> str:
+        """Where its cursor is beside the shared focus, as a word of printable ASCII; empty where that says it all."""
+        return ""
+
+    def put_cursor(self, cursor: str) -> None:
+        """Take up what `cursor` said. What means nothing, as another version may have said it, is passed over."""
+
+    def place(self) -> Scrolled | None:
+        """How far it is scrolled, and its cursor; None where it is as it begins."""
+        if self._left_at is not None:
+            return self._left_at
+        place = Scrolled(self.VIEW.name, int(self.scroll_offset.x), int(self.scroll_offset.y), self.cursor())
+        return None if place == Scrolled(self.VIEW.name) else place
+
+    def put_place(self, place: Scrolled) -> None:
+        """Stand there, once there is something to show."""
+        self._left_at = place
+        self._anchor = ()
+        self.put_cursor(place.cursor)
 
     # What the app's actions call
 
@@ -428,9 +449,12 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             return
         x, y = self.scroll_offset
         moved = self._anchor[:1] != (at,)
-        self._anchor = anchor
-        if not moved and y == self._pushed:
+        if self._left_at is not None and page.cursor is not None:
+            x, y, self._left_at = self._left_at.left, self._left_at.top, None
+            self._rest, moved = y, False
+        elif not moved and y == self._pushed:
             y = self._rest  # where it stood before a longer foot pushed it
+        self._anchor = anchor
         if page.cursor is not None:
             seen = max(room.height - page.head_rows - len(page.foot), 1)
             y = max(min(y, page.cursor), page.cursor - seen + 1)

@@ -149,11 +149,21 @@ class Focus(Struct, frozen=True):
     vector: int = 0
 
 
+class Scrolled(Struct, frozen=True):
+    """A view on the screen: cells and rows by which it is scrolled, and a word that its pane says of its own cursor."""
+
+    view: str
+    left: int = 0
+    top: int = 0
+    cursor: str = ""
+
+
 class Screen(Struct, frozen=True):
     """How the screen is arranged. workspace: its name. views: those that were called, the latest first: of views that
     share a place the first of them is in front, and the first of all has the keys. whole: it has the whole window.
     wider: columns that the right side lends to the left. guest: a view that stands in no workspace and was called all
-    the same. job: the view whose many runs are renewed with every change."""
+    the same. job: the view whose many runs are renewed with every change. places: how far views are scrolled, and where
+    their cursors are beside the focus."""
 
     workspace: str
     views: tuple[str, ...] = ()
@@ -161,6 +171,7 @@ class Screen(Struct, frozen=True):
     wider: int = 0
     guest: str = ""
     job: str = ""
+    places: tuple[Scrolled, ...] = ()
 
 
 class Session(Struct, frozen=True):

@@ -1,58 +1,197 @@
-"""Sessions that running programs keep: each in a file of its own, so that none overwrites another's."""
+"""Kept sessions: in the state folder, each a file NAME.toml with its history beside it, NAME.history.
+
+A program has the session that it shows to itself: it holds a lock, NAME.lock, which the system lets go of when the
+program ends, however it ends.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from mechtui.session import journal
 from mechtui.session.document import Session
-from mechtui.session.grammar.words import LineError
-from mechtui.session.paths import private_folder, state_dir
+from mechtui.session.grammar.words import LineError, nearest
+from mechtui.session.history import Tree
+from mechtui.session.paths import private_folder, reason, state_dir, write_private
 from mechtui.session.storage import StorageError, loads, save
 
 FOLDER = "sessions"
-# Earlier versions kept one session for all programs; it is read, and never written.
-FORMER = "session.toml"
-MOST = 20
+# Sessions that stay; those that nobody has come back to for longest go first.
+MOST = 500
+# Characters of a name that is made, and of one that is given: a file's name may have 255 bytes.
+MADE, GIVEN = 28, 60
+# Bytes from which on a history is written anew, once it is so many times longer than it need be.
+LONG, TIMES = 1 << 18, 8
+
+_NUMBER = re.compile(r"-([0-9]{1,6})$")
+
+
+def automatic(session: Session) -> str:
+    """The name that a new session gets: of its model and its prompt."""
+    model = Path(session.model.rstrip("/")).name.removesuffix(".gguf")
+    return "-".join(_words(f"{model} {session.prompt}", MADE)) or "session"
+
+
+def _words(text: str, room: int) -> Iterator[str]:
+    """The words of a text, in small letters, as far as there is room for them."""
+    for word in re.findall(r"[^\W_]+", text.lower()):
+        room -= len(word) + 1
+        if room < 0:
+            return
+        yield word[:MADE]
+
+
+def named(name: str) -> str:
+    """The name that a user gives a session. Raises StorageError where it can be none."""
+    name = name.strip()
+    if not name:
+        raise StorageError("a session's name should stand here")
+    if wrong := next((char for char in name if not (char.isalnum() or char in "-_.")), ""):
+        raise StorageError(f"a session's name is made of letters, digits, - _ and ., and {wrong!r} is none of them")
+    if not name[0].isalnum():
+        raise StorageError(f"a session's name begins with a letter or a digit, not with {name[0]}")
+    if len(name) > GIVEN or len(name.encode()) > 3 * GIVEN:
+        raise StorageError(f"a session's name has at most {GIVEN} letters, and this one has {len(name)}")
+    return name
+
+
+class About(NamedTuple):
+    """What a list says of a kept session. when: seconds since the epoch at its last change. problem: why it cannot be
+    read; empty where it can, and session is then without its sweeps."""
+
+    name: str
+    path: Path
+    when: float
+    session: Session
+    problem: str
+    running: bool
 
 
 class Kept:
-    """The file of one running program, `<time>-<pid>.toml`. It is made when there is something to keep, and locked
-    until the program ends."""
+    """A session's files. Nothing is made before `claim` or the first `write`."""
 
-    def __init__(self) -> None:
-        self._path: Path | None = None
+    def __init__(self, name: str = "", *, existing: bool = False) -> None:
+        """name: the one that is wished for; empty: made of the session. existing: there is a session of that name, and
+        it is the one."""
+        self.name = name
+        self.copied = ""  # the session that another program has, so that this is a copy
+        self._existing = existing
         self._lock = -1
+        self._tree: Tree | None = None  # what the history's file holds
+        self._torn = False  # its last line may be
+        self._least = 0  # bytes that it would need
+
+    @property
+    def held(self) -> bool:
+        """Whether it has its name to itself."""
+        return self._lock >= 0
+
+    def claim(self, session: Session | None = None) -> None:
+        """Take the name, or one like it: of a session that another program has, this becomes a copy. session: what it
+        will hold; a kept one of the same, in which nobody has changed anything, gives its name. Raises StorageError."""
+        if self.held:
+            return
+        try:
+            folder = _folder()
+            if self._existing:
+                lock = _locked(_lock_of(folder, self.name))
+                if lock is not None:
+                    self._lock = lock
+                    os.utime(self._path)  # the one that was open last
+                    return
+                self.copied, self._existing, self._tree = self.name, False, None
+            self.name, self._lock = _claimed(folder, self.name or automatic(session or Session()), session)
+            _tidy(folder)
+        except OSError as error:
+            raise StorageError(_unusable(error)) from error
 
     def write(self, session: Session) -> None:
         """The file holds this session now. Raises StorageError, and leaves what it held."""
-        try:
-            folder = _folder()
-            if self._path is None:
-                self._path, self._lock = _claim(folder)
-                _tidy(folder)
-        except OSError as error:
-            raise StorageError(_unusable(error)) from error
+        self.claim(session)
         save(session, self._path)
 
-    def forget(self) -> None:
-        """There is nothing to keep any more."""
-        if self._path is not None:
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)
+    def history(self) -> Tree | None:
+        """The history that is kept of it, as far as it can be read."""
+        try:
+            text = _read(_history_of(self._path))
+        except (OSError, UnicodeDecodeError):
+            return None
+        self._torn = True  # it costs an empty line
+        self._tree = journal.read(text)
+        return self._tree
+
+    def add(self, tree: Tree) -> None:
+        """The history's file holds this tree now. Raises StorageError, and leaves what it held."""
+        self.claim()
+        path = _history_of(self._path)
+        text = journal.written(self._tree, tree)
+        if not text:
+            return
+        try:
+            if self._tree is None or self._too_long(path):
+                text = journal.written(None, tree)
+                write_private(path, text)
+                self._least = len(text)
+            else:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+                with os.fdopen(os.open(path, flags), "ab") as file:
+                    torn, self._torn = self._torn, True
+                    file.write(b"\n" * torn + text.encode())
+                    file.flush()
+        except FileNotFoundError:
+            self._tree = None
+            self.add(tree)
+            return
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {reason(error)}") from error
+        self._tree, self._torn = tree, False
+
+    def _too_long(self, path: Path) -> bool:
+        return path.stat().st_size > max(LONG, TIMES * self._least)
+
+    def rename(self, name: str) -> None:
+        """Give it another name. Raises StorageError."""
+        name = named(name)
+        if name == self.name and self.held:
+            return
+        self.claim()
+        before = self._path
+        after = before.with_name(f"{name}.toml")
+        taken = StorageError(f"there is a session {name} already; another name tells them apart")
+        try:
+            lock = _locked(_lock_of(before.parent, name))
+            if lock is None:
+                raise taken
+            if after.exists() or _history_of(after).exists():
+                _let_go(_lock_of(before.parent, name), lock)
+                raise taken
+            if before.exists():
+                os.rename(before, after)
+            if _history_of(before).exists():
+                os.rename(_history_of(before), _history_of(after))
+        except OSError as error:
+            raise StorageError(f"{self.name} cannot be renamed: {reason(error)}") from error
+        self.release()
+        self.name, self._lock = name, lock
 
     def release(self) -> None:
-        """The program ends; from now on the next one may offer what the file holds."""
-        if self._path is not None and self._lock >= 0:
-            with suppress(OSError):
-                _lock_of(self._path).unlink(missing_ok=True)
-            os.close(self._lock)
-            self._lock = -1
+        """The program ends, or shows another session: others may have this one."""
+        if self.held:
+            _let_go(_lock_of(self._path.parent, self.name), self._lock)
+            self._lock, self._existing = -1, True
+
+    @property
+    def _path(self) -> Path:
+        return state_dir() / FOLDER / f"{self.name}.toml"
 
 
 def refused() -> str:
@@ -65,31 +204,75 @@ def refused() -> str:
 
 
 def _unusable(error: OSError) -> str:
-    return f"the state folder cannot be used: {error.strerror or error}"
+    return f"the state folder cannot be used: {reason(error)}"
 
 
-def last(worth: Callable[[Session], bool] = lambda session: True) -> Session | None:
-    """The newest session that a program which has ended left and that is worth it; None where there is none that
-    can be read."""
-    for path in _all():
-        if not _running(path):
-            with suppress(OSError, UnicodeDecodeError, StorageError, LineError):
-                session = loads(_read(path), str(path))
-                if worth(session):
-                    return session
-    return None
-
-
-def newest() -> str:
-    """Where the newest kept session lies; empty where there is none."""
-    return next((str(path) for path in _all()), "")
-
-
-def _all() -> list[Path]:
-    """Every kept session, the newest first; none where there is no state folder."""
+def read(name: str) -> Session:
+    """The kept session of this name. Raises StorageError where there is none, or none that can be read."""
+    path = _of(name)
+    if path is None:
+        names = [each.stem for each in paths()]
+        more = nearest(name, names) or ("" if names else "none is kept yet; ")
+        raise StorageError(f"there is no session {name}; {more}mechtui sessions lists them")
     try:
-        state = state_dir()
-        return _newest_first([*(state / FOLDER).glob("*.toml"), state / FORMER])
+        return loads(_read(path), name)
+    except (OSError, UnicodeDecodeError) as error:
+        why = reason(error) if isinstance(error, OSError) else "it is no text"
+        raise StorageError(f"{path} cannot be read: {why}") from error
+    except LineError as error:
+        raise StorageError(f"{path}: {error.problem}: {error.line}") from error
+
+
+def exists(name: str) -> bool:
+    """Whether there is a kept session of this name."""
+    return _of(name) is not None
+
+
+def _of(name: str) -> Path | None:
+    return next((path for path in paths() if path.stem == name), None)
+
+
+def last() -> str:
+    """The name of the session that was open last, of those that can be read; empty where there is none."""
+    for about in listed():
+        if not about.problem:
+            return about.name
+    return ""
+
+
+def listed() -> Iterator[About]:
+    """The kept sessions, the newest first."""
+    for path in paths():
+        session, problem = Session(), ""
+        try:
+            # Numbers of sweeps, which stand at the end, take long to read.
+            text = _read(path)
+            begin = text.split("\n[[sweeps]]", 1)[0]
+            try:
+                session = loads(begin, path.stem)
+            except StorageError:
+                session = loads(text, path.stem)
+        except FileNotFoundError:
+            continue  # renamed meanwhile
+        except OSError as error:
+            problem = reason(error)
+        except UnicodeDecodeError:
+            problem = "it is no text"
+        except LineError as error:
+            problem = f"{error.problem}: {error.line}"
+        except StorageError as error:
+            problem = str(error)
+        try:
+            when = path.stat().st_mtime
+        except OSError:
+            continue
+        yield About(path.stem, path, when, session, problem, _running(path))
+
+
+def paths() -> list[Path]:
+    """The files of all kept sessions, the newest first; none where there is no state folder."""
+    try:
+        return _newest_first(list((state_dir() / FOLDER).glob("*.toml")))
     except OSError:
         return []
 
@@ -98,23 +281,75 @@ def _folder() -> Path:
     return private_folder(state_dir() / FOLDER)
 
 
-def _claim(folder: Path) -> tuple[Path, int]:
-    """A name that no other program has, and its lock, which the system lets go of when this program ends."""
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    for number in range(1000):
-        path = folder / f"{stem}{f'-{number}' if number else ''}.toml"
-        if path.exists():
+def _claimed(folder: Path, wished: str, session: Session | None) -> tuple[str, int]:
+    """The wished name, or the first of its numbers that nobody has, and the lock on it."""
+    found = _NUMBER.search(wished)
+    stem, number = (wished[: found.start()], int(found[1])) if found else (wished, 1)
+    for name in (wished, *(f"{stem}-{each}" for each in range(number + 1, number + 10_000))):
+        path = folder / f"{name}.toml"
+        if _taken(path) and not _untouched(path, session):
             continue
+        lock = _locked(_lock_of(folder, name))
+        if lock is None:
+            continue
+        # Another program may have come and gone meanwhile.
+        if not _taken(path) or _untouched(path, session):
+            return name, lock
+        _let_go(_lock_of(folder, name), lock)
+    raise OSError(f"thousands of sessions are called {stem}")
+
+
+def _taken(path: Path) -> bool:
+    return os.path.lexists(path) or os.path.lexists(_history_of(path))
+
+
+def _untouched(path: Path, session: Session | None) -> bool:
+    """Whether it is what `session` is, and nobody has ever changed anything in it."""
+    if session is None or not path.exists():
+        return False
+    try:
+        tree = journal.read(_read(_history_of(path)))
+        same = _asked(loads(_read(path))) == _asked(session)
+    except (OSError, UnicodeDecodeError, StorageError, LineError):
+        return False
+    return same and tree is not None and len(tree.steps) == 1
+
+
+def _asked(session: Session) -> Session:
+    """The session without what merely looking around changes."""
+    return replace(session.work(), views=())
+
+
+def _locked(path: Path) -> int | None:
+    """A lock that no other program has; None where one has it. Raises OSError."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            handle = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        except FileExistsError:
-            continue
-        with suppress(OSError):  # a file system without locks: the file only looks as if its program had ended
-            fcntl.flock(handle, fcntl.LOCK_EX)  # it waits only while another program looks whether this one runs
-        if _stands(handle, _lock_of(path)):
-            return path, handle
-        os.close(handle)  # another program took it for one that was left behind, and tidied it away
-    raise OSError(f"a thousand programs have the name {stem}")
+            if not _flock(handle):
+                os.close(handle)
+                return None
+            if _stands(handle, path):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # another program let go of it, and took the file away
+
+
+def _flock(handle: int) -> bool:
+    """Whether nobody else has the file now. Others look whether somebody has it, for a moment: they are waited for."""
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            pass
+        except OSError:
+            return True  # a file system without locks
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
 
 
 def _stands(handle: int, path: Path) -> bool:
@@ -125,14 +360,24 @@ def _stands(handle: int, path: Path) -> bool:
         return False
 
 
-def _lock_of(path: Path) -> Path:
-    return path.with_suffix(".lock")
+def _let_go(path: Path, handle: int) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    os.close(handle)
+
+
+def _lock_of(folder: Path, name: str) -> Path:
+    return folder / f"{name}.lock"
+
+
+def _history_of(path: Path) -> Path:
+    return path.with_suffix("").with_name(f"{path.name.removesuffix('.toml')}.history")
 
 
 def _running(path: Path) -> bool:
-    """Whether the program that keeps this file still runs."""
+    """Whether a program has this session now."""
     try:
-        handle = os.open(_lock_of(path), os.O_RDWR | os.O_NOFOLLOW)
+        handle = os.open(_lock_of(path.parent, path.stem), os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
@@ -146,15 +391,15 @@ def _running(path: Path) -> bool:
     return False
 
 
-def _newest_first(paths: list[Path]) -> list[Path]:
+def _newest_first(found: list[Path]) -> list[Path]:
     """Those of the paths that are files of this user's, by when they were written. A link is none."""
-    found = []
-    for path in paths:
+    own = []
+    for path in found:
         with suppress(OSError):
             about = path.lstat()
             if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid():
-                found.append((about.st_mtime_ns, path))
-    return [path for _, path in sorted(found, reverse=True)]
+                own.append((about.st_mtime_ns, path))
+    return [path for _, path in sorted(own, reverse=True)]
 
 
 def _read(path: Path) -> str:
@@ -163,9 +408,13 @@ def _read(path: Path) -> str:
 
 
 def _tidy(folder: Path) -> None:
-    """Keep the newest of what ended programs left, and their locks no longer than that."""
+    """Keep the newest sessions that no program has, and nothing of those that are gone."""
     ended = [path for path in _newest_first(list(folder.glob("*.toml"))) if not _running(path)]
-    locks = {path for path in folder.glob("*.lock") if not _running(path)} - {_lock_of(path) for path in ended[:MOST]}
-    for path in (*ended[MOST:], *locks):
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+    for path in ended[MOST:]:
+        for each in (path, _history_of(path)):
+            with suppress(OSError):
+                each.unlink(missing_ok=True)
+    for lock in folder.glob("*.lock"):
+        if not _running(lock):
+            with suppress(OSError):
+                lock.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import numpy as np
 from textual.pilot import Pilot
 
 from mechtui.app.app import Mechtui
+from mechtui.app.keeping import Keeper
 from mechtui.config import Settings
 from mechtui.link.messages import (
     Answered,
@@ -165,11 +166,12 @@ def session(*edits: str, vectors: tuple[str, ...] = (), **fields: str) -> Sessio
 
 
 def app(
-    start: Session | None = None, model: Model | None = None, **settings: object
+    start: Session | None = None, model: Model | None = None, keeper: Keeper | None = None, **settings: object
 ) -> tuple[Mechtui, FakeLink, Model]:
+    """keeper: keeps the session; None: nobody does."""
     model = model or Model()
     link = FakeLink(model.respond)
-    return Mechtui(start or session(), Settings(**settings), link), link, model
+    return Mechtui(start or session(), Settings(**settings), link, keeper=keeper), link, model
 
 
 async def idle(pilot: Pilot[int], until: Callable[[], bool] = lambda: True) -> None:

@@ -587,38 +587,6 @@ async def test_a_model_that_does_not_load_leaves_the_one_that_runs():
         assert "failed" not in text
 
 
-async def test_a_session_is_brought_back_while_the_screen_goes_on(monkeypatch):
-    import threading
-
-    from mechtui.app import keeping
-
-    read, may = threading.Event(), threading.Event()
-
-    def last():
-        read.set()
-        assert may.wait(20)
-        return session("mean L2H2", model="demo", prompt="kept")
-
-    monkeypatch.setattr(keeping, "last", last)
-    it, link, _ = app()
-    async with it.run_test(size=SIZE) as pilot:
-        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
-        await pilot.press("R")
-        await idle(pilot, read.is_set)
-        await pilot.press("z")
-        await idle(pilot)
-        assert edits(it) == ["zero L0H0"], "the disk is slow, and the screen is not"
-        link._respond = None
-        may.set()
-        await idle(pilot, lambda: edits(it) == ["mean L2H2"])
-        first = screen(it).splitlines()[0]
-        assert "loading demo" in first
-        assert "gpt2" not in first
-        await pilot.press("u")
-        await idle(pilot)
-        assert edits(it) == ["zero L0H0"]
-
-
 async def test_the_model_that_runs_is_not_loaded_again_under_its_own_name():
     it, link, _ = app(session(model=""))
     async with it.run_test(size=SIZE) as pilot:

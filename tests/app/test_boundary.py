@@ -11,10 +11,10 @@ from textual.pilot import Pilot
 from mechtui.app import kinds
 from mechtui.app.app import Mechtui
 from mechtui.app.doing import DO
+from mechtui.app.keeping import Keeper
 from mechtui.app.line import Kind
 from mechtui.link.messages import Heartbeat
-from mechtui.session.keeping import newest
-from mechtui.session.storage import load
+from mechtui.session.keeping import Kept, last, read
 from mechtui.views.heads.pane import HeadsPane
 from tests.app.answering import app, idle, session
 from tests.app.test_app import screen
@@ -158,7 +158,7 @@ async def test_the_same_mistake_again_is_not_written_again(log: Path, monkeypatc
 
 
 async def test_what_still_ends_the_program_keeps_the_session(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    it, _, _ = app()
+    it, _, _ = app(keeper=Keeper(Kept()))
 
     async def end() -> None:
         async with it.run_test(size=SIZE) as pilot:
@@ -173,5 +173,5 @@ async def test_what_still_ends_the_program_keeps_the_session(log: Path, capsys: 
     assert str(log) in it.last_words
     assert "ZeroDivisionError" not in it.last_words
     assert "the end" in log.read_text()
-    assert len(load(Path(newest())).edits) == 1
+    assert len(read(last()).edits) == 1
     assert "Traceback" not in capsys.readouterr().err

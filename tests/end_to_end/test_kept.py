@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import signal
 import stat
 import subprocess
@@ -18,6 +20,7 @@ from conftest import Program
 
 from mechtui.session.document import Session
 from mechtui.session.storage import load
+from tests.end_to_end.kills import kills
 from tests.terminal import Terminal, ruler
 
 Start = Callable[..., Terminal]
@@ -135,7 +138,7 @@ def test_a_terminal_that_nobody_reads_stops_neither_keeping_nor_the_end(
     for _ in range(300):
         terminal.chunk("x")
         time.sleep(0.005)
-    wait_for(lambda: bool(kept(home)))
+    wait_for(lambda: any("x" in each.prompt for each in kept(home)))
     os.kill(terminal.pid, number)
     wait_for(lambda: gone(terminal.pid))
     assert terminal.wait() == 128 + number
@@ -155,55 +158,121 @@ def test_a_terminal_that_goes_away_ends_it_also_where_no_signal_tells(home: dict
     while b"Attention" not in said:
         said += os.read(ours, 1 << 16)
     os.write(ours, b"i!")
-    wait_for(lambda: bool(os.read(ours, 1 << 16)) and bool(kept(home)))
+    wait_for(lambda: bool(os.read(ours, 1 << 16)) and any("!" in each.prompt for each in kept(home)))
     os.close(ours)
     assert program.wait(30) == 128 + signal.SIGHUP
     assert [each.prompt for each in kept(home)] == [f"{PROMPT}!"]
 
 
-def test_what_nobody_changed_is_not_kept_and_two_windows_keep_two_files(start: Start, home: dict[str, str]) -> None:
-    first, second = start(), start()
+def test_what_nobody_changed_is_not_kept_and_two_windows_keep_two_sessions(start: Start, home: dict[str, str]) -> None:
+    first, second = start("--new"), start("--new")
     for terminal, word in ((first, " one"), (second, " two")):
         terminal.keys("i" + word + "<esc>")
-    third = start()
+        terminal.until(lambda: bool(kept(home)))
+    third = start("--new")
     for terminal in (first, second, third):
         terminal.keys("q")
         assert terminal.wait() == 0
-    assert [each.prompt.rpartition(" ")[2] for each in kept(home)] == ["one", "two"]
+    assert sorted(each.prompt.rpartition(" ")[2] for each in kept(home)) == ["one", "two"]
+    assert len({path.stem for path in files(home)}) == 2
 
 
-def test_the_last_session_comes_back_with_one_key_and_goes_with_undo(start: Start, home: dict[str, str]) -> None:
-    first = start("--prompt", PROMPT, "--model", "/nowhere")
+def test_the_second_program_is_told_and_takes_a_copy(start: Start, home: dict[str, str]) -> None:
+    first = start("--prompt", PROMPT)
     first.keys("i and John<esc>")
-    first.keys("q")
-    first.wait()
+    first.until(lambda: [each.prompt for each in kept(home)] == [f"{PROMPT} and John"])
+    (name,) = (path.stem for path in files(home))
     second = start()
-    second.until("R brings back your last session: 'When Mary and John'")
-    second.keys("R")
+    second.until(rf"{name} is open in another mechtui: this is a copy of it, {name}-2\.")
     second.until(ruler("When Mary and John") + r"\s+│")
+    second.keys("i went<esc>")
+    second.until(lambda: len(files(home)) == 2)
+    first.keys("i sat<esc>")
+    for terminal in (first, second):
+        terminal.keys("q")
+        assert terminal.wait() == 0
+    assert {path.stem: load(path).prompt for path in files(home)} == {
+        name: f"{PROMPT} and John sat",
+        f"{name}-2": f"{PROMPT} and John went",
+    }
+
+
+def test_killed_at_any_moment_it_goes_on(home: dict[str, str]) -> None:
+    """A few times; `python -m tests.end_to_end.kills 50` does it more often."""
+    state = Path(home["XDG_STATE_HOME"], "mechtui", "sessions")
+    assert len(list(kills(3, 7, home, state))) == 3
+
+
+TIMES = re.compile(r"\s+\d+(\.\d+)? (ms|s)\b")
+
+
+def rows(terminal: Terminal) -> list[str]:
+    """What stands on the screen, but for the times."""
+    return [TIMES.sub("", row) for row in terminal.screen.display]
+
+
+def test_it_opens_where_one_left(start: Start, home: dict[str, str]) -> None:
+    first = start("--model", "demo", "--prompt", "When Mary and John went to the store, John gave a drink to")
+    first.until("live")
+    # A prompt that was typed, edits, one of them off, a vector, a sweep, a view, a token and a head to look at.
+    first.keys("i Anna and<esc>zjjlmjz")
+    first.keys("v")
+    first.keys('w = token " Paris"<enter>')
+    first.keys("2gs.")
+    first.until(r"32 (of 32|runs)|strongest|L\dH\d.*[+-]\d")
+    first.until(lambda: "running" not in first.text and " esc " not in first.screen.display[1])
+    first.keys("gl[[s")
+    first.until("live")
+    before, cells = rows(first), first.picture()
+    first.keys("q")
+    assert first.wait() == 0
+    second = start()
+    second.until("live")
+    second.until(lambda: rows(second) == before)
+    # The first row ends in the time of the run, which may be shorter.
+    assert second.picture()[1:] == cells[1:]
+    undone = "".join(rows(second))
     second.keys("u")
-    second.until(ruler("went to the store"))
+    assert "".join(rows(second)) != undone
+    second.keys("q")
+    assert second.wait() == 0
+
+
+@pytest.mark.parametrize("flags", [("--new",), ("--prompt", "Something else"), ("--model", "demo")])
+def test_the_command_line_begins_a_new_session(start: Start, home: dict[str, str], flags: tuple[str, ...]) -> None:
+    first = start("--prompt", PROMPT, "--model", "/nowhere")
+    first.keys("i and John<esc>q")
+    first.wait()
+    second = start(*flags)
+    second.keys("i<esc>")
+    assert not re.search(ruler(f"{PROMPT} and John") + r"\s+│", second.text)
     second.keys("q")
     second.wait()
-    assert [each.prompt for each in kept(home)] == ["When Mary and John"]
-    third = start("--prompt", "another")
-    third.settle()
-    assert "R brings back" not in third.text
-    third.keys("R")
-    third.until(ruler("When Mary and John"))
+    assert f"{PROMPT} and John" in [each.prompt for each in kept(home)]
 
 
-def test_the_session_of_an_earlier_version_comes_back(start: Start, home: dict[str, str]) -> None:
-    folder = Path(home["XDG_STATE_HOME"], "mechtui")
-    folder.mkdir(parents=True)
-    former = folder / "session.toml"
-    former.write_text('mechtui = 1\nprompt = "of an earlier version"\n')
-    terminal = start()
-    terminal.until("R brings back your last session: 'of an earlier version'")
-    terminal.keys("Rz")
+def test_a_session_is_opened_by_its_name(start: Start, home: dict[str, str], mechtui: Program) -> None:
+    for words in ("first words", "second words"):
+        terminal = start("--prompt", words, "--model", "/nowhere")
+        terminal.keys("q")
+        terminal.wait()
+    listed = json.loads(mechtui("sessions", "--json").stdout)
+    assert [(each["name"], each["prompt"]) for each in listed] == [
+        ("nowhere-second-words", "second words"),
+        ("nowhere-first-words", "first words"),
+    ]
+    terminal = start("--session", "nowhere-first-words")
+    terminal.until(ruler("first words"))
+    assert "nowhere-first-words" in terminal.screen.display[1]
     terminal.keys("q")
     terminal.wait()
-    assert "of an earlier version" in former.read_text()
+    assert json.loads(mechtui("sessions", "--json").stdout)[0]["prompt"] == "first words"
+    done = subprocess.run(
+        ["script", "-qec", f"{sys.executable} -m mechtui --session nowhere-frist-words", "/dev/null"],
+        capture_output=True, text=True, timeout=60, check=False, env=home,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "there is no session nowhere-frist-words; did you mean nowhere-first-words?" in done.stdout
 
 
 def test_what_is_kept_is_private_whatever_the_umask(start: Start, home: dict[str, str]) -> None:

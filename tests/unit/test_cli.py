@@ -157,7 +157,7 @@ def test_opening_a_published_line_opens_the_app(monkeypatch: pytest.MonkeyPatch,
     opened = []
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr("os.isatty", lambda stream: True)
-    monkeypatch.setattr("mechtui.app.app.run", lambda session, settings: opened.append(session))
+    monkeypatch.setattr("mechtui.app.app.run", lambda first, settings: opened.append(first.session))
     assert CliRunner().invoke(cli, ["selftest", "some/gpt2", "--open", "2"]).exit_code == 0
     (session,) = opened
     assert (session.model, session.answer) == ("some/gpt2", " Mary")

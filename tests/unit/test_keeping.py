@@ -1,22 +1,31 @@
-"""Kept sessions: one file for each program, private, whole, and no more than a few."""
+"""Kept sessions: under their names, one program at a time, private, whole, with their history."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from mechtui.app.keeping import Keeper, demonstration, worth
+from mechtui.app.keeping import Keeper, State
+from mechtui.app.opening import called, demonstration, kept, new, plain, resumed, with_model
 from mechtui.link.client import open_log
-from mechtui.session.document import Session
-from mechtui.session.keeping import MOST, Kept, last, newest
+from mechtui.session import keeping, listing
+from mechtui.session.document import Focus, Screen, Session
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.history import History, Tree
+from mechtui.session.keeping import MOST, Kept, automatic, last, listed, named, read
 from mechtui.session.paths import state_dir
 from mechtui.session.storage import StorageError, load
 
@@ -31,60 +40,290 @@ def files(state: Path) -> list[Path]:
     return sorted((state / "sessions").glob("*.toml"))
 
 
-def left(session: Session, at: int = 0) -> None:
-    """As a program that has ended left it, `at` seconds after the first ones."""
-    kept = Kept()
-    kept.write(session)
-    kept.release()
-    assert kept._path is not None
-    os.utime(kept._path, (1e9 + at, 1e9 + at))
+def tree(*sessions: Session) -> Tree:
+    history = History(sessions[0])
+    for session in sessions[1:]:
+        history.change(session)
+    return history.tree
 
 
-def test_what_was_left_last_is_offered_and_nothing_of_a_program_that_runs(state: Path) -> None:
-    assert last() is None
-    assert newest() == ""
-    left(Session(prompt="older"), 1)
-    left(Session(prompt="newer"), 2)
-    running = Kept()
-    running.write(Session(prompt="of a program that runs"))
-    assert last() == Session(prompt="newer")
-    assert last(lambda session: session.prompt != "newer") == Session(prompt="older")
-    running.release()
-    assert last() == Session(prompt="of a program that runs")
+def of(*sessions: Session) -> State:
+    """What is kept of a program in which these came one after the other."""
+    return State(sessions[-1], tree(*sessions))
 
 
-def test_a_program_that_was_killed_leaves_its_session(state: Path) -> None:
+def left(session: Session, name: str = "", at: int = 0) -> str:
+    """As a program that has ended left it, `at` seconds after the first ones -> its name."""
+    files = Kept(name)
+    files.write(session)
+    files.add(tree(Session(), session))
+    files.release()
+    os.utime(files._path, (1e9 + at, 1e9 + at))
+    return files.name
+
+
+def test_a_name_is_made_of_model_and_prompt() -> None:
+    assert automatic(Session(model="gpt2", prompt="When Mary and John went")) == "gpt2-when-mary-and-john"
+    assert automatic(Session(model="EleutherAI/pythia-70m@main")) == "pythia-70m-main"
+    assert automatic(Session(model="/models/small.gguf", prompt="Hi")) == "small-hi"
+    assert automatic(Session(prompt="Über 東京?")) == "über-東京"
+    assert automatic(Session()) == "session"
+    assert called(Path("../my runs (2).toml")) == "my-runs-2"
+
+
+@given(st.text(), st.text())
+def test_a_made_name_is_one_that_could_be_given(model: str, prompt: str) -> None:
+    name = automatic(Session(model=model, prompt=prompt))
+    assert named(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a/b", "letters, digits, - _ and ., and '/' is none of them"),
+        (" ", "a session's name should stand here"),
+        ("..", "begins with a letter or a digit"),
+        ("a" * 61, "at most 60 letters"),
+        ("a\u202eb", "is none of them"),
+    ],
+)
+def test_what_can_be_no_name_is_refused(name: str, why: str) -> None:
+    with pytest.raises(StorageError, match=why):
+        named(name)
+
+
+def test_sessions_never_overwrite_each_other(state: Path) -> None:
+    first, second = Kept(), Kept()
+    one = Session(prompt="same words")
+    first.write(one)
+    second.write(replace(one, foil=" x"))
+    assert (first.name, second.name) == ("same-words", "same-words-2")
+    first.release()
+    assert left(replace(one, answer=" y")) == "same-words-3"
+    assert [read(name) for name in ("same-words", "same-words-2")] == [one, replace(one, foil=" x")]
+
+
+def test_the_second_program_of_a_session_gets_a_copy_with_its_history(state: Path) -> None:
+    name = left(Session(prompt="a b"))
+    first = kept(name)
+    second = kept(name)
+    assert (first.kept.name, first.told) == (name, "")
+    assert second.told == f"{name} is open in another mechtui: this is a copy of it, {name}-2."
+    assert second.tree == first.tree
+    keeper = Keeper(second.kept, second.waits)
+    assert second.tree is not None
+    keeper.begin(State(second.session, second.tree))
+    keeper.put(State(replace(second.session, focus=Focus(head=3)), second.tree))
+    keeper.close()
+    assert [path.stem for path in files(state)] == [name], "a copy that nobody changed is not kept"
+    third = kept(name)
+    keeper = Keeper(third.kept, third.waits)
+    keeper.put(of(Session(), Session(prompt="changed")))
+    keeper.close()
+    assert read(f"{name}-2").prompt == "changed"
+    assert read(name).prompt == "a b"
+
+
+def test_a_program_that_was_killed_leaves_its_session_to_the_next(state: Path) -> None:
     script = (
         "import os, signal\n"
         "from mechtui.session.document import Session\n"
-        "from mechtui.session.keeping import Kept, last\n"
+        "from mechtui.session.keeping import Kept\n"
         "Kept().write(Session(prompt='killed'))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
-    assert last() == Session(prompt="killed")
+    assert last() == "killed"
+    assert list(state.rglob("killed.lock")), "nobody was left to take the lock away"
+    again = kept("killed")
+    assert (again.session, again.told) == (Session(prompt="killed"), "")
 
 
-def test_a_few_are_kept_and_never_fewer_for_a_program_that_runs(state: Path) -> None:
+def test_a_session_that_another_process_has_is_seen_to_be(state: Path) -> None:
+    name = left(Session(prompt="a"))
+    script = (
+        "import sys\n"
+        "from mechtui.session.keeping import Kept\n"
+        f"files = Kept({name!r}, existing=True); files.claim(); print('held', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert next(listed()).running
+        assert kept(name).kept.copied == name
+        other.communicate()
+    assert not next(listed()).running
+
+
+def test_what_was_open_last_comes_first(state: Path) -> None:
+    assert last() == ""
+    older, newer = left(Session(prompt="older"), at=1), left(Session(prompt="newer"), at=2)
+    assert last() == newer
+    opened = kept(older)
+    opened.kept.release()
+    assert last() == older, "also where nothing was changed"
+
+
+def test_an_untouched_session_gives_its_name_to_the_next_of_the_same(state: Path) -> None:
+    for _ in range(3):
+        keeper = Keeper(new(Session(model="demo", prompt="the same")).kept)
+        keeper.put(State(Session(model="demo", prompt="the same", focus=Focus(head=1)), tree(Session())))
+        assert keeper.close() == ""
+    assert [path.stem for path in files(state)] == ["demo-the-same"]
+    left(Session(model="demo", prompt="the same"))  # changed now
+    left(Session(model="demo", prompt="the same"))
+    assert {path.stem for path in files(state)} == {"demo-the-same", "demo-the-same-2"}
+
+
+def test_the_demonstration_is_kept_once_it_is_changed(state: Path) -> None:
+    opened = new(Session())
+    assert opened.session == demonstration()
+    keeper = Keeper(opened.kept, opened.waits)
+    begun = tree(opened.session)
+    keeper.begin(State(opened.session, begun))
+    keeper.put(State(replace(opened.session, model="demo", focus=Focus(layer=1)), begun))
+    assert keeper.now() == ""
+    assert not files(state)
+    keeper.put(of(opened.session, Session(prompt="mine")))
+    assert keeper.now() == ""
+    # Back to what it was: what was taken back is worth keeping.
+    keeper.put(State(opened.session, tree(opened.session, Session(prompt="mine")).standing(0)))
+    keeper.close()
+    assert [path.stem for path in files(state)] == ["mine"]
+    assert kept("mine").session == opened.session
+
+
+def test_a_session_takes_another_name_and_no_others(state: Path) -> None:
+    taken = left(Session(prompt="taken"))
+    keeper = Keeper(Kept())
+    keeper.put(of(Session(), Session(prompt="a")))
+    keeper.now()
+    assert keeper.name == "a"
+    with pytest.raises(StorageError, match="there is a session taken already"):
+        keeper.rename(taken)
+    keeper.rename("IOI.2")
+    assert keeper.name == "IOI.2"
+    keeper.put(of(Session(), Session(prompt="b")))
+    keeper.close()
+    assert sorted(path.name for path in (state / "sessions").iterdir()) == [
+        "IOI.2.history", "IOI.2.toml", "taken.history", "taken.toml",
+    ]  # fmt: skip
+    assert kept("IOI.2").session == Session(prompt="b")
+    assert len(kept("taken-2" if keeping.exists("taken-2") else "taken").tree.steps) == 2  # type: ignore[union-attr]
+
+
+def test_the_history_comes_back_and_grows(state: Path) -> None:
+    keeper = Keeper(Kept("x"))
+    states = [Session(), Session(prompt="a"), Session(prompt="a", foil=" b")]
+    history = History(states[0])
+    for session in states[1:]:
+        history.change(session)
+        keeper.put(State(session, history.tree))
+        assert keeper.now() == ""
+    history.undo()
+    keeper.put(State(history.present, history.tree))
+    keeper.close()
+    size = (state / "sessions" / "x.history").stat().st_size
+    again = kept("x")
+    assert again.tree == history.tree
+    resumed_ = resumed(again.session, again.tree)
+    assert resumed_.present == states[1]
+    assert resumed_.redo() == states[2]
+    keeper = Keeper(again.kept)
+    resumed_.change(Session(prompt="c"))
+    keeper.put(State(resumed_.present, resumed_.tree))
+    keeper.close()
+    text = (state / "sessions" / "x.history").read_text()
+    assert text.count('"history": 1') == 1
+    assert len(text) > size
+    assert kept("x").tree == resumed_.tree
+
+
+def test_a_torn_history_is_read_as_far_as_it_goes_and_written_on(state: Path) -> None:
+    name = left(Session(prompt="a"), "x")
+    path = state / "sessions" / "x.history"
+    path.write_bytes(path.read_bytes() + b'{"step": 2, "par')
+    again = kept(name)
+    history = resumed(again.session, again.tree)
+    history.change(Session(prompt="b"))
+    keeper = Keeper(again.kept)
+    keeper.put(State(history.present, history.tree))
+    keeper.close()
+    assert kept(name).tree == history.tree
+
+
+def test_a_history_that_is_much_longer_than_it_need_be_is_written_anew(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "LONG", 2000)
+    files, history = Kept("x"), History(Session())
+    largest = 0
+    for number in range(200):
+        history.change(Session(prompt=f"some words {number}"), "prompt")
+        history.undo()
+        history.redo()
+        files.add(history.tree)
+        largest = max(largest, (state / "sessions" / "x.history").stat().st_size)
+    assert Kept("x", existing=True).history() == history.tree
+    assert largest < 20_000, "each change adds a hundred bytes or more"
+
+
+@pytest.mark.parametrize("ahead", ["session", "history", "neither"])
+def test_the_session_is_the_truth_where_the_history_was_not_written_yet(ahead: str) -> None:
+    first, second, third = Session(prompt="a"), Session(prompt="a b"), Session(prompt="c")
+    known = tree(first, second)
+    session = {"session": third, "history": first, "neither": second}[ahead]
+    history = resumed(session, known)
+    assert history.present == session
+    assert set(known.steps) <= set(history.tree.steps)
+    assert (len(history.tree.steps) > len(known.steps)) is (ahead == "session")
+    assert (history.undo() is None) is (ahead == "history")
+
+
+def test_where_one_looks_makes_no_step() -> None:
+    raw = Session(prompt="a", views=("attention L0H0 scores",))
+    saved = replace(
+        raw, views=("attention L2H1 scores", "next_tokens @3"), focus=Focus(layer=2, head=1), screen=Screen("Look")
+    )
+    assert plain(saved) == plain(raw)
+    history = resumed(saved.work(), tree(Session(), raw))
+    assert history.present is raw or history.present == raw
+    assert len(history.tree.steps) == 2
+
+
+def test_a_model_that_nobody_named_has_its_name_in_all_of_the_history() -> None:
+    known = with_model(tree(Session(prompt="a"), Session(prompt="b"), Session(model="gpt2")), "demo")
+    assert [step.session.model for step in known.steps.values()] == ["demo", "demo", "gpt2"]
+    assert [step.session.prompt for step in known.steps.values()] == ["a", "b", ""]
+
+
+def test_the_newest_stay_and_those_that_a_program_has(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MOST >= 100
+    monkeypatch.setattr(keeping, "MOST", 3)
     running = Kept()
     running.write(Session(prompt="runs"))
-    for number in range(MOST + 5):
-        left(Session(prompt=str(number)), number)
-    Kept().write(Session(prompt="and another"))
-    prompts = {load(path).prompt for path in files(state)}
-    assert prompts == {"runs", "and another", *map(str, range(5, MOST + 5))}
-    assert len(list((state / "sessions").glob("*.lock"))) == 2
+    os.utime(running._path, (1e9 - 5, 1e9 - 5))
+    for number in range(6):
+        left(Session(prompt=f"number {number}"), at=number)
+    Kept().write(Session(prompt="another"))
+    names = {path.stem for path in files(state)}
+    assert names == {"runs", "another", "number-5", "number-4", "number-3"}
+    assert {path.stem for path in (state / "sessions").glob("*.history")} == names - {"runs", "another"}
+    assert {path.stem for path in (state / "sessions").glob("*.lock")} == {"runs", "another"}
 
 
 def test_files_and_folders_are_private_under_any_umask(state: Path) -> None:
     before = os.umask(0)
     try:
         left(Session(prompt="a"))
+        Kept("held").write(Session(prompt="b"))
         with open_log() as log:
             log.write(b"a")
     finally:
         os.umask(before)
-    for path in (state.parent, state, *state.rglob("*")):
+    found = [state.parent, state, *state.rglob("*")]
+    assert {path.suffix for path in found} >= {".toml", ".history", ".lock", ".log"}
+    for path in found:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
@@ -92,14 +331,20 @@ def test_links_are_not_followed(state: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text('mechtui = 1\nprompt = "elsewhere"\n')
     elsewhere.chmod(0o644)
-    (state_dir() / "sessions").mkdir()
-    (state / "sessions" / "20300101-000000-1.toml").symlink_to(elsewhere)
-    (state / "session.toml").symlink_to(elsewhere)
+    name = left(Session(prompt="mine"))
+    folder = state / "sessions"
+    (folder / "link.toml").symlink_to(elsewhere)
+    (folder / f"{name}.history").unlink()
+    (folder / f"{name}.history").symlink_to(elsewhere)
     (state / "worker.log").symlink_to(elsewhere)
-    assert last() is None
+    assert [each.name for each in listed()] == [name]
+    files = Kept(name, existing=True)
+    assert files.history() is None
+    files.add(tree(Session()))
     with pytest.raises(OSError, match="symbolic link"):
         open_log()
     assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o644
+    assert "elsewhere" in elsewhere.read_text()
 
 
 def test_a_log_that_others_could_read_becomes_private(state: Path) -> None:
@@ -116,20 +361,32 @@ def test_a_log_that_is_a_pipe_without_a_reader_does_not_stop_the_start(tmp_path:
         open_log(tmp_path / "pipe")
 
 
-def test_a_file_that_means_nothing_is_passed_over(state: Path) -> None:
-    left(Session(prompt="good"), 1)
-    left(Session(prompt="bad"), 2)
-    (bad,) = (path for path in files(state) if "bad" in path.read_text())
-    bad.write_bytes(b"\xff not a session")
-    os.utime(bad, (1e9 + 2, 1e9 + 2))
-    assert last() == Session(prompt="good")
+def test_a_file_that_means_nothing_is_passed_over_and_listed_with_the_reason(state: Path) -> None:
+    left(Session(prompt="good"), at=1)
+    for at, (name, text) in enumerate(
+        {"bytes": b"\xff", "toml": b"mechtui = ", "line": b'mechtui = 1\nedits = ["zreo L0H0"]'}.items(), 2
+    ):
+        path = state / "sessions" / f"{name}.toml"
+        path.write_bytes(text)
+        os.utime(path, (1e9 + at, 1e9 + at))
+    assert last() == "good"
+    problems = {each.name: each.problem for each in listed()}
+    assert problems["bytes"] == "it is no text"
+    assert "is not TOML" in problems["toml"]
+    assert "did you mean zero?" in problems["line"]
+    assert problems["good"] == ""
+    for name in ("bytes", "toml", "line"):
+        with pytest.raises(StorageError):
+            kept(name)
+    with pytest.raises(StorageError, match=r"there is no session goood; did you mean good\?"):
+        kept("goood")
 
 
 def test_a_full_disk_leaves_what_was_kept_and_the_session_is_kept_once_there_is_room(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = Keeper(Session())
-    keeper.put(Session(prompt="first"))
+    keeper = Keeper(Kept("x"))
+    keeper.put(of(Session(), Session(prompt="first")))
     assert keeper.now() == ""
     full = True
     sync = os.fsync
@@ -148,15 +405,17 @@ def test_a_full_disk_leaves_what_was_kept_and_the_session_is_kept_once_there_is_
         told.set()
 
     keeper.problem = problem
-    keeper.put(Session(prompt="second"))
+    keeper.put(of(Session(), Session(prompt="second")))
     assert told.wait(30)
     assert "no space left on device" in sentences[0]
     assert sentences[0].startswith("The session is not being kept: ")
+    assert keeper.unkept
     (path,) = files(state)
     assert load(path) == Session(prompt="first")
     assert [each.name for each in path.parent.iterdir() if each.name.startswith(".")] == []
     full = False
     assert keeper.close() == ""
+    assert not keeper.unkept
     assert load(path) == Session(prompt="second")
     assert sentences == sentences[:1]
 
@@ -191,52 +450,35 @@ def test_the_last_of_many_changes_wins_and_one_thread_writes_at_a_time(
         writing.release()
 
     monkeypatch.setattr(Kept, "write", alone)
-    keeper = Keeper(Session())
+    keeper = Keeper(Kept("x"))
     others = [threading.Thread(target=keeper.now) for _ in range(20)]
     for number, other in enumerate(others):
-        keeper.put(Session(prompt=str(number)))
+        keeper.put(of(Session(prompt=str(number))))
         other.start()
     for other in others:
         other.join()
     assert keeper.close() == ""
-    assert last() == Session(prompt="19")
+    assert read("x") == Session(prompt="19")
 
 
-def test_what_is_as_it_began_is_not_kept(state: Path) -> None:
-    begun = demonstration()
-    keeper = Keeper(begun)
-    keeper.put(begun)
-    keeper.now()
-    assert not files(state)
-    keeper.put(Session(prompt="mine"))
-    keeper.now()
-    assert len(files(state)) == 1
-    keeper.put(begun)
-    keeper.close()
-    assert not files(state), "the demonstration would be offered as the last session"
-    assert not worth(begun)
-    assert worth(Session(prompt="mine"))
-
-
-def test_a_program_that_is_looked_at_while_it_claims_its_file_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_looked_at_while_it_is_taken_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.open
 
     def looked_at(path: str | Path, flags: int, mode: int = 0o777) -> int:
         handle = real(path, flags, mode)
-        if flags & os.O_EXCL and str(path).endswith(".lock"):
+        if flags & os.O_CREAT and str(path).endswith(".lock"):
             # Another program asks whether this one runs, between the file's making and its locking.
             other = real(path, os.O_RDWR)
             fcntl.flock(other, fcntl.LOCK_SH)
             threading.Timer(0.1, os.close, [other]).start()
         return handle
 
-    kept = Kept()
+    files = Kept("one")
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", looked_at)
-        kept.write(Session(prompt="one"))
-    assert last() is None
-    kept.release()
-    assert last() == Session(prompt="one")
+        files.write(Session(prompt="one"))
+    assert files.name == "one"
+    assert next(listed()).running
 
 
 def test_a_lock_that_another_program_tidied_away_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,16 +486,56 @@ def test_a_lock_that_another_program_tidied_away_is_made_again(monkeypatch: pyte
 
     def tidied(path: str | Path, flags: int, mode: int = 0o777) -> int:
         handle = real(path, flags, mode)
-        if flags & os.O_EXCL and str(path).endswith(".lock") and not taken:
+        if flags & os.O_CREAT and str(path).endswith(".lock") and not taken:
             taken.append(path)
             Path(path).unlink()  # between the file's making and its locking
         return handle
 
-    kept = Kept()
+    files = Kept("one")
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", tidied)
-        kept.write(Session(prompt="one"))
+        files.write(Session(prompt="one"))
     assert taken
-    assert last() is None
-    kept.release()
-    assert last() == Session(prompt="one")
+    assert next(listed()).running
+    files.release()
+    assert not next(listed()).running
+
+
+def test_the_list_for_people_and_for_programs(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listing.show("", every=False, as_json=False)
+    assert capsys.readouterr().out == "no session is kept yet\n"
+    one = Session(
+        model="org/gpt2", prompt="When\nMary \x1b[2J", edits=(parse_edit("zero L1H1"), parse_edit("# mean L0.mlp"))
+    )
+    left(one, "ioi", at=2)
+    left(Session(prompt="東京 " * 200), "long", at=1)
+    listing.show("", every=False, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines[1:]] == ["ioi", "long"]
+    assert "gpt2" in lines[1]
+    assert "When Mary" in lines[1]
+    assert "\x1b" not in "".join(lines)
+    assert lines[2].endswith("…")
+    listing.show("mary zero", every=False, as_json=True)
+    (said,) = json.loads(capsys.readouterr().out)
+    assert (said["name"], said["model"], said["edits"]) == ("ioi", "org/gpt2", ["zero L1H1", "# mean L0.mlp"])
+    assert said["open"] is False
+    assert time.strptime(said["changed"], "%Y-%m-%dT%H:%M:%S%z").tm_year == 2001
+    listing.show("nothing like it", every=True, as_json=False)
+    assert "no session has all of these words" in capsys.readouterr().out
+
+
+def test_more_than_a_few_are_listed_when_asked_for(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(listing.NEWEST + 2):
+        left(Session(prompt=f"n {number}"), at=number)
+    listing.show("", every=False, as_json=False)
+    assert capsys.readouterr().out.splitlines()[-1] == "and 2 older; --all lists them"
+    listing.show("", every=True, as_json=False)
+    assert len(capsys.readouterr().out.splitlines()) == listing.NEWEST + 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0, "now"), (59, "now"), (61, "1 min"), (3 * 3600, "3 h"), (86400, "1 d"), (1e8, "1157 d")]
+)
+def test_how_long_ago(seconds: float, said: str) -> None:
+    assert listing.ago(seconds) == said

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mechtui.session.document import Focus, Screen, Session, Swept
+from mechtui.session.document import Focus, Screen, Scrolled, Session, Swept
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
 from mechtui.session.grammar.vectors import parse_vector
@@ -44,6 +44,16 @@ screens = st.builds(
     wider=st.integers(-40, 40),
     guest=st.just("") | names,
     job=st.just("") | names,
+    places=st.lists(
+        st.builds(
+            Scrolled,
+            names,
+            st.integers(0, 999),
+            st.integers(0, 999),
+            st.text(st.characters(min_codepoint=35, max_codepoint=126), max_size=9),
+        ),
+        max_size=3,
+    ).map(tuple),
 )
 counts = st.integers(0, 10**6)
 focuses = st.builds(
@@ -108,6 +118,11 @@ def test_where_one_looks_can_be_written_by_hand() -> None:
         ('focus = "L9H9 edit 1 edit 2"', "edit stands there twice", 12),
         ('workspace = "Look lens lens"', "lens stands there twice", 10),
         ('workspace = "Look wider 41"', "41 should be a whole number from -40 to 40", 11),
+        (
+            'workspace = "Look at lens"',
+            "lens should be a view, and cells and rows that it is scrolled by, as in lens:8,0",
+            8,
+        ),
         ('workspace = "a/b"', "a/b is no name of a workspace; others than words stand in quotes", 0),
     ],
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
-from mechtui.session.document import Focus, Screen
+from mechtui.session.document import Focus, Screen, Scrolled
 from mechtui.session.grammar.words import NAME, LineError, Words, one_position, quote, short, unquote, whole
 
 _HEAD = re.compile(r"L([0-9]+)H([0-9]+)")
 # Fields of a focus behind their words; people count edits and vectors from 1.
 _COUNTED = {"key": ("key", 0), "edit": ("edit", 1), "vector": ("vector", 1)}
+_PLACE = re.compile(r"([\w-]+):([0-9]{1,7}),([0-9]{1,7})(?::([!#-~]{1,4000}))?")
+WORDS = ("whole", "wider", "with", "running", "at")
 # Columns that one side may lend to the other.
 WIDEST = 40
 
@@ -54,14 +56,15 @@ def format_focus(focus: Focus) -> str:
 
 
 def parse_screen(line: str) -> Screen:
-    """`NAME [VIEW]... [whole] [wider N] [with VIEW] [running VIEW]` -> how the screen is arranged. Raises LineError."""
+    """`NAME [VIEW]... [whole] [wider N] [with VIEW] [running VIEW] [at VIEW:LEFT,TOP[:CURSOR]...]` -> how the screen is
+    arranged. Raises LineError."""
     words = Words(line)
     word = words.next("a workspace's name, as in Look,")
     name = unquote(word, line, words.column) if word.startswith('"') else word
     if not word.startswith('"') and NAME.fullmatch(word) is None:
         raise words.error(f"{short(word)} is no name of a workspace; others than words stand in quotes", words.column)
     views: list[str] = []
-    while (view := words.peek()) is not None and view not in ("whole", "wider", "with", "running"):
+    while (view := words.peek()) is not None and view not in WORDS:
         view = words.name("a view")
         if view in views:
             raise words.error(f"{view} stands there twice", words.column)
@@ -70,8 +73,21 @@ def parse_screen(line: str) -> Screen:
     wider = _columns(words) if words.passed("wider") else 0
     guest = words.name("a view") if words.passed("with") else ""
     job = words.name("a view") if words.passed("running") else ""
+    places = _places(words) if words.passed("at") else ()
     words.end()
-    return Screen(name, tuple(views), filled, wider, guest, job)
+    return Screen(name, tuple(views), filled, wider, guest, job, places)
+
+
+def _places(words: Words) -> tuple[Scrolled, ...]:
+    found = []
+    while words.peek() is not None:
+        word = words.next("a view and how far it is scrolled")
+        place = _PLACE.fullmatch(word)
+        if place is None:
+            problem = f"{short(word)} should be a view, and cells and rows that it is scrolled by, as in lens:8,0"
+            raise words.error(problem, words.column)
+        found.append(Scrolled(place[1], int(place[2]), int(place[3]), place[4] or ""))
+    return tuple(found)
 
 
 def _columns(words: Words) -> int:
@@ -88,6 +104,8 @@ def format_screen(screen: Screen) -> str:
     said += [f"wider {screen.wider}"] if screen.wider else []
     said += [f"with {screen.guest}"] if screen.guest else []
     said += [f"running {screen.job}"] if screen.job else []
+    at = (f"{each.view}:{each.left},{each.top}{each.cursor and f':{each.cursor}'}" for each in screen.places)
+    said += ["at", *at] if screen.places else []
     return " ".join(said)
 
 

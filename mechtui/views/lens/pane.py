@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -59,6 +60,13 @@ class LensPane(Pane):
         self._at = ""  # name of the cursor's row, once it was moved; before that it stands at the row that decides
         self._here = ""  # name of the row under the cursor, as it was painted
         self._found: tuple[tuple[object, ...], Shown] | None = None
+
+    def cursor(self) -> str:
+        return self._at
+
+    def put_cursor(self, cursor: str) -> None:
+        if re.fullmatch(r"L[0-9]{1,5}\.(mid|post)", cursor, re.ASCII):
+            self._go(cursor)
 
     def _answers(self, picture: Picture) -> tuple[LensAnswer, LensAnswer | None] | None:
         answered = picture.answer(Lens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -53,6 +54,20 @@ class ScoresPane(Pane):
         # A list that was sorted anew shows its top, until one moves.
         self._sorted: Scores | None = None
         self._top = True
+        self._left: tuple[int | None, bool] | None = None  # column and top, as they were left
+
+    def cursor(self) -> str:
+        """Its column, whether the list follows the head, and the heads that are marked."""
+        column = "" if self._at is None else str(self._at)
+        marks = "+".join(f"L{layer}H{head}" for layer, head in sorted(self._chosen))
+        return "" if self._top and not column and not marks else f"{column}/{'top' if self._top else 'head'}/{marks}"
+
+    def put_cursor(self, cursor: str) -> None:
+        said = re.fullmatch(r"([0-9]{0,3})/(top|head)/((?:L[0-9]{1,5}H[0-9]{1,5}\+?)*)", cursor, re.ASCII)
+        if said is not None:
+            marks = re.findall(r"L([0-9]+)H([0-9]+)", said[3], re.ASCII)
+            self._chosen = frozenset((int(layer), int(head)) for layer, head in marks)
+            self._left = (int(said[1]) if said[1] else None), said[2] == "top"
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         asked = [replace(picture.question(Heads), summary=each, run="edited").asked() for each in OF_PROMPT]
@@ -66,6 +81,8 @@ class ScoresPane(Pane):
         question = picture.question(Scores)
         if question != self._sorted:
             self._sorted, self._top, self._at = question, True, None
+            if self._left is not None:
+                (self._at, self._top), self._left = self._left, None
         elif before is not None and before.head() != picture.head():
             self._top = False
         super().show(picture)
@@ -168,6 +185,8 @@ class ScoresPane(Pane):
         question, rows = picture.question(Scores), self._rows(picture)
         if rows is None:
             return self.blank(MEASURING if picture.ready is not None else self.WAITING, width)
+        if self._at is not None and self._at >= len(rows.columns):
+            self._at = None  # as a file may have it
         page = rows.page(self.palette, width, height, self._row(picture), self._at)
         foot = [*page.foot, *(self._explained(picture, rows, width) if height >= EXPLAINED else [])]
         by = f"by {question.by}" + (" up" if question.up else "")
