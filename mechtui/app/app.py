@@ -839,7 +839,9 @@ class Mechtui(Guarded, App[int]):
             if sentence not in before:
                 self.say(f"{before} {sentence}".lstrip(), bad=bad)
             if (earlier := self.talk.take_earlier()) is not None:
+                sentence, bad = self._said
                 going_on.go_on(self, earlier)
+                self.say(sentence, bad=bad)  # a change takes it away
         if News.PICTURES in news:
             # New tokens may move the last position, so that other questions are due.
             self.repaint()

@@ -322,9 +322,9 @@ async def test_no_process_outlives_its_parent(
 async def test_what_a_library_prints_never_reaches_the_wire() -> None:
     script = (
         "import os, sys\n"
-        "from mechtui.worker.wire import Wire\n"
+        "from mechtui.worker.wire import Wire, take_over\n"
         "from mechtui.link.messages import Fetched\n"
-        "wire = Wire()\n"
+        "wire = Wire(take_over())\n"
         "print('printed')\n"
         "os.write(1, b'written')\n"
         "os.system('echo child')\n"
