@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import stat
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -285,6 +286,8 @@ def worker(keep_alive: float | None) -> None:
     """The model process; mechtui starts it and speaks to it over stdin and stdout."""
     if sys.stdin.isatty():
         raise click.UsageError("this is the model process, which mechtui itself starts; it reads frames, not keys")
+    if keep_alive is not None and not stat.S_ISSOCK(os.fstat(0).st_mode):
+        raise click.UsageError("a model process that stays, which mechtui itself starts, speaks over a socket")
     importlib.import_module("mechtui.worker.main").main(keep_alive)
 
 

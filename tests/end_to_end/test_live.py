@@ -22,6 +22,7 @@ from mechtui.link.messages import (
     Ask,
     Attach,
     Attached,
+    Cancel,
     Checked,
     Failed,
     Finished,
@@ -187,6 +188,37 @@ async def test_a_sweep_goes_on_while_nobody_is_there(state: Path, tmp_path: Path
     assert first.clean is not None
     assert getattr(first.clean, "left", "") is None
     assert {each.generation for each in again.heard if isinstance(each, Answered | Finished)} == {1}
+    await again.client.close()
+
+
+async def test_a_process_that_is_left_while_it_loads_loads_once(state: Path, tmp_path: Path) -> None:
+    app = App(tmp_path / "log")
+    await app.client.start(DEMO)
+    app.client.send(DEMO)
+    await app.until(lambda reply: isinstance(reply, Stage))
+    wait_for(lambda: [each.live.load for each in live.every()] == [DEMO])
+    pid = app.client.pid
+    await app.client.close()
+    again = await App(tmp_path / "log").begin()
+    assert (again.client.pid, again.life()) == (pid, "attached")
+    await again.ask(parse_question("next_tokens"))
+    await again.until(lambda reply: isinstance(reply, Checked))
+    stages = [reply.stage for reply in again.heard if isinstance(reply, Stage)]
+    assert len(stages) == len(set(stages))
+    assert not [reply for reply in again.heard if isinstance(reply, Failed)]
+    await again.client.close()
+
+
+async def test_what_was_stopped_is_not_taken_up(left: int, tmp_path: Path) -> None:
+    app = await App(tmp_path / "log").begin()
+    await app.ask(SWEEP)
+    app.client.send(Cancel("ask"))
+    while app.client._outbox._waiting:
+        await asyncio.sleep(0)
+    await app.client.close()
+    wait_for(waits)
+    again = await App(tmp_path / "log").begin()
+    assert again.attached() == Attached(left)
     await again.client.close()
 
 
@@ -383,8 +415,8 @@ def test_a_sweep_under_way_is_whole_when_one_comes_back(start: Callable[..., Ter
     again = start("--keep-alive", "5m")
     again.keys("gs")
     again.until(r"zero L\*H\*")
-    print(again.text)
     assert "32 runs" not in again.text
+    assert re.search(r"L3H7 +-4\.57", again.text)
 
 
 def test_by_default_nothing_stays(start: Callable[..., Terminal], state: Path) -> None:
