@@ -830,6 +830,10 @@ class Mechtui(Guarded, App[int]):
             self._model_is_not_here()
         if News.MODEL in news:
             self._model_is_here()
+            if (earlier := self.talk.take_earlier()) is not None:
+                said = self._said
+                going_on.go_on(self, earlier)
+                self.say(said[0], bad=said[1])  # a change takes it away
         told = self.talk.hear_out()
         for sentence, is_bad in told:
             # News that nobody asked for takes no other's place; bad news takes that of good.
@@ -838,10 +842,6 @@ class Mechtui(Guarded, App[int]):
                 before, bad = "", True
             if sentence not in before:
                 self.say(f"{before} {sentence}".lstrip(), bad=bad)
-            if (earlier := self.talk.take_earlier()) is not None:
-                sentence, bad = self._said
-                going_on.go_on(self, earlier)
-                self.say(sentence, bad=bad)  # a change takes it away
         if News.PICTURES in news:
             # New tokens may move the last position, so that other questions are due.
             self.repaint()
