@@ -380,7 +380,7 @@ class Mechtui(Guarded, App[int]):
 
     @property
     def picture(self) -> Picture:
-        return self.board.picture(self.talk, self.session, self.focus)
+        return self.board.picture(self.talk, self.history.tree, self.focus)
 
     def position(self) -> int:
         return self.picture.position()
@@ -461,6 +461,15 @@ class Mechtui(Guarded, App[int]):
         self.screen.set_focus(self.pane())
         if unkept:
             self.say(unkept, bad=True)
+
+    def jump(self, number: int) -> None:
+        self.history.jump(number)
+        self._changed()
+
+    def mark(self, name: str, number: int) -> None:
+        self.history.mark(name, number)
+        self._keep()
+        self.repaint()
 
     def undo(self) -> None:
         if self.history.undo() is None:
@@ -782,6 +791,8 @@ class Mechtui(Guarded, App[int]):
     def _show(self) -> None:
         if not self.screen_stack:
             return  # the app has ended while this was due
+        if (said := self.talk.measured(self.session)) is not None:
+            self.history.note(said)
         self._older = older = self.board.show(self.talk, self.picture)
         self._arrange()
         self._paint_status()

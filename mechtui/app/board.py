@@ -22,6 +22,7 @@ from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.panes.picture import BASE
 from mechtui.session.document import Screen, Scrolled, Session
+from mechtui.session.history import Tree
 from mechtui.views import Question, spec_of, specs
 from mechtui.views.spec import Cost
 from mechtui.views.tokens import TokensAnswer
@@ -148,8 +149,9 @@ class Board(Guarded, Kept, Container):
             if pane.picture is not None:
                 pane.picture = replace(pane.picture, focus=focus)
 
-    def picture(self, talk: Conversation, session: Session, focus: Focus) -> Picture:
+    def picture(self, talk: Conversation, tree: Tree, focus: Focus) -> Picture:
         """What is true for all panes."""
+        session = tree.step.session
         answered, _ = talk.answers.of("", (BASE,))
         tokens = answered[0].clean if answered else None
         known = tokens if isinstance(tokens, TokensAnswer) else None
@@ -165,6 +167,7 @@ class Board(Guarded, Kept, Container):
             earlier=self._earlier(session),
             idle=talk.idle,
             sweeps=talk.sweeps,
+            tree=tree,
         )
 
     def changed(self, before: Session, after: Session) -> None:

@@ -33,6 +33,7 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.session.document import Session, Swept
+from mechtui.session.history import LogitDiff
 from mechtui.session.sweeps import add
 from mechtui.views import Question, spec_of
 from mechtui.views.spec import Cost, Follows
@@ -147,6 +148,10 @@ class Conversation:
         self._asked, self._running = (), False
         self._asked_at = self._now()
         self.trouble = ""
+
+    def measured(self, session: Session) -> LogitDiff | None:
+        """The newest logit difference that is true of this session; None where none is."""
+        return self.answers.measured() if session is self._session else None
 
     def send(self, request: Request) -> None:
         self.link.send(request)

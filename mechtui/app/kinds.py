@@ -147,6 +147,16 @@ def narrow(desk: Desk) -> Kind:
     return Kind("only", "words that a row must have; nothing lists all", lambda text: [], take)
 
 
+def mark(desk: Desk, number: int) -> Kind:
+    """index of `of`: the state's number."""
+
+    def take(text: str, _: str) -> Mistake | None:
+        desk.mark(text.strip(), number)
+        return None
+
+    return Kind("mark", "a name for this state of the history; nothing takes it away", lambda text: [], take)
+
+
 def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None]) -> Kind:
     """The palette."""
 
@@ -395,7 +405,8 @@ def start_text(kind: str, desk: Desk, text: str) -> tuple[str, str]:
 def of(
     kind: str, desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None], index: int
 ) -> Kind:
-    """The use of the line by its name in `Desk.open_line`; index: the edit that is being changed, or -1."""
+    """The use of the line by its name in `Desk.open_line`; index: the edit that is being changed, or -1; the
+    state that gets a mark."""
     match kind:
         case "edit":
             return edit(desk, known, index)
@@ -405,6 +416,8 @@ def of(
             return target(desk)
         case "search":
             return search(desk)
+        case "mark":
+            return mark(desk, index)
         case "narrow":
             return narrow(desk)
         case "save":

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from mechtui.app.workspaces import RAIL
 from mechtui.link.messages import Answered, EditProblem
 from mechtui.session.document import Session
+from mechtui.session.history import LogitDiff
 from mechtui.views import Question, spec_of
 from mechtui.views.spec import Follows
 
@@ -85,6 +86,11 @@ class Answers:
         """The whole answer to the session as it is now; None where there is none."""
         return self._fresh[question] if self.whole(question) else None
 
+    def measured(self) -> LogitDiff | None:
+        """The logit difference of the session as it is, after the last token; where that is not known, the newest."""
+        found = [each for each in map(_measured, self._fresh.values()) if each is not None]
+        return next((each for each in found if each.position == -1), found[-1] if found else None)
+
     def wanted(self, questions: Iterable[Question]) -> tuple[Question, ...]:
         """Those without a whole answer, each once, in their order."""
         return tuple(question for question in dict.fromkeys(questions) if not self.whole(question))
@@ -100,6 +106,11 @@ class Answers:
         if not older:
             self._last[pane] = found
         return found + older, bool(older)
+
+
+def _measured(answered: Answered) -> LogitDiff | None:
+    clean, edited = (each.measured() if each is not None else None for each in (answered.clean, answered.edited))
+    return None if clean is None else LogitDiff(clean, edited, getattr(answered.question, "position", -1))
 
 
 def difference(before: Session, after: Session) -> Follows | None:

@@ -16,6 +16,7 @@ from mechtui.paint.tokens import width as cells
 from mechtui.session.document import Edit, Focus, Session, Swept, Token
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.words import LineError
+from mechtui.session.history import Tree
 from mechtui.views import Question, parse_question, specs, state
 from mechtui.views.question import FOLLOWING
 from mechtui.views.tokens import Tokens, TokensAnswer
@@ -31,7 +32,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     be older than the session: then `stale` is True and the pane says so. earlier: what was set for another prompt
     than the present one, of "target" and "source". job: whether the pane's job was started. progress: its share that is
     computed, 0 to 1; None where nothing is under way. idle: there is no model, and none is being loaded. sweeps: those
-    that were made, the newest last."""
+    that were made, the newest last. tree: all states of the session."""
 
     session: Session
     focus: Focus
@@ -45,6 +46,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     progress: float | None = None
     idle: bool = False
     sweeps: tuple[Swept, ...] = ()
+    tree: Tree | None = None
 
     def same(self, other: Picture) -> bool:
         """Whether it is made of the very same things: then it looks the same, too."""
@@ -53,6 +55,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             and self.ready is other.ready
             and self.tokens is other.tokens
             and self.sweeps is other.sweeps
+            and self.tree is other.tree
             and len(self.answered) == len(other.answered)
             and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
             and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress, self.idle)

@@ -87,6 +87,11 @@ class Answer(msgspec.Struct, frozen=True, eq=False, tag_field="view"):
         whether it is the clean run's."""
         return None
 
+    def measured(self) -> float | None:
+        """The logit difference after the question's position, where the answer says one: what the history notes at the
+        present state."""
+        return None
+
     def json(self) -> dict[str, Any]:
         """Plain numbers, nested lists, dicts: what `mechtui run` prints. NaN becomes null."""
         return {name: plain(getattr(self, name)) for name in self.__struct_fields__}

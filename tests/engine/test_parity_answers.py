@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from reference import run
 from twin import CLOSE, PROMPT, Twin, make_twin, session_of
 
@@ -70,6 +71,20 @@ def test_answer_and_foil(twin: Twin) -> None:
             assert candidate.logit == pytest.approx(logits[-1, token], abs=CLOSE)
             assert candidate.rank == pytest.approx((logits[-1] > logits[-1, token]).sum(), abs=1)
         assert answer.logit_diff == pytest.approx(logits[-1, ids[0][0]] - logits[-1, ids[1][0]], abs=2 * CLOSE)
+
+
+def test_history(twin: Twin) -> None:
+    texts = [twin.tokenizer.decode([i]) for i in twin.tokens(session_of()).ids]
+    session = session_of(*EDITS, answer=texts[-1], foil=texts[-2])
+    ids = [twin.text_ids(text, ())[0] for text in (texts[-1], texts[-2])]
+    for position in (-1, 2):
+        (both,) = twin.answers(session, f"history @{position}")
+        for answer, (logits, _) in zip(both, sides(twin, session), strict=True):
+            wanted = logits[position, ids[0]] - logits[position, ids[1]]
+            assert answer.logit_diff == pytest.approx(wanted, abs=2 * CLOSE)
+            assert answer.position == position % len(logits)
+    ((clean, _),) = twin.answers(replace(session, foil=""), "history")
+    assert clean.logit_diff is None
 
 
 def test_loss(twin: Twin) -> None:

@@ -11,6 +11,7 @@ from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.session.document import ModelShape, Session, Token
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.history import History, LogitDiff, Tree
 from mechtui.views import put
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.effects import Effects, EffectsAnswer
@@ -116,6 +117,25 @@ def picture(
     return Picture(session, focus, ready(layers, heads), answer, tuple(found), (), stale)
 
 
+def states(session: Session) -> Tree:
+    """A history with branches, a mark and what a model said; the last state is the session with a longer prompt."""
+    first = replace(session, edits=(), views=())
+    history = History(first, now=lambda: 1_600_000_000.0)
+    history.note(LogitDiff(3.12))
+    history.change(replace(first, edits=(parse_edit("zero L9H9 @-1"),)))
+    history.note(LogitDiff(3.12, 0.44))
+    history.mark("no name mover")
+    history.change(replace(first, edits=tuple(map(parse_edit, ("zero L9H9 @-1", "scale L10H7 x0")))))
+    history.jump(0)
+    history.change(replace(first, edits=(parse_edit("mean L9H6"),)))
+    history.note(LogitDiff(3.12, -2.75))
+    history.change(replace(first, edits=(parse_edit("# mean L9H6"),)))
+    history.undo()
+    history.change(replace(history.present, prompt=f"{first.prompt} the"))
+    history.note(LogitDiff(2.5, 1.0, 3))
+    return history.tree
+
+
 def pictured(example: Example, focus: Focus | None = None, stale: bool = False) -> Picture:
     """A view's example as its pane sees it: the session has its line, and the screen looks at what it asks about."""
     question, count = example.question, len(example.tokens)
@@ -125,7 +145,16 @@ def pictured(example: Example, focus: Focus | None = None, stale: bool = False) 
         tokens = example.clean
     at = {name: getattr(question, name) for name in FOLLOWING if hasattr(question, name)}
     answered = (Answered(1, question.asked(), example.clean, example.edited, 1.0),)
-    return Picture(put(example.session, question), focus or Focus(**at), model, tokens, answered, (), stale)
+    return Picture(
+        put(example.session, question),
+        focus or Focus(**at),
+        model,
+        tokens,
+        answered,
+        (),
+        stale,
+        tree=states(example.session),
+    )
 
 
 class Holder(App[None]):

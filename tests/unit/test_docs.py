@@ -60,7 +60,8 @@ def test_the_config_file_is_one(tmp_path: Path) -> None:
     path.write_text(code(CONFIGURATION))
     said = settings({}, {}, path)
     assert said.model == "gpt2"
-    assert [workspace.name for workspace in with_own(said.workspaces)] == ["Look", "Explain", "Steer", "Mine"]
+    names = [workspace.name for workspace in with_own(said.workspaces)]
+    assert names == ["Look", "Explain", "Steer", "Compare", "Mine"]
 
 
 def test_every_flag_and_variable_is_documented() -> None:

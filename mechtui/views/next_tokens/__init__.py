@@ -71,6 +71,9 @@ class NextTokensAnswer(Answer, frozen=True, tag="next_tokens", eq=False):
     logit_diff: float | None
     entropy: float
 
+    def measured(self) -> float | None:
+        return self.logit_diff
+
     def json(self) -> dict[str, Any]:
         def flat(candidate: Candidate | None) -> dict[str, Any] | None:
             if candidate is None:

@@ -1,0 +1,52 @@
+"""The history in the app: what the model said is noted, states are marked, and any of them can be gone to."""
+
+from __future__ import annotations
+
+from mechtui.session.grammar.edits import format_edit
+from tests.app.answering import app, idle, session
+from tests.app.test_app import screen
+
+
+async def test_states_are_noted_marked_and_gone_to():
+    it, _, _ = app(session())
+    async with it.run_test(size=(120, 40)) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        first = it.session
+        await pilot.press("g", "h", "z")
+        await idle(pilot, lambda: not it.talk.running)
+        await pilot.press("u", "m")
+        await idle(pilot, lambda: not it.talk.running)
+        assert [step.parent for step in it.history.tree.steps.values()] == [None, 0, 0]
+        said = [step.logit_diff for step in it.history.tree.steps.values()]
+        assert all(each is not None for each in said)
+        assert [each.edited is None for each in said] == [True, False, False]
+        await pilot.press("g", "u", "up", "m", *"zeroed", "enter")
+        await idle(pilot)
+        assert it.history.tree.marked("zeroed").number == 1
+        assert "zeroed" in screen(it)
+        await pilot.press("enter")
+        await idle(pilot, lambda: not it.talk.running)
+        assert [edit.op for edit in it.session.edits] == ["zero"]
+        await pilot.press("g", "u", "home", "enter")
+        await idle(pilot, lambda: not it.talk.running)
+        assert it.session == first
+        # Redo leads to where one stood last.
+        await pilot.press("ctrl+r")
+        await idle(pilot)
+        assert [format_edit(edit).split()[0] for edit in it.session.edits] == ["zero"]
+        assert len(it.history.tree.steps) == 3
+
+
+async def test_a_mark_can_be_taken_away_and_words_narrow():
+    it, _, _ = app(session())
+    async with it.run_test(size=(120, 40)) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await pilot.press("g", "u", "m", "x", "enter")
+        await idle(pilot)
+        assert it.history.tree.step.mark == "x"
+        await pilot.press("m", "backspace", "enter")
+        await idle(pilot)
+        assert it.history.tree.step.mark == ""
+        await pilot.press("w", *"zero", "enter")
+        await idle(pilot, lambda: not it.talk.running)
+        assert it.session.views == ('history "zero"',)
