@@ -76,7 +76,7 @@ def built_in() -> tuple[Workspace, ...]:
         read("Look", ("heads / scores", "attention / residual", "lens / attribution"), job="generate"),
         read("Explain", ("heads / scores", "attribution / lens", "sweep / attention"), job="sweep"),
         read("Steer", ("heads / residual", "vectors / lens", "generate / attribution")),
-        read("Compare", ("history / loss",)),
+        read("Compare", ("history / compare | loss",)),
     )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from mechtui.engine import circuits, reading, vector_files, weights
 from mechtui.engine.apply import seen_in
 from mechtui.engine.cards import CardIndex, HeadCards
-from mechtui.engine.errors import Cancelled, SessionError
+from mechtui.engine.errors import Cancelled, ModelError, SessionError
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Norm, Readout
@@ -68,6 +68,10 @@ __all__ = [
 Answers = Iterator[tuple[Answer | None, Answer | None, bool]]
 
 
+# A model's name, and whether it is no longer wanted -> the model.
+Load = Callable[[str, Callable[[], bool]], Model]
+
+
 def ignore(fraction: float) -> None:
     """Nobody wants to know how much is done."""
 
@@ -106,6 +110,18 @@ class OpenSession:
         self._prompt: Prompt | None = None  # that of the latest edit: a sweep has thousands of edits for one
         self._resolved = [self._resolve(number, edit) for number, edit in enumerate(session.edits)]
         self._needs = [need for question in questions for need in self._compute(question).needs(question, self)]
+
+    def open(self, session: Session, questions: Sequence[Question] = ()) -> OpenSession:
+        """Another session on the model that it names: this one, or one that is loaded beside it and stays. Raises
+        SessionError, Cancelled."""
+        here = session.model in ("", self.session.model, self.ready.name)
+        engine = self._engine if here else self._engine.beside(session.model, self.cancelled)
+        return OpenSession(engine, session, self.cancelled, questions)
+
+    def needs_of(self, question: Question) -> list[Need]:
+        """What another view's question needs of a run."""
+        found: list[Need] = self._compute(question).needs(question, self)
+        return found
 
     # The model
 
@@ -332,8 +348,11 @@ class OpenSession:
 class Engine:
     """One model, what is kept of its runs, and its head cards. Not for several threads."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, load: Load | None = None) -> None:
+        """load: loads another model, by name, to be set beside this one; it raises ModelError and Cancelled."""
         self.model = model
+        self._load = load
+        self._beside: tuple[str, Engine] | None = None
         self.runner = Runner(model)
         self.cards = CardIndex(model, self.runner.forward)
         self._compositions: dict[circuits.Kind, tuple[np.ndarray, float, float]] = {}
@@ -343,6 +362,19 @@ class Engine:
     ) -> OpenSession:
         """A session on this model. What the questions need is kept as the runs pass it. Raises SessionError."""
         return OpenSession(self, session, cancelled, questions)
+
+    def beside(self, model: str, cancelled: Callable[[], bool]) -> Engine:
+        """Another model, loaded beside this one; it takes its memory until a third is asked for. Raises SessionError
+        and Cancelled."""
+        if self._beside is None or self._beside[0] != model:
+            if self._load is None:
+                raise SessionError(f"no second model can be loaded here, and {model} is one")
+            self._beside = None  # its memory is free before the next one needs it
+            try:
+                self._beside = model, Engine(self._load(model, cancelled))
+            except ModelError as error:
+                raise SessionError(f"{model} cannot be loaded beside {self.model.ready.name}: {error}") from error
+        return self._beside[1]
 
     def run(
         self, ids: Ids, edits: HookEdits = (), needs: Sequence[Need] = (), cancelled: Callable[[], bool] = never

@@ -59,6 +59,21 @@ class Action:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """Numbers of an answer that can be compared with those of another session's.
+
+    field: where they stand in the answer; `parts.heads` are those of a part. what: their name. unit: theirs. axes: what
+    each of the array's axes goes over: layer, head, position, query, key, or the answer's field that names its rows;
+    none for a single number.
+    """
+
+    field: str
+    what: str
+    unit: str
+    axes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class View:
     """A question about a run, and what the board, help, the footer, the palette and the docs say of it.
 
@@ -67,7 +82,8 @@ class View:
     where it needs no source. words: those of the glossary that its help explains. renews: whether a job that was
     started begins again when the session changes. line_words: words for completion, each with a note: those that its
     line takes besides the choices of its fields, and what a choice means. footer: names of the actions that its pane's
-    footer offers, in this order. actions: its own; its pane has a method `do_<name>` for each.
+    footer offers, in this order. actions: its own; its pane has a method `do_<name>` for each. numbers: those that
+    `compare` sets beside another session's.
     """
 
     question: type[Question]
@@ -85,6 +101,7 @@ class View:
     line_words: tuple[tuple[str, str], ...] = ()
     footer: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
+    numbers: tuple[Numbers, ...] = ()
 
     @property
     def name(self) -> str:

@@ -20,6 +20,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from msgspec.structs import replace
+
 from mechtui.link.frames import BrokenFrameError, Splitter, decode_request
 from mechtui.link.messages import (
     Answered,
@@ -173,7 +175,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
             self.wire.send(Failed("load", _unexpected("loading the model", error), model=request.model))
         else:
-            self.engine = Engine(model)
+            self.engine = Engine(
+                model,
+                lambda name, cancelled: load(replace(request, model=name), lambda *said: None, cancelled),
+            )
             self.unchecked, self.plain, model.plain = True, model.plain, None
             # Before it is said: an app that comes in between is told by the reader.
             self.checked, self.loaded, self.loading = None, request, None

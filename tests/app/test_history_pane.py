@@ -50,3 +50,21 @@ async def test_a_mark_can_be_taken_away_and_words_narrow():
         await pilot.press("w", *"zero", "enter")
         await idle(pilot, lambda: not it.talk.running)
         assert it.session.views == ('history "zero"',)
+
+
+async def test_a_state_is_set_beside_the_present_one():
+    it, _, model = app(session())
+    async with it.run_test(size=(120, 40)) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        first = it.session
+        await pilot.press("g", "h", "z")
+        await idle(pilot, lambda: not it.talk.running)
+        await pilot.press("g", "u", "x")
+        await idle(pilot)
+        assert "This is the present state" in screen(it)
+        await pilot.press("up", "x")
+        await idle(pilot, lambda: not it.talk.running)
+        assert it.here == "compare"
+        assert it.session.views == ("compare step 0",)
+        asked = next(q for q in model.asks[-1].questions if q.line() == "compare step 0")
+        assert asked.other == first

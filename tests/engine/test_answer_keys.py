@@ -14,6 +14,7 @@ from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
 from mechtui.headless.work import items_of
 from mechtui.link.messages import Checked
+from mechtui.session.grammar.words import quote
 from mechtui.views import specs
 
 LINES = (Path(__file__).parents[2] / "docs" / "lines.md").read_text(encoding="utf-8")
@@ -22,6 +23,7 @@ VIEWS = {
     "attribution": ("attribution", "attribution L0H1 answer", "attribution L0.mlp top3"),
     "sweep": ("sweep zero L*H*", "sweep patch L*.pre"),
     "generate": ("generate 2",),
+    "compare": (f"compare {quote(str(Path(__file__).with_name('other.toml')))}",),
 }
 
 

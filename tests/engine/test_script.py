@@ -212,6 +212,7 @@ LINES = {
     "attention": ["attention L1H2", "attention L1H3 scores", "attention L0H1 value"],
     "attribution": ["attribution", "attribution @3 answer", "attribution L1H2", "attribution L0.mlp top7"],
     "composition": ["composition Q", "composition K", "composition V"],
+    "compare": [],  # a program holds one session
     "effects": ["effects", "effects @4"],
     "generate": ["generate 7 prompt", "generate 7 prompt temperature1.5 top_p0.9 seed3"],
     "heads": [

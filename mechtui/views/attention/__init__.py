@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from mechtui.session.grammar.places import parse_site
 from mechtui.session.grammar.words import LineError, cut, one_of, short
 from mechtui.views.question import RUNS, Answer, Question, Run, after
-from mechtui.views.spec import Action, Needs, View
+from mechtui.views.spec import Action, Needs, Numbers, View
 
 What = Literal["pattern", "scores", "value"]
 WHATS: tuple[What, ...] = get_args(What)
@@ -118,4 +118,5 @@ SPEC = View(
             needs=Needs.MODEL,
         ),
     ),
+    numbers=(Numbers("table", "weight", "as shown", ("query", "key")),),
 )

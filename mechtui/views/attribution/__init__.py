@@ -12,7 +12,7 @@ from mechtui.session.document import Site, Struct, Token
 from mechtui.session.grammar.places import format_site, parse_site
 from mechtui.session.grammar.words import LineError, cut, one_position, short
 from mechtui.views.question import RUNS, Answer, Question, Run, plain
-from mechtui.views.spec import Action, Needs, View
+from mechtui.views.spec import Action, Needs, Numbers, View
 
 TOP = 40
 Order = Literal["sorted", "unsorted", "map"]
@@ -197,5 +197,9 @@ SPEC = View(
             "Of an opened head, remove the attention from the selected token to the line's.",
             needs=Needs.MODEL,
         ),
+    ),
+    numbers=(
+        Numbers("parts.heads", "heads", "logits", ("layer", "head")),
+        Numbers("parts.mlps", "MLPs", "logits", ("layer",)),
     ),
 )

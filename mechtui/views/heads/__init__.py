@@ -11,7 +11,7 @@ from mechtui.session.document import EVERY, Session
 from mechtui.session.grammar.words import LineError, cut, one_of, one_position, short
 from mechtui.session.sweeps import changed
 from mechtui.views.question import RUNS, Answer, Question, Run, after
-from mechtui.views.spec import View
+from mechtui.views.spec import Numbers, View
 
 Summary = Literal["entropy", "first", "norm", "attribution", "sweep", "induction", "previous", "duplicate", "copying"]
 SUMMARIES: tuple[Summary, ...] = get_args(Summary)
@@ -105,4 +105,5 @@ SPEC = View(
         ("copying", "whether what it reads is what it raises"),
     ),
     footer=("zero", "zero_here", "mean", "patch", "undo", "summary", "maximise"),
+    numbers=(Numbers("values", "value", "its own", ("layer", "head")),),
 )

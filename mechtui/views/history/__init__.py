@@ -80,10 +80,11 @@ SPEC = View(
     ),
     words=("logit difference", "clean, edited"),
     line_words=(("marks", "marked states, and where branches part and end"),),
-    footer=("jump", "mark_state", "only_states", "undo", "redo", "summary"),
+    footer=("jump", "mark_state", "compare_state", "only_states", "undo", "redo", "summary"),
     actions=(
         Action("jump", ("enter",), "go there", "Make the state under the cursor the present one."),
         Action("mark_state", ("m",), "mark", "Give the state under the cursor a name; an empty one takes it away."),
+        Action("compare_state", ("x",), "compare", "Set the state under the cursor beside the present one."),
         Action("only_states", ("w",), "narrow", "List only states that have certain words."),
     ),
 )

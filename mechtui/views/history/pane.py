@@ -15,7 +15,8 @@ from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.session.history import Step, Tree
 from mechtui.session.told import told
-from mechtui.views import Question
+from mechtui.views import Question, spec_of
+from mechtui.views.compare import Compare
 from mechtui.views.history import SPEC, History
 from mechtui.visible import seen
 
@@ -117,6 +118,15 @@ class HistoryPane(Pane):
 
     def do_only_states(self, desk: Desk) -> None:
         desk.open_line("narrow", desk.picture.question(History).only)
+
+    def do_compare_state(self, desk: Desk) -> None:
+        tree = _tree(desk)
+        step = tree.steps[self._chosen(tree)]
+        if step.number == tree.at:
+            raise CannotError("This is the present state: move to another one to compare it with.")
+        question = Compare(mark=step.mark) if step.mark else Compare(step=step.number)
+        desk.put(question)
+        desk.go(spec_of(question).name)
 
     def narrowed(self, only: str) -> Question:
         return replace(History() if self.picture is None else self.picture.question(History), only=only)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from mechtui.session.document import Token
 from mechtui.session.grammar.words import LineError, cut, short
 from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
-from mechtui.views.spec import Action, Cost, View
+from mechtui.views.spec import Action, Cost, Numbers, View
 
 Shows = Literal["token", "prob", "logit", "rank", "entropy", "kl"]
 SHOWS: tuple[Shows, ...] = get_args(Shows)
@@ -140,4 +140,8 @@ SPEC = View(
     cost=Cost.OWN_RUNS,
     footer=("target", "token_back", "token_next", "summary", "next_run", "mid", "maximise"),
     actions=(Action("mid", ("r",), "mid", "Show the residual stream between attention and MLP, too."),),
+    numbers=(
+        Numbers("kl", "KL to the final", "nats", ("layers", "position")),
+        Numbers("answer_logit", "logit of the answer", "logits", ("layers", "position")),
+    ),
 )

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from mechtui.session.document import Token
 from mechtui.session.grammar.words import LineError, cut, one_of, short
 from mechtui.views.question import Answer, Question, after, plain
-from mechtui.views.spec import Action, View
+from mechtui.views.spec import Action, Numbers, View
 
 Order = Literal["text", "loss", "edited", "change", "rank"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -109,4 +109,5 @@ SPEC = View(
             "Sort by the cursor's column, the largest first; once more the smallest first.",
         ),
     ),
+    numbers=(Numbers("loss", "loss", "nats", ("position",)),),
 )

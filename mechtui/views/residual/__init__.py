@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from mechtui.session.grammar.words import LineError, cut, one_of, short
 from mechtui.views.question import Answer, Question, Run
-from mechtui.views.spec import View
+from mechtui.views.spec import Numbers, View
 
 Scale = Literal["auto", "linear", "log"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -73,4 +73,5 @@ SPEC = View(
     words=("residual stream", "L2 norm", "clean, edited"),
     line_words=(("linear", "bars by the norm"), ("log", "bars by its logarithm")),
     footer=("edit_line", "token_back", "token_next", "summary", "maximise", "start"),
+    numbers=(Numbers("norm", "norm", "L2", ("sites", "position")),),
 )
