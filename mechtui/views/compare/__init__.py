@@ -136,11 +136,6 @@ SPEC = View(
     ),
     words=("logit difference", "clean, edited", "source"),
     cost=Cost.OWN_RUNS,
-    line_words=(
-        ("mark", "a marked state of the history"),
-        ("step", "a state of the history by its number"),
-        ("model", "this session on another model"),
-    ),
     footer=("compare_with", "next_run", "undo", "maximise"),
     actions=(
         Action(

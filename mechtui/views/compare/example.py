@@ -20,7 +20,7 @@ def _answer(changes: tuple[str, ...], this: float, other: float, far: float) -> 
         Compared("attention L9H9", "weight", "@14>@2", 0.62 - 0.4 * far, 0.62, "as shown"),
         Compared("attribution", "heads", "L9H6", 1.74 - far, 1.74, "logits"),
         Compared("lens", "KL to the final", "L10.post @14", 0.9 + 2 * far, 0.9, "nats"),
-        Compared("loss", "loss", "@9", 2.5, 2.5, "nats"),
+        Compared("loss", "loss", "", 2.5, 2.5, "nats"),
         Compared("residual", "norm", "L7.pre @14", 88.0 + 30 * far, 88.0, "L2"),
     )
     return CompareAnswer("step 1", changes, numbers, COUNT, ("heads: it has no answer",))
