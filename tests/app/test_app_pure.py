@@ -271,7 +271,7 @@ def test_a_workspace_is_columns_of_places_of_question_lines():
 
 def test_workspaces_of_the_settings_come_behind_or_in_place_of_the_built_in_ones():
     own = with_own({"Steer": ("vectors", "generate"), "Mine": ("heads norm / effects",)})
-    assert [workspace.name for workspace in own] == ["Look", "Explain", "Steer", "Mine"]
+    assert [workspace.name for workspace in own] == ["Look", "Explain", "Steer", "Compare", "Mine"]
     assert own[2].views == ("vectors", "generate")
     assert own[3].main == "heads"
 
@@ -281,7 +281,7 @@ def test_workspaces_of_the_settings_come_behind_or_in_place_of_the_built_in_ones
     [
         ({"Mine": ()}, "[workspaces] Mine has no column"),
         ({"Mine": ("heads nrm",)}, "[workspaces] Mine: 'heads nrm': nrm should be entropy"),
-        ({f"W{number}": ("heads",) for number in range(7)}, "makes 10 workspaces"),
+        ({f"W{number}": ("heads",) for number in range(6)}, "makes 10 workspaces"),
     ],
 )
 def test_workspaces_of_the_settings_that_cannot_be_are_told(own: dict[str, tuple[str, ...]], why: str):
