@@ -293,7 +293,7 @@ async def test_a_workspace_of_ones_own_is_reached_by_its_digit_and_shows_its_lin
     it, _, _ = app(workspaces={"Mine": ("heads norm", "residual log")})
     async with it.run_test(size=(120, 40)) as pilot:
         await idle(pilot)
-        await pilot.press("4")
+        await pilot.press("5")
         await idle(pilot)
         assert it.here == "residual"
         assert it.session.views == ("heads norm", "residual log")
