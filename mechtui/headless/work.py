@@ -66,7 +66,8 @@ class Item:
             "model": _model(ready, checked),
             "tokens": [{"id": token.id, "text": token.text} for token in tokens.tokens],
             "clean": {line: pair[0].json() for line, pair in pairs.items() if pair[0] is not None},
-            "edited": edited if self.session.active_edits() else None,
+            # The session that `compare` names may have edits where this one has none.
+            "edited": edited if edited or self.session.active_edits() else None,
         }
 
 

@@ -14,7 +14,10 @@ from twin import CLOSE, PROMPT, SOURCE, Twin, make_twin, session_of
 from mechtui.engine.api import Engine, SessionError
 from mechtui.engine.errors import ModelError
 from mechtui.engine.model import Model
+from mechtui.headless.work import items_of
+from mechtui.link.messages import Checked
 from mechtui.session.document import Session
+from mechtui.session.grammar.words import quote
 from mechtui.session.storage import save
 from mechtui.views import parse_question
 from mechtui.views.compare import Compare, CompareAnswer, Compared
@@ -114,6 +117,19 @@ def test_a_session_file_is_the_other(gpt2_model: Model, tmp_path: Path) -> None:
         assert two is not None
         assert repr(one.numbers) == repr(two.numbers)
         assert one.changes == two.changes == ("removed mean L1.mlp", "added scale L0H1 x2", "added zero L1H0 @-1")
+
+
+def test_a_session_without_edits_is_printed_beside_one_with_some(gpt2_model: Model) -> None:
+    line = f"compare {quote(str(Path(__file__).with_name('other.toml')))}"
+    [item] = items_of([("", session_of())], [line])
+    opened = Engine(gpt2_model).open(item.session)
+    answered = {question: list(opened.answer(question))[-1][:2] for question in item.asked}
+    printed = item.result(gpt2_model.ready, Checked("m"), answered)
+    assert list(printed["edited"]) == [line]
+    assert "removed scale L0H2 x0.5" in printed["edited"][line]["changes"]
+    # The clean runs have no edits, so that what the edit does is the difference between the two answers.
+    both = [printed[run][line]["numbers"] for run in ("clean", "edited")]
+    assert [each["other"] for each in both[0]] != [each["other"] for each in both[1]]
 
 
 REFUSED = [
