@@ -82,7 +82,7 @@ def _pane(app: Window, view: str, ending: str) -> str | bytes:
         return view_page(report)
     from mechtui.export.numbers import as_csv, as_run
 
-    return as_csv(report) if ending == ".csv" else as_run(report, ending)
+    return as_csv(report) if ending == ".csv" else as_run(report, ending.removeprefix("."))
 
 
 def _screen(app: Window, ending: str) -> str:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
 
 from mechtui.export.report import Report
+from mechtui.headless.output import WRITE
+from mechtui.headless.work import Item
 from mechtui.link.messages import Checked
-from mechtui.session.storage import to_builtins
-from mechtui.views.question import plain
-from mechtui.views.tables import Cell, array_of, tables
-from mechtui.visible import json_escaped, seen
+from mechtui.views.tables import Cell, tables
+from mechtui.views.tokens import Tokens
+from mechtui.visible import seen
 
 COLUMNS = ("question", "run", "table", "row", "column", "value", "unit", "text")
 # A spreadsheet takes a text that begins so for a formula.
@@ -52,44 +49,12 @@ def safe(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def as_run(report: Report, ending: str) -> bytes:
-    """What `mechtui run --output FILE` writes for the views that are shown. ending: .json or .npz."""
-    result = _result(report)
-    text = json_escaped(json.dumps(result, ensure_ascii=False, allow_nan=False))
-    if ending == ".json":
-        return f"{text}\n".encode()
+def as_run(report: Report, format: str) -> bytes:
+    """What `mechtui run --output FILE` writes for the views that are shown. format: json or npz."""
+    answered = {each.question.asked(): (each.clean, each.edited) for each in report.shown}
+    item = Item(report.session, {each.question.line(): each.question.asked() for each in report.shown})
+    checked = report.checked or Checked(report.ready.name)
+    result = item.result(report.ready, checked, {Tokens(): (report.tokens, None), **answered})
     out = io.BytesIO()
-    np.savez(out, **{"json": np.array(text), **_arrays(report)})  # type: ignore[arg-type]
+    WRITE[format](out, [result], False)
     return out.getvalue()
-
-
-def _result(report: Report) -> dict[str, Any]:
-    ready, shape, checked = report.ready, report.ready.shape, report.checked or Checked(report.ready.name)
-    edited = {each.question.line(): each.edited.json() for each in report.shown if each.edited is not None}
-    return {
-        "session": to_builtins(report.session),
-        "model": {
-            **{name: getattr(ready, name) for name in ("name", "source", "architecture")},
-            **{name: getattr(shape, name) for name in ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head")},
-            **{name: getattr(ready, name) for name in ("device", "dtype", "weights")},
-            "checked": {
-                "differences": plain(checked.differences),
-                "tolerance": checked.tolerance,
-                "problem": checked.sentence,
-            },
-        },
-        "tokens": [{"id": token.id, "text": token.text} for token in report.tokens.tokens],
-        "clean": {each.question.line(): each.clean.json() for each in report.shown if each.clean is not None},
-        "edited": edited if report.session.active_edits() else None,
-    }
-
-
-def _arrays(report: Report) -> dict[str, np.ndarray]:
-    """Every table of numbers as "clean/attention L9H9/pattern" -> array, null as NaN."""
-    found: dict[str, np.ndarray] = {}
-    for each in report.shown:
-        for run, answer in (("clean", each.clean), ("edited", each.edited)):
-            for key, value in ({} if answer is None else answer.json()).items():
-                if (table := array_of(value)) is not None:
-                    found[f"{run}/{each.question.line()}/{key}"] = table
-    return found
