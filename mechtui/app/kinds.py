@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -302,8 +303,8 @@ def save(desk: Desk) -> Kind:
         from mechtui.session.storage import StorageError
 
         name = text.strip()
-        # Under this ending the session is offered where one is opened.
-        name = name if not name or name.endswith(".toml") else f"{name}.toml"
+        if name and not name.endswith(".toml") and not os.path.lexists(name):
+            name += ".toml"  # under this ending it is offered where one is opened
         try:
             content = text_for(desk.document(), target.path(name))
         except StorageError as error:

@@ -26,11 +26,11 @@ class Arrangement(msgspec.Struct, frozen=True):
 
     workspace: int = 0
     recent: tuple[str, ...] = ()
-    elsewhere: tuple[tuple[int, tuple[str, ...]], ...] = ()
     guest: str = ""
     maximised: str = ""
     wider: int = 0
     job: str = ""
+    elsewhere: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
     def at(self, workspace: int) -> Arrangement:
         """In this workspace, with what was in front when one was there last; the rail is the same in all of them."""

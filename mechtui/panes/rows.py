@@ -142,11 +142,16 @@ class Rows:
         return max(min(here + right, len(self.columns) - 1), min(1, len(self.columns) - 1))
 
     def row_text(self, row: int) -> str:
-        """All of a row, with tabs between, for the clipboard."""
+        """All of a row, with tabs between, for the clipboard; nothing of one that the list has not (yet)."""
+        if not 0 <= row < len(self.columns[0].values):
+            return ""
         return "\t".join(column.text(row).strip() for column in self.columns)
 
     def value(self, row: int, at: int | None) -> str:
-        """A cell as it is, for the clipboard: of column `at`, else of the one that sorts."""
+        """A cell as it is, for the clipboard: of column `at`, else of the one that sorts; nothing of a row that the
+        list has not (yet)."""
+        if not 0 <= row < len(self.columns[0].values):
+            return ""
         column = self.columns[self._sorting if at is None else at]
         if isinstance(column, Texts):
             return column.values[row]

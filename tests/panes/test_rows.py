@@ -209,3 +209,9 @@ def test_every_column_can_be_reached_where_one_has_room() -> None:
         head = texts(rows.page(PALETTE, 20, 20, 0, at))[0]
         seen |= {name for name in ("effect", "ind", "label") if name in head}
     assert seen == {"effect", "ind", "label"}
+
+
+def test_a_row_that_the_list_has_not_is_copied_as_nothing() -> None:
+    rows = Rows((Texts("name", ["a", "b"]), Numbers("size", np.array([1.0, 2.0]))), (0, 1))
+    assert [rows.row_text(row) for row in (1, 2, -1)] == ["b\t2.00", "", ""]
+    assert [rows.value(row, 1) for row in (1, 2, -1)] == ["2", "", ""]
