@@ -173,6 +173,24 @@ def test_a_run_that_was_ended_goes_on(
         close([float(row["value"]) if row["value"] else None for row in rows][1:], diffs[1:])
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
+def test_a_model_process_that_dies_is_a_run_that_failed_and_what_was_finished_stays(
+    home: dict[str, str], tmp_path: Path
+) -> None:
+    cases = write_cases(tmp_path / "cases.jsonl", MANY)
+    output = tmp_path / "out.jsonl"
+    with running(home, *OF_MANY, str(cases), "--output", str(output)) as process:
+        wait_for_lines(process, output, 2)
+        [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        _, stderr = process.communicate()
+    assert process.returncode == 4
+    count = len(output.read_text().splitlines())
+    assert f"mechtui: {count} of {len(MANY)} results are kept in {output}; the same command goes on" in stderr
+    assert "): The model process was killed (SIGKILL)" in stderr  # and in which case
+    assert "Traceback" not in stderr
+
+
 def test_several_sessions_load_a_model_once(mechtui: Program, tmp_path: Path) -> None:
     for name, model, edits in (("a", "demo", "zero L0H0"), ("b", "demo@before", ""), ("c", "demo", "zero L1H1")):
         text = f'mechtui = 1\nmodel = "{model}"\nprompt = "Mary and {name}"\nviews = ["residual"]\n'
