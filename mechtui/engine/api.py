@@ -23,6 +23,7 @@ from mechtui.engine import circuits, reading, vector_files, weights
 from mechtui.engine.apply import seen_in
 from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.errors import Cancelled, ModelError, SessionError
+from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Norm, Readout
@@ -48,6 +49,7 @@ __all__ = [
     "EditError",
     "Engine",
     "HeadCards",
+    "HeadCircuit",
     "HookEdits",
     "Ids",
     "Need",
@@ -167,6 +169,13 @@ class OpenSession:
     def token(self, id: int) -> Token:
         return self.model.token(id)
 
+    def single(self, text: str, what: str) -> int:
+        """The id of a text that is one token. what: it is to be. Raises SessionError, which names its tokens."""
+        try:
+            return self.model.single(text, what)
+        except ValueError as error:
+            raise SessionError(str(error)) from error
+
     @property
     def eos_id(self) -> int | None:
         """The token that ends a text; None where the tokenizer names none."""
@@ -190,6 +199,10 @@ class OpenSession:
         standard deviation of random pairs of that shape, see `mechtui.engine.circuits`. It is computed once per model.
         Raises SessionError, Cancelled."""
         return self._engine.composition(kind, self.cancelled, self.progress)
+
+    def circuit(self, layer: int, head: int) -> HeadCircuit:
+        """A head over the whole vocabulary; the last one asked for is kept. Raises SessionError."""
+        return self._engine.circuit(layer, head)
 
     def check_site(self, site: Site) -> None:
         """Raises EditError, which names the model and what it lacks, where it has no such site."""
@@ -355,6 +368,7 @@ class Engine:
         self._beside: tuple[str, Engine] | None = None
         self.runner = Runner(model)
         self.cards = CardIndex(model, self.runner.forward)
+        self._circuit: HeadCircuit | None = None
         self._compositions: dict[circuits.Kind, tuple[np.ndarray, float, float]] = {}
 
     def open(
@@ -391,6 +405,14 @@ class Engine:
             values = circuits.composition(self.model.bridge, kind, self.model.ready.name, cancelled, progress)
             self._compositions[kind] = values.numpy(), *circuits.random_composition(shape.d_model, shape.d_head)
         return self._compositions[kind]
+
+    def circuit(self, layer: int, head: int) -> HeadCircuit:
+        """See `OpenSession.circuit`."""
+        known = self._circuit
+        if known is None or (known.layer, known.head) != (layer, head):
+            readout = self.runner.forward.readout
+            self._circuit = known = HeadCircuit(self.model.bridge, readout, layer, head, self.model.ready.name)
+        return known
 
     def save_vectors(self, session: Session, path: str) -> tuple[str, ...]:
         """Write the session's steering vectors to a safetensors file; their names. Raises SessionError."""

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from mechtui.engine import weights
 from mechtui.engine.errors import Cancelled, SessionError
-from mechtui.engine.readout import Norm
+from mechtui.engine.readout import Norm, Readout
 
 Kind = Literal["Q", "K", "V"]
 # Numbers of two tables that are multiplied at once: 128 MB each.
 AT_ONCE = 32_000_000
+# Rows of the embedding that are normed at once.
+TOKENS_AT_ONCE = 8192
 # Pairs of random matrices that say what composition is without any: with 24 of each kind there are 576.
 RANDOM, SEED = 24, 0
 
@@ -134,3 +136,139 @@ def random_composition(width: int, head: int) -> tuple[float, float]:
 
     values = _composed(_factor(some(), some()), _factor(some(), some()), lambda: False, lambda share: None)
     return float(values.mean()), float(values.std())
+
+
+@dataclass(frozen=True)
+class Trigram:
+    """[source … destination -> out]: the source's id, the destinations that attend to it most and the tokens that it
+    raises most, the strongest first. value: attention preference of the first times logit of the first."""
+
+    source: int
+    destinations: tuple[int, ...]
+    outs: tuple[int, ...]
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """One singular direction of a head's matrix. size: its singular value; share: of the sum of all squares. reads,
+    writes [d_vocab]: what it says of every token on either side, as if it alone were the matrix: their product is the
+    score of the pair, or the logit."""
+
+    size: float
+    share: float
+    reads: Tensor
+    writes: Tensor
+
+
+class Circuit:
+    """One head over the whole vocabulary, as if the stream were a token's embedding alone.
+
+    queries, keys, values [d_vocab, d_head]: what the head makes of each embedding, normed as the layer's norm does;
+    keys less their mean, values without biases. out [d_head, d_vocab]: logits per unit of value, through the final
+    norm's centring and weight without its scale, less their mean over the vocabulary. Nothing of d_vocab x d_vocab is
+    held. Rotary positions are left out: both tokens stand as if at one place.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, bridge: Any, readout: Readout, layer: int, head: int, name: str) -> None:
+        """name: the model's. Raises SessionError where its weights cannot be read so."""
+        self.layer, self.head = layer, head
+        block = bridge.blocks[layer]
+        raw = [weights.reading(bridge, layer, each) for each in ("W_Q", "W_K", "W_V")]
+        if any(each is None for each in raw):
+            raise SessionError(f"{name} does not keep W_Q, W_K and W_V head by head, so its circuits cannot be read")
+        if any(getattr(block.attn, each, None) is not None for each in ("q_norm", "k_norm")):
+            raise SessionError(f"{name} norms its queries and keys, so no table of its words says what attends to what")
+        W_Q, W_K, W_V = (each[head].float() for each in raw if each is not None)
+        embedding = weights.W_E(bridge)
+        like = weights.W_U(bridge)[:, 0]
+        try:
+            before, behind = norm_of(block, "ln1", like), norm_of(block, "ln1_post", like)
+            final = readout.norm()
+        except ValueError as error:
+            raise SessionError(f"a norm of {name} is of a kind that its circuits cannot be read through") from error
+        parts: list[list[Tensor]] = [[], [], []]
+        for begin in range(0, len(embedding), TOKENS_AT_ONCE):
+            rows = embedding[begin : begin + TOKENS_AT_ONCE].float().to(W_Q.device)
+            normed = rows if before is None else before.linear(rows) / before.scale(rows)
+            shifted = normed if before is None else normed + before.bias
+            for part, made in zip(parts, (shifted @ W_Q, shifted @ W_K, normed @ W_V), strict=True):
+                part.append(made)
+        self.queries, keys, self.values = (torch.cat(part) for part in parts)
+        bias = weights.reading_bias(bridge, layer, "b_Q")
+        self.queries = self.queries + (bias[head] if isinstance(bias, Tensor) else bias)
+        self.keys = keys - keys.mean(0)
+        own = getattr(block.attn, "original_component", None)
+        self.scale = float(getattr(own, "scaling", None) or W_Q.shape[1] ** -0.5)
+        written = weights.W_O(bridge, layer)[head].float()
+        written = final.linear(written if behind is None else behind.linear(written))
+        self.out = readout.reads(written)
+        self.out -= self.out.mean(1, keepdim=True)
+
+    @torch.inference_mode()
+    def attends(self, token: int) -> Tensor:
+        """[d_vocab]: by how much more than to the mean token a query of this token wants to attend to each: the
+        attention scores less their mean, in nats."""
+        return (self.keys @ self.queries[token]) * self.scale
+
+    @torch.inference_mode()
+    def attended(self, token: int) -> Tensor:
+        """[d_vocab]: the same from each query to this token."""
+        return (self.queries @ self.keys[token]) * self.scale
+
+    @torch.inference_mode()
+    def raises(self, token: int) -> Tensor:
+        """[d_vocab]: what attending to this token alone does to every logit, before the final norm's scale."""
+        return self.values[token] @ self.out
+
+    @torch.inference_mode()
+    def raised_by(self, token: int) -> Tensor:
+        """[d_vocab]: what attending to each token does to this one's logit."""
+        return self.values @ self.out[:, token]
+
+    @torch.inference_mode()
+    def trigrams(
+        self, most: int, each: int, cancelled: Callable[[], bool], progress: Callable[[float], None]
+    ) -> list[Trigram]:
+        """The strongest, one of each source, with `each` destinations and outs; all sources are looked at. None of a
+        source that nothing attends to more than to the mean token, or that raises nothing. Raises Cancelled."""
+        count = len(self.keys)
+        rows = max(AT_ONCE // 4 // count, 1)
+        found: list[Tensor] = []
+        for begin in range(0, count, rows):
+            if cancelled():
+                raise Cancelled
+            wanted = (self.keys[begin : begin + rows] @ self.queries.T).amax(1) * self.scale
+            found.append(wanted.clamp_min(0) * (self.values[begin : begin + rows] @ self.out).amax(1).clamp_min(0))
+            progress(min(begin + rows, count) / count)
+        best = torch.cat(found).topk(min(most, count))
+        return [
+            Trigram(
+                source,
+                tuple(self.attended(source).topk(min(each, count)).indices.tolist()),
+                tuple(self.raises(source).topk(min(each, count)).indices.tolist()),
+                value,
+            )
+            for value, source in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            if value > 0
+        ]
+
+    @torch.inference_mode()
+    def directions(self, kind: Literal["OV", "QK"], most: int) -> list[Direction]:
+        """The largest singular directions of the head's full matrix over the vocabulary, embeddings normed: of OV from
+        the token read to the logits, of QK from the query's token to the key's. Each points where its `reads` reach
+        furthest."""
+        left, right = (self.values, self.out.T) if kind == "OV" else (self.queries * self.scale, self.keys)
+        (first, one), (second, two) = torch.linalg.qr(left), torch.linalg.qr(right)
+        u, sizes, v = torch.linalg.svd(one @ two.T)
+        reads, writes = first @ u, second @ v.mT
+        whole = float(sizes.square().sum()) or 1.0
+        found = []
+        for at in range(min(most, len(sizes))):
+            read, write, size = reads[:, at], writes[:, at], float(sizes[at])
+            if float(read[read.abs().argmax()]) < 0:
+                read, write = -read, -write
+            # Each side with half of the size, so that their product is what the direction does.
+            found.append(Direction(size, size**2 / whole, read * size**0.5, write * size**0.5))
+        return found

@@ -93,10 +93,11 @@ class Model:
         text = " " + text if piece.startswith("\u2581") and not text.startswith(" ") else text
         return Token(id, text)
 
-    def single(self, text: str) -> int:
-        """The id of a text that is one token. Raises ValueError: one sentence that names its tokens."""
+    def single(self, text: str, what: str = "a target") -> int:
+        """The id of a text that is one token. what: it is to be. Raises ValueError: one sentence that names its
+        tokens."""
         ids = self.encode(text, "no")
         if len(ids) != 1:
             pieces = ", ".join(f'"{self.token(id).text}"' for id in ids)
-            raise ValueError(f'"{text}" is {len(ids)} tokens ({pieces}); a target is one token')
+            raise ValueError(f'"{text}" is {len(ids)} tokens ({pieces}); {what} is one token')
         return ids[0]

@@ -117,7 +117,7 @@ class Readout:
         return unembedding_column(self.bridge, token) * self.times
 
     def reads(self, normal: Tensor) -> Tensor:
-        """[d_vocab] float32: the logits of a normed direction [d_model], biases left out, before a cap."""
+        """[..., d_vocab] float32: the logits of normed directions [..., d_model], biases left out, before a cap."""
         weight = W_U(self.bridge)
         return (normal.to(weight.dtype) @ weight).float() * self.times
 

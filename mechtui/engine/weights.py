@@ -41,6 +41,16 @@ def reading(bridge: Any, layer: int, name: str) -> Tensor | None:
     return weight.detach().repeat_interleave(n_heads // len(weight), dim=0)
 
 
+def reading_bias(bridge: Any, layer: int, name: str) -> Tensor | float:
+    """b_Q, b_K or b_V, [head, d_head], each head with that of its group; 0 where the model has none."""
+    bias: Tensor | None = getattr(bridge.blocks[layer].attn, name, None)
+    n_heads = int(bridge.cfg.n_heads)
+    if bias is None:
+        return 0.0
+    own = bias.detach().float().view(-1, int(bridge.cfg.d_head))
+    return own.repeat_interleave(n_heads // len(own), dim=0)
+
+
 def unembedding_column(bridge: Any, token: int) -> Tensor:
     """[d_model], float32: the direction whose dot product with the normed residual is the token's logit."""
     return W_U(bridge)[:, token].detach().float().clone()

@@ -213,6 +213,7 @@ LINES = {
     "attribution": ["attribution", "attribution @3 answer", "attribution L1H2", "attribution L0.mlp top7"],
     "composition": ["composition Q", "composition K", "composition V"],
     "compare": [],  # a program holds one session
+    "circuit": ["circuit L1H2", 'circuit L0H3 " Mary"'],
     "effects": ["effects", "effects @4"],
     "generate": ["generate 7 prompt", "generate 7 prompt temperature1.5 top_p0.9 seed3"],
     "heads": [
