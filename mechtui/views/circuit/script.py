@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mechtui.views.script import Around, ScriptError, quoted
 from mechtui.views.circuit import TOP, Circuit
+from mechtui.views.script import Around, ScriptError, quoted
 
 # The numbers are the model's: no edit changes them.
 EACH_RUN = False
@@ -48,10 +48,10 @@ def lines(question: Circuit, around: Around) -> list[str]:
         "",
         "def largest(scores, sign=1):",
         f"    ids = (sign * scores).topk({min(TOP, shape.d_vocab)}).indices.tolist()",
-        '    return [{"token": tokenizer.decode([id]), "id": id, "value": scores[id].item()} for id in ids]',
+        '    return [{"token": text(id), "id": id, "value": scores[id].item()} for id in ids]',
         "",
         "return {",
-        '    "token": tokenizer.decode([word]),',
+        '    "token": text(word),',
         '    "attends": largest(keys @ queries[word] * scale),',
         '    "attended": largest(queries @ keys[word] * scale),',
         '    "raises": largest(raises),',
