@@ -22,8 +22,8 @@ from torch import Tensor
 from mechtui.engine import circuits, reading, vector_files, weights
 from mechtui.engine.apply import seen_in
 from mechtui.engine.cards import CardIndex, HeadCards
-from mechtui.engine.errors import Cancelled, ModelError, SessionError
 from mechtui.engine.circuits import Circuit as HeadCircuit
+from mechtui.engine.errors import Cancelled, ModelError, SessionError
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Norm, Readout
