@@ -101,7 +101,8 @@ class Board(Guarded, Kept, Container):
             self.writing,
             self.editors[self.writing].rows() if self.writing else 1,
             self._top_rows(self.size.width),
-            self.panes[RAIL[-1]].rows_at(self.size.width, session),
+            tuple(self.panes[view].rows_at(self.size.width, session) for view in RAIL[1:]),
+            len(self._tokens.tokens) if self._tokens is not None else self._wish.tokens,
         )
         if wish != self._wish:
             self._wish = wish

@@ -7,6 +7,7 @@ maximised pane has all the room.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from textual.widget import Widget
 from mechtui.app.state import Arrangement
 from mechtui.app.workspaces import MAP, RAIL, RESULT, TOP, Column, Place, Workspace
 from mechtui.session.document import ModelShape
+from mechtui.views import specs
+from mechtui.views.spec import Axis
 
 # Rows above and below what is planned here: the head and the footer.
 AROUND = 3
@@ -26,13 +29,21 @@ SEVERAL = (100, 30)
 LABEL = 9
 # The least that a place of a workspace, a column beside the map, and a list below the map are useful with.
 PLACE_ROWS, COLUMN, LIST_ROWS = 14, 40, 9
+# Columns of a column from which on it gives the map what it has more.
+WIDE_COLUMN = 56
 # What is shown in place of everything in a window that is too small.
 SMALL = "small"
 
 
+# Cells and rows of a frame; the least of the rail's list of edits and of vectors, and of the result above them.
+FRAME, LIST, LEAST_RESULT = 2, 6, 18
+# What a prompt that grows is counted in, so that not every token moves the panes.
+STRIDE = 8
+
+
 class Wish(NamedTuple):
     """What the plan depends on besides the size. writing: the editor that is open, empty for none. Rows: those that
-    the editors, the ruler and the last pane of the rail would fill."""
+    the editors, the ruler and the panes of the rail below the result would fill. tokens: of the prompt."""
 
     arrangement: Arrangement
     workspace: Workspace
@@ -40,7 +51,8 @@ class Wish(NamedTuple):
     writing: str = ""
     editor_rows: int = 1
     top_rows: int = 2
-    last_rows: int = 0
+    rail_rows: tuple[int, ...] = (0, 0)
+    tokens: int = 0
 
 
 class Plan(NamedTuple):
@@ -120,9 +132,10 @@ def _front(views: Sequence[str], arrangement: Arrangement, otherwise: str = "") 
 
 
 def map_width(shape: ModelShape | None, width: int) -> int:
-    """Columns for a grid of n_heads cells of three, with layer numbers, frame and legend."""
+    """Columns for a grid of n_heads cells of three, with layer numbers, frame and legend; in a wide window as many as
+    the list of heads below it makes use of."""
     wanted = 8 + 3 * (shape.n_heads if shape else 12)
-    return max(24, min(wanted, 48, width // 3))
+    return max(24, min(max(wanted, min(48, width - 2 * WIDE_COLUMN)), 48, width // 3))
 
 
 def map_rows(shape: ModelShape | None) -> int:
@@ -131,7 +144,7 @@ def map_rows(shape: ModelShape | None) -> int:
 
 
 def _full(made: Plan, room: Region, wish: Wish) -> None:
-    right = max(32, min(room.width // 3, 46 + (room.width - 120) // 8) - wish.arrangement.wider)
+    right = max(32, min(room.width // 3, 46 + (room.width - 120) // 16) - wish.arrangement.wider)
     left = room.width - right
     first = map_width(wish.shape, left)
     columns = _columns(wish, left - first)
@@ -172,29 +185,62 @@ def _column(made: Plan, room: Region, column: Column, wish: Wish) -> None:
     mapped = column[0] == (MAP,) and len(column) > 1
     count = len(column) if mapped else max(1, min(len(column), room.height // PLACE_ROWS))
     places = [*column[: count - 1], tuple(view for place in column[count - 1 :] for view in place)]
-    y, rest = room.y, room.height
-    for left, place in zip(range(count, 0, -1), places, strict=True):
-        # The first of two places is a little higher than the second.
-        rows = map_rows(wish.shape) if mapped and y == room.y else rest * 5 // (left * 5 - 1)
-        rows = rest if left == 1 else rows
-        view = _front(place, wish.arrangement)
+    views = [_front(place, wish.arrangement) for place in places]
+    first = [map_rows(wish.shape)] if mapped else []
+    wanted = [_wanted(view, wish) for view in views[len(first) :]]
+    y, heights = room.y, [*first, *_shared(room.height - sum(first), wanted)]
+    for view, place, rows in zip(views, places, heights, strict=True):
         made.regions[view] = Region(room.x, y, room.width, rows)
         made.tabs[view] = place
         y += rows
-        rest -= rows
+
+
+def _wanted(view: str, wish: Wish) -> int | None:
+    """The rows that a view fills, frame and all; None for as many as there are."""
+    filled = specs()[view].rows
+    if filled is None or not wish.tokens:
+        return None
+    layers = wish.shape.n_layers if wish.shape else 12
+    count = -(-wish.tokens // STRIDE) * STRIDE if filled.of is Axis.TOKENS else layers
+    return max(count + filled.more + FRAME, PLACE_ROWS)
+
+
+def _shared(rows: int, wanted: list[int | None]) -> list[int]:
+    """The rows of each place: no more than it fills where others can fill the rest; the first of equals is a little
+    higher."""
+    found = [0] * len(wanted)
+    left, open_ = rows, list(range(len(wanted)))
+    while open_:
+        # The one that wants least of an equal share has it, and leaves the rest to the others.
+        modest = min(open_, key=lambda i: math.inf if wanted[i] is None else wanted[i] or 0)
+        want = wanted[modest]
+        if len(open_) > 1 and want is not None and want <= left // len(open_):
+            found[modest] = want
+        else:
+            modest = open_[0]
+            found[modest] = left if len(open_) == 1 else left * 5 // (len(open_) * 5 - 1)
+        left -= found[modest]
+        open_.remove(modest)
+    return found
 
 
 def _rail(made: Plan, room: Region, wish: Wish) -> None:
-    """The result, and below it the edits and what else the workspace does not show, by what they hold."""
+    """The result, and below it the edits and what else the workspace does not show, each as high as what it holds; the
+    result has the rest."""
     result, *below = (view for view in RAIL if view == RESULT or view not in made.regions)
     if room.height < 2 * PLACE_ROWS:
         below = below[:1]
-    rows = max(min(room.height // 2 + 1, 18), 9) if below else room.height
+    of = dict(zip(RAIL[1:], wish.rail_rows, strict=True))
+    # In steps, so that not every new line moves the others.
+    wanted = [max(-(-(of[view] + FRAME) // 4) * 4, LIST) for view in below]
+    most = room.height - min(LEAST_RESULT, room.height // 2 + 1)
+    sizes = [min(want, max(most // len(below), LIST)) for want in wanted]
+    if sizes and sum(wanted) <= most:
+        sizes = wanted
+    rows = max(room.height - sum(sizes), 0)
     made.regions[result] = Region(room.x, room.y, room.width, rows)
-    rest = room.height - rows
-    last = max(min(wish.last_rows + 2, rest // 2), rest // 3) if len(below) > 1 else 0
     y = room.y + rows
-    for view, size in zip(below, (rest - last, last), strict=False):
+    for view, size in zip(below, sizes, strict=True):
         made.regions[view] = Region(room.x, y, room.width, size)
         y += size
 

@@ -73,7 +73,7 @@ def read(name: str, columns: tuple[str, ...], job: str = "") -> Workspace:
 @cache
 def built_in() -> tuple[Workspace, ...]:
     return (
-        read("Look", ("heads / scores", "attention / residual", "lens / attribution"), job="generate"),
+        read("Look", ("heads / scores", "attention / residual / loss", "lens / attribution"), job="generate"),
         read("Explain", ("heads / scores", "attribution / lens", "sweep / attention"), job="sweep"),
         read("Steer", ("heads / residual", "vectors / lens", "generate / attribution")),
         read("Compare", ("history / compare | loss",)),

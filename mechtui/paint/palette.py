@@ -67,7 +67,7 @@ _ORANGE: tuple[Triplet, ...] = ((60, 36, 16), (170, 84, 0), (255, 180, 90))
 
 # Chosen one by one from the 6x6x6 cube and the greys: rounding the ramps above merges their dark ends. All of
 # them survive textual's turning them into red, green and blue and rich's rounding these back.
-_SEQUENTIAL_256 = (17, 18, 23, 24, 60, 242, 66, 245, 246, 108, 144, 180, 186, 222, 227, 229)
+_SEQUENTIAL_256 = (17, 18, 19, 24, 60, 242, 243, 244, 245, 246, 144, 180, 186, 222, 227, 229)
 _BLUE_256 = (17, 18, 24, 25, 31, 32, 74, 117)
 _ORANGE_256 = (52, 58, 94, 130, 136, 172, 215, 222)
 

@@ -26,7 +26,7 @@ from textual.strip import Strip
 from mechtui.link.messages import Answered
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
-from mechtui.paint.tokens import fitting, visible
+from mechtui.paint.tokens import column_name, fitting, visible
 from mechtui.paint.tokens import width as cell_len
 from mechtui.panes import theme
 from mechtui.panes.boundary import Guarded, tell
@@ -46,6 +46,8 @@ __all__ = ["Focus", "Line", "Page", "Pane", "Picture", "line", "lines_page", "wi
 OLDER = " ○ older"
 # Rows of a pane that shows everything.
 TALL = 100_000
+# What stands before the letters of the views that share a place: the key that comes before them.
+LEADS = " │ g"
 NO_MODEL = "no model is loaded: M chooses one"
 _HEAD = re.compile(r"(?:L(?=\d+H)|(?=\d+\.))(\d+)[H.](\d+)", re.IGNORECASE)
 
@@ -364,6 +366,11 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
     def _called(self) -> str:
         return self.VIEW.title
 
+    @property
+    def first_in_sight(self) -> int:
+        """The page's row that stands below its head."""
+        return self._place[3]
+
     def _room(self) -> Size:
         return self.scrollable_content_region.size
 
@@ -427,20 +434,47 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         self.border_subtitle = shown(legend) if page.legend else ""
 
     def _add_tabs(self, title: Text) -> None:
-        """The views that share the place, behind the title, as far as there is room for their names."""
+        """The views that share the place, behind the title: by their names; where these have no room all of them by
+        their letters, with as much of the names as fits, and without what the title says besides the pane's name."""
         self._tab_cells = {}
-        # The frame begins with its corner, a line and a blank, and ends as it begins; "…" takes two cells.
-        at, end = 3 + title.cell_len, self.outer_size.width - 3
-        for view in self.tabs:
-            name = specs()[view].title
-            if view == self.VIEW.name:
-                continue
-            if at + 3 + cell_len(name) + 2 > end:
-                title.append(" …" if at + 2 <= end else "", self.palette.dim)
+        others = [view for view in self.tabs if view != self.VIEW.name]
+        if not others:
+            return
+        # The frame begins with its corner, a line and a blank, and ends as it begins.
+        first, end = 3, self.outer_size.width - 3
+        names = [specs()[view].title for view in others]
+        letters = [specs()[view].go for view in others]
+        whole = [f" │ {name}" for name in names]
+        cut_ = [
+            [_called_by(letter, column_name(name, most).rstrip()) for letter, name in zip(letters, names, strict=True)]
+            for most in range(max(map(cell_len, names), default=0), 2, -1)
+        ]
+        ways = [whole, *cut_, [f" {letter}" for letter in letters]]
+        said = title.copy()
+        for room in (end - first - title.cell_len, end - first - cell_len(self._called())):
+            fits = next((way for way in ways if sum(map(cell_len, way)) + len(LEADS) <= room), None)
+            if fits is not None:
                 break
-            title.append(f" │ {name}", self.palette.dim)
-            self._tab_cells[view] = at + 3, at + 3 + cell_len(name)
-            at += 3 + cell_len(name)
+            said = Text(self._called())
+        else:
+            fits = ways[-1]
+        if said.cell_len != title.cell_len:
+            title.right_crop(title.cell_len - said.cell_len)
+        if fits is not whole:
+            title.append(LEADS, self.palette.dim)
+        at = first + title.cell_len
+        for view, text, letter in zip(others, fits, letters, strict=True):
+            if at + cell_len(text) > end:
+                break
+            lead = 3 if fits is whole else 1
+            title.append(text[:lead], self.palette.dim)
+            rest = text[lead:]
+            if fits is not whole:
+                title.append(rest[: len(letter)], self.palette.accent)
+                rest = rest[len(letter) :]
+            title.append(rest, self.palette.dim)
+            self._tab_cells[view] = at + lead, at + cell_len(text)
+            at += cell_len(text)
 
     def _follow(self, page: Page, room: Size) -> None:
         at = (page.cursor, page.cursor_x, room, page.step)
@@ -544,6 +578,11 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Look(focus))
         if action := self.acts(self.picture, index, offset.x):
             self.post_message(self.Act(action))
+
+
+def _called_by(letter: str, name: str) -> str:
+    """A name that begins with the letter that leads to it, or that letter and the name."""
+    return f" {name}" if name.lower().startswith(letter) else f" {letter}:{name}"
 
 
 def window(fixed: Iterable[Piece], pieces: Iterable[Piece], left: int) -> Line:

@@ -158,16 +158,16 @@ class Rows:
         value = float(column.values[row])
         return "" if math.isnan(value) else f"{value:.6g}"
 
-    def column_at(self, x: int, width: int, at: int | None = None) -> Column | None:
-        """The column at cell x of a page of this width, for a click on its head."""
+    def column_at(self, x: int, width: int, at: int | None = None) -> int | None:
+        """The number of the column at cell x of a page of this width, for a click on its head."""
         fit = self._fit(width, at)
         end = fit.name
         if x < end:
-            return self.columns[0]
+            return 0
         for number, wide in fit.shown:
             end += GAP + wide
             if x < end:
-                return self.columns[number]
+                return number
         return None
 
     def page(self, palette: Palette, width: int, height: int, cursor: int, at: int | None = None) -> Page:
@@ -248,7 +248,7 @@ class Rows:
         sorts = self.by == self.columns[0].name
         name, more = self._title(0, False), f"+{len(fit.left_out)}" if fit.left_out else ""
         if more:
-            name = fitting(fit.name - 1, f"{name} {more}", more)
+            name = fitting(fit.name - 1, f"{name} {more}", name)
         pieces: list[Piece] = [(mark if sorts else " ", palette.bold), (pad(name, max(fit.name - 1, 0)), palette.dim)]
         for number, wide in fit.shown:
             column = self.columns[number]

@@ -139,12 +139,13 @@ class Swept(Struct, frozen=True):
 
 
 class Focus(Struct, frozen=True):
-    """What the whole screen looks at: one token (position; -1 is the last), one head, one edit, one key."""
+    """What the whole screen looks at: one token (position; -1 is the last), one head, one edit, one vector, and the key
+    of the token's attention (-1 is the one that it looks at most)."""
 
     position: int = -1
     layer: int = 0
     head: int = 0
-    key: int = 0
+    key: int = -1
     edit: int = 0
     vector: int = 0
 

@@ -58,6 +58,21 @@ class Action:
     view: str = ""
 
 
+class Axis(Enum):
+    """What the rows of a pane can be."""
+
+    TOKENS = "tokens"
+    LAYERS = "layers"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the rows of a pane are, and how many it has besides: names above, notes below."""
+
+    of: Axis
+    more: int
+
+
 @dataclass(frozen=True)
 class Numbers:
     """Numbers of an answer that can be compared with those of another session's.
@@ -83,7 +98,8 @@ class View:
     started begins again when the session changes. line_words: words for completion, each with a note: those that its
     line takes besides the choices of its fields, and what a choice means. footer: names of the actions that its pane's
     footer offers, in this order. actions: its own; its pane has a method `do_<name>` for each. numbers: those that
-    `compare` sets beside another session's.
+    `compare` sets beside another session's. rows: those that its pane fills, so that a high window gives it no more;
+    None where it fills as many as there are.
     """
 
     question: type[Question]
@@ -102,6 +118,7 @@ class View:
     footer: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
     numbers: tuple[Numbers, ...] = ()
+    rows: Rows | None = None
 
     @property
     def name(self) -> str:

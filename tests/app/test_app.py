@@ -6,6 +6,7 @@ import json
 import re
 import textwrap
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 from textual import events
@@ -236,10 +237,23 @@ async def test_cut_takes_the_row_and_column_under_the_cursor():
     it, _, _ = app()
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
-        await pilot.press("g", "a", "l", "l", "x")
+        await pilot.press("g", "a", "g", "g", "j", "j", *"hhh", "x")
         await idle(pilot)
-        assert edits(it) == [f"cut L0H0 {it.position()}>{it.focus.key}"]
-        assert it.focus.key == 2
+        assert edits(it) == ["cut L0H0 2>0"]
+        assert (it.position(), it.focus.key) == (2, 0)
+
+
+async def test_cut_takes_the_key_that_the_query_looks_at_most_and_gives_it_back():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("g", "a", "x")
+        await idle(pilot)
+        table = it.board.panes["attention"].picture.answer(Attention).clean.table
+        assert edits(it) == [f"cut L0H0 {it.position()}>{np.nanargmax(table[-1])}"]
+        await pilot.press("x")
+        await idle(pilot)
+        assert edits(it) == []
 
 
 async def test_the_edit_list():

@@ -206,7 +206,16 @@ EVERY_VIEW = st.sampled_from(panes())
 def test_panes_lie_within_the_window_and_never_over_each_other(
     width, height, workspace, recent, maximised, writing, wider, size
 ):
-    wish = Wish(Arrangement(0, tuple(recent), "", maximised, wider), workspace, shape(*size), writing, 2, 4, 6)
+    wish = Wish(
+        Arrangement(recent=tuple(recent), maximised=maximised, wider=wider),
+        workspace,
+        shape(*size),
+        writing,
+        2,
+        4,
+        (6, 9),
+        14,
+    )
     made = plan(width, height, wish)
     seen = list(made.regions.items())
     for name, region in seen:
@@ -232,7 +241,7 @@ SHOWN = {
     (100, 30): ({"heads", "attention"}, {"next_tokens", "effects"}),
     (160, 45): ({"heads", "scores", "attention", "lens"}, {"next_tokens", "effects", "vectors"}),
     (220, 60): (
-        {"heads", "scores", "attention", "residual", "lens", "attribution"},
+        {"heads", "scores", "attention", "residual", "loss", "lens", "attribution"},
         {"next_tokens", "effects", "vectors"},
     ),
 }
@@ -243,6 +252,43 @@ def test_a_window_shows_what_it_has_room_for(size: tuple[int, int]):
     made = plan(size[0], size[1] - AROUND, Wish(Arrangement(), built_in()[0], shape()))
     columns, rail = SHOWN[size]
     assert set(made.regions) == {"tokens"} | (columns & set(panes())) | rail
+
+
+def test_a_place_has_no_more_rows_than_its_view_fills_where_others_fill_the_rest():
+    look = built_in()[0]
+    explain = built_in()[1]
+    made = plan(220, 57, Wish(Arrangement(), explain, shape(30, 9), tokens=14, top_rows=1)).regions
+    # 16 tokens, two rows of names, the frame.
+    assert [made[view].height for view in ("sweep", "attention")] == [57 - 3 - 20, 20]
+    assert made["heads"].height == 34
+    # A prompt that grows by a token moves nothing.
+    assert plan(220, 57, Wish(Arrangement(), explain, shape(30, 9), tokens=15, top_rows=1)).regions == made
+    # A long one fills whatever there is, a window that is lower shares out.
+    for tokens, height in ((400, 57), (0, 57), (14, 40)):
+        regions = plan(220, height, Wish(Arrangement(), look, shape(30, 9), tokens=tokens)).regions
+        rows = [regions[view].height for view in ("attention", "residual", "loss") if view in regions]
+        assert max(rows) - min(rows) <= 6
+
+
+def test_the_rail_is_the_result_s_but_for_what_edits_and_vectors_fill():
+    look = built_in()[0]
+
+    def rail(height: int, *rows: int) -> list[int]:
+        made = plan(220, height, Wish(Arrangement(), look, shape(), rail_rows=rows)).regions
+        return [made[view].height for view in ("next_tokens", "effects", "vectors") if view in made]
+
+    assert rail(57, 0, 0) == [41, 6, 6]
+    assert rail(57, 5, 6) == [37, 8, 8]
+    # In steps: the next edit moves nothing.
+    assert rail(57, 6, 6) == rail(57, 5, 6)
+    assert rail(57, 40, 40) == [19, 17, 17]
+    assert rail(27, 0, 0) == [17, 6]
+
+
+def test_a_wide_window_gives_the_map_room_for_the_list_below_it():
+    look = built_in()[0]
+    widths = [plan(width, 57, Wish(Arrangement(), look, shape(30, 9))).regions["heads"].width for width in (160, 220)]
+    assert widths == [35, 48]
 
 
 def test_a_view_that_is_called_comes_to_the_front_of_its_place():

@@ -11,6 +11,7 @@ from mechtui.app.app import Mechtui
 from mechtui.app.help import Help
 from mechtui.app.line import Rows
 from mechtui.app.models import Models
+from mechtui.views import specs
 from tests.app.answering import app, idle, session
 from tests.app.test_app import edits, screen
 
@@ -104,3 +105,50 @@ async def test_a_click_on_the_footer_does_what_stands_there() -> None:
         await idle(pilot)
         await click(it, pilot, "? help")
         assert isinstance(it.screen, Help)
+
+
+async def test_a_click_on_a_column_s_head_sorts_by_it() -> None:
+    it, _, _ = app(session())
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await pilot.press("g", "i", "f")
+        await idle(pilot, lambda: not it.talk.running)
+        await click(it, pilot, "attribution", 2)
+        assert it.session.views == ("scores attribution",)
+        await click(it, pilot, "▾attribution", 2)
+        assert it.session.views == ("scores attribution up",)
+        await click(it, pilot, " head  ", 2)
+        assert it.session.views == ("scores head",)
+
+
+@pytest.mark.parametrize("size", [(60, 18), (80, 24), (100, 30), (120, 40)])
+async def test_every_hidden_view_has_its_letter_or_name_on_a_border_and_a_click_calls_it(size: tuple[int, int]) -> None:
+    it, _, _ = app(session())
+    async with it.run_test(size=size) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        seen = it.board.seen()
+        hidden = [view for name in seen for view in it.board.sharing(name) if view not in seen]
+        assert hidden
+        for view in hidden:
+            await pilot.press("1")
+            await idle(pilot)
+            front = next(name for name in it.board.seen() if view in it.board.sharing(name))
+            first, end = it.board.panes[front]._tab_cells[view]
+            region = it.board.panes[front].region
+            row = screen(it).splitlines()[region.y]
+            said = row[region.x + first : region.x + end]
+            title, letter = specs()[view].title, specs()[view].go
+            assert said.startswith((letter, title[:3]))
+            await pilot.click(offset=(region.x + first, region.y))
+            await idle(pilot)
+            assert view in it.board.seen()
+            assert it.here == view
+
+
+async def test_a_small_window_names_what_it_hides() -> None:
+    it, _, _ = app(session())
+    async with it.run_test(size=(80, 24)) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        border = next(row for row in screen(it).splitlines() if "─ Attention" in row)
+        assert all(name in border for name in (" Hea", " i:Hea", " Res", " o:Los", " Len", " Nex", " Edi", " Vec"))
+        assert "…" not in border

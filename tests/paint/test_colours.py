@@ -65,6 +65,25 @@ def test_the_sequential_ramp_grows_lighter_with_every_level(depth: Depth) -> Non
     assert all(a < b for a, b in pairwise(lights))
 
 
+def _perceived(light: float) -> float:
+    """L* (CIE 1976), 0..100, of a relative luminance."""
+    return 116 * light ** (1 / 3) - 16 if light > 216 / 24389 else light * 24389 / 27
+
+
+@pytest.mark.parametrize(("depth", "widest"), [(Depth.TRUE, 7), (Depth.EIGHT_BIT, 18)])
+def test_the_sequential_ramp_rises_in_perceived_lightness_without_a_cliff(depth: Depth, widest: float) -> None:
+    lights = [_perceived(_light(palette(depth).sequential(step))) for step in range(LEVELS)]
+    steps = [b - a for a, b in pairwise(lights)]
+    assert min(steps) > 0.8
+    assert max(steps) < widest
+    # Blue, then grey, then yellow, as with all colours: no other hue comes in between.
+    for step in range(LEVELS):
+        color = palette(depth).sequential(step).bgcolor
+        assert color is not None
+        red, green, blue = color.get_truecolor()
+        assert green <= max(red, blue)
+
+
 @pytest.mark.parametrize("depth", COLOURFUL)
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_both_halves_of_the_diverging_ramp_grow_lighter_from_the_middle(depth: Depth, sign: int) -> None:

@@ -14,19 +14,20 @@ from textual.strip import Strip
 
 from mechtui.app.board import pane_class
 from mechtui.app.workspaces import panes
-from mechtui.link.messages import EditProblem
+from mechtui.link.messages import Answered, EditProblem
 from mechtui.paint.palette import Depth, palette
 from mechtui.paint.spark import BLOCKS
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.session.document import Session, Token
 from mechtui.session.grammar.edits import parse_edit
-from mechtui.views import example_of
+from mechtui.views import example_of, put
+from mechtui.views.attention import Attention
 from mechtui.views.attention.pane import AttentionPane
-from mechtui.views.effects import EffectsAnswer
+from mechtui.views.effects import Effects, EffectsAnswer
 from mechtui.views.effects.pane import EditsPane
 from mechtui.views.generate.pane import GeneratePane
 from mechtui.views.heads.pane import HeadsPane
-from mechtui.views.next_tokens import NextTokensAnswer
+from mechtui.views.next_tokens import NextTokens, NextTokensAnswer
 from mechtui.views.next_tokens.pane import NextTokensPane
 from mechtui.views.residual.pane import ResidualPane
 from mechtui.views.tokens.pane import TokensPane
@@ -377,6 +378,7 @@ async def test_attention_scrolls_through_a_thousand_tokens() -> None:
     app = Holder(AttentionPane())
     async with app.run_test(size=(100, 30)) as pilot:
         given_picture = picture(count=1024, layers=2, heads=2, focus=Focus(position=1000, key=990))
+        given_picture = replace(given_picture, session=put(given_picture.session, Attention(1, 1, fold="whole")))
         app.pane.show(given_picture)
         await pilot.pause()
         lines = shown(app.pane)
@@ -660,7 +662,8 @@ async def test_tables_fill_their_pane_with_whole_columns(kind: type[Pane], count
     async with app.run_test(size=(width, 30)) as pilot:
         await pilot.pause()
         app.pane.palette = palette(Depth.TRUE)
-        app.pane.show(picture(count=count, heads=count, focus=Focus(key=count - 1, head=count - 1, layer=9)))
+        given = picture(count=count, heads=count, focus=Focus(key=count - 1, head=count - 1, layer=9))
+        app.pane.show(replace(given, session=put(given.session, Attention(9, 9, fold="whole"))))
         await pilot.pause()
         page, room = app.pane._page, app.pane.scrollable_content_region.width
         assert page is not None
@@ -874,3 +877,51 @@ async def test_the_one_row_of_tokens_that_is_seen_is_full() -> None:
         app.pane.move(0, 1)
         await pilot.pause()
         assert "13[b]x" in shown(app.pane)[0], "down goes to what the last row shows"
+
+
+async def test_next_token_has_the_logits_where_bars_leave_room_and_asks_for_what_fills_it() -> None:
+    app = Holder(NextTokensPane())
+    async with app.run_test(size=(52, 40)) as pilot:
+        given_picture = picture(edited=False)
+        app.pane.show(given_picture)
+        await pilot.pause()
+        best = given_picture.answered[3].clean.top[0]
+        lines = shown(app.pane)
+        assert lines[0].split() == ["clean", "logit"]
+        assert lines[1].split()[-1] == f"{best.logit:.2f}"
+        (asked,) = app.pane.questions(given_picture)
+        assert (asked.position, asked.top) == (-1, 50)
+        named = replace(given_picture, session=put(given_picture.session, NextTokens(top=20)))
+        assert app.pane.questions(named) == (NextTokens(top=20),)
+    app = Holder(NextTokensPane())
+    async with app.run_test(size=(34, 16)) as pilot:
+        app.pane.show(given_picture)
+        await pilot.pause()
+        assert shown(app.pane)[0].split() == ["clean"]
+        assert app.pane.questions(given_picture) == (NextTokens(),)
+
+
+async def test_edits_are_listed_by_the_size_of_their_effects_and_keep_their_numbers() -> None:
+    lines = ("zero L1H1", "zero L2H2", "zero L3H3", "zero L4H4")
+    given_picture = picture(edits=lines, focus=Focus(edit=0))
+    answered = Answered(1, Effects(), EffectsAnswer(5.0, (-0.2, 3.0, None, -4.0), (None,) * 4, 13), None, 1.0)
+    given_picture = replace(given_picture, answered=(answered,))
+    app = Holder(EditsPane())
+    async with app.run_test(size=(60, 14)) as pilot:
+        app.pane.show(given_picture)
+        await pilot.pause()
+        assert [line.split()[2] for line in shown(app.pane)[:4]] == ["L1H1", "L2H2", "L3H3", "L4H4"]
+        pressed(app.pane, "s")
+        await pilot.pause()
+        assert app.pane.picture.session.views == ("effects ranked",)
+        assert [line.split()[2] for line in shown(app.pane)[:4]] == ["L4H4", "L2H2", "L1H1", "L3H3"]
+        assert "ranked" in str(app.pane.border_title)
+        # The cursor stays on its edit, and goes down the list as it is shown.
+        app.pane.move(0, -1)
+        await pilot.pause()
+        assert app.looked[-1].edit == 1
+        await pilot.click(EditsPane, offset=(10, 1))
+        await pilot.pause()
+        assert app.looked[-1].edit == 3
+        pressed(app.pane, "s")
+        assert app.pane.picture.session.views == ()

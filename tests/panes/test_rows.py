@@ -99,7 +99,7 @@ def test_narrow_lists_show_short_heads_then_whole_columns_and_name_the_others() 
         " L10H3            .71           ",
     ]
     assert texts(rows.page(PALETTE, 30, 20, 1)) == [
-        " +1     ▾effect   ind",
+        " head   ▾effect   ind",
         " L0H1    -12.25  1.00",
         " L2H2     +3.00      ",
         " L0H0      +.50   .04",
@@ -108,7 +108,7 @@ def test_narrow_lists_show_short_heads_then_whole_columns_and_name_the_others() 
     ]
     # The cursor's column is in sight, and the first that then has no room has gone.
     assert texts(rows.page(PALETTE, 30, 5, 1, at=3)) == [
-        " +1       ind  label    ",
+        " head     ind  label    ",
         " L0H1    1.00  previous ",
         " L2H2          induction",
         " L0H0     .04           ",
@@ -147,7 +147,7 @@ def test_columns_are_walked_clicked_and_copied() -> None:
     rows = Rows(ALL, ordered(ALL, "induction"), "induction")
     assert [rows.beside(None, right) for right in (-9, -1, 0, 1, 9)] == [1, 1, 2, 3, 3]
     found = [rows.column_at(x, 60) for x in (0, 6, 7, 14, 15, 25, 26, 36, 37)]
-    assert found == [NAMES, NAMES, EFFECT, EFFECT, SHARE, SHARE, LABEL, LABEL, None]
+    assert found == [0, 0, 1, 1, 2, 2, 3, 3, None]
     assert [rows.value(1, at) for at in (None, 1, 2, 3)] == ["1", "-12.25", "1", "previous"]
     assert rows.value(2, 1) == ""
     assert rows.row_text(1) == "L0H1\t-12.25\t1.00\tprevious"

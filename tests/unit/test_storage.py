@@ -57,7 +57,13 @@ screens = st.builds(
 )
 counts = st.integers(0, 10**6)
 focuses = st.builds(
-    Focus, position=st.integers(-(10**6), 10**6), layer=counts, head=counts, key=counts, edit=counts, vector=counts
+    Focus,
+    position=st.integers(-(10**6), 10**6),
+    layer=counts,
+    head=counts,
+    key=st.just(-1) | counts,
+    edit=counts,
+    vector=counts,
 )
 swept = st.builds(
     Swept,

@@ -49,9 +49,9 @@ def parse_focus(line: str) -> Focus:
 def format_focus(focus: Focus) -> str:
     """The line that parses to this focus."""
     said = [f"L{focus.layer}H{focus.head} @{focus.position}"]
-    said += [
-        f"{word} {getattr(focus, field) + first}" for word, (field, first) in _COUNTED.items() if getattr(focus, field)
-    ]
+    for word, (field, first) in _COUNTED.items():
+        if (value := getattr(focus, field)) != getattr(Focus(), field):
+            said.append(f"{word} {value + first}")
     return " ".join(said)
 
 

@@ -1,8 +1,10 @@
-"""`effects [@POS]`: what each edit does to the logit difference when it is the only one, on or off."""
+"""`effects [@POS] [ranked]`: what each edit does to the logit difference when it is the only one, on or off."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
+
+from msgspec.structs import replace
 
 from mechtui.session.grammar.words import LineError, cut, one_position, short
 from mechtui.views.question import Answer, Question
@@ -10,22 +12,32 @@ from mechtui.views.spec import Action, Cost, Needs, View
 
 
 class Effects(Question, frozen=True, tag="effects"):
-    """One run per edit, batched; the logit difference is that after `position` (negative: from the end)."""
+    """One run per edit, batched; the logit difference is that after `position` (negative: from the end).
+    ranked: whether the screen lists the edits by the size of their effects, the largest first."""
+
+    SHOWN: ClassVar[frozenset[str]] = frozenset({"ranked"})
 
     position: int = -1
+    ranked: bool = False
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        position = -1
+        found = cls()
         for word, at in cut(line)[1:]:
-            there = one_position(word, line, at)
-            if there is None:
-                raise LineError(line, at, f"{short(word)} should be a position, as in @-1")
-            position = there
-        return cls(position)
+            if word == "ranked":
+                found = replace(found, ranked=True)
+            elif (there := one_position(word, line, at)) is not None:
+                found = replace(found, position=there)
+            else:
+                raise LineError(line, at, f"{short(word)} should be ranked or a position, as in @-1")
+        return found
 
     def line(self) -> str:
-        return "effects" + ("" if self.position == -1 else f" @{self.position}")
+        return "effects" + ("" if self.position == -1 else f" @{self.position}") + (" ranked" if self.ranked else "")
+
+    def next(self) -> Self:
+        """In the other order."""
+        return replace(self, ranked=not self.ranked)
 
 
 class EffectsAnswer(Answer, frozen=True, tag="effects", eq=False):
@@ -46,14 +58,16 @@ SPEC = View(
     title="Edits",
     go="e",
     shows=(
-        "The edits in the order in which they act; [x] is on. The number is what the edit, as the only one, adds to "
-        "the logit difference between answer and foil after the selected token (@). For the edit under the cursor: how "
-        "long an added vector is beside the activation, and where it was read if it acts elsewhere."
+        "The edits in the order in which they act or, ranked, by the size of their effects; [x] is on. The number is "
+        "what the edit, as the only one, adds to the logit difference between answer and foil after the selected token "
+        "(@). For the edit under the cursor: how long an added vector is beside the activation, and where it was read "
+        "if it acts elsewhere."
     ),
     read="✗ says why an edit cannot be applied.",
     trap="Effects do not add up: two edits together may do more or less than the sum of each alone.",
     words=("clean, edited", "hook_z", "logit difference", "edge", "source"),
     cost=Cost.OWN_RUNS,
-    footer=("toggle", "more", "less", "edit_line", "change_edit", "delete", "toggle_all", "undo"),
+    line_words=(("ranked", "the largest effect first"),),
+    footer=("toggle", "more", "less", "edit_line", "change_edit", "delete", "summary", "undo"),
     actions=(Action("change_edit", ("enter",), "change", "Change the edit under the cursor.", needs=Needs.EDITS),),
 )

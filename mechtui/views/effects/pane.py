@@ -1,4 +1,4 @@
-"""The session's edits, in the order in which they act, and what each does alone."""
+"""The session's edits, in the order in which they act or by what each does alone."""
 
 from __future__ import annotations
 
@@ -97,12 +97,16 @@ class EditsPane(Pane):
         lines: list[Line] = [line((text, palette.bad)) for text in refused]
         above = self._above = len(lines)
         on = len(picture.applied())
+        order = self._order(picture)
+        ranked = "ranked " if picture.question(Effects).ranked else ""
         title = f"Δ logit diff @{self._at}, {on}/{len(edits)} on" if edits else ""
+        title = self.titled(picture, width, f"{ranked}{title}", title)
         if not edits:
             return lines_page([*lines, *(line((text, palette.dim)) for text in wrap(EMPTY, width))], title=title)
         here = max(0, min(picture.focus.edit, len(edits) - 1))
         effects = column([self._effect(edit) for edit in edits])
-        for index, edit in enumerate(edits):
+        for index in order:
+            edit = edits[index]
             problem = problems.get(index)
             right = f" ✗ {seen(problem.sentence)}" if problem else f" {effects[index]}"
             box = f"[{'x' if edit.on else ' '}] "
@@ -123,8 +127,25 @@ class EditsPane(Pane):
             foot = [line((text, look)) for text in wrapped[: height - 3]]
         base = "" if self._baseline is None else f"clean {signed(self._baseline).strip()}"
         return lines_page(
-            lines, foot=foot, cursor=above + here, title=title, legend=((base, palette.dim),) if base else ()
+            lines,
+            foot=foot,
+            cursor=above + order.index(here),
+            title=title,
+            legend=((base, palette.dim),) if base else (),
         )
+
+    def _order(self, picture: Picture) -> list[int]:
+        """The edits' numbers as they are listed; ranked, those without an effect come last."""
+        edits = picture.session.edits
+        if not picture.question(Effects).ranked:
+            return list(range(len(edits)))
+        effects = [self._known.get(_key(edit), (None, None))[0] for edit in edits]
+
+        def place(index: int) -> tuple[bool, float]:
+            effect = effects[index]
+            return effect is None, 0.0 if effect is None else -abs(effect)
+
+        return sorted(range(len(edits)), key=place)
 
     def _effect(self, edit: Edit) -> str:
         effect, _ = self._known.get(_key(edit), (None, None))
@@ -143,15 +164,20 @@ class EditsPane(Pane):
         above = self._above
         if not 0 <= index - above < len(picture.session.edits):
             return None
-        return replace(picture.focus, edit=index - above)
+        return replace(picture.focus, edit=self._order(picture)[index - above])
 
     def acts(self, picture: Picture, index: int, x: int) -> str:
         return "toggle" if x < BOX and self.hit(picture, index, x, 0) is not None else ""
 
+    def rows_at(self, width: int, session: Session) -> int:
+        # The edits, and what is to be known of the one under the cursor.
+        return len(session.edits) + 2
+
     def move(self, dx: int, dy: int) -> None:
-        if self.picture is not None and self._count():
-            here = max(0, min(self.picture.focus.edit, self._count() - 1))
-            self.look(edit=max(0, min(here + dy, self._count() - 1)))
+        if self.picture is not None and (count := self._count()):
+            order = self._order(self.picture)
+            place = order.index(max(0, min(self.picture.focus.edit, count - 1)))
+            self.look(edit=order[max(0, min(place + dy, count - 1))])
 
     def do_change_edit(self, desk: Desk) -> None:
         at = desk.focus.edit

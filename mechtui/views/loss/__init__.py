@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from mechtui.session.document import Token
 from mechtui.session.grammar.words import LineError, cut, one_of, short
 from mechtui.views.question import Answer, Question, after, plain
-from mechtui.views.spec import Action, Numbers, View
+from mechtui.views.spec import Action, Axis, Numbers, Rows, View
 
 Order = Literal["text", "loss", "edited", "change", "rank"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -100,6 +100,7 @@ SPEC = View(
     paper="In-context learning as loss along the text: Olsson et al. 2022.",
     words=("clean, edited",),
     line_words=(("top5", "the 5 likeliest tokens"), ("up", "the smallest first")),
+    rows=Rows(Axis.TOKENS, 2),
     footer=("sort_loss", "token_back", "token_next", "summary", "maximise", "start"),
     actions=(
         Action(

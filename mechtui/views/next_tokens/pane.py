@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 
+from msgspec.structs import replace
+from textual import events
+
 from mechtui.paint.bars import bar
 from mechtui.paint.heat import Piece
-from mechtui.paint.numbers import share, signed
+from mechtui.paint.numbers import fit, share, signed
 from mechtui.paint.tokens import fitting, pad, visible
 from mechtui.paint.tokens import width as cells
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
-from mechtui.views.next_tokens import SPEC, Candidate, NextTokens, NextTokensAnswer
+from mechtui.views import Question
+from mechtui.views.next_tokens import SPEC, TOPS, Candidate, NextTokens, NextTokensAnswer
 from mechtui.visible import seen
 
 # Smaller changes than this are not marked: three places show them anyhow.
 CHANGE = 0.005
+# Cells of a candidate's logit, and of the narrowest bar beside one.
+LOGIT, LEAST_BAR = 7, 8
+# Rows of what stands below the candidates: entropy, answer, foil, logit difference.
+FACTS = 5
 # Cells before the names of answer and foil, and the most that both together take.
 WHICH, WIDEST = 7, 20
 
@@ -39,6 +47,21 @@ class NextTokensPane(Pane):
         super().__init__(name=name, id=id, classes=classes)
         self.at = 0
 
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        """As many candidates as there is room for, where the line asks for no number of its own."""
+        question = picture.question(NextTokens)
+        if question.top == NextTokens().top:
+            room = self._room().height - 1 - FACTS
+            question = replace(question, top=next((top for top in TOPS if top >= room), TOPS[-1]))
+        return (question.asked(),)
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        picture = self.picture
+        answered = None if picture is None else picture.answer(NextTokens)
+        if picture is not None and answered is not None and answered.question not in self.questions(picture):
+            self.post_message(self.Look(picture.focus))  # there is room for more candidates, or for fewer
+
     def _answers(self, picture: Picture | None) -> tuple[NextTokensAnswer, NextTokensAnswer | None] | None:
         answered = picture.answer(NextTokens) if picture else None
         if answered is None or not isinstance(answered.clean, NextTokensAnswer):
@@ -58,17 +81,21 @@ class NextTokensPane(Pane):
         # Token, then per run a space, `.923`, a space and the bar, then a mark.
         bars = max((width - 8) // columns - 6, 0)
         bars = min(bars, 24, max((width - 14) // columns - 6, 4))
-        label = max(width - columns * (6 + bars) - 2, 3)
+        # Of one run the logit stands behind the bar, where there is room to spare.
+        logits = LOGIT if columns == 1 and bars - LOGIT >= LEAST_BAR else 0
+        bars -= logits
+        label = max(width - columns * (6 + bars + logits) - 2, 3)
         label = min(label, 18)
 
         def row(index: int, left: int) -> Line:
-            return self._row(both[index], label, bars, edited is not None, index == at)
+            return self._row(both[index], label, bars, logits, edited is not None, index == at)
 
         facts = self._facts(clean, edited, width) + self._remarks(picture, width)
         head = [
             line(
                 (" " * label, self.palette.dim),
                 (" clean".ljust(6 + bars), self.palette.clean),
+                ("logit".rjust(logits)[:logits], self.palette.dim),
                 (" edited" if edited is not None else "", self.palette.edited),
             )
         ]
@@ -85,7 +112,7 @@ class NextTokensPane(Pane):
 
         return Page(rows + len(facts), all_rows, cursor=at, title=title, legend=legend)
 
-    def _row(self, pair: Pair, label: int, bars: int, two: bool, here: bool) -> Line:
+    def _row(self, pair: Pair, label: int, bars: int, logits: int, two: bool, here: bool) -> Line:
         palette = self.palette
         clean, edited = pair
         token = next(each.token for each in pair if each is not None)
@@ -95,6 +122,7 @@ class NextTokensPane(Pane):
             pieces += [
                 (f" {share(prob, 3):<4} ", palette.dim if prob < CHANGE else palette.bold),
                 (bar(prob, bars), look),
+                (fit(math.nan if candidate is None else candidate.logit, logits - 1).rjust(logits), palette.dim),
             ]
         if two and clean is not None and edited is not None:
             change = edited.prob - clean.prob

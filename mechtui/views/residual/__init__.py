@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from mechtui.session.grammar.words import LineError, cut, one_of, short
 from mechtui.views.question import Answer, Question, Run
-from mechtui.views.spec import Numbers, View
+from mechtui.views.spec import Axis, Numbers, Rows, View
 
 Scale = Literal["auto", "linear", "log"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -72,6 +72,7 @@ SPEC = View(
     trap="A long write need not move the answer: it may be orthogonal to it, or be taken back by a later layer.",
     words=("residual stream", "L2 norm", "clean, edited"),
     line_words=(("linear", "bars by the norm"), ("log", "bars by its logarithm")),
+    rows=Rows(Axis.TOKENS, 3),
     footer=("edit_line", "token_back", "token_next", "summary", "maximise", "start"),
     numbers=(Numbers("norm", "norm", "L2", ("sites", "position")),),
 )

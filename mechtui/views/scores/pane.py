@@ -248,6 +248,16 @@ class ScoresPane(Pane):
         row, heads = rows.order[index], picture.ready.shape.n_heads
         return replace(picture.focus, layer=row // heads, head=row % heads)
 
+    def acts(self, picture: Picture, index: int, x: int) -> str:
+        """A click on a column's head sorts by it."""
+        if index >= 0 or (rows := self._rows(picture)) is None or not rows.order:
+            return ""
+        at = rows.column_at(x, self._room().width, self._at)
+        if at is None:
+            return ""
+        self._at = at
+        return "sort_here"
+
     def into(self, picture: Picture) -> Question | None:
         """The attention of the head that is looked at."""
         layer, head = self._head(self.picture or picture)
