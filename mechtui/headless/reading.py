@@ -14,7 +14,7 @@ from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.storage import StorageError, load, loads
 from mechtui.views import check_questions
 
-PLAIN = ("model", "prompt", "source", "answer", "foil", "bos")
+PLAIN = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
 
 
 def read_session(
