@@ -187,7 +187,7 @@ async def everywhere(
             await pilot.press(key)
             await pilot.pause()
             checked(f"{name} {key}")
-    for key in ("i", "o"):
+    for key in ("i", "I"):  # o is something else in a pane of its own
         which = "prompt" if key == "i" else "source"
         await pilot.press(key)
         await idle(pilot, lambda which=which: shown.focused is shown.board.editors[which])
