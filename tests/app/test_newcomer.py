@@ -98,13 +98,13 @@ async def test_a_workspace_has_its_own_views_in_front_whatever_was_called_elsewh
     it, _, _ = app()
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
-        await pilot.press("3")
+        await pilot.press("4")
         await idle(pilot)
         first = it.board.seen()
-        await pilot.press("1", "g", "l", "2", "g", "l", "3")
+        await pilot.press("1", "g", "l", "2", "g", "l", "4")
         await idle(pilot)
         assert it.board.seen() == first
-        await pilot.press("g", "l", "1", "3")
+        await pilot.press("g", "l", "1", "4")
         await idle(pilot)
         assert it.here == "lens", "where one was in the workspace itself"
 
