@@ -17,6 +17,12 @@ NUMBERS = [*range(1, len(built_in()) + 1)]
 
 
 @pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture is the same at any time of day."""
+    monkeypatch.setattr("mechtui.views.history.pane._when", lambda seconds: "12:00:00")
+
+
+@pytest.fixture(autouse=True)
 def _same_terminal(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("TERM", "xterm-256color")
