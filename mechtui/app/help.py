@@ -39,7 +39,7 @@ WORDS = {
     "unembedding": "W_U, from the final residual stream to a logit for every token",
     "induction head": "on a token that stood before, it attends to what followed it there: [A][B] ... [A] -> [B]",
     "OV circuit": "W_E W_V W_O W_U: what a head, once it attends to a token, does to the logits of every token",
-    "QK circuit": "W_E W_Q W_K^T W_E^T: for every token as query, how much a head wants to attend to every token as key",
+    "QK circuit": "W_E W_Q W_K^T W_E^T: how much a head wants to attend from every token to every other",
     "edge": "the attention from one query position to one key position of one head",
     "neuron": "one number of an MLP's hidden layer; its write vector is a row of W_out",
 }
