@@ -435,7 +435,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
 
     def _add_tabs(self, title: Text) -> None:
         """The views that share the place, behind the title: by their names; where these have no room all of them by
-        their letters, with as much of the names as fits, and without what the title says besides the pane's name."""
+        their letters, with as much of the names as fits, the title cut at its end where even these have no room."""
         self._tab_cells = {}
         others = [view for view in self.tabs if view != self.VIEW.name]
         if not others:
@@ -450,16 +450,12 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             for most in range(max(map(cell_len, names), default=0), 2, -1)
         ]
         ways = [whole, *cut_, [f" {letter}" for letter in letters]]
-        said = title.copy()
-        for room in (end - first - title.cell_len, end - first - cell_len(self._called())):
-            fits = next((way for way in ways if sum(map(cell_len, way)) + len(LEADS) <= room), None)
-            if fits is not None:
-                break
-            said = Text(self._called())
-        else:
-            fits = ways[-1]
-        if said.cell_len != title.cell_len:
-            title.right_crop(title.cell_len - said.cell_len)
+        room = end - first - title.cell_len
+        fits = next((way for way in ways if sum(map(cell_len, way)) + len(LEADS) <= room), ways[-1])
+        # What has no room beside the letters is cut at its end, but for the pane's name.
+        most = max(end - first - len(LEADS) - sum(map(cell_len, fits)), cell_len(self._called()))
+        if title.cell_len > most:
+            title.truncate(most, overflow="ellipsis")
         if fits is not whole:
             title.append(LEADS, self.palette.dim)
         at = first + title.cell_len
