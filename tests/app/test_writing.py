@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from mechtui.app.app import Mechtui
@@ -68,11 +69,12 @@ async def test_y_copies_the_value_and_Y_the_row_with_tabs(monkeypatch):
     async with it.run_test(size=SIZE) as pilot:
         await live(it, pilot)
         it.go("attention")
+        it.look(replace(it.focus, key=3))
         await pilot.press("y")
         await idle(pilot)
         _, edited = answers_of(it, "attention")
         assert isinstance(edited, AttentionAnswer)
-        assert it.clipboard == f"{edited.table[-1, it.focus.key]:.6g}"
+        assert it.clipboard == f"{edited.table[-1, 3]:.6g}"
         await pilot.press("Y")
         await idle(pilot)
         assert it.clipboard.split("\t") == [f"{value:.6g}" for value in edited.table[-1]]
@@ -103,7 +105,7 @@ async def test_gy_copies_the_command_of_what_is_open():
         assert named(words, "--device") == ["cpu"]
         assert "--fold-ln" in words
         views = named(words, "--view")
-        assert {"attention L0H0", "next_tokens", "tokens", "effects"} <= set(views)
+        assert {"attention", "next_tokens", "tokens", "effects"} <= {line.split()[0] for line in views}
         assert all(parse_question(line) for line in views)
         assert "Copied" in screen(it)
 
@@ -259,6 +261,7 @@ async def test_text_picture_and_page_have_every_row():
     async with it.run_test(size=(100, 30)) as pilot:
         await live(it, pilot)
         it.go("attention")
+        it.put(parse_question("attention L0H0 whole"))
         await idle(pilot)
         await live(it, pilot)
         before = screen(it)
@@ -266,7 +269,7 @@ async def test_text_picture_and_page_have_every_row():
             assert "Wrote Attention" in await write(it, pilot, f"write a.{ending}")
         text = Path("a.txt").read_text()
         assert [f"word{at}" in text for at in range(60)] == [True] * 60
-        assert text.startswith("Attention L0H0 pattern edited\n")
+        assert text.startswith("Attention L0H0 pattern edited")
         picture = ElementTree.parse("a.svg")
         drawn = "".join(picture.getroot().itertext())
         assert "word59" in drawn
