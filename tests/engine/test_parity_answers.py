@@ -245,6 +245,10 @@ def test_effects(twin: Twin, position: int) -> None:
         wanted = logit_diff((replace(edit, on=True),)) - baseline
         assert effect == pytest.approx(wanted, abs=4 * CLOSE)
     assert answer.effect[4] is None
+    on = tuple(edit for edit in session.edits[:4] if edit.on)
+    assert answer.together == pytest.approx(logit_diff(on) - baseline, abs=4 * CLOSE)
+    (off, _), *_ = twin.answers(replace(session, edits=tuple(replace(edit, on=False) for edit in on)), "effects")
+    assert off.together is None
     tokens = twin.tokens(session)
     resid = twin.clean(tokens.ids)[1]["pre", 1]
     added = 3 * np.linalg.norm(twin.vector(session.vectors[0], tokens.bos))

@@ -44,12 +44,14 @@ class EffectsAnswer(Answer, frozen=True, tag="effects", eq=False):
     """baseline: the clean logit difference. effect: per edit of the session, in order, the logit difference
     with this edit alone minus the baseline; None where the edit cannot be applied or leaves no finite number. share:
     for `add` edits the length of what is added over the median length, over its positions, of the site's activation in
-    the clean run. position: after which token the logits are compared, from 0."""
+    the clean run. position: after which token the logits are compared, from 0. together: what
+    the edits that are on do at once; None where none is."""
 
     baseline: float | None
     effect: tuple[float | None, ...]
     share: tuple[float | None, ...] = ()
     position: int = 0
+    together: float | None = None
 
 
 SPEC = View(
@@ -60,8 +62,8 @@ SPEC = View(
     shows=(
         "The edits in the order in which they act or, ranked, by the size of their effects; [x] is on. The number is "
         "what the edit, as the only one, adds to the logit difference between answer and foil after the selected token "
-        "(@). For the edit under the cursor: how long an added vector is beside the activation, and where it was read "
-        "if it acts elsewhere."
+        "(@); below stands what those that are on add together. For the edit under the cursor: how long an added "
+        "vector is beside the activation, and where it was read if it acts elsewhere."
     ),
     read="✗ says why an edit cannot be applied.",
     trap="Effects do not add up: two edits together may do more or less than the sum of each alone.",

@@ -29,7 +29,11 @@ def answers(question: Effects, opened: OpenSession) -> Answers:
         change = float(logits[answer] - logits[foil]) - baseline
         effect[number] = change if math.isfinite(change) else None
     share = tuple(_share(opened, number) for number in range(count))
-    yield EffectsAnswer(baseline, tuple(effect), share, position), None, False
+    together = None
+    if opened.edited is not None:
+        edited = opened.edited.logits([position])[0]
+        together = float(edited[answer] - edited[foil]) - baseline
+    yield EffectsAnswer(baseline, tuple(effect), share, position, together), None, False
 
 
 def _share(opened: OpenSession, number: int) -> float | None:

@@ -7,4 +7,4 @@ from mechtui.views.example import COUNT, Example
 
 
 def example() -> Example:
-    return Example(Effects(), EffectsAnswer(3.3, (-1.62, -0.4, 0.07), (None, None, 0.31), COUNT - 1))
+    return Example(Effects(), EffectsAnswer(3.3, (-1.62, -0.4, 0.07), (None, None, 0.31), COUNT - 1, -1.55))

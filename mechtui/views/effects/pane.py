@@ -17,7 +17,6 @@ from mechtui.views import Question
 from mechtui.views.effects import SPEC, Effects, EffectsAnswer
 from mechtui.visible import seen
 
-# What has a number that keys change.
 EMPTY = (
     "no edit yet: z zeroes the head under the cursor, m puts its mean there, p patches it from the source, x cuts the "
     "attention cell; e takes a line, as in scale L3.mlp x0.5"
@@ -66,6 +65,7 @@ class EditsPane(Pane):
         super().__init__(name=name, id=id, classes=classes)
         self._known: dict[Edit, tuple[float | None, float | None]] = {}
         self._baseline: float | None = None
+        self._together: float | None = None
         self._of: tuple[Session, int] | None = None
         self._at = 0
         self._above = 0
@@ -80,7 +80,7 @@ class EditsPane(Pane):
         answer = (answered.clean or answered.edited) if answered else None
         if isinstance(answer, EffectsAnswer) and not picture.stale:
             self._baseline, self._of = answer.baseline, (_base(picture.session), picture.position())
-            self._at = answer.position
+            self._at, self._together = answer.position, answer.together
             shares = answer.share or (None,) * len(answer.effect)
             numbers = zip(answer.effect, shares, strict=False)
             self._known = {_key(e): n for e, n in zip(picture.session.edits, numbers, strict=False)}
@@ -100,7 +100,8 @@ class EditsPane(Pane):
         order = self._order(picture)
         ranked = "ranked " if picture.question(Effects).ranked else ""
         title = f"Δ logit diff @{self._at}, {on}/{len(edits)} on" if edits else ""
-        title = self.titled(picture, width, f"{ranked}{title}", title)
+        alone = title.replace("diff", "diff, each alone,", 1)
+        title = self.titled(picture, width, f"{ranked}{alone}", alone, f"{ranked}{title}", title)
         if not edits:
             return lines_page([*lines, *(line((text, palette.dim)) for text in wrap(EMPTY, width))], title=title)
         here = max(0, min(picture.focus.edit, len(edits) - 1))
@@ -126,6 +127,9 @@ class EditsPane(Pane):
             wrapped = [text for sentence in sentences for text in wrap(sentence, width)]
             foot = [line((text, look)) for text in wrapped[: height - 3]]
         base = "" if self._baseline is None else f"clean {signed(self._baseline).strip()}"
+        # The edits alone do not add up to it. What is on now may not be what was on when it was computed.
+        if on > 1 and base and self._together is not None and not picture.stale:
+            base += f", together {signed(self._together).strip()}"
         return lines_page(
             lines,
             foot=foot,

@@ -15,7 +15,8 @@ def lines(question: Effects, around: Around) -> list[str]:
     session = around.session
     if bool(session.answer) != bool(session.foil):
         nothing = [None] * len(session.edits)
-        return [f'return {{"baseline": None, "effect": {nothing}, "share": {nothing}, "position": {position}}}']
+        rest = f'"position": {position}, "together": None'
+        return [f'return {{"baseline": None, "effect": {nothing}, "share": {nothing}, {rest}}}']
     each = []
     for made in around.made:
         if isinstance(made, NoHookError):
@@ -37,7 +38,14 @@ def lines(question: Effects, around: Around) -> list[str]:
         "share = [",
         *(f"    {share}," for share in _shares(around)),
         "]",
-        f'return {{"baseline": baseline, "effect": effect, "share": share, "position": {position}}}',
+        "together = difference(runs[1][0][None]) - baseline if len(runs) > 1 else None",
+        "return {",
+        '    "baseline": baseline,',
+        '    "effect": effect,',
+        '    "share": share,',
+        f'    "position": {position},',
+        '    "together": together,',
+        "}",
     ]
 
 

@@ -19,7 +19,13 @@ def tables(question: Effects, answer: EffectsAnswer, around: Around) -> list[Blo
     ]
     if any(share is not None for share in answer.share):
         columns.append(Column("length", answer.share, "of the activation's"))
+    facts = (
+        []
+        if answer.together is None
+        else [fact("all that are on together: change of the logit difference", answer.together, "logits", signs=True)]
+    )
     return [
         fact(f"clean logit difference at {around.at(answer.position)}", answer.baseline, "logits", signs=True),
         Listing("each edit alone: change of the logit difference", "edit", rows, columns),
+        *facts,
     ]
