@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mechtui.config import Settings
     from mechtui.session.document import Session
 
-# A session's fields that a flag says as they are.
-PLAIN = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
 USAGE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
 # As in mechtui.config, which is not imported for --help.
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -180,7 +178,7 @@ def _opened(chosen: Settings, given: dict[str, Any], asked: str | None, new: boo
         _mistake(seen(str(error)))
     if opened is None:
         return opening.new(session)
-    return opened._replace(session=_with_flags(opened.session, chosen, given))
+    return opened._replace(session=_session(chosen, given, None, opened.session))
 
 
 def _only_a_file(asked: str) -> bool:
@@ -231,13 +229,14 @@ def run(
     given = {**given, **_given(flags)}
     before = given.pop("session_file", None)
     files = session_files or ((before,) if before else ())
-    from mechtui.headless import Wanted, read_session, read_stdin, run_headless
+    from mechtui.headless import Wanted, read_stdin, run_headless
+    from mechtui.options import asked_session
 
     texts = read_stdin(files, given, watch)
     chosen = _settings(given)
 
     def read(name: str | None) -> Session:
-        return read_session(chosen, given, name, texts.get(name or ""))
+        return asked_session(chosen, given, name, texts.get(name or ""))
 
     sys.exit(run_headless(Wanted(read, files, views, cases, output, output_format, watch), chosen))
 
@@ -472,58 +471,20 @@ def _take_in(folders: str) -> None:
         _mistake(seen(str(error)))
 
 
-def _session(chosen: Settings, given: dict[str, Any], session_file: str | None) -> Session:
-    """The session to begin with: what settings say, overruled by the session file, overruled by flags."""
-    from mechtui.session.document import Session
-    from mechtui.session.grammar.edits import parse_edit
-    from mechtui.session.grammar.vectors import parse_vector
+def _session(
+    chosen: Settings, given: dict[str, Any], session_file: str | None, stored: Session | None = None
+) -> Session:
+    """The session that is asked for; stored: one that was read already."""
+    from mechtui.options import asked_session, with_flags
     from mechtui.session.grammar.words import LineError
-    from mechtui.session.storage import StorageError, load
-    from mechtui.views import check_questions
+    from mechtui.session.storage import StorageError
 
-    _check_texts(chosen)
     try:
-        vectors = tuple(parse_vector(line) for line in chosen.vector)
-        edits = tuple(parse_edit(line) for line in chosen.edit)
-        session = Session(**{name: getattr(chosen, name) for name in PLAIN}, vectors=vectors, edits=edits)
-        if session_file is None:
-            return session
-        stored = load(session_file)
-        check_questions(stored.views)
+        return asked_session(chosen, given, session_file) if stored is None else with_flags(stored, chosen, given)
     except LineError as error:
         _mistake(error.shown())
     except StorageError as error:
         _mistake(seen(str(error)))
-    return _with_flags(stored, chosen, given)
-
-
-def _check_texts(chosen: Settings) -> None:
-    from mechtui.session.document import surrogate
-
-    for name in PLAIN:
-        if (at := surrogate(getattr(chosen, name))) is not None:
-            _mistake(f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out")
-
-
-def _with_flags(stored: Session, chosen: Settings, given: dict[str, Any]) -> Session:
-    """A stored session, overruled by flags. Edits and vectors of flags come after its own."""
-    from msgspec.structs import replace
-
-    from mechtui.session.grammar.edits import parse_edit
-    from mechtui.session.grammar.vectors import parse_vector
-    from mechtui.session.grammar.words import LineError
-
-    _check_texts(chosen)
-    try:
-        return replace(
-            stored,
-            **{name: given[name] for name in PLAIN if name in given},
-            model=given.get("model") or stored.model or chosen.model,
-            vectors=stored.vectors + tuple(map(parse_vector, given.get("vector", ()))),
-            edits=stored.edits + tuple(map(parse_edit, given.get("edit", ()))),
-        )
-    except LineError as error:
-        _mistake(error.shown())
 
 
 def _mistake(sentence: str) -> NoReturn:

@@ -14,8 +14,7 @@ watch   again whenever a file changes
 
 from __future__ import annotations
 
-from mechtui.headless.reading import read_session
 from mechtui.headless.run import Wanted, run_headless
 from mechtui.headless.stdin import read_stdin
 
-__all__ = ["Wanted", "read_session", "read_stdin", "run_headless"]
+__all__ = ["Wanted", "read_stdin", "run_headless"]

@@ -1,0 +1,52 @@
+"""The session that the command line asks for: what the settings say, overruled by a file, overruled by flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from mechtui.config import Settings
+from mechtui.session.document import Session, surrogate
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.storage import StorageError, load, loads
+from mechtui.views import check_questions
+
+PLAIN = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
+
+
+def asked_session(chosen: Settings, given: Mapping[str, Any], file: str | None, text: str | None = None) -> Session:
+    """chosen: the settings, with the flags among them. given: the flags alone. text: what the file holds, where it was
+    read before. Raises LineError, StorageError."""
+    if file is not None:
+        stored = load(file) if text is None else loads(text, "the standard input")
+        check_questions(stored.views)
+        return with_flags(stored, chosen, given)
+    _check(chosen)
+    vectors = tuple(map(parse_vector, chosen.vector))
+    edits = tuple(map(parse_edit, chosen.edit))
+    return Session(**{name: getattr(chosen, name) for name in PLAIN}, vectors=vectors, edits=edits)
+
+
+def with_flags(stored: Session, chosen: Settings, given: Mapping[str, Any]) -> Session:
+    """A stored session, overruled by flags, whose edits and vectors come after its own. Raises LineError,
+    StorageError."""
+    _check(chosen)
+    return replace(
+        stored,
+        **{name: given[name] for name in PLAIN if name in given},
+        model=given.get("model") or stored.model or chosen.model,
+        vectors=stored.vectors + tuple(map(parse_vector, given.get("vector", ()))),
+        edits=stored.edits + tuple(map(parse_edit, given.get("edit", ()))),
+    )
+
+
+def _check(chosen: Settings) -> None:
+    """Raises StorageError for half of a character."""
+    for name in PLAIN:
+        if (at := surrogate(getattr(chosen, name))) is not None:
+            raise StorageError(
+                f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out"
+            )
