@@ -72,6 +72,8 @@ class Sessions(Window[str | None]):
         return suggestions(self._listed or (), self.query_one(Field).value, self._now, self._here)
 
     def _show(self) -> None:
+        if not self.query(Field):
+            return  # the list overtakes the window that it is for: it shows it when it is mounted
         rows = self._rows()
         self._chosen = max(0, min(self._chosen, len(rows) - 1))
         self.query_one(Rows).put(rows, self._chosen)

@@ -335,6 +335,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
 
     def look(self, **changes: int) -> None:
         """Ask for a new focus."""
+        self._left_at = None
         if self.picture is not None:
             focus = replace(self.picture.focus, **changes)
             if focus == self.picture.focus:
@@ -480,8 +481,11 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         x, y = self.scroll_offset
         moved = self._anchor[:1] != (at,)
         if self._left_at is not None and page.cursor is not None:
-            x, y, self._left_at = self._left_at.left, self._left_at.top, None
+            x, y = self._left_at.left, self._left_at.top
             self._rest, moved = y, False
+            # Its scroll bars come a moment later than the page and take a row: until then it cannot stand there.
+            if self.max_scroll_x >= x and self.max_scroll_y >= y:
+                self._left_at = None
         elif not moved and y == self._pushed:
             y = self._rest  # where it stood before a longer foot pushed it
         self._anchor = anchor

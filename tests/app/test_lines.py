@@ -115,12 +115,12 @@ async def test_a_chosen_model_is_the_session_s_once_it_is_there() -> None:
         assert it.session.model == it.ready.name == "gpt2"
 
 
-async def test_a_session_whose_model_does_not_come_goes_on_with_the_one_that_runs() -> None:
+async def test_a_session_whose_model_does_not_come_goes_on_with_the_one_that_runs(tmp_path: Path) -> None:
     it, link, model = app(session(model=""))
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
         link._respond = lambda request: [] if isinstance(request, Load) else model.respond(request)
-        it.open(session("mean L2H2", model="nope"))
+        it.open(session("mean L2H2", model="nope"), tmp_path / "nope.toml")
         await idle(pilot)
         link.reply(Failed("load", "nope is not on this machine.", model="nope"))
         await idle(pilot, lambda: not it.talk.running)

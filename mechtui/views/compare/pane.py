@@ -11,7 +11,7 @@ from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.panes.rows import Numbers, Rows, Texts
 from mechtui.session.document import Session
 from mechtui.session.history import Tree
-from mechtui.views import Question, parse_question, spec_of, specs
+from mechtui.views import Question, parse_question, specs
 from mechtui.views.compare import SPEC, Compare, CompareAnswer, Compared
 from mechtui.views.spec import Cost
 from mechtui.visible import seen
@@ -53,7 +53,8 @@ class ComparePane(Pane):
         question = picture.question(Compare)
         answer = self._answer(picture)
         if answer is None:
-            other = _state(question, picture) if not (question.file or question.model) else None
+            known = picture.ready is not None and not (question.file or question.model)
+            other = _state(question, picture) if known else None
             return self.blank(other if isinstance(other, str) else self.waiting(picture), width)
         changes = "; ".join(answer.changes) or "the two are the same"
         words: list[Line] = [line((text, self.palette.mark)) for text in wrap(changes, width)[:WORDS]]
@@ -176,11 +177,13 @@ def _rows(answer: CompareAnswer) -> Rows:
 
 
 def _name(number: Compared) -> str:
-    spec = spec_of(parse_question(number.view))
+    view, _, at = number.view.partition(" ")
     if number.unit == "probability":
         return f"p({visible_text(number.what)})"
-    at = number.view.removeprefix(spec.name)
-    return number.what if number.what == "logit difference" else f"{spec.title}{at} {number.what}"
+    if number.what == "logit difference":
+        return number.what
+    title = specs()[view].title if view in specs() else view
+    return " ".join(filter(None, (title, at, number.what)))
 
 
 PANE = ComparePane
