@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from mechtui.embedded import MODELS, WEIGHTS
 from mechtui.export.section import Section
 from mechtui.link.messages import Ready
 from mechtui.views.script import quoted
+from mechtui.visible import seen
 
 # The architecture that TransformerLens builds itself, which transformers does not know.
 NATIVE = "TransformerLensNative"
@@ -59,9 +61,8 @@ def loading(ready: Ready) -> Section:
         if is_native(ready)
         else "transformers loads it with eager attention, so that patterns and scores can be seen."
     )
-    return Section(
-        "The model", f"{ready.source}, {ready.architecture}. {how}", where + (OWN if is_native(ready) else PLAIN)
-    )
+    prose = f"{seen(ready.source)}, {seen(ready.architecture)}. {how}"
+    return Section("The model", prose, where + (OWN if is_native(ready) else PLAIN))
 
 
 def _where(ready: Ready) -> str:
@@ -74,17 +75,19 @@ def _where(ready: Ready) -> str:
             "if not MODEL.exists():  # it comes with mechtui, which need not be imported for that\n"
             '    package = importlib.util.find_spec("mechtui")\n'
             "    if package is None:\n"
-            f'        raise SystemExit(f"{{MODEL}} is not here: pip install mechtui brings the model {ready.name}")\n'
+            f"        raise SystemExit({_gone(f'pip install mechtui brings the model {ready.name}')})\n"
             f"    MODEL = pathlib.Path(package.origin).parent / {quoted(f'embedded/{inside}')}\n"
         )
     if not place.is_absolute():
         return f"MODEL = {quoted(ready.place)}\n"
     again = (
-        f"mechtui --model {ready.name} makes it again"
+        f"mechtui --model {shlex.quote(ready.name)} makes it again"
         if ready.source.endswith(".gguf)") or ready.name.endswith(".gguf")
         else "say here where the model lies"
     )
-    return (
-        f"MODEL = pathlib.Path({quoted(str(place))})\n"
-        f'if not MODEL.exists():\n    raise SystemExit(f"{{MODEL}} is not here: {again}")\n'
-    )
+    return f"MODEL = pathlib.Path({quoted(str(place))})\nif not MODEL.exists():\n    raise SystemExit({_gone(again)})\n"
+
+
+def _gone(remedy: str) -> str:
+    """What the program says where the model is not, as Python; a name in it is text, never a part of the program."""
+    return 'f"{MODEL} is not here: " + ' + quoted(seen(remedy))

@@ -6,7 +6,9 @@ import ast
 import itertools
 import json
 import math
+import pathlib
 import re
+import shlex
 from pathlib import Path
 
 import nbformat
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from mechtui.cli import cli
 from mechtui.export.file import written
+from mechtui.export.loading import loading
 from mechtui.export.program import Exported, ExportError, program
 from mechtui.export.wanted import leaves
 from mechtui.export.wanted import written as as_text
@@ -26,6 +29,7 @@ from mechtui.session.document import ModelShape, Session, Token
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.views.script import ViewLines, quoted
 from mechtui.views.tokens import TokensAnswer
+from mechtui.visible import seen
 
 READY = Ready(
     name="m",
@@ -108,6 +112,28 @@ def test_a_prompt_is_never_code(ending: str) -> None:
     calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
     [prompt] = [call.args[0] for call in calls if ast.unparse(call.func) == "encode"]
     assert ast.literal_eval(prompt) == HOSTILE
+
+
+@pytest.mark.parametrize("ending", ["", ".gguf"])
+@pytest.mark.parametrize("before", ["", '"', "'", "\\", '"""', "\n"])
+def test_a_models_name_is_never_code(before: str, ending: str, tmp_path: Path) -> None:
+    """The program that does not find its model says so, with the name as it is, and runs nothing of it."""
+    from msgspec.structs import replace
+
+    name = f"{before}{{print('run')}}{before} + print('run'){ending}"
+    ready = replace(READY, name=name, source=f"\x1b[31m{name}", place=str(tmp_path / name))
+    it = exported()
+    text = written(Exported(it.session, ready, it.tokens), "a.py")
+    assert all(char == "\n" or char.isprintable() for char in text)
+    printed: list[object] = []
+    with pytest.raises(SystemExit) as stopped:
+        exec(loading(ready).code, {"pathlib": pathlib, "print": printed.append})
+    assert not printed
+    said = str(stopped.value)
+    assert said.startswith(f"{tmp_path / name} is not here: ")
+    if ending:
+        command = said.partition(" is not here: ")[2].removesuffix(" makes it again")
+        assert shlex.split(command) == ["mechtui", "--model", seen(name)]
 
 
 def test_a_notebook_has_prose_before_all_code() -> None:
