@@ -37,7 +37,7 @@ from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.session.history import LogitDiff, Step, Tree, along, common
 
 VERSION = 1
-# Characters of all sessions together; a file that says more was not written by mechtui.
+# Characters that the sessions of a tree hold together; of a file that says more, the oldest steps are forgotten.
 MOST = 100_000_000
 # Fields whose items are structs: how they are written and read.
 AS_LINES: dict[str, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
@@ -79,18 +79,30 @@ def written(before: Tree | None, after: Tree) -> str:
 def read(text: str) -> Tree | None:
     """The tree that a file holds, as far as it can be read; None where there is none."""
     tree: Tree | None = None
-    left = MOST
+    held: dict[int, int] = {}  # the characters that each step holds and its parent does not
     for each in text.split("\n"):
         with suppress(ValueError, RecursionError):
             line = _DECODER.decode(each)
             if line.history not in (None, VERSION):
                 return None
             step = _step(line, tree)
-            if step is not None:
-                left -= _characters(step.session)
-                if left < 0:
-                    break
+            more = _more(step, tree) if step is not None else 0
+            if more > MOST:
+                break
             tree = _taken(line, step, tree)
+            if tree is None:
+                continue
+            if line.forget is not None and line.forget not in tree.steps:
+                held.pop(line.forget, None)
+            if step is None:
+                continue
+            # What it was before stays where others may share it.
+            if step.number in held and tree.children[step.number]:
+                more += held[step.number]
+            held = {step.number: more} if step.parent is None else held | {step.number: more}
+            while sum(held.values()) > MOST and len(tree.steps) > 1:
+                tree = tree.within(len(tree.steps) - 2)
+                held = {number: characters for number, characters in held.items() if number in tree.steps}
     if tree is None:
         return None
     return Tree(dict(sorted(tree.steps.items())), tree.at, tree.ways)
@@ -201,8 +213,11 @@ def _changed(name: str, old: Any, change: Change) -> Any:
     return msgspec.convert(old[:begin] + between + old[len(old) - end :], TYPES[name])
 
 
-def _characters(session: Session) -> int:
-    return sum(len(getattr(session, name)) for name in TYPES)
+def _more(step: Step, tree: Tree | None) -> int:
+    """The characters of what a step does not share with its parent."""
+    parent = Session() if step.parent is None or tree is None else tree.steps[step.parent].session
+    both = ((getattr(parent, name), getattr(step.session, name)) for name in TYPES)
+    return sum(len(new) for old, new in both if new is not old)
 
 
 def _taken(line: _Line, step: Step | None, tree: Tree | None) -> Tree | None:

@@ -88,6 +88,7 @@ class Kept:
         self._lock = -1
         self._tree: Tree | None = None  # what the history's file holds
         self._torn = False  # its last line may be
+        self._unread = False  # nothing can be made of what the file holds
         self._least = 0  # bytes that it would need
 
     @property
@@ -120,13 +121,15 @@ class Kept:
         save(session, self._path)
 
     def history(self) -> Tree | None:
-        """The history that is kept of it, as far as it can be read."""
+        """The history that is kept of it, as far as it can be read. One that cannot be stays: `add` puts it aside."""
         try:
-            text = _read(_history_of(self._path))
-        except (OSError, UnicodeDecodeError):
+            text = _read(_history_of(self._path), errors="replace")
+        except OSError as error:
+            self._unread = not isinstance(error, FileNotFoundError)
             return None
         self._torn = True  # it costs an empty line
         self._tree = journal.read(text)
+        self._unread = self._tree is None and bool(text.strip())
         return self._tree
 
     def add(self, tree: Tree) -> None:
@@ -137,6 +140,9 @@ class Kept:
         if not text:
             return
         try:
+            if self._unread:
+                os.rename(path, _aside(path))
+                self._unread = False
             if self._tree is None or self._too_long(path):
                 text = journal.written(None, tree)
                 write_private(path, text)
@@ -148,7 +154,7 @@ class Kept:
                     file.write(b"\n" * torn + text.encode())
                     file.flush()
         except FileNotFoundError:
-            self._tree = None
+            self._tree, self._unread = None, False
             self.add(tree)
             return
         except OSError as error:
@@ -309,10 +315,11 @@ def _untouched(path: Path, session: Session | None) -> bool:
         return False
     try:
         tree = journal.read(_read(_history_of(path)))
-        same = _asked(loads(_read(path))) == _asked(session)
+        there = loads(_read(path))
     except (OSError, UnicodeDecodeError, StorageError, LineError):
         return False
-    return same and tree is not None and len(tree.steps) == 1
+    same = _asked(there) == _asked(session) and there.file == session.file
+    return same and not there.sweeps and tree is not None and len(tree.steps) == 1 and not tree.step.mark
 
 
 def _asked(session: Session) -> Session:
@@ -374,6 +381,16 @@ def _history_of(path: Path) -> Path:
     return path.with_suffix("").with_name(f"{path.name.removesuffix('.toml')}.history")
 
 
+def _aside(history: Path) -> Path:
+    """Where a history that cannot be read is put: NAME.history.unread, or that with a number."""
+    free = history.with_name(f"{history.name}.unread")
+    number = 1
+    while os.path.lexists(free):
+        number += 1
+        free = history.with_name(f"{history.name}.unread-{number}")
+    return free
+
+
 def _running(path: Path) -> bool:
     """Whether a program has this session now."""
     try:
@@ -402,8 +419,8 @@ def _newest_first(found: list[Path]) -> list[Path]:
     return [path for _, path in sorted(own, reverse=True)]
 
 
-def _read(path: Path) -> str:
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8") as file:
+def _read(path: Path, errors: str = "strict") -> str:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8", errors=errors) as file:
         return file.read()
 
 

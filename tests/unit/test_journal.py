@@ -206,7 +206,7 @@ def test_lines_in_any_order_make_a_tree_or_none(lines: list[str]) -> None:
         whole(tree)
 
 
-def test_a_file_with_more_text_than_anyone_writes_is_read_up_to_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_file_with_more_text_than_anyone_writes_the_newest_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     history = begun()
     for number in range(20):
         history.change(replace(FIRST, prompt=f"{number} " + "a" * 1000))
@@ -214,7 +214,27 @@ def test_a_file_with_more_text_than_anyone_writes_is_read_up_to_there(monkeypatc
     tree = read(written(None, history.tree))
     assert tree is not None
     whole(tree)
-    assert len(tree.steps) == 10
+    assert list(tree.steps) == list(range(12, 21))
+    assert tree.step == history.tree.step
+
+
+def test_a_long_text_that_is_written_word_by_word_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mechtui.session.journal.MOST", 20_000)
+    history = begun(8)
+    file, kept = written(None, history.tree), history.tree
+    for number in range(30):
+        for end in range(5):  # each says the step anew
+            history.change(replace(FIRST, prompt="a" * 1000 + f" {number} " + "b" * end), "prompt")
+            file, kept = file + written(kept, history.tree), history.tree
+    assert read(file) == history.tree
+
+
+def test_what_a_change_leaves_as_it_was_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mechtui.session.journal.MOST", 2_000)
+    history = begun()
+    for number in range(30):
+        history.change(replace(FIRST, prompt="a" * 1000, foil=f" {number}"))
+    assert read(written(None, history.tree)) == history.tree
 
 
 def test_numbers_that_are_none_are_not_written() -> None:

@@ -22,12 +22,13 @@ from mechtui.app.keeping import Keeper, State
 from mechtui.app.opening import called, demonstration, kept, new, plain, resumed, with_model
 from mechtui.link.client import open_log
 from mechtui.session import keeping, listing
-from mechtui.session.document import Focus, Screen, Session
+from mechtui.session.document import Focus, Screen, Session, Swept
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.history import History, Tree
 from mechtui.session.keeping import MOST, Kept, automatic, last, listed, named, read
 from mechtui.session.paths import state_dir
 from mechtui.session.storage import StorageError, load
+from mechtui.session.sweeps import made_of
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +176,27 @@ def test_an_untouched_session_gives_its_name_to_the_next_of_the_same(state: Path
     assert {path.stem for path in files(state)} == {"demo-the-same", "demo-the-same-2"}
 
 
+@pytest.mark.parametrize("what", ["sweep", "mark", "file"])
+def test_what_somebody_has_done_without_a_step_is_not_written_over(state: Path, what: str) -> None:
+    session = Session(model="demo", prompt="the same", file="/a/one.toml")
+    history = History(session)
+    if what == "mark":
+        history.mark("before the cut")
+    edit = parse_edit("zero L*H*")
+    swept = Swept(edit, made_of(session, edit), ("L0",), ("H0",), "logit_diff", ((1.5,),), 1)
+    sweeps = (swept,) if what == "sweep" else ()
+    keeper = Keeper(new(session).kept)
+    keeper.put(State(replace(session, sweeps=sweeps), history.tree))
+    assert keeper.close() == ""
+    first = {path: path.read_bytes() for path in (state / "sessions").iterdir()}
+    again = replace(session, file="/b/one.toml") if what == "file" else session
+    keeper = Keeper(new(again).kept)
+    keeper.put(State(again, tree(again)))
+    assert keeper.close() == ""
+    assert {path: path.read_bytes() for path in first} == first
+    assert {path.stem for path in files(state)} == {"demo-the-same", "demo-the-same-2"}
+
+
 def test_the_demonstration_is_kept_once_it_is_changed(state: Path) -> None:
     opened = new(Session())
     assert opened.session == demonstration()
@@ -250,6 +272,44 @@ def test_a_torn_history_is_read_as_far_as_it_goes_and_written_on(state: Path) ->
     keeper.put(State(history.present, history.tree))
     keeper.close()
     assert kept(name).tree == history.tree
+
+
+def test_a_history_with_a_byte_that_is_no_text_loses_nothing_else(state: Path) -> None:
+    name = left(Session(prompt="a"), "x")
+    whole = kept(name)
+    whole.kept.release()
+    path = state / "sessions" / "x.history"
+    path.write_bytes(path.read_bytes() + b"\xff\n")
+    assert kept(name).tree == whole.tree
+
+
+@pytest.mark.parametrize("why", ["version", "disk"])
+def test_a_history_that_cannot_be_read_is_put_aside(state: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    name = left(Session(prompt="a"), "x")
+    path = state / "sessions" / "x.history"
+    if why == "version":
+        path.write_bytes(path.read_bytes().replace(b'"history": 1', b'"history": 2'))
+    before, real = path.read_bytes(), os.open
+
+    def broken(file: str | Path, flags: int, mode: int = 0o777) -> int:
+        if why == "disk" and file == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(file, flags, mode)
+
+    for aside in ("x.history.unread", "x.history.unread-2"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", broken)
+            again = kept(name)
+        assert again.tree is None
+        keeper = Keeper(again.kept)
+        keeper.put(of(Session(prompt="a"), Session(prompt="b")))
+        assert keeper.close() == ""
+        assert path.with_name(aside).read_bytes() == before
+        opened = kept(name)
+        assert opened.tree is not None
+        assert len(opened.tree.steps) == 2
+        opened.kept.release()
+        path.write_bytes(before)
 
 
 def test_a_history_that_is_much_longer_than_it_need_be_is_written_anew(
