@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from mechtui.export.report import Report
-from mechtui.headless.output import WRITE
+from mechtui.headless.output import WRITE, no_formula
 from mechtui.headless.work import Item
 from mechtui.link.messages import Checked
 from mechtui.views.tables import Cell, tables
@@ -16,8 +16,6 @@ from mechtui.views.tokens import Tokens
 from mechtui.visible import seen
 
 COLUMNS = ("question", "run", "table", "row", "column", "value", "unit", "text")
-# A spreadsheet takes a text that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_csv(report: Report) -> str:
@@ -45,8 +43,7 @@ def _cells(report: Report) -> Iterator[tuple[str, str, str, Cell]]:
 
 def safe(text: str) -> str:
     """A text that no spreadsheet takes for a formula, with what is hidden seen."""
-    text = seen(text)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return no_formula(seen(text))
 
 
 def as_run(report: Report, format: str) -> bytes:

@@ -201,7 +201,7 @@ def _spread(column: Column, own: Sequence[str], rows: Sequence[str]) -> list[flo
 def of_curve(curve: Curve) -> Matrix:
     """The numbers that a curve is drawn from."""
     values = np.array(list(curve.series.values()), dtype=np.float64).reshape(len(curve.series), len(curve.points))
-    signs = bool(values.size and np.nanmin(values) < 0)
+    signs = bool((values < 0).any())  # what is not computed is NaN, which is not less
     return Matrix(
         "", curve.unit, ("", curve.of), tuple(curve.series), curve.points, values, signs=signs, places=curve.places
     )

@@ -25,6 +25,10 @@ AXES = ("i", "j", "k")
 COLUMNS = ("file", "case", "run", "view", "key", *AXES, "value")
 
 
+# A spreadsheet takes a text that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 class Sink(Protocol):
     """Where results go. kept: how many stand there already, so that they are not computed again. keeps: the file that
     keeps what is finished, whatever happens; empty where nothing does."""
@@ -233,15 +237,15 @@ def write_csv(file: BinaryIO, results: Iterable[dict[str, Any]], many: bool) -> 
 
 def rows_of(result: dict[str, Any]) -> Iterator[tuple[str | int, ...]]:
     """A result's values as rows under `COLUMNS`: what is no answer has neither run nor view."""
-    which = (result.get("file", ""), result.get("case", ""))
+    which = (_text_cell(result.get("file", "")), result.get("case", ""))
     for key, value in result.items():
         if key in ("clean", "edited"):
             for line, answer in (value or {}).items():
                 for path, indices, cell in _values(answer, (), ()):
-                    yield (*which, key, _plain(line), path, *indices, _cell(cell))
+                    yield (*which, key, _text_cell(line), _text_cell(path), *indices, _cell(cell))
         elif key not in ("file", "case"):
             for path, indices, cell in _values(value, (key,), ()):
-                yield (*which, "", "", path, *indices, _cell(cell))
+                yield (*which, "", "", _text_cell(path), *indices, _cell(cell))
 
 
 def _values(value: Any, keys: tuple[str, ...], at: tuple[int, ...]) -> Iterator[tuple[str, tuple[int | str, ...], Any]]:
@@ -263,7 +267,17 @@ def _cell(value: Any) -> str:
     """A number as JSON has it, text without its quotes, null as nothing."""
     if value is None:
         return ""
-    return _plain(value) if isinstance(value, str) else json.dumps(value)
+    return _text_cell(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text_cell(text: str) -> str:
+    return no_formula(_plain(text))
+
+
+def no_formula(text: str) -> str:
+    """The text with `'` in front where a spreadsheet would take it for a formula; and where it would be one without
+    the `'` that it has, so that taking one away gives every text back."""
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
 
 
 def _plain(text: str) -> str:

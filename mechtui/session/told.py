@@ -30,12 +30,18 @@ def _all(before: Session, after: Session) -> Iterator[str]:
     for name in ("answer", "foil"):
         if getattr(before, name) != getattr(after, name):
             yield f"{name} {quote(getattr(after, name))}" if getattr(after, name) else f"no {name}"
-    yield from _lines("", tuple(map(format_edit, before.edits)), tuple(map(format_edit, after.edits)))
-    yield from _lines("", tuple(map(format_vector, before.vectors)), tuple(map(format_vector, after.vectors)))
-    yield from _lines("reference ", tuple(map(quote, before.references)), tuple(map(quote, after.references)))
+    yield from _lines("edits", "", tuple(map(format_edit, before.edits)), tuple(map(format_edit, after.edits)))
+    yield from _lines(
+        "vectors", "", tuple(map(format_vector, before.vectors)), tuple(map(format_vector, after.vectors))
+    )
+    texts = tuple(map(quote, before.references)), tuple(map(quote, after.references))
+    yield from _lines("references", "reference ", *texts)
     if before.views != after.views:
         new = [line for line in after.views if line not in before.views]
-        yield f"shows {', '.join(new)}" if new else "shows less"
+        if sorted(before.views) == sorted(after.views):
+            yield "views in another order"
+        else:
+            yield f"shows {', '.join(new)}" if new else "shows less"
 
 
 def _text(name: str, before: str, after: str) -> Iterator[str]:
@@ -53,9 +59,9 @@ def _short(text: str) -> str:
     return quote(text if len(text) <= MOST else f"{text[: MOST // 2 - 1]}…{text[-MOST // 2 :]}")
 
 
-def _lines(name: str, before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+def _lines(whole: str, name: str, before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     if sorted(before) == sorted(after) and before != after:
-        yield "in another order"
+        yield f"{whole} in another order"
         return
     for tag, begin, end, first, last in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag == "equal":

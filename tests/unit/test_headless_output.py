@@ -91,7 +91,9 @@ def leaves(value: Any) -> list[Any]:
 
 
 def cell(text: str) -> Any:
-    """The value that a cell was, but for what it cannot say: whether it was text."""
+    """The value that a cell was, but for whether it was text; without the sign that keeps it from being a formula."""
+    if text.lstrip("'").startswith(("=", "+", "-", "@")):
+        text = text.removeprefix("'")
     return json.loads('"' + text.replace('"', '\\"') + '"')
 
 
@@ -108,6 +110,18 @@ def test_csv_has_a_row_for_every_value_in_order(said: list[dict[str, Any]]) -> N
         assert (cell(value) if isinstance(leaf, str) else json.loads(value or "null")) == leaf
     # Nothing in it acts on a terminal.
     assert all(char.isprintable() for char in text.replace("\n", ""))
+
+
+@given(TEXT, st.sampled_from(["=", "+", "-", "@", "'"]), st.floats(max_value=-1e-9, allow_infinity=False))
+def test_no_text_in_csv_is_a_formula_and_numbers_stay_numbers(text: str, begin: str, number: float) -> None:
+    token = f"{begin}{text}"
+    said = {"file": token, "session": {}, "model": {}, "tokens": [{"text": token}], "edited": None}
+    said["clean"] = {token: {token: [number]}}
+    _, first, second = csv.reader(io.StringIO(written("csv", [said]).decode(), newline=""))
+    texts = [*first[:1], *first[2:5], first[-1], *second[:5]]
+    assert not [each for each in texts if each.startswith(("=", "+", "-", "@"))]
+    assert cell(first[-1]) == token
+    assert float(second[-1]) == number
 
 
 def test_csv_can_be_made_a_table_again() -> None:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from mechtui.config import Settings
 from mechtui.export import report_html, report_markdown
 from mechtui.export.numbers import safe
-from mechtui.export.report import ALIKE, CLEAN, DIFFERENCE, EDITED, Report, Shown, joined, parts, sections
+from mechtui.export.report import ALIKE, CLEAN, DIFFERENCE, EDITED, Report, Shown, joined, of_curve, parts, sections
 from mechtui.export.run_command import arguments, run_command
 from mechtui.link.messages import Checked, Ready
 from mechtui.paint.numbers import fixed
@@ -26,7 +26,7 @@ from mechtui.session.document import Session, Token
 from mechtui.views import example_of, specs
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.example import SESSION, SHAPE, TOKENS
-from mechtui.views.tables import Column, Listing, Matrix, tables
+from mechtui.views.tables import Column, Curve, Listing, Matrix, tables
 from mechtui.views.tokens import TokensAnswer
 
 READY = Ready("gpt2", "gpt2@main", SHAPE, "cpu", "float32", "folded", "<|endoftext|>", True, "GPT2LMHeadModel", 1.0)
@@ -202,6 +202,16 @@ def test_runs_stand_side_by_side_on_one_scale() -> None:
     np.testing.assert_allclose(difference.values, edited.values - clean.values)
     [alike] = parts(Shown(example.question, example.clean, example.clean), report().around)
     assert [run for run, _ in alike.runs] == [ALIKE]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("values", "signs"), [([np.nan, np.nan], False), ([np.nan, -1.0], True), ([np.nan, 1.0], False)]
+)
+def test_a_curve_of_which_nothing_was_computed_is_a_table_all_the_same(values: list[float], signs: bool) -> None:
+    made = of_curve(Curve("", "logits", "layer", ("0", "1"), {"clean": np.array(values)}))
+    assert made.signs is signs
+    np.testing.assert_array_equal(made.values, [values])
 
 
 def test_lists_of_two_runs_are_joined_row_by_row() -> None:

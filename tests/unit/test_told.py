@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from msgspec.structs import replace
@@ -25,7 +27,7 @@ CHANGES = [
     (replace(BEFORE, edits=EDITS[:1]), ("removed scale L10H7 x0.5",)),
     (replace(BEFORE, edits=(*EDITS, parse_edit("mean L1H2"))), ("added mean L1H2",)),
     (replace(BEFORE, edits=OFF), ("off scale L10H7 x0.5",)),
-    (replace(BEFORE, edits=EDITS[::-1]), ("in another order",)),
+    (replace(BEFORE, edits=EDITS[::-1]), ("edits in another order",)),
     (replace(BEFORE, edits=(EDITS[0], parse_edit("scale L10H7 x2"))), ("scale L10H7 x0.5 → scale L10H7 x2",)),
     (replace(BEFORE, vectors=(parse_vector('t = token " Paris"'),)), ('added t = token " Paris"',)),
     (replace(BEFORE, views=("lens kl",)), ("shows lens kl",)),
@@ -37,6 +39,20 @@ CHANGES = [
 @pytest.mark.parametrize(("after", "words"), CHANGES, ids=range(len(CHANGES)))
 def test_a_change_in_words(after: Session, words: tuple[str, ...]) -> None:
     assert told(BEFORE, after) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("edits", EDITS),
+        ("vectors", tuple(map(parse_vector, ('t = token " Paris"', 'u = token " Rome"')))),
+        ("references", ("a", "b")),
+        ("views", ("lens kl", "residual")),
+    ],
+)
+def test_another_order_is_said_of_what_has_it(name: str, lines: tuple[Any, ...]) -> None:
+    before, after = (replace(BEFORE, **{name: each}) for each in (lines, lines[::-1]))
+    assert told(before, after) == (f"{name} in another order",)
 
 
 def test_on_again() -> None:
