@@ -175,6 +175,7 @@ class Mechtui(Guarded, App[int]):
     def _take_up(self, session: Session, tree: Tree | None) -> None:
         """Go on with a session as it was kept, and its history."""
         self.history = opening.resumed(session.work(), tree)
+        self.talk.another()
         self.talk.sweeps = self._swept = session.sweeps  # as they were kept last
         self.keeper.begin(State(session, self.history.tree))
         self.focus = session.focus or looked_at(session)
@@ -265,6 +266,7 @@ class Mechtui(Guarded, App[int]):
     def _leave(self, code: int) -> None:
         if not self._leaving:
             self._leaving = True
+            # Unguarded: where leaving goes wrong, the program is to end all the same.
             self.run_worker(self._close(code), exclusive=False)
 
     async def _close(self, code: int) -> None:
@@ -489,11 +491,11 @@ class Mechtui(Guarded, App[int]):
                 self._go_on(opening.new(Session(model=self.session.model)))
                 self.say("A new session; R lists the others.")
             elif name and name != self.keeper.name:
-                self.run_worker(self._resume(name))
+                self.run_worker(self._safe(self._resume)(name))
 
         picker = Sessions(self.keeper.name)
         self.push_screen(picker, chosen)
-        self.run_worker(self._list_sessions(picker))
+        self.run_worker(self._safe(self._list_sessions)(picker))
 
     async def _list_sessions(self, picker: Sessions) -> None:
         from mechtui.session.keeping import listed

@@ -14,6 +14,7 @@ from mechtui.link.messages import (
     Answered,
     Ask,
     Attached,
+    Cancel,
     Checked,
     EditProblem,
     Failed,
@@ -148,6 +149,14 @@ class Conversation:
         self._asked, self._running = (), False
         self._asked_at = self._now()
         self.trouble = ""
+
+    def another(self) -> None:
+        """Another session is shown from now on: what was asked before, and is still to be said, is not of it."""
+        self.answers.since = self._generation + 1
+        if self._running:
+            self.link.send(Cancel("ask"))
+        self._asked, self._running = (), False
+        self.progress.clear()
 
     def measured(self, session: Session) -> LogitDiff | None:
         """The newest logit difference that is true of this session; None where none is."""

@@ -240,7 +240,7 @@ class CommandLine(Guarded, Vertical):
         self.display = False
         for field in self.query(Field):
             field.cursor_blink = False
-        self.call_after_refresh(self.run_worker, partial(asyncio.to_thread, self.earlier.read))
+        self.call_after_refresh(self.run_worker, self._safe(partial(asyncio.to_thread, self.earlier.read)))
 
     @property
     def field(self) -> Field:
@@ -284,7 +284,7 @@ class CommandLine(Guarded, Vertical):
         """Remember a line that was taken; the disk follows when it can."""
         if kind.history and line.strip():
             self.earlier.add(kind.history, line)
-            self.app.run_worker(self._write(kind.history, line))
+            self.app.run_worker(self._safe(self._write)(kind.history, line))
 
     async def _write(self, kind: str, line: str) -> None:
         try:

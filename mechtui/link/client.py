@@ -449,6 +449,6 @@ class Client:
             ended, self._stopping = self._stopping, None
         else:
             ended, self._loading = self._loading, None
-        if isinstance(reply, Ready):
+        if isinstance(reply, Ready) and ended is not None:  # else it is said again of what is there already
             self._loaded = ended
         return isinstance(reply, Ready) or self._loading is None

@@ -200,10 +200,18 @@ def _pages() -> Iterator[tuple[Path, Live]]:
     except OSError:
         return
     for path in found:
-        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-            handle = os.open(page_of(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(handle, "rb") as file:
-                yield path, msgspec.json.decode(file.read(PAGE_LIMIT), type=Live)
+        page = _page(path)
+        if page is not None:
+            yield path, page
+
+
+def _page(path: Path) -> Live | None:
+    """What is said beside this socket; None where nothing sensible is."""
+    with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        handle = os.open(page_of(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            return msgspec.json.decode(file.read(PAGE_LIMIT), type=Live)
+    return None
 
 
 # Speaking to them
@@ -231,16 +239,8 @@ def every() -> list[Found]:
 async def attach(load: Load, seconds: float) -> tuple[socket.socket, Attached, Live] | None:
     """A connection to a live process that holds this model and has no app, and what it says first; None where there is
     none. seconds: how long it shall stay when this app goes."""
-    candidates = [(path, live) for path, live in _pages() if live.load == load and live.place == place(load.model)]
-    if not candidates:
-        return None
-    try:
-        request = Attach(build(), load, seconds, os.getcwd())
-    except FileNotFoundError:  # this folder is no more
-        return None
-    for path, live in sorted(candidates, key=lambda each: -each[1].left):
-        if live.build != request.build:
-            continue
+    request, candidates = await asyncio.to_thread(_fitting, load, seconds)
+    for path, live in candidates:
         try:
             line, pid = connect(path)
         except OSError:
@@ -253,6 +253,19 @@ async def attach(load: Load, seconds: float) -> tuple[socket.socket, Attached, L
         else:
             return line, msgspec.structs.replace(attached, pid=pid or attached.pid), live
     return None
+
+
+def _fitting(load: Load, seconds: float) -> tuple[Attach, list[tuple[Path, Live]]]:
+    """What to say to a process that is to be this app's, and those that fit, the one that was left last first. It
+    looks at every file of the program: not for the thread that answers keys."""
+    where = place(load.model)
+    candidates = [(path, live) for path, live in _pages() if live.load == load and live.place == where]
+    try:
+        request = Attach(build() if candidates else "", load, seconds, os.getcwd())
+    except FileNotFoundError:  # this folder is no more
+        return Attach("", load, seconds, ""), []
+    candidates = [(path, live) for path, live in candidates if live.build == request.build]
+    return request, sorted(candidates, key=lambda each: -each[1].left)
 
 
 async def _attached(line: socket.socket, request: Attach) -> Attached:
@@ -287,6 +300,9 @@ def end(found: Found) -> bool:
         line.sendall(encode(Quit()))
         for sign in (None, signal.SIGTERM, signal.SIGKILL):
             if sign is not None and pid > 0:
+                page = _page(found.path)
+                if page is not None and not page.left:
+                    break  # an app has come
                 with suppress(ProcessLookupError):
                     os.kill(pid, sign)
             try:

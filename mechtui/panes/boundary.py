@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,7 +39,9 @@ class Guarded(MessagePump):
     def call_after_refresh(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
         return super().call_after_refresh(self._safe(callback), *args, **kwargs)
 
-    def _safe(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def _safe(self, callback: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, None]]:
+        """The same, as a coroutine that raises nothing: for a worker too, whose faults come by no handler."""
+
         async def call(*args: Any, **kwargs: Any) -> None:
             try:
                 result = callback(*args, **kwargs)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -61,7 +62,7 @@ class Door:
 
     def loads(self, load: Load) -> None:
         """This model is wanted from now on."""
-        self._say(replace(self._page, load=load, place=live.place(load.model)))
+        self._say(load=load, place=live.place(load.model))
 
     def wait(self, useless: Callable[[], bool]) -> tuple[socket.socket, Attach] | None:
         """Without an app: the next one's connection and Attach; None when the time is over. useless: whether there is
@@ -71,11 +72,11 @@ class Door:
             self._change.notify_all()
             if useless():
                 return None
-            self._say(replace(self._page, left=time.time()))
+            self._say(left=time.time())
             self._change.wait_for(lambda: self._came is not None, self._page.seconds)
             came, self._came, self._alone = self._came, None, False
         if came is not None:
-            self._say(replace(self._page, left=0.0, seconds=came[1].seconds))
+            self._say(left=0.0, seconds=came[1].seconds)
         return came
 
     def close(self) -> None:
@@ -85,13 +86,15 @@ class Door:
             self._listener.shutdown(socket.SHUT_RDWR)  # for the thread that waits there
         self._listener.close()
 
-    def _say(self, page: live.Live) -> None:
-        self._page = page
-        try:
-            live.write(self._path, page)
-        except OSError as error:
-            with suppress(OSError):  # the log may be on the same disk
-                print(f"mechtui worker: {live.trouble(error)}", file=sys.stderr, flush=True)
+    def _say(self, **new: Any) -> None:
+        """Change the page. Two threads do, each what it knows."""
+        with self._change:
+            self._page = replace(self._page, **new)
+            try:
+                live.write(self._path, self._page)
+            except OSError as error:
+                with suppress(OSError):  # the log may be on the same disk
+                    print(f"mechtui worker: {live.trouble(error)}", file=sys.stderr, flush=True)
 
     def _receive(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from mechtui.app.app import Mechtui
 from mechtui.app.doing import DO
 from mechtui.app.keeping import Keeper
 from mechtui.app.line import Kind
+from mechtui.app.sessions import Sessions
 from mechtui.link.messages import Heartbeat
 from mechtui.session.keeping import Kept, last, read
 from mechtui.views.heads.pane import HeadsPane
@@ -144,6 +145,35 @@ async def test_a_row_that_cannot_be_painted_is_blank(log: Path, monkeypatch: pyt
         await failed(pilot, it)
         said(it, log)
         took(it)
+
+
+@pytest.mark.parametrize(("part", "name"), [("mechtui.session.keeping", "listed"), ("mechtui.app.opening", "kept")])
+async def test_work_in_the_background_that_raises(
+    part: str, name: str, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{part}.{name}", fail)
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        before = it.screen
+        if name == "listed":
+            await pilot.press("R")
+            await failed(pilot, it)
+            took(it)
+            await pilot.press("escape")
+        else:
+            it.open_sessions()
+            await idle(pilot, lambda: isinstance(it.screen, Sessions) and it.screen._listed is not None)
+            it.screen.dismiss("another")
+            await failed(pilot, it)
+            took(it)
+        await pilot.pause()
+        assert it.screen is before
+        said(it, log)
+        await pilot.press("z")
+        await idle(pilot)
+        assert it.session.edits
+    assert it.return_code != 1
 
 
 async def test_the_same_mistake_again_is_not_written_again(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

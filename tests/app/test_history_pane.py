@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+from msgspec.structs import replace
+
 from mechtui.session.grammar.edits import format_edit
+from mechtui.session.told import told
+from mechtui.views.history import pane
 from tests.app.answering import app, idle, session
 from tests.app.test_app import screen
 
@@ -35,6 +40,32 @@ async def test_states_are_noted_marked_and_gone_to():
         await idle(pilot)
         assert [format_edit(edit).split()[0] for edit in it.session.edits] == ["zero"]
         assert len(it.history.tree.steps) == 3
+
+
+async def test_a_change_tells_the_list_of_states_only_what_is_new(monkeypatch: pytest.MonkeyPatch):
+    it, _, _ = app(session())
+    async with it.run_test(size=(120, 40)) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        for key in "zmz":
+            await pilot.press("g", "h", key)
+            await idle(pilot, lambda: not it.talk.running)
+        await pilot.press("g", "u")
+        await idle(pilot)
+        assert len(it.history.tree.steps) == 4
+        asked = []
+        monkeypatch.setattr(pane, "told", lambda before, after: asked.append(after) or told(before, after))
+        it.change(replace(it.session, prompt="Another prompt"))
+        await idle(pilot, lambda: not it.talk.running)
+        assert asked == [it.session]
+        assert "Another prompt" in screen(it)
+        # A state that is made anew under its number is told anew.
+        tree = it.history.tree
+        other = replace(tree.step.session, prompt="A third one")
+        it.history.tree = tree.put(replace(tree.step, session=other))
+        it.repaint()
+        await idle(pilot, lambda: not it.talk.running)
+        assert asked[1:] == [other]
+        assert "A third one" in screen(it)
 
 
 async def test_a_mark_can_be_taken_away_and_words_narrow():

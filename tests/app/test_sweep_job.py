@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from mechtui.app.app import Mechtui
 from mechtui.app.keeping import Keeper
+from mechtui.app.opening import new
 from mechtui.link.messages import Answered, Ask, Cancel, Finished, Progress, Reply
 from mechtui.session import keeping, storage
 from mechtui.session.document import Session
@@ -263,3 +264,23 @@ async def test_opening_a_session_brings_its_sweeps(tmp_path: Path):
         it.open(replace(other, sweeps=(swept,)), tmp_path / "other.toml")
         await idle(pilot)
         assert [format_edit(each.edit) for each in it.talk.sweeps] == ["mean L*H*"]
+
+
+async def test_an_answer_that_comes_after_another_session_was_opened_is_not_kept_with_it():
+    it, link, model = app(model=Sweeping())
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("g", "s", "full_stop")
+        await idle(pilot)
+        asked = model.asks[-1]
+        it._go_on(new(it.session))
+        link.on_reply(Answered(asked.generation, Sweep(), part(TOTAL), None, 1.0))
+        assert it.talk.sweeps == ()
+        assert Cancel("ask") in link.sent, "nobody wants the rest"
+        await idle(pilot)
+        # It begins anew.
+        model.done = TOTAL
+        await pilot.press("g", "s", "full_stop")
+        await idle(pilot)
+        assert model.asks[-1].generation > asked.generation
+        assert [each.done for each in it.talk.sweeps] == [TOTAL]

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from mechtui.link.client import Client, Life, Outbox, why
-from mechtui.link.messages import Ask, Cancel, Failed, Fetch, Finished, Load, Models, Reply, Started
+from mechtui.link.messages import Ask, Attached, Cancel, Failed, Fetch, Finished, Load, Models, Reply, Started
 from mechtui.session.document import Session
+from tests.app.answering import ready
 
 SCRIPT = [sys.executable, str(Path(__file__).with_name("scripted_worker.py"))]
 PATIENCE = 30.0
@@ -226,6 +227,20 @@ async def test_closing_ends_even_a_process_that_will_not(heard: Heard, tmp_path:
     await client.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_model_that_is_said_to_be_there_twice_stays_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = []
+    monkeypatch.setattr("mechtui.link.client.kill", killed.append)
+    client = Client(command=SCRIPT, keep_alive=60.0)
+    client._deliver(Attached(7))
+    client.abandon()
+    assert killed == [0], "without a model it is not worth it"
+    client.send(Load("demo"))
+    for _ in range(2):
+        client._deliver(ready())
+    client.abandon()
+    assert killed == [0]
 
 
 async def test_the_log_is_private(client: Client, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mechtui.link import live
@@ -221,6 +223,17 @@ async def test_the_next_app_comes_in_and_one_that_comes_second_does_not(host: Ho
     line.close()
 
 
+async def test_files_are_looked_over_beside_the_thread_that_answers_keys(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    for name in ("build", "place"):
+        monkeypatch.setattr(live, name, lambda *_: threads.append(threading.current_thread()) or "")
+    assert await live.attach(DEMO, 5.0) is None
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+
+
 async def test_only_what_fits_is_attached_to(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host.leave()
     assert await live.attach(Load("demo", device="cuda"), 5.0) is None
@@ -243,6 +256,41 @@ def test_quit_ends_only_a_process_without_an_app(host: Host, state: Path) -> Non
     host.leave()
     assert knock(state, encode(Quit())) == b""
     assert host.ended.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_process_that_does_not_answer_is_ended_unless_an_app_has_taken_it(
+    state: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    signs: list[int] = []
+    monkeypatch.setattr(live.os, "kill", lambda pid, sign: signs.append(sign))
+    monkeypatch.setattr(live, "PATIENCE", 0.01)
+    path = live.folder() / f"{live.here()}-deaf{live.SOCKET}"
+    with socket.socket(socket.AF_UNIX) as deaf, live.address(path) as where:
+        deaf.bind(where)
+        path.chmod(0o600)
+        deaf.listen(8)
+        page = live.Live(os.getpid(), "", "", "", DEMO, left=1.0)
+        live.write(path, page)
+        (found,) = live.every()
+        if taken:
+            live.write(path, msgspec.structs.replace(page, left=0.0))
+        assert not live.end(found)
+    assert signs == ([] if taken else [signal.SIGTERM, signal.SIGKILL])
+
+
+def test_an_app_that_goes_while_a_model_is_noted_is_seen_to_have_gone(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(model: str) -> str:
+        host.leave()
+        return ""
+
+    monkeypatch.setattr(live, "place", slow)
+    host.door.loads(Load("another"))
+    (found,) = live.every()
+    assert found.live.load == Load("another")
+    assert found.live.left > 0
 
 
 def test_what_nobody_listens_to_is_tidied_away(state: Path) -> None:

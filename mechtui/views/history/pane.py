@@ -36,6 +36,9 @@ class HistoryPane(Pane):
         self._cursor: int | None = None
         self._at: int | None = None
         self._made: tuple[Tree, History, int, Rows, tuple[int, ...]] | None = None
+        # The words of each state, and the sessions that they say the difference of: finding them again for each of a
+        # thousand states at every change would hold up the keys.
+        self._words: dict[int, tuple[Session | None, Session, str]] = {}
 
     def _chosen(self, tree: Tree) -> int:
         """The number of the state under the cursor."""
@@ -49,8 +52,19 @@ class HistoryPane(Pane):
         question = picture.question(History)
         made, width = self._made, self._room().width
         if made is None or made[0] is not tree or made[1:3] != (question, width):
-            made = self._made = (tree, question, width, *_listed(tree, question, width))
+            made = self._made = (tree, question, width, *_listed(tree, self._told(tree), question, width))
         return made[3:]
+
+    def _told(self, tree: Tree) -> dict[int, str]:
+        """What was changed to get to each state."""
+        before, self._words = self._words, {}
+        for number, step in tree.steps.items():
+            parent = None if step.parent is None else tree.steps[step.parent].session
+            known = before.get(number)
+            if known is None or known[0] is not parent or known[1] is not step.session:
+                known = parent, step.session, _words(parent, step.session)
+            self._words[number] = known
+        return {number: words for number, (_, _, words) in self._words.items()}
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         tree = picture.tree
@@ -153,12 +167,12 @@ def _tree(desk: Desk) -> Tree:
     return tree
 
 
-def _listed(tree: Tree, question: History, width: int) -> tuple[Rows, tuple[int, ...]]:
+def _listed(tree: Tree, words: dict[int, str], question: History, width: int) -> tuple[Rows, tuple[int, ...]]:
     lines = _branches(tree)
     numbers = tuple(number for number, _ in lines)
     steps = [tree.steps[number] for number in numbers]
     names = [
-        f"{before}{'●' if step.number == tree.at else '○'} {_words(step, tree)}"
+        f"{before}{'●' if step.number == tree.at else '○'} {words[step.number]}"
         for step, (_, before) in zip(steps, lines, strict=True)
     ]
     columns: list[Column] = []
@@ -201,11 +215,11 @@ def _branches(tree: Tree) -> list[tuple[int, str]]:
     return found
 
 
-def _words(step: Step, tree: Tree) -> str:
+def _words(parent: Session | None, session: Session) -> str:
     """What was changed to get here."""
-    if step.parent is None:
-        return seen("; ".join(told(Session(model=step.session.model), step.session)) or "an empty session")
-    return seen("; ".join(told(tree.steps[step.parent].session, step.session)) or "as before")
+    if parent is None:
+        return seen("; ".join(told(Session(model=session.model), session)) or "an empty session")
+    return seen("; ".join(told(parent, session)) or "as before")
 
 
 def _logit_diffs(run: str, steps: list[Step]) -> Numbers:
