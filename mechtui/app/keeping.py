@@ -11,6 +11,7 @@ from mechtui.session import keeping
 from mechtui.session.document import Session
 from mechtui.session.history import Tree
 from mechtui.session.keeping import Kept
+from mechtui.session.paths import reason
 from mechtui.session.storage import StorageError
 
 # Seconds from a change to its being written; with what writing takes, this is what a kill can lose.
@@ -94,6 +95,9 @@ class Keeper:
             self._written, self._failed = state, ""
         except StorageError as error:
             self._failed = _unkept(str(error))
+        except OSError as error:
+            # Of the state folder itself, as when somebody takes it away.
+            self._failed = _unkept(f"the state folder cannot be used: {reason(error)}")
         if kept.held and not held:
             self.named()
 

@@ -58,9 +58,10 @@ def kept(name: str) -> Opened:
     files = Kept(name, existing=True)
     with suppress(LineError):
         keeping.read(name)  # before anything is claimed
-    tree = files.history()
     with suppress(StorageError):
         files.claim()  # else nothing can be kept just now, which the app says
+    # Read once no other program writes it any more, if it can be had.
+    tree = (Kept(name) if files.copied else files).history()
     session = keeping.read(name)
     if files.copied:
         told = f"{name} is open in another mechtui: this is a copy of it, {files.name}."

@@ -10,8 +10,10 @@ import fcntl
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +33,8 @@ MOST = 500
 MADE, GIVEN = 28, 60
 # Bytes from which on a history is written anew, once it is so many times longer than it need be.
 LONG, TIMES = 1 << 18, 8
+# Seconds after which nobody writes a temporary file any more.
+LEFT = 24 * 3600
 
 _NUMBER = re.compile(r"-([0-9]{1,6})$")
 
@@ -170,20 +174,20 @@ class Kept:
         if name == self.name and self.held:
             return
         self.claim()
-        before = self._path
-        after = before.with_name(f"{name}.toml")
-        taken = StorageError(f"there is a session {name} already; another name tells them apart")
         try:
+            before = self._path
+            after = before.with_name(f"{name}.toml")
+            taken = StorageError(f"there is a session {name} already; another name tells them apart")
             lock = _locked(_lock_of(before.parent, name))
             if lock is None:
                 raise taken
-            if after.exists() or _history_of(after).exists():
+            try:
+                if _taken(after):
+                    raise taken
+                _move(before, after)
+            except (OSError, StorageError):
                 _let_go(_lock_of(before.parent, name), lock)
-                raise taken
-            if before.exists():
-                os.rename(before, after)
-            if _history_of(before).exists():
-                os.rename(_history_of(before), _history_of(after))
+                raise
         except OSError as error:
             raise StorageError(f"{self.name} cannot be renamed: {reason(error)}") from error
         self.release()
@@ -327,6 +331,20 @@ def _asked(session: Session) -> Session:
     return replace(session.work(), views=())
 
 
+def _move(before: Path, after: Path) -> None:
+    """Give a session's files another name: both of them or, where that raises OSError, none."""
+    history = _history_of(before).exists()
+    if history:
+        os.rename(_history_of(before), _history_of(after))
+    try:
+        if before.exists():
+            os.rename(before, after)
+    except OSError:
+        if history:
+            os.rename(_history_of(after), _history_of(before))
+        raise
+
+
 def _locked(path: Path) -> int | None:
     """A lock that no other program has; None where one has it. Raises OSError."""
     while True:
@@ -424,14 +442,39 @@ def _read(path: Path, errors: str = "strict") -> str:
         return file.read()
 
 
+@contextmanager
+def _at_rest(lock: Path) -> Iterator[bool]:
+    """Whether no program has what this lock is of. Until the end of the block none can take it, which then waits; the
+    lock is gone afterwards. Raises OSError."""
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            free = _stands(handle, lock)
+        except BlockingIOError:
+            free = False
+        yield free
+        if free:
+            lock.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
 def _tidy(folder: Path) -> None:
     """Keep the newest sessions that no program has, and nothing of those that are gone."""
     ended = [path for path in _newest_first(list(folder.glob("*.toml"))) if not _running(path)]
     for path in ended[MOST:]:
-        for each in (path, _history_of(path)):
-            with suppress(OSError):
-                each.unlink(missing_ok=True)
+        history = _history_of(path)
+        with suppress(OSError), _at_rest(_lock_of(folder, path.stem)) as free:
+            if free:
+                for each in (path, history, *folder.glob(f"{escape(history.name)}.unread*")):
+                    each.unlink(missing_ok=True)
     for lock in folder.glob("*.lock"):
         if not _running(lock):
-            with suppress(OSError):
-                lock.unlink(missing_ok=True)
+            with suppress(OSError), _at_rest(lock):
+                pass
+    for path in _newest_first(list(folder.glob(".*"))):
+        # What a program left that ended while it wrote.
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT:
+                path.unlink()

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import queue
 import stat
 import subprocess
 import sys
@@ -213,6 +214,86 @@ def test_the_demonstration_is_kept_once_it_is_changed(state: Path) -> None:
     keeper.close()
     assert [path.stem for path in files(state)] == ["mine"]
     assert kept("mine").session == opened.session
+
+
+@pytest.mark.parametrize("refused", [".toml", ".history"])
+def test_a_name_that_cannot_be_given_leaves_all_under_the_old_one(
+    state: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    name = left(Session(prompt="a"), "one")
+    files = Kept(name, existing=True)
+    files.claim()
+    real = os.rename
+
+    def rename(before: Path, after: Path) -> None:
+        if after.name == f"two{refused}":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(before, after)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", rename)
+        with pytest.raises(StorageError, match="one cannot be renamed: no space left on device"):
+            files.rename("two")
+    assert {path.name for path in (state / "sessions").iterdir()} == {"one.toml", "one.history", "one.lock"}
+    files.rename("two")
+    files.release()
+    assert kept("two").tree is not None
+
+
+def test_what_another_program_wrote_last_is_read_once_it_has_let_go(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = left(Session(prompt="a"), "x")
+    other = kept(name)
+    history = resumed(other.session, other.tree)
+    claim = Kept.claim
+
+    def claimed(files: Kept, session: Session | None = None) -> None:
+        if other.kept.held and files is not other.kept:
+            history.change(Session(prompt="a b"))
+            other.kept.write(history.present)
+            other.kept.add(history.tree)
+            other.kept.release()
+        claim(files, session)
+
+    monkeypatch.setattr(Kept, "claim", claimed)
+    again = kept(name)
+    assert (again.session, again.tree) == (history.present, history.tree)
+
+
+@pytest.mark.parametrize("most", [0, MOST])
+def test_what_a_program_takes_while_another_tidies_stays_its_own(
+    state: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    name = left(Session(prompt="a"), "x")
+    (state / "sessions" / "x.lock").touch()  # of a program that was killed
+    other, running = Kept(name, existing=True), keeping._running
+
+    def asked(path: Path) -> bool:
+        found = running(path)
+        if path.stem == "x":
+            other.claim()
+        return found
+
+    monkeypatch.setattr(keeping, "MOST", most)
+    monkeypatch.setattr(keeping, "_running", asked)
+    Kept().write(Session(prompt="another"))
+    assert other.held
+    assert read(name) == Session(prompt="a")
+    second = Kept(name, existing=True)
+    second.claim()
+    assert second.copied == name, "two programs would write it"
+
+
+def test_what_a_killed_program_left_is_tidied(state: Path) -> None:
+    left(Session(prompt="a"), "x")
+    old, new = (state / "sessions" / f".x.toml.{end}" for end in ("abcdefgh", "ijklmnop"))
+    for each in (old, new):
+        each.touch()
+    os.utime(old, (1e9, 1e9))
+    Kept().write(Session(prompt="another"))
+    assert not old.exists()
+    assert new.exists(), "somebody may be writing it"
 
 
 def test_a_session_takes_another_name_and_no_others(state: Path) -> None:
@@ -478,6 +559,31 @@ def test_a_full_disk_leaves_what_was_kept_and_the_session_is_kept_once_there_is_
     assert not keeper.unkept
     assert load(path) == Session(prompt="second")
     assert sentences == sentences[:1]
+
+
+def test_a_state_folder_that_is_gone_is_told_once_and_writing_goes_on_when_it_is_back(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(Kept("x"))
+    keeper.put(of(Session(), Session(prompt="first")))
+    assert keeper.now() == ""
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    keeper.problem = told.put
+
+    def gone() -> Path:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keeping, "state_dir", gone)
+        keeper.put(of(Session(), Session(prompt="second")))
+        sentence = told.get(timeout=30)
+    assert sentence.startswith("The session is not being kept: the state folder cannot be used: ")
+    assert keeper._thread is not None
+    assert keeper._thread.is_alive()
+    keeper.put(of(Session(), Session(prompt="third")))
+    assert keeper.close() == ""
+    assert read("x") == Session(prompt="third")
+    assert told.empty()
 
 
 def test_the_state_folder_of_another_is_not_used(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
