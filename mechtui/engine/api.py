@@ -411,8 +411,20 @@ class Engine:
         known = self._circuit
         if known is None or (known.layer, known.head) != (layer, head):
             readout = self.runner.forward.readout
-            self._circuit = known = HeadCircuit(self.model.bridge, readout, layer, head, self.model.ready.name)
+            name, scale = self.model.ready.name, self._scale(layer, head)
+            self._circuit = known = HeadCircuit(self.model.bridge, readout, layer, head, name, scale)
         return known
+
+    def _scale(self, layer: int, head: int) -> float:
+        """What a head's scores are multiplied by, from a run of a few tokens. Raises SessionError."""
+        shape = self.model.shape
+        ids = tuple(range(min(8, shape.d_vocab, shape.n_ctx)))
+        attention = f"blocks.{layer}.attn"
+        needs = [Need(f"{attention}.{hook}") for hook in ("hook_attn_scores", "hook_q", "hook_k")]
+        run = self.run(ids, needs=needs)
+        scores, queries, keys = (run.take(need) for need in needs)
+        group = head * shape.n_kv_heads // shape.n_heads
+        return circuits.scale_of(scores[head], queries[:, head], keys[:, group], self.model.ready.name)
 
     def save_vectors(self, session: Session, path: str) -> tuple[str, ...]:
         """Write the session's steering vectors to a safetensors file; their names. Raises SessionError."""

@@ -63,6 +63,25 @@ def matrices(bridge: Any, layer: int, name: str) -> Matrices:
     return Matrices(Q, K, V, written if behind is None else behind.linear(written))
 
 
+def check_plain_scores(bridge: Any, layer: int, name: str) -> None:
+    """Raises SessionError where queries and keys are normed before they meet: W_QK then says not what attends to
+    what."""
+    if any(getattr(bridge.blocks[layer].attn, each, None) is not None for each in ("q_norm", "k_norm")):
+        raise SessionError(f"{name} norms its queries and keys, so W_Q and W_K alone do not say what attends to what")
+
+
+def scale_of(scores: Tensor, queries: Tensor, keys: Tensor, name: str) -> float:
+    """What a head's scores [query, key] are of its queries and keys [pos, d_head]: seen where positions attend to
+    themselves, whose rotation and bias by distance are none. Raises SessionError where it is no one number."""
+    products = (queries.float() * keys.float()).sum(-1)
+    ratios = scores.float().diagonal().to(products) / products
+    strong = products.abs() >= 0.1 * products.abs().max()
+    scale = float(ratios[products.abs().argmax()])
+    if not scale > 0 or float((ratios[strong] - scale).abs().max()) > 0.02 * scale:
+        raise SessionError(f"{name} does more to its attention scores than scale them, so its words cannot be compared")
+    return scale
+
+
 @torch.inference_mode()
 def composition(
     bridge: Any, kind: Kind, name: str, cancelled: Callable[[], bool], progress: Callable[[float], None]
@@ -81,6 +100,8 @@ def composition(
     for layer in range(n_layers):
         if cancelled():
             raise Cancelled
+        if kind != "V":
+            check_plain_scores(bridge, layer, name)
         each = matrices(bridge, layer, name)
         wrote.append(_factor(each.V, each.O.mT))
         reads.append(_reader(each, kind))
@@ -171,15 +192,15 @@ class Circuit:
     """
 
     @torch.inference_mode()
-    def __init__(self, bridge: Any, readout: Readout, layer: int, head: int, name: str) -> None:
-        """name: the model's. Raises SessionError where its weights cannot be read so."""
+    def __init__(self, bridge: Any, readout: Readout, layer: int, head: int, name: str, scale: float) -> None:
+        """name: the model's. scale: what its scores are multiplied by. Raises SessionError where its weights cannot be
+        read so."""
         self.layer, self.head = layer, head
         block = bridge.blocks[layer]
         raw = [weights.reading(bridge, layer, each) for each in ("W_Q", "W_K", "W_V")]
         if any(each is None for each in raw):
             raise SessionError(f"{name} does not keep W_Q, W_K and W_V head by head, so its circuits cannot be read")
-        if any(getattr(block.attn, each, None) is not None for each in ("q_norm", "k_norm")):
-            raise SessionError(f"{name} norms its queries and keys, so no table of its words says what attends to what")
+        check_plain_scores(bridge, layer, name)
         W_Q, W_K, W_V = (each[head].float() for each in raw if each is not None)
         embedding = weights.W_E(bridge)
         like = weights.W_U(bridge)[:, 0]
@@ -199,8 +220,7 @@ class Circuit:
         bias = weights.reading_bias(bridge, layer, "b_Q")
         self.queries = self.queries + (bias[head] if isinstance(bias, Tensor) else bias)
         self.keys = keys - keys.mean(0)
-        own = getattr(block.attn, "original_component", None)
-        self.scale = float(getattr(own, "scaling", None) or W_Q.shape[1] ** -0.5)
+        self.scale = scale
         written = weights.W_O(bridge, layer)[head].float()
         written = final.linear(written if behind is None else behind.linear(written))
         self.out = readout.reads(written)

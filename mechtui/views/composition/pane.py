@@ -56,7 +56,7 @@ class CompositionPane(Pane):
         names = [f"L{at // answer.n_heads}H{at % answer.n_heads}" for at in range(len(values))]
         found = np.where(np.isnan(values), -np.inf, values)
         for word in only.upper().split():
-            has = np.array([word == name or word in f"{name}>" for name in names])
+            has = np.array([word in f"{name}>" for name in names])
             found = np.where(has[:, None] | has[None, :], found, -np.inf)
         count = min(MOST, int(np.isfinite(found).sum()))
         best = np.argsort(-found, axis=None, kind="stable")[:count]
