@@ -9,14 +9,15 @@ from mechtui.config import Settings
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.vectors import format_vector
+from mechtui.visible import harmless
 
 PLAIN = ("model", "prompt", "source", "answer", "foil")
 
 
 def run_command(session: Session, views: Iterable[str], settings: Settings) -> str:
-    """One line. views: the question lines. settings: those that decide the numbers are named where they are no
-    default."""
-    said = shlex.join(arguments(session, views, settings))
+    """One command, in which nothing is hidden: bash and zsh, which know `$'\\033'`, run it. views: the question lines.
+    settings: those that decide the numbers are named where they are no default."""
+    said = " ".join(map(_word, arguments(session, views, settings)))
     # A prompt that is a hyphen would be one from the standard input.
     return f"echo - | {said}" if session.prompt == "-" else said
 
@@ -50,3 +51,16 @@ def arguments(session: Session, views: Iterable[str], settings: Settings) -> lis
     if settings.trust_remote_code:
         words.append("--trust-remote-code")
     return words
+
+
+def _word(text: str) -> str:
+    """A word for a shell; one with something hidden has its bytes in octal. A newline ends a line of the command."""
+    if harmless(text.replace("\n", "")):
+        return shlex.quote(text)
+    return "$'" + "".join(map(_char, text)) + "'"
+
+
+def _char(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    return char if harmless(char) else "".join(f"\\{byte:03o}" for byte in char.encode(errors="surrogatepass"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import tomllib
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
@@ -28,6 +29,8 @@ from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.example import SESSION, SHAPE, TOKENS
 from mechtui.views.tables import Column, Curve, Listing, Matrix, tables
 from mechtui.views.tokens import TokensAnswer
+from mechtui.visible import seen
+from tests.hidden import KINDS
 
 READY = Ready("gpt2", "gpt2@main", SHAPE, "cpu", "float32", "folded", "<|endoftext|>", True, "GPT2LMHeadModel", 1.0)
 HOSTILE = (
@@ -244,11 +247,32 @@ def test_sections_follow_the_open_views() -> None:
 TEXT = st.text(alphabet=st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00"), max_size=12)
 
 
+def as_split(command: str) -> list[str]:
+    """The words that bash makes of it."""
+    source = "mechtui() { printf '%s\\0' mechtui \"$@\"; }\n" + command
+    done = subprocess.run(["bash", "-c", source], capture_output=True, check=True, env={"LC_ALL": "C"}, timeout=60)
+    return done.stdout.decode().split("\0")[:-1]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [text.replace("\0", "") for kind, text in KINDS.items() if kind != "surrogates"],
+    ids=[kind for kind in KINDS if kind != "surrogates"],
+)
+def test_the_command_has_what_is_hidden_in_the_prompt(prompt: str) -> None:
+    line = run_command(replace(SESSION, prompt=prompt), [], Settings())
+    assert as_split(line) == arguments(replace(SESSION, prompt=prompt), [], Settings())
+    assert seen(line, keep="\n") == line
+
+
+@settings(max_examples=40)
 @given(TEXT, TEXT, TEXT)
 def test_the_command_is_split_into_its_words_again(prompt: str, answer: str, foil: str) -> None:
     session = replace(SESSION, prompt=prompt, answer=answer, foil=foil)
-    settings = Settings(dtype="float32", device="cpu", fold_ln=True)
-    words = arguments(session, ["heads"], settings)
-    line = run_command(session, ["heads"], settings)
-    assert shlex.split(line)[-len(words) :] == words
+    chosen = Settings(dtype="float32", device="cpu", fold_ln=True)
+    words = arguments(session, ["heads"], chosen)
+    line = run_command(session, ["heads"], chosen)
+    assert as_split(line) == words
+    # A report shows what is hidden by other signs, which would be another command.
+    assert seen(line, keep="\n") == line
     assert line.startswith("echo - | ") == (prompt == "-")
