@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -14,6 +15,8 @@ from mechtui.visible import json_escaped
 
 FINGERPRINT = "fingerprint"
 BEGIN = b'{"fingerprint": "'
+# How a file system says that it has no locks: nobody can be kept from the file, and no result is refused for that.
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 # What of a model must be the same for all lines of a file.
 SAME = ("name", "source", "architecture", "dtype", "weights")
 
@@ -24,7 +27,8 @@ def line_of(result: dict[str, Any]) -> str:
 
 
 class Journal:
-    """A file with a line for each result, in the order of what is wanted. Nobody else may read or write it meanwhile.
+    """A file with a line for each result, in the order of what is wanted. Nobody else may read it, and no
+    other run writes it meanwhile, unless the file system has no locks.
 
     name: the file, as a user writes it. wanted: the fingerprint of each result that is to stand there. remedy: what
     the user can do where another run's results stand there. kept: how many were there already; a last line that is not
@@ -46,7 +50,7 @@ class Journal:
         except OSError as error:
             raise Stop(MISTAKE, f"--output {name} cannot be written: {reason(error)}") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock()
             self.kept = self._count = self._read()
         except BlockingIOError as error:
             self._file.close()
@@ -57,6 +61,16 @@ class Journal:
         except Stop:
             self.close()
             raise
+
+    def _lock(self) -> None:
+        """Raises BlockingIOError where another program writes the file."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
 
     def _read(self) -> int:
         self._file.seek(0)
@@ -80,7 +94,8 @@ class Journal:
         return kept
 
     def add(self, result: dict[str, Any]) -> None:
-        """The next result, on the disk when this returns. Raises Stop."""
+        """The next result, which the system has when this returns: the end of the program does not lose it. Raises
+        Stop."""
         model = {key: result["model"][key] for key in SAME}
         was = self._models.setdefault(model["name"], model)
         if was != model:
@@ -94,6 +109,13 @@ class Journal:
             # What was written of it is dropped next time.
             raise Stop(FAILED, f"{self.name} cannot be written: {reason(error)}") from error
         self._count += 1
+
+    def sync(self) -> None:
+        """All results are on the disk when this returns: the end of the machine does not lose them. Raises Stop."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise Stop(FAILED, f"{self.name} cannot be written: {reason(error)}") from error
 
     def results(self) -> Iterator[dict[str, Any]]:
         """All that stand there, in their order."""

@@ -140,7 +140,7 @@ class _Lines:
         self._journal.add(result)
 
     def finish(self) -> None:
-        pass
+        self._journal.sync()
 
     def close(self) -> None:
         self._journal.close()

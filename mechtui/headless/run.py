@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from mechtui.config import Settings
 from mechtui.headless.asking import Asker, load_of
@@ -17,7 +18,7 @@ from mechtui.headless.cases import CasesError, load
 from mechtui.headless.ending import INTERRUPTED, MISTAKE, Stop, say
 from mechtui.headless.output import Sink, format_of, sink_of
 from mechtui.headless.watch import Watched, again_and_again
-from mechtui.headless.work import Answered, Item, items_of
+from mechtui.headless.work import Answered, Item, content_of, items_of
 from mechtui.link.messages import Checked, Ready
 from mechtui.session.document import Session
 from mechtui.session.grammar.words import LineError
@@ -122,7 +123,8 @@ async def _watch(wanted: Wanted, format: str, settings: Settings) -> None:
 
 
 def _fingerprints(items: Sequence[Item], settings: Settings) -> list[str]:
-    return [item.fingerprint(load_of(item.session.model, settings)) for item in items]
+    content = cache(content_of)  # many cases name the same files
+    return [item.fingerprint(load_of(item.session.model, settings), content) for item in items]
 
 
 async def answer(asker: Asker, items: Sequence[Item], sink: Sink, progress: _Progress) -> None:

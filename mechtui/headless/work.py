@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ from mechtui import __version__
 from mechtui.headless.cases import Case
 from mechtui.link.messages import Checked, Load, Ready
 from mechtui.session.document import Session
+from mechtui.session.paths import PathError, to_read
 from mechtui.session.storage import to_builtins
 from mechtui.views import Answer, Question, parse_question
+from mechtui.views.compare import Compare
 from mechtui.views.question import plain
 from mechtui.views.tokens import Tokens, TokensAnswer
 
@@ -41,12 +43,19 @@ class Item:
         """What the model process is asked, each once."""
         return tuple(dict.fromkeys((Tokens(), *self.questions.values())))
 
-    def fingerprint(self, load: Load) -> str:
-        """The same for the same session, questions, place among the others, and way to load the model."""
+    def files(self) -> list[str]:
+        """Files whose contents decide the numbers: of vectors, and the sessions that are compared with."""
+        read = [vector.path for vector in self.session.vectors if vector.source == "file"]
+        return read + [each.file for each in self.questions.values() if isinstance(each, Compare) and each.file]
+
+    def fingerprint(self, load: Load, content: Callable[[str], str]) -> str:
+        """The same for the same session, questions, files that they name, place among the others, and way to load the
+        model. content: of a file, what is other where it holds something else."""
         of = [
             __version__,
             to_builtins(self.session),
             list(self.questions),
+            list(map(content, self.files())),
             self.file,
             self.case,
             [getattr(load, name) for name in load.__struct_fields__],
@@ -69,6 +78,15 @@ class Item:
             # The session that `compare` names may have edits where this one has none.
             "edited": edited if edited or self.session.active_edits() else None,
         }
+
+
+def content_of(file: str) -> str:
+    """What is other where the file holds something else; empty where it cannot be read, which its reader says."""
+    try:
+        with to_read(file).open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except (PathError, OSError):
+        return ""
 
 
 def _model(ready: Ready, checked: Checked) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,11 @@ from hypothesis import strategies as st
 from mechtui.headless.ending import FAILED, MISTAKE, Stop
 from mechtui.headless.journal import Journal
 from mechtui.headless.output import AXES, COLUMNS, WRITE, format_of, sink_of
+from mechtui.headless.work import Item, content_of
+from mechtui.link.messages import Load
+from mechtui.session.document import Session
+from mechtui.session.grammar.vectors import parse_vector
+from mechtui.views import parse_question
 
 MODEL = {"name": "m", "source": "here", "architecture": "A", "dtype": "float32", "weights": "raw", "checked": {}}
 REMEDY = "remove it"
@@ -243,6 +250,34 @@ def test_another_model_of_the_same_name_is_refused(half: Path) -> None:
         made.add(result(2, dtype="float16"))
     made.add(result(2, name="n", dtype="float16"))  # another session's
     made.close()
+
+
+def test_another_content_of_a_file_is_another_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = Session(vectors=(parse_vector('v = file "v.safetensors#v"'),))
+    questions = {line: parse_question(line) for line in ("residual", 'compare "other.toml"')}
+    of = partial(Item(session, questions).fingerprint, Load("m"), content_of)
+    found = [of()]
+    for name in ("v.safetensors", "other.toml"):
+        for content in ("a", "b"):
+            Path(name).write_text(content)
+            found.append(of())
+    assert len(set(found)) == len(found)
+    assert of() == found[-1]
+
+
+@pytest.mark.parametrize("why", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_takes_results(half: Path, monkeypatch: pytest.MonkeyPatch, why: int) -> None:
+    def none(*_: object) -> None:
+        raise OSError(why, os.strerror(why))
+
+    monkeypatch.setattr("fcntl.flock", none)
+    made = journal(half)
+    assert made.kept == 2
+    made.add(result(2))
+    made.sync()
+    made.close()
+    assert len(half.read_bytes().splitlines()) == 3
 
 
 def test_two_at_once_do_not_mix(half: Path) -> None:
