@@ -41,6 +41,8 @@ class Keeper:
         # All of it is frozen: another thread reads the last one as it is.
         self._last: State | None = None
         self._written: State | None = None
+        # Sessions from before a `switch` that could not be written then.
+        self._owed: list[tuple[Kept, State]] = []
         self._failed = ""
         self._changed = threading.Event()
         self._closing = threading.Event()
@@ -85,21 +87,24 @@ class Keeper:
         return self._failed
 
     def _write(self) -> None:
+        failed = ""
+        for owed, last in tuple(self._owed):
+            if why := _written(owed, last):
+                failed = why
+            else:
+                owed.release()
+                self._owed.remove((owed, last))
         state, kept = self._last, self._kept
-        if kept is None or state is None or _same(state, self._written) or self._untouched(state):
-            return
-        held = kept.held
-        try:
-            kept.write(state.session)
-            kept.add(state.tree)
-            self._written, self._failed = state, ""
-        except StorageError as error:
-            self._failed = _unkept(str(error))
-        except OSError as error:
-            # Of the state folder itself, as when somebody takes it away.
-            self._failed = _unkept(f"the state folder cannot be used: {reason(error)}")
-        if kept.held and not held:
-            self.named()
+        if kept is not None and state is not None and not _same(state, self._written) and not self._untouched(state):
+            held = kept.held
+            why = _written(kept, state)
+            failed = why or failed
+            if not why:
+                self._written = state
+            if kept.held and not held:
+                self._failed = failed
+                self.named()
+        self._failed = failed
 
     def _untouched(self, state: State) -> bool:
         if self._waits and self._begun is not None:
@@ -108,13 +113,17 @@ class Keeper:
         return self._waits and self._begun is not None
 
     def switch(self, kept: Kept, waits: bool) -> str:
-        """From here on another session is kept, where one is kept at all -> as `now`, of the one before."""
+        """From here on another session is kept, where one is kept at all -> as `now`, of the one before. What cannot be
+        written of that stays its own, and is written once it can be."""
         sentence = self.now()
         with self._writing:
             if self._kept is not None:
-                self._kept.release()
+                if sentence and self._last is not None and not _same(self._last, self._written):
+                    self._owed.append((self._kept, self._last))
+                else:
+                    self._kept.release()
                 self._kept = kept
-            self._waits, self._failed = waits, ""
+            self._waits = waits
             self._begun = self._last = self._written = None
         return sentence
 
@@ -132,8 +141,9 @@ class Keeper:
         self._closing.set()
         self._changed.set()
         sentence = self.now()
-        if self._kept is not None:
-            self._kept.release()
+        for kept in (self._kept, *(owed for owed, _ in self._owed)):
+            if kept is not None:
+                kept.release()
         return sentence
 
     def _run(self) -> None:
@@ -147,6 +157,19 @@ class Keeper:
             if sentence and sentence != said and not self._closing.is_set():
                 self.problem(sentence)
             said = sentence
+
+
+def _written(kept: Kept, state: State) -> str:
+    """Write this -> a sentence where that cannot be done, else nothing."""
+    try:
+        kept.write(state.session)
+        kept.add(state.tree)
+    except StorageError as error:
+        return _unkept(str(error))
+    except OSError as error:
+        # Of the state folder itself, as when somebody takes it away.
+        return _unkept(f"the state folder cannot be used: {reason(error)}")
+    return ""
 
 
 def _same(one: State, other: State | None) -> bool:

@@ -561,6 +561,32 @@ def test_a_full_disk_leaves_what_was_kept_and_the_session_is_kept_once_there_is_
     assert sentences == sentences[:1]
 
 
+def test_a_session_that_cannot_be_written_when_another_is_opened_is_written_later(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    keeper = Keeper(Kept("x"))
+    keeper.put(of(Session(), Session(prompt="first")))
+    assert keeper.now() == ""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        keeper.put(of(Session(), Session(prompt="second")))
+        assert "no space left on device" in keeper.switch(Kept("y"), waits=False)
+        assert keeper.unkept
+        assert kept("x").kept.copied == "x", "it is still this program's"
+    keeper.put(of(Session(), Session(prompt="other")))
+    assert keeper.close() == ""
+    assert not keeper.unkept
+    assert read("x") == Session(prompt="second")
+    assert read("y") == Session(prompt="other")
+    again = kept("x")
+    assert again.kept.copied == ""
+    assert again.tree is not None
+    assert again.tree.step.session == Session(prompt="second")
+
+
 def test_a_state_folder_that_is_gone_is_told_once_and_writing_goes_on_when_it_is_back(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
