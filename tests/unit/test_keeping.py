@@ -261,9 +261,9 @@ def test_what_another_program_wrote_last_is_read_once_it_has_let_go(
     assert (again.session, again.tree) == (history.present, history.tree)
 
 
-@pytest.mark.parametrize("most", [0, MOST])
+@pytest.mark.parametrize(("most", "suffix"), [(0, ".toml"), (MOST, ".lock")])
 def test_what_a_program_takes_while_another_tidies_stays_its_own(
-    state: Path, monkeypatch: pytest.MonkeyPatch, most: int
+    state: Path, monkeypatch: pytest.MonkeyPatch, most: int, suffix: str
 ) -> None:
     name = left(Session(prompt="a"), "x")
     (state / "sessions" / "x.lock").touch()  # of a program that was killed
@@ -271,7 +271,7 @@ def test_what_a_program_takes_while_another_tidies_stays_its_own(
 
     def asked(path: Path) -> bool:
         found = running(path)
-        if path.stem == "x":
+        if path.name == f"x{suffix}":
             other.claim()
         return found
 
