@@ -229,6 +229,7 @@ def run(
     given = {**given, **_given(flags)}
     before = given.pop("session_file", None)
     files = session_files or ((before,) if before else ())
+    _settings(given)  # views of the user's own are taken in before anything reads the names of views
     from mechtui.headless import Wanted, read_stdin, run_headless
     from mechtui.options import asked_session
 

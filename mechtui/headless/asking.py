@@ -77,6 +77,8 @@ class Asker:
             match self._replies.get_nowait():
                 case Life(state="stopped"):
                     self._load = None
+                case Life(state="starting", sentence=sentence) if sentence:
+                    print(f"mechtui: {seen(sentence)}", file=sys.stderr)
                 case _:
                     pass
         wanted = load_of(model, self.settings)
