@@ -220,7 +220,7 @@ class Mechtui(Guarded, App[int]):
         self._arrange()
         self.screen.set_focus(self.pane())
         self._running_loop = asyncio.get_running_loop()
-        self.keeper.problem = lambda sentence: self.in_time(self.say, sentence, bad=True)
+        self.keeper.problem = lambda sentence: self.in_time(self.say_too, sentence, bad=True)
         self.keeper.named = lambda: self.in_time(self._paint_status)
         self.talk.link.on_reply = self.hear
         self.call_after_refresh(self._begin)
@@ -239,7 +239,7 @@ class Mechtui(Guarded, App[int]):
             return
         self._load(self.session.model)
         if unkept := await asyncio.to_thread(keeping.refused):
-            self.say(f"{self._said[0]} {unkept}".lstrip(), bad=True)
+            self.say_too(unkept, bad=True)
         if self._file is not None:
             self._saved = await asyncio.to_thread(opening.file_says, self._file)
             self._paint_status()
@@ -849,12 +849,7 @@ class Mechtui(Guarded, App[int]):
                 self.say(said[0], bad=said[1])  # a change takes it away
         told = self.talk.hear_out()
         for sentence, is_bad in told:
-            # News that nobody asked for takes no other's place; bad news takes that of good.
-            before, bad = self._said
-            if is_bad and not bad:
-                before, bad = "", True
-            if sentence not in before:
-                self.say(f"{before} {sentence}".lstrip(), bad=bad)
+            self.say_too(sentence, bad=is_bad)
         if News.PICTURES in news:
             # New tokens may move the last position, so that other questions are due.
             self.repaint()
@@ -864,6 +859,14 @@ class Mechtui(Guarded, App[int]):
             self._tell_picker(news, told[-1].sentence if told else "")
         if News.JUDGED in news and self._aimed is not None:
             self._judge_target()
+
+    def say_too(self, sentence: str, *, bad: bool = False) -> None:
+        """News that nobody asked for takes no other's place; bad news takes that of good."""
+        before, was_bad = self._said
+        if bad and not was_bad:
+            before, was_bad = "", True
+        if seen(sentence) not in before:
+            self.say(f"{before} {sentence}".lstrip(), bad=was_bad)
 
     def _model_is_here(self) -> None:
         from mechtui.app import recent
