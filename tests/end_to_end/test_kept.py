@@ -305,8 +305,9 @@ def test_without_a_terminal_it_refuses_at_once(home: dict[str, str], stream: str
 def test_without_a_state_folder_the_app_goes_on(start: Start, tmp_path: Path, state: str) -> None:
     terminal = start("--prompt", PROMPT, XDG_STATE_HOME=state)
     terminal.until("No log is written: ")
-    terminal.keys("i and John<esc>")
     terminal.until("The session is not being kept")
+    terminal.keys("i and John<esc>")
+    terminal.until("and John")
     terminal.keys("q")
     assert terminal.wait() == 0
     assert "The session is not being kept" in terminal.text
