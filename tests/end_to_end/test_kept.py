@@ -307,7 +307,7 @@ def test_without_a_state_folder_the_app_goes_on(start: Start, tmp_path: Path, st
     terminal.until("No log is written: ")
     terminal.until("The session is not being kept")
     terminal.keys("i and John<esc>")
-    terminal.until("and John")
+    terminal.until(ruler(f"{PROMPT} and John"))
     terminal.keys("q")
     assert terminal.wait() == 0
     assert "The session is not being kept" in terminal.text
