@@ -6,9 +6,11 @@ The model runs in its own process here too, so that both ways of asking are one.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -75,6 +77,7 @@ def run_headless(wanted: Wanted, settings: Settings) -> int:
     """Answer what is wanted -> exit status."""
     try:
         format = format_of(wanted.output, wanted.format)
+        _check_inputs(wanted)
         if wanted.watch:
             asyncio.run(_watch(wanted, format, settings))
         else:
@@ -120,6 +123,14 @@ async def _watch(wanted: Wanted, format: str, settings: Settings) -> None:
 
         files = [*wanted.files, *([wanted.cases] if wanted.cases else [])]
         await again_and_again(once, Watched(files))
+
+
+def _check_inputs(wanted: Wanted) -> None:
+    """Raises Stop where the output is one of the files that are read."""
+    for name in (*wanted.files, *([wanted.cases] if wanted.cases else [])):
+        with suppress(OSError):  # what is not there is no such file
+            if "-" not in (name, wanted.output) and os.path.samefile(name, wanted.output):
+                raise Stop(MISTAKE, f"--output {wanted.output} is read as {name}: name another file")
 
 
 def _fingerprints(items: Sequence[Item], settings: Settings) -> list[str]:

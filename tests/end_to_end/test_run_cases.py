@@ -274,3 +274,15 @@ def test_a_file_is_watched(home: dict[str, str], tmp_path: Path) -> None:
     assert second["session"]["edits"] == ["zero L1H0"]
     assert first["clean"] == second["clean"]
     assert first["edited"] != second["edited"]
+
+
+def test_what_is_read_is_not_written_over(mechtui: Program, tmp_path: Path) -> None:
+    cases = tmp_path / "cases.csv"
+    cases.write_text("prompt\nMary and\n")
+    link = tmp_path / "link.csv"
+    link.symlink_to(cases)
+    for output in (cases, link):
+        done = mechtui("run", "--model", "demo", "--cases", str(cases), "--output", str(output))
+        assert done.returncode == 2
+        assert done.stderr == f"mechtui: --output {output} is read as {cases}: name another file\n"
+    assert cases.read_text() == "prompt\nMary and\n"
