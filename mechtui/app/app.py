@@ -442,6 +442,10 @@ class Mechtui(Guarded, App[int]):
     def open(self, session: Session, path: Path) -> None:
         self._go_on(opening.new(session, str(path)))
 
+    @property
+    def file(self) -> Path | None:
+        return self._file
+
     def saved(self, path: Path) -> None:
         self._file, self._saved = path, opening.plain(self.session)
         self._keep()

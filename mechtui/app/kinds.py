@@ -145,7 +145,7 @@ def narrow(desk: Desk) -> Kind:
         desk.put(desk.pane().narrowed(text.strip()))
         return None
 
-    return Kind("only", "words that a row must have; nothing lists all", lambda text: [], take)
+    return Kind("only", "words that a row must have; an empty line lists all", lambda text: [], take)
 
 
 def mark(desk: Desk, number: int) -> Kind:
@@ -155,7 +155,7 @@ def mark(desk: Desk, number: int) -> Kind:
         desk.mark(text.strip(), number)
         return None
 
-    return Kind("mark", "a name for this state of the history; nothing takes it away", lambda text: [], take)
+    return Kind("mark", "a name for this state of the history; an empty line takes it away", lambda text: [], take)
 
 
 def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Callable[[str], None]) -> Kind:
@@ -399,6 +399,9 @@ def start_text(kind: str, desk: Desk, text: str) -> tuple[str, str]:
             return desk.session.answer, desk.session.foil
         case "rename":
             return desk.session_name, ""
+        case "save" if desk.file is not None:
+            here = desk.file.parent == Path.cwd()
+            return desk.file.name if here else str(desk.file), ""
         case _:
             return text, ""
 

@@ -267,6 +267,8 @@ class CommandLine(Guarded, Vertical):
         self.field.value = text
         self.other.value = second
         self.field.cursor_position = len(text)
+        # A command that is begun is gone on with; what else stands there is changed or written anew.
+        self.field.select_on_focus = kind.do is None
         self.screen.set_focus(self.field)
         self.refresh_rows()
 

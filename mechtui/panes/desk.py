@@ -41,6 +41,11 @@ class Desk(Protocol):
     here: str  # name of the pane that the keys act on
 
     @property
+    def file(self) -> Path | None:
+        """The file that the session is saved in; None while it is in none."""
+        ...
+
+    @property
     def session(self) -> Session: ...
 
     @property

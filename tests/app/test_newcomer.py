@@ -92,6 +92,19 @@ async def test_a_session_that_is_saved_without_an_ending_gets_one_and_is_offered
         await pilot.press("ctrl+o")
         await idle(pilot)
         assert "mine.toml" in screen(it)
+        await pilot.press("escape", "S")
+        await idle(pilot)
+        assert it.line.field.value == "mine.toml"  # where it is saved, it is saved again
+
+
+async def test_a_command_that_is_begun_is_gone_on_with():
+    it, _, _ = app()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        await pilot.press("E", "x")
+        await idle(pilot)
+        assert it.line.field.value.startswith("write ")
+        assert it.line.field.value.endswith("x")
 
 
 async def test_a_workspace_has_its_own_views_in_front_whatever_was_called_elsewhere() -> None:
