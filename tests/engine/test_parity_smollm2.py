@@ -57,9 +57,10 @@ def test_clean(twin: Twin) -> None:
     ids = torch.tensor([twin.tokens(session).ids])
     ours = twin.engine.open(session).clean.logits()
     with torch.no_grad():
-        torch.testing.assert_close(ours, twin.bridge(ids)[0], atol=CLOSE, rtol=0)
-        theirs = twin.plain(ids, use_cache=False).logits[0]
-    torch.testing.assert_close(ours, theirs, atol=CLOSE, rtol=0)
+        others = twin.bridge(ids)[0], twin.plain(ids, use_cache=False).logits[0]
+    for theirs in others:
+        # What 30 layers of float32 round depends on the processor's kernels: up to 1.06e-4 was seen.
+        torch.testing.assert_close(ours, theirs, atol=2 * CLOSE, rtol=0)
 
 
 def test_it_knows_who_drinks(twin: Twin) -> None:
