@@ -957,10 +957,8 @@ class Mechtui(Guarded, App[int]):
         left = status.left(self.talk, self.count(), self.session.bos, look, width < WIDE)
         self.status_line.put(left, status.right(self.talk, self._older, self.typing, look))
         job = (specs()[self.job].title, self.talk.share) if self.job and self.talk.running else None
-        self.places_line.put(
-            status.workspaces(self.workspaces, self.arrangement.workspace, look),
-            status.focus(self.picture, job, self._title(), look),
-        )
+        places = status.workspaces(self.workspaces, self.arrangement.workspace, look)
+        self.places_line.put(places, status.focus(self.picture, job, self._title(), look, width - places.cell_len))
         if self.talk.loading is None:
             self._tick.pause()
         else:

@@ -26,6 +26,8 @@ from mechtui.views.spec import Action
 from mechtui.visible import seen, signs
 
 BAR = 16
+# Cells of a session's name from which on it says something.
+LEAST_NAME = 6
 PARTS = " ▏▎▍▌▋▊▉█"
 
 
@@ -181,9 +183,11 @@ def workspaces(all_of_them: Sequence[Workspace], current: int, look: Palette) ->
     return text
 
 
-def focus(picture: Picture, job: tuple[str, float | None] | None, called: tuple[str, bool], look: Palette) -> Text:
+def focus(
+    picture: Picture, job: tuple[str, float | None] | None, called: tuple[str, bool], look: Palette, room: int
+) -> Text:
     """The running job with its share, the head and the token that the screen looks at, and the session's name, or that
-    of its file, with a dot while it is not saved there."""
+    of its file, with a dot while it is not saved there. room: cells for all of it; the name takes what is left."""
     text = Text()
     if job is not None:
         name, share = job
@@ -197,9 +201,10 @@ def focus(picture: Picture, job: tuple[str, float | None] | None, called: tuple[
         text.append(f" @{here}", look.dim)
         text.append(f" {cut(picture.token(here), 12)}", look.bold)
     name, saved = called
-    if name:
-        text.append(f"  {signs(name)}{'' if saved else ' •'}", look.dim)
-    text.append(" ")
+    dot = "" if saved or not name else " •"
+    left = room - cell_len(f"{text.plain}   {dot}")
+    shown_name = cut(signs(name), left) if left >= LEAST_NAME else ""
+    text.append(f"  {shown_name}{dot} " if shown_name else f"{dot} ", look.dim)
     return text
 
 

@@ -15,7 +15,7 @@ from mechtui.app.edits_line import Known, complete, complete_edit, complete_ques
 from mechtui.app.layout import AROUND, Wish, plan, too_small
 from mechtui.app.models import size, suggestions
 from mechtui.app.state import Answers, Arrangement, difference
-from mechtui.app.status import about, bar, left, loading
+from mechtui.app.status import about, bar, focus, left, loading
 from mechtui.app.workspaces import WorkspaceError, built_in, panes, read, with_own
 from mechtui.link.messages import Answered, Checked, Stage
 from mechtui.paint.palette import Depth, palette
@@ -478,3 +478,14 @@ def test_what_the_self_check_found_stays_on_the_status_line():
     assert talk.hear_out() == [("Self-check: logits are off.", True)]
     talk.hear(ready())
     assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before
+
+
+@pytest.mark.parametrize("room", range(12, 80, 4))
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_sessions_name_takes_what_the_workspaces_leave(room: int, saved: bool):
+    text = focus(picture(), None, ("demo-when-mary-and-john", saved), palette(Depth.TRUE), room).plain
+    rest = focus(picture(), None, ("", True), palette(Depth.TRUE), room).plain
+    assert text.startswith(rest.rstrip())
+    assert len(text) <= max(room, len(rest) + 2)
+    assert (" •" in text) is not saved
+    assert ("demo-when-mary-and-john" in text) == (room >= len(rest.rstrip()) + 26 + (0 if saved else 2))
