@@ -247,8 +247,8 @@ def export() -> None:
     """Write a session as code that computes its numbers again, without mechtui, and proves them; or as a report."""
 
 
-def _export(kind: str, what: str, ending: str) -> None:
-    """`mechtui export KIND`."""
+def _export(kind: str, what: str, files: str) -> None:
+    """`mechtui export KIND`. files: how help names those it writes."""
 
     @export.command(kind, help=what)
     @click.argument(
@@ -261,7 +261,7 @@ def _export(kind: str, what: str, ending: str) -> None:
     @_options(SESSION_OPTIONS)
     @_options(MODEL_OPTIONS)
     @click.option("--view", "views", metavar="LINE", multiple=True, help="A question: 'lens'. May be repeated.")
-    @click.option("--output", metavar=f"FILE{ending}|-", default="-", show_default=True, help="Where it is written.")
+    @click.option("--output", metavar=f"{files}|-", default="-", show_default=True, help="Where it is written.")
     @click.pass_obj
     def command(
         given: dict[str, Any], /, session_file: str | None, views: tuple[str, ...], output: str, **flags: Any
@@ -271,13 +271,22 @@ def _export(kind: str, what: str, ending: str) -> None:
         given.pop("session_file", None)
         chosen = _settings(given)
         session = _session(chosen, given, session_file)
+        if kind == "report":
+            from mechtui.export.report_command import run_report
+
+            sys.exit(run_report(session, views, output, chosen))
         from mechtui.export.command import run_export
 
         sys.exit(run_export(session, views, kind, output, chosen))
 
 
-_export("script", "A Python file for transformer-lens, in cells, whose assertions are the numbers of today.", ".py")
-_export("notebook", "The same as a Jupyter notebook.", ".ipynb")
+_export("script", "A Python file for transformer-lens, in cells, whose assertions are the numbers of today.", "FILE.py")
+_export("notebook", "The same as a Jupyter notebook.", "FILE.ipynb")
+_export(
+    "report",
+    "A page of its numbers: tables and curves, clean beside edited, and how to have them again.",
+    "FILE.html|FILE.md",
+)
 
 
 @cli.command()
@@ -378,33 +387,6 @@ def _open_claim(given: dict[str, Any], model: str, number: int, file: str | None
 def bench(arguments: tuple[str, ...]) -> NoReturn:
     """Measure how fast mechtui is on this machine."""
     sys.exit(importlib.import_module("mechtui.bench").run(list(arguments)) or 0)
-
-
-@export.command("report")
-@click.argument(
-    "session_file",
-    metavar="[SESSION.toml]",
-    required=False,
-    type=click.Path(),
-    shell_complete=_completed("session_files"),
-)
-@_options(SESSION_OPTIONS)
-@_options(MODEL_OPTIONS)
-@click.option("--view", "views", metavar="LINE", multiple=True, help="A question: 'lens'. May be repeated.")
-@click.option("--output", metavar="FILE.html|FILE.md|-", default="-", show_default=True, help="Where it is written.")
-@click.pass_obj
-def report(
-    given: dict[str, Any], /, session_file: str | None, views: tuple[str, ...], output: str, **flags: Any
-) -> NoReturn:
-    """A page of its numbers: tables and curves, clean beside edited, and how to have them again."""
-    given = {**given, **_given(flags)}
-    session_file = session_file or given.get("session_file")
-    given.pop("session_file", None)
-    chosen = _settings(given)
-    session = _session(chosen, given, session_file)
-    from mechtui.export.report_command import run_report
-
-    sys.exit(run_report(session, views, output, chosen))
 
 
 @cli.command()

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from pathlib import Path
 
 from mechtui.config import Settings
 from mechtui.export import report_html, report_markdown
+from mechtui.export.output import ending_of, put
 from mechtui.export.report import Report, Shown
 from mechtui.export.run_command import run_command
 from mechtui.headless.asking import Asker
-from mechtui.headless.ending import FAILED, INTERRUPTED, MISTAKE, Stop, say
+from mechtui.headless.ending import check_prompt, ended
 from mechtui.headless.work import Item
 from mechtui.session.document import Session
-from mechtui.session.grammar.words import LineError
-from mechtui.session.paths import PathError, reason, to_write, write_private
-from mechtui.session.storage import StorageError
 from mechtui.views import Question, parse_question
 from mechtui.views.tokens import Tokens, TokensAnswer
-from mechtui.visible import seen, write_over
+from mechtui.visible import write_over
 
 PAGES = {".html": report_html.page, ".md": report_markdown.page}
 # What a session shows that names no views; with edits also what each of them does.
@@ -30,38 +27,13 @@ WITH_EDITS = ("effects",)
 def run_report(session: Session, views: tuple[str, ...], output: str, settings: Settings) -> int:
     """Write the report -> exit status. views: question lines besides the session's own. output: a file's name, - for
     Markdown on the standard output."""
-    try:
-        page = PAGES[_ending(output)]
-        if not session.prompt and session.bos != "yes":
-            raise Stop(MISTAKE, "there is no prompt: --prompt TEXT says one, or a session file that has one")
-        text = page(asyncio.run(gathered(session, views, settings)))
-        if output == "-":
-            print(text, end="")
-        else:
-            _write(text, output)
-    except LineError as error:
-        return say(MISTAKE, error.shown())
-    except StorageError as error:
-        return say(MISTAKE, seen(str(error)))
-    except Stop as stop:
-        return say(stop.status, stop.shown)
-    except KeyboardInterrupt:
-        return say(INTERRUPTED, "interrupted")
-    return 0
 
+    def report() -> None:
+        page = PAGES[ending_of(output, PAGES) or ".md"]
+        check_prompt(session)
+        put(page(asyncio.run(gathered(session, views, settings))), output)
 
-def _ending(output: str) -> str:
-    """Before the model runs, not after. Raises Stop."""
-    if output == "-":
-        return ".md"
-    ending = Path(output).suffix.lower()
-    if ending not in PAGES:
-        raise Stop(MISTAKE, f"--output {output} should end in .html or .md, or be - for the standard output")
-    try:
-        to_write(output)
-    except PathError as error:
-        raise Stop(MISTAKE, f"--output {error}") from error
-    return ending
+    return ended(report)
 
 
 async def gathered(session: Session, views: tuple[str, ...], settings: Settings) -> Report:
@@ -93,13 +65,3 @@ def _position(session: Session, questions: Iterable[Question]) -> int:
         return session.focus.position
     named = (getattr(question, "position", -1) for question in questions)
     return next((position for position in named if position != -1), -1)
-
-
-def _write(text: str, output: str) -> None:
-    try:
-        # It holds prompts, so that nobody else may read it; an older one stays until the new one is whole.
-        write_private(to_write(output), text)
-    except PathError as error:
-        raise Stop(FAILED, str(error)) from error
-    except OSError as error:
-        raise Stop(FAILED, f"{output} cannot be written: {reason(error)}") from error

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mechtui.session.document import Session, Struct, surrogate
-from mechtui.session.grammar.words import short
+from mechtui.session.grammar.words import quote, short
 from mechtui.session.paths import PathError, read_text
 
 SUFFIXES = (".jsonl", ".csv")
@@ -117,7 +117,9 @@ def _check_columns(columns: Sequence[str], where: str) -> None:
         if column not in COLUMNS:
             near = difflib.get_close_matches(column.strip().lower(), COLUMNS, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"the columns are {', '.join(COLUMNS)}"
-            raise CasesError(f"{where}: {short(column) or 'an empty name'} is no column of a case; {hint}")
+            # A name with a line break in it would break the sentence.
+            named = short(column) if column.isprintable() else quote(short(column))
+            raise CasesError(f"{where}: {named or 'an empty name'} is no column of a case; {hint}")
         if columns.count(column) > 1:
             raise CasesError(f"{where}: {column} stands there twice")
 

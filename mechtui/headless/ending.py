@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
+from mechtui.session.document import Session
 from mechtui.session.grammar.words import LineError
+from mechtui.session.storage import StorageError
 from mechtui.visible import seen, write_over
 
 MISTAKE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
@@ -34,3 +37,24 @@ def say(status: int, shown: str) -> int:
     write_over("")
     print(f"mechtui: {shown}", file=sys.stderr, flush=True)
     return status
+
+
+def ended(do: Callable[[], None]) -> int:
+    """Do it, and say what stopped it -> status."""
+    try:
+        do()
+    except LineError as error:
+        return say(MISTAKE, error.shown())
+    except StorageError as error:
+        return say(MISTAKE, seen(str(error)))
+    except Stop as stop:
+        return say(stop.status, stop.shown)
+    except KeyboardInterrupt:
+        return say(INTERRUPTED, "interrupted")
+    return 0
+
+
+def check_prompt(session: Session, place: str = "") -> None:
+    """Raises Stop where there is nothing to run. place: where the session was said, empty for the command line."""
+    if not session.prompt and session.bos != "yes":
+        raise Stop(MISTAKE, "there is no prompt: --prompt TEXT says one, or a session file that has one").at(place)

@@ -17,7 +17,7 @@ from functools import cache
 from mechtui.config import Settings
 from mechtui.headless.asking import Asker, load_of
 from mechtui.headless.cases import CasesError, load
-from mechtui.headless.ending import INTERRUPTED, MISTAKE, Stop, say
+from mechtui.headless.ending import MISTAKE, Stop, check_prompt, ended, say
 from mechtui.headless.output import Sink, format_of, sink_of
 from mechtui.headless.watch import Watched, again_and_again
 from mechtui.headless.work import Answered, Item, content_of, items_of
@@ -59,9 +59,7 @@ class Wanted:
         sessions = [(name, self._read(name)) for name in self.files] or [("", self.read(None))]
         items = items_of(sessions, self.views, cases, self.cases or "")
         for item in items:
-            if not item.session.prompt and item.session.bos != "yes":
-                missing = "there is no prompt: --prompt TEXT says one, or a session file that has one"
-                raise Stop(MISTAKE, missing).at(item.place)
+            check_prompt(item.session, item.place)
         return items
 
     def _read(self, name: str) -> Session:
@@ -75,18 +73,13 @@ class Wanted:
 
 def run_headless(wanted: Wanted, settings: Settings) -> int:
     """Answer what is wanted -> exit status."""
-    try:
+
+    def run() -> None:
         format = format_of(wanted.output, wanted.format)
         _check_inputs(wanted)
-        if wanted.watch:
-            asyncio.run(_watch(wanted, format, settings))
-        else:
-            asyncio.run(_once(wanted, format, settings))
-    except Stop as stop:
-        return say(stop.status, stop.shown)
-    except KeyboardInterrupt:
-        return say(INTERRUPTED, "interrupted")
-    return 0
+        asyncio.run((_watch if wanted.watch else _once)(wanted, format, settings))
+
+    return ended(run)
 
 
 async def _once(wanted: Wanted, format: str, settings: Settings) -> None:

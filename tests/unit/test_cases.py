@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mechtui.headless.cases import COLUMNS, Case, CasesError, load, parse
@@ -56,6 +56,8 @@ def test_jsonl_gives_back_what_was_written(rows: list[dict[str, str | None]], as
 @given(
     st.text() | st.lists(st.sampled_from(['{"prompt": ', '"', "\n", ",", "prompt", "{", "}", "[", "1"])).map("".join)
 )
+@example('"\n"')
+@example('{"\\n": ""}')
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 def test_any_text_is_cases_or_one_sentence(suffix: str, text: str) -> None:
     try:
