@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.widgets import Static
-
 from mechtui.app.line import Field, Rows, Suggestion
+from mechtui.app.picker import Picker
 from mechtui.app.status import bar
 from mechtui.link.messages import ModelFound, Sized, Stage
 from mechtui.paint.numbers import memory
-from mechtui.panes import theme
-from mechtui.panes.boundary import Window
-from mechtui.visible import seen
 
 KINDS = {"embedded": "in mechtui", "package": "installed package", "cache": "hub cache", "folder": "folder"}
 
@@ -46,8 +39,12 @@ def suggestions(found: tuple[ModelFound, ...], recent: tuple[str, ...], typed: s
     return rows
 
 
-class Models(Window[str | None]):
+class Models(Picker):
     """Dismissed with the model to load, or None."""
+
+    WHAT = TITLE = "model"
+    KEYS = "enter loads · ctrl+f fetches from the hub · esc back"
+    PLACEHOLDER = "type to choose, or an id: EleutherAI/pythia-70m"
 
     def __init__(self, now: str, recent: tuple[str, ...], want: Callable[[str, str], None], fetch: str = "") -> None:
         """now: the model that runs. want("ask", "fetch" or "cancel", model) is called: ask is for the size of a
@@ -58,28 +55,16 @@ class Models(Window[str | None]):
         self._recent = recent
         self._want = want
         self._found: tuple[ModelFound, ...] | None = None
-        self._chosen = 0
         # A download: its size is asked for, it is offered with that, it is under way.
         self._asked = ""
         self._offered = ""
         self._fetching = ""
         self._said = ""
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="models") as box:
-            box.border_title = "model"
-            box.border_subtitle = "enter loads · ctrl+f fetches from the hub · esc back"
-            yield Field(id="model-name", compact=True, placeholder="type to choose, or an id: EleutherAI/pythia-70m")
-            yield Static(id="model-note", markup=False)
-            yield Rows()
-
     def on_mount(self) -> None:
-        field = self.query_one(Field)
-        field.cursor_blink = False
-        field.focus()
+        super().on_mount()
         if self._fetch_first:
             self.ask(self._fetch_first)
-        self._show()
 
     def found(self, models: tuple[ModelFound, ...]) -> None:
         self._found = models
@@ -104,32 +89,27 @@ class Models(Window[str | None]):
         self._said = sentence
         self._show()
 
-    def _show(self) -> None:
-        if not self.query(Field):
-            return  # news overtake the window that they are for: it shows them when it is mounted
-        rows = suggestions(self._found or (), self._recent, self.query_one(Field).value)
-        self._chosen = max(0, min(self._chosen, len(rows) - 1))
-        self.query_one(Rows).put(rows, self._chosen if rows else -1)
-        note = self._said or (
-            "looking for models …"
-            if self._found is None
-            else f"now {self._now or 'none'}; nothing is downloaded unasked"
-        )
-        self.query_one("#model-note", Static).update(Text(seen(note), theme.palette(self.app).dim))
+    def rows(self, typed: str) -> list[Suggestion]:
+        return suggestions(self._found or (), self._recent, typed)
+
+    def note(self) -> str:
+        if self._said:
+            return self._said
+        if self._found is None:
+            return "looking for models …"
+        return f"now {self._now or 'none'}; nothing is downloaded unasked"
 
     def on_input_changed(self, event: Field.Changed) -> None:
-        event.stop()
-        self._chosen = 0
         if event.value.strip() not in (self._asked, self._offered, self._fetching):
             # Another name is another question.
             self._asked = self._offered = ""
             if not self._fetching:
                 self._said = ""
-        self._show()
+        super().on_input_changed(event)
 
     def on_key(self, event: object) -> None:
         if getattr(event, "key", "") == "ctrl+f":
-            name = self.query_one(Field).value.strip() or self._under_cursor()
+            name = self.query_one(Field).value.strip() or self._model_here()
             if name and not self._fetching:
                 self.ask(name)
 
@@ -148,9 +128,9 @@ class Models(Window[str | None]):
         self._want("fetch", name)
         self._show()
 
-    def _under_cursor(self) -> str:
-        rows = self.query_one(Rows).rows
-        return rows[self._chosen].run if 0 <= self._chosen < len(rows) else ""
+    def _model_here(self) -> str:
+        row = self._under_cursor()
+        return row.run if row is not None else ""
 
     def on_rows_clicked(self, event: Rows.Clicked) -> None:
         """Load the model of this row, as enter does; while there is a download to speak of, only choose it."""
@@ -159,11 +139,10 @@ class Models(Window[str | None]):
         if self._fetching or self._asked or self._offered:
             self._show()
         else:
-            self.dismiss(self._under_cursor() or None)
+            self.dismiss(self._model_here() or None)
 
     def on_field_special(self, event: Field.Special) -> None:
         event.stop()
-        count = len(self.query_one(Rows).rows)
         match event.key:
             case "escape" if self._fetching:
                 self._want("cancel", self._fetching)
@@ -177,10 +156,6 @@ class Models(Window[str | None]):
             case "enter" if self._fetching or self._asked:
                 pass  # the note says what is waited for
             case "enter":
-                self.dismiss(self._under_cursor() or None)
-            case "down" | "ctrl+n" | "tab":
-                self._chosen = (self._chosen + 1) % max(count, 1)
-                self._show()
-            case "up" | "ctrl+p" | "shift+tab":
-                self._chosen = (self._chosen - 1) % max(count, 1)
-                self._show()
+                self.dismiss(self._model_here() or None)
+            case key:
+                self._move(key)

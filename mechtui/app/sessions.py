@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import time
 
-from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.widgets import Static
-
 from mechtui.app.line import Field, Rows, Suggestion
-from mechtui.panes import theme
-from mechtui.panes.boundary import Window
+from mechtui.app.picker import Picker
 from mechtui.session.keeping import About
 from mechtui.session.listing import ago, edits, holds, model
-from mechtui.visible import seen
 
 # What the picker is dismissed with for a session that is yet to begin: no session has this name.
 NEW = "/new"
@@ -36,8 +29,13 @@ def suggestions(listed: tuple[About, ...], typed: str, now: float, here: str) ->
     return rows
 
 
-class Sessions(Window[str | None]):
+class Sessions(Picker):
     """Dismissed with the name of the session to go on with, NEW, or None."""
+
+    WHAT = "session"
+    TITLE = "sessions"
+    KEYS = "enter goes on with it · :rename in the app gives it a name · esc back"
+    PLACEHOLDER = "type to narrow: a name, a model, words of it"
 
     def __init__(self, here: str) -> None:
         """here: the session that is open."""
@@ -45,21 +43,6 @@ class Sessions(Window[str | None]):
         self._here = here
         self._listed: tuple[About, ...] | None = None
         self._now = time.time()
-        self._chosen = 0
-
-    def compose(self) -> ComposeResult:
-        with Vertical(id="sessions") as box:
-            box.border_title = "sessions"
-            box.border_subtitle = "enter goes on with it · :rename in the app gives it a name · esc back"
-            yield Field(id="session-name", compact=True, placeholder="type to narrow: a name, a model, words of it")
-            yield Static(id="session-note", markup=False)
-            yield Rows()
-
-    def on_mount(self) -> None:
-        field = self.query_one(Field)
-        field.cursor_blink = False
-        field.focus()
-        self._show()
 
     def listed(self, sessions: tuple[About, ...], now: float) -> None:
         """The kept sessions, the newest first. now: seconds since the epoch."""
@@ -68,30 +51,18 @@ class Sessions(Window[str | None]):
         self._chosen = next((at for at, each in enumerate(sessions) if each.name != self._here), 0)
         self._show()
 
-    def _rows(self) -> list[Suggestion]:
-        return suggestions(self._listed or (), self.query_one(Field).value, self._now, self._here)
+    def rows(self, typed: str) -> list[Suggestion]:
+        return suggestions(self._listed or (), typed, self._now, self._here)
 
-    def _show(self) -> None:
-        if not self.query(Field):
-            return  # the list overtakes the window that it is for: it shows it when it is mounted
-        rows = self._rows()
-        self._chosen = max(0, min(self._chosen, len(rows) - 1))
-        self.query_one(Rows).put(rows, self._chosen)
+    def note(self) -> str:
         if self._listed is None:
-            note = "looking for sessions …"
-        else:
-            count = len(self._listed)
-            note = f"{count} {'session is' if count == 1 else 'sessions are'} kept"
-        self.query_one("#session-note", Static).update(Text(seen(note), theme.palette(self.app).dim))
-
-    def on_input_changed(self, event: Field.Changed) -> None:
-        event.stop()
-        self._chosen = 0
-        self._show()
+            return "looking for sessions …"
+        count = len(self._listed)
+        return f"{count} {'session is' if count == 1 else 'sessions are'} kept"
 
     def _take(self) -> None:
-        row = self._rows()[self._chosen]
-        if not row.why_not:
+        row = self._under_cursor()
+        if row is not None and not row.why_not:
             self.dismiss(row.run)
 
     def on_rows_clicked(self, event: Rows.Clicked) -> None:
@@ -101,15 +72,10 @@ class Sessions(Window[str | None]):
 
     def on_field_special(self, event: Field.Special) -> None:
         event.stop()
-        count = len(self._rows())
         match event.key:
             case "escape":
                 self.dismiss(None)
             case "enter":
                 self._take()
-            case "down" | "ctrl+n" | "tab":
-                self._chosen = (self._chosen + 1) % count
-                self._show()
-            case "up" | "ctrl+p" | "shift+tab":
-                self._chosen = (self._chosen - 1) % count
-                self._show()
+            case key:
+                self._move(key)

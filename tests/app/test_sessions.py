@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from mechtui.app.app import Mechtui
 from mechtui.app.keeping import Keeper, State
+from mechtui.app.line import Rows
 from mechtui.app.opening import kept, new
 from mechtui.app.screens import arrangement_of, screen_of
 from mechtui.app.sessions import NEW, Sessions, suggestions
@@ -77,7 +78,7 @@ async def test_enter_goes_on_with_another_session_and_neither_is_lost(state: Pat
         assert "this one" in shown
         here = it.keeper.name
         assert here
-        assert picker._rows()[picker._chosen].run == "other", "enter does something else than nothing"
+        assert picker.query_one(Rows).rows[picker._chosen].run == "other", "enter does something else than nothing"
         await pilot.press("enter")
         await idle(pilot, lambda: it.session.prompt == "The other one")
         assert edits(it) == ["mean L2H2"]
@@ -111,7 +112,7 @@ async def test_typing_narrows_and_esc_leaves(state: Path) -> None:
         picker = await picked(pilot, it)
         await pilot.press(*"about l5h5")
         await idle(pilot)
-        assert [row.text for row in picker._rows()] == ["dogs", "new"]
+        assert [row.text for row in picker.query_one(Rows).rows] == ["dogs", "new"]
         await pilot.press("escape")
         await idle(pilot)
         assert it.session == before
