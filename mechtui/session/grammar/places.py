@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import get_args
 
 from mechtui.session.document import ALL, EVERY, Part, Positions, Range, Site, Span, TokenPlaces
@@ -53,6 +54,19 @@ def parse_site(text: str, *, line: str | None = None, column: int = 0) -> Site:
     for each in (site.layers, site.index):
         if each.last is not None and each.last < each.first:
             raise LineError(line, column, f"{_format_span(each)} runs backwards; write {each.last}-{each.first}")
+    return site
+
+
+def one_head(line: str, words: Sequence[tuple[str, int]], example: str) -> Site:
+    """The head that a line's words begin with, one and no more. words: the line's, where each begins, without its first
+    one. example: such a line. Raises LineError."""
+    if not words:
+        raise LineError(line, len(line), f"which head? write {example}")
+    text, at = words[0]
+    site = parse_site(text, line=line, column=at)
+    one = site.layers.first == site.layers.last and site.index.first == site.index.last
+    if site.kind != "head" or not one:
+        raise LineError(line, at, f"{short(text)} is not one head; one is L9H9")
     return site
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.grammar.places import parse_site
+from mechtui.session.grammar.places import one_head
 from mechtui.session.grammar.words import LineError, cut, one_of, short
 from mechtui.views.question import RUNS, Answer, Question, Run, after
 from mechtui.views.spec import Action, Axis, Needs, Numbers, Rows, View
@@ -39,13 +39,7 @@ class Attention(Question, frozen=True, tag="attention"):
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
         words = cut(line)[1:]
-        if not words:
-            raise LineError(line, len(line), "which head? write attention L9H9")
-        text, at = words[0]
-        site = parse_site(text, line=line, column=at)
-        one = site.layers.first == site.layers.last and site.index.first == site.index.last
-        if site.kind != "head" or not one:
-            raise LineError(line, at, f"{short(text)} is not one head; one is L9H9")
+        site = one_head(line, words, "attention L9H9")
         what: What = "scores" if site.part == "scores" else "pattern"
         run: Run = "edited"
         fold: Fold = ""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from msgspec.structs import replace
 
 from mechtui.session.document import Struct, Token
-from mechtui.session.grammar.places import parse_site
+from mechtui.session.grammar.places import one_head
 from mechtui.session.grammar.words import LineError, cut, one_of, one_position, quote, short, unquote
 from mechtui.views.question import Answer, Question, after
 from mechtui.views.spec import Action, Cost, Follows, View
@@ -35,13 +35,7 @@ class Circuit(Question, frozen=True, tag="circuit"):
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
         words = cut(line)[1:]
-        if not words:
-            raise LineError(line, len(line), 'which head? write circuit L9H9 " word"')
-        text, at = words[0]
-        site = parse_site(text, line=line, column=at)
-        one = site.layers.first == site.layers.last and site.index.first == site.index.last
-        if site.kind != "head" or not one:
-            raise LineError(line, at, f"{short(text)} is not one head; one is L9H9")
+        site = one_head(line, words, 'circuit L9H9 " word"')
         found = cls(site.layers.first, site.index.first)
         for word, at in words[1:]:
             if (what := one_of(word, WHATS)) is not None:
