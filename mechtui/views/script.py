@@ -150,6 +150,26 @@ def seen_values(layer: int, group: int) -> list[str]:
     ]
 
 
+# Lines after which `through(norm, x)` is what a norm does to every stream alike, for x [..., d_model] that reads it.
+THROUGH = (
+    'centres = bridge.cfg.normalization_type.startswith("LN")',
+    "",
+    "def through(norm, x):",
+    "    # [..., d_model] times what a norm does to every stream alike: its weight, and centring",
+    '    weight = getattr(norm, "weight", None)',
+    "    x = x if weight is None else x * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)",
+    "    return x - x.mean(-1, keepdim=True) if centres and norm is not None else x",
+    "",
+)
+# Lines after which `times` is the factor on the logits that some models have.
+FACTOR = (
+    "# A factor on the logits, which some models have; of a cap, which is none, nothing is said.",
+    'behind = getattr(getattr(bridge, "adapter", None), "apply_output_logits_transform", None)',
+    "small, large = (1.0, 1e4) if behind is None else behind(torch.tensor([1.0, 1e4])).tolist()",
+    "times = small if abs(large - 1e4 * small) <= 1e-3 * abs(large) else 1.0",
+)
+
+
 def quoted(text: str) -> str:
     """A text as a Python string, in which everything can be seen; in double quotes where it has none itself."""
     written = repr(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechtui.views.circuit import TOP, Circuit
-from mechtui.views.script import Around, ScriptError, quoted
+from mechtui.views.script import FACTOR, THROUGH, Around, ScriptError, quoted
 
 # The numbers are the model's: no edit changes them.
 EACH_RUN = False
@@ -23,8 +23,7 @@ def lines(question: Circuit, around: Around) -> list[str]:
     return [
         word,
         f"block = bridge.blocks[{question.layer}]",
-        'centres = bridge.cfg.normalization_type.startswith("LN")',
-        "",
+        *THROUGH,
         "def own(name, head):",
         "    # A head's weight [d_model, d_head] and its bias",
         '    weight, bias = (getattr(block.attn, f"{kind}_{name}", None) for kind in "Wb")',
@@ -45,17 +44,9 @@ def lines(question: Circuit, around: Around) -> list[str]:
         f'scale = clean[at + ".hook_attn_scores"][0, {question.head}].diagonal()[most] / products[most]',
         "",
         "# What the head writes, as logits before the final norm's scale",
-        "def through(norm, x):",
-        "    # [..., d_model] times what a norm does to every stream alike: its weight, and centring",
-        '    weight = getattr(norm, "weight", None)',
-        "    x = x - x.mean(-1, keepdim=True) if centres and norm is not None else x",
-        "    return x if weight is None else x * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)",
-        "",
         f'written = through(getattr(block, "ln1_post", None), block.attn.W_O[{question.head}])',
-        'behind = getattr(bridge.adapter, "apply_output_logits_transform", None)',
-        "small, large = (1.0, 1e4) if behind is None else behind(torch.tensor([1.0, 1e4])).tolist()",
-        "times = small if abs(large - 1e4 * small) <= 1e-3 * abs(large) else 1.0",
-        "out = through(bridge.ln_final, written) @ bridge.W_U * times",
+        *FACTOR,
+        "out = written @ through(bridge.ln_final, bridge.W_U.T).T * times",
         "out = out - out.mean(-1, keepdim=True)",
         "raises = values[word] @ out",
         "",

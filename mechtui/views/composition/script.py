@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechtui.views.composition import Composition
-from mechtui.views.script import Around
+from mechtui.views.script import THROUGH, Around
 
 # The numbers are the model's: no edit changes them.
 EACH_RUN = False
@@ -16,14 +16,7 @@ def lines(question: Composition, around: Around) -> list[str]:
     reads, behind = PARTS[question.kind]
     shape = around.shape
     return [
-        'centres = bridge.cfg.normalization_type.startswith("LN")',
-        "",
-        "def through(norm, x):",
-        "    # [..., d_model] times what a norm does to every stream alike: its weight, and centring",
-        '    weight = getattr(norm, "weight", None)',
-        "    x = x if weight is None else x * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)",
-        "    return x - x.mean(-1, keepdim=True) if centres and norm is not None else x",
-        "",
+        *THROUGH,
         "def read(block, weight):",
         "    # [head, d_model, d_head], with the norm's weight and centring; of grouped heads each its group's",
         f"    weight = weight.repeat_interleave({shape.n_heads} // len(weight), dim=0)",

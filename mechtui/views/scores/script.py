@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechtui.views.scores import EARNED, LABELS, Scores
-from mechtui.views.script import Around, ScriptError
+from mechtui.views.script import THROUGH, Around, ScriptError
 
 COUNT, LENGTHS, SHORTEST = 6, (32, 64, 96), 4
 # A text to look at.
@@ -73,14 +73,7 @@ def copied(around: Around) -> list[str]:
     if group > 1:
         values += f".repeat_interleave({group}, dim=0)"
     return [
-        'centres = bridge.cfg.normalization_type.startswith("LN")',
-        "",
-        "def through(norm, x):",
-        '    """[..., d_model] times what a norm does to every stream alike: its weight, and centring."""',
-        '    weight = getattr(norm, "weight", None)',
-        "    x = x if weight is None else x * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)",
-        "    return x - x.mean(-1, keepdim=True) if centres and norm is not None else x",
-        "",
+        *THROUGH,
         "W_E, W_U = bridge.W_E.float(), bridge.W_U.float()",
         "W_U = W_U - W_U.mean(1, keepdim=True)  # what raises all tokens alike changes no probability",
         "# The eigenvalues of W_U W_O W_V W_E that are not 0 are those of the small product W_V W_E W_U W_O.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechtui.session.document import Vector
-from mechtui.views.script import Around, quoted
+from mechtui.views.script import FACTOR, Around, quoted
 from mechtui.views.vectors import MOST_TOKENS, Vectors
 
 OMITS = ("vectors.problem", "vectors.raises.hex", "vectors.lowers.hex")
@@ -19,10 +19,7 @@ def lines(question: Vectors, around: Around) -> list[str]:
     return [
         "W_U = bridge.unembed.W_U",
         "W_U = W_U if W_U.shape[0] == bridge.cfg.d_model else W_U.T",
-        "# A factor on the logits, which some models have; of a cap, which is none, nothing is said.",
-        'behind = getattr(getattr(bridge, "adapter", None), "apply_output_logits_transform", None)',
-        "small, large = (1.0, 1e4) if behind is None else behind(torch.tensor([1.0, 1e4])).tolist()",
-        "times = small if abs(large - 1e4 * small) <= 1e-3 * abs(large) else 1.0",
+        *FACTOR,
         "",
         "def meaning(name, vector, hook):",
         "    unit = vector / vector.norm()",
