@@ -44,20 +44,28 @@ def norm_of(block: Any, name: str, like: Tensor) -> Norm | None:
     return None if module is None else Norm(module, like.to(next(block.parameters()).device))
 
 
+def _read(bridge: Any, layer: int, name: str) -> tuple[list[Tensor], Norm | None, Norm | None]:
+    """A layer's W_Q, W_K and W_V, [head, d_model, d_head] each, and the norms before and behind its attention. name:
+    the model's. Raises SessionError where the bridge does not have its weights so, or a norm is of an unknown kind."""
+    found = [weights.reading(bridge, layer, each) for each in ("W_Q", "W_K", "W_V")]
+    whole = [each.float() for each in found if each is not None]
+    if len(whole) < len(found):
+        raise SessionError(f"{name} does not keep W_Q, W_K and W_V head by head, so its circuits cannot be read")
+    block, like = bridge.blocks[layer], weights.W_U(bridge)[:, 0]
+    try:
+        return whole, norm_of(block, "ln1", like), norm_of(block, "ln1_post", like)
+    except ValueError as error:
+        raise _unknown_norm(name) from error
+
+
+def _unknown_norm(name: str) -> SessionError:
+    return SessionError(f"a norm of {name} is of a kind that its circuits cannot be read through")
+
+
 @torch.inference_mode()
 def matrices(bridge: Any, layer: int, name: str) -> Matrices:
-    """A layer's. name: the model's. Raises SessionError where the bridge does not have its weights so, or one of its
-    norms is of an unknown kind."""
-    found = [weights.reading(bridge, layer, each) for each in ("W_Q", "W_K", "W_V")]
-    like = weights.W_U(bridge)[:, 0]
-    block = bridge.blocks[layer]
-    try:
-        before, behind = norm_of(block, "ln1", like), norm_of(block, "ln1_post", like)
-    except ValueError as error:
-        raise SessionError(f"a norm of {name} is of a kind that its circuits cannot be read through") from error
-    if any(each is None for each in found):
-        raise SessionError(f"{name} does not keep W_Q, W_K and W_V head by head, so its circuits cannot be read")
-    whole = [each.float() for each in found if each is not None]
+    """A layer's. name: the model's. Raises SessionError."""
+    whole, before, behind = _read(bridge, layer, name)
     Q, K, V = whole if before is None else [before.transposed(each.mT).mT for each in whole]
     written = weights.W_O(bridge, layer).float()
     return Matrices(Q, K, V, written if behind is None else behind.linear(written))
@@ -196,19 +204,14 @@ class Circuit:
         """name: the model's. scale: what its scores are multiplied by. Raises SessionError where its weights cannot be
         read so."""
         self.layer, self.head = layer, head
-        block = bridge.blocks[layer]
-        raw = [weights.reading(bridge, layer, each) for each in ("W_Q", "W_K", "W_V")]
-        if any(each is None for each in raw):
-            raise SessionError(f"{name} does not keep W_Q, W_K and W_V head by head, so its circuits cannot be read")
         check_plain_scores(bridge, layer, name)
-        W_Q, W_K, W_V = (each[head].float() for each in raw if each is not None)
+        whole, before, behind = _read(bridge, layer, name)
+        W_Q, W_K, W_V = (each[head] for each in whole)
         embedding = weights.W_E(bridge)
-        like = weights.W_U(bridge)[:, 0]
         try:
-            before, behind = norm_of(block, "ln1", like), norm_of(block, "ln1_post", like)
             final = readout.norm()
         except ValueError as error:
-            raise SessionError(f"a norm of {name} is of a kind that its circuits cannot be read through") from error
+            raise _unknown_norm(name) from error
         parts: list[list[Tensor]] = [[], [], []]
         for begin in range(0, len(embedding), TOKENS_AT_ONCE):
             rows = embedding[begin : begin + TOKENS_AT_ONCE].float().to(W_Q.device)

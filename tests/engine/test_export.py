@@ -89,7 +89,17 @@ def test_a_script_runs_and_fails_where_a_number_is_another(tmp_path: Path) -> No
     """By the command, in processes that know nothing of each other."""
     file = tmp_path / "a.py"
     options = [f"--edit={edit}" for edit in ATTENTION_ALONE] + [f"--vector={VECTORS[0]}", f"--vector={VECTORS[2]}"]
-    options += [f"--view={line}" for line in ("next_tokens", "attention L1H2 scores", "lens", "scores", "effects")]
+    views = (
+        "next_tokens",
+        "attention L1H2 scores",
+        "lens",
+        "scores",
+        "effects",
+        "circuit L1H2",
+        "composition K",
+        "loss",
+    )
+    options += [f"--view={line}" for line in views]
     options += ["--view=sweep zero L1H*", "--source", SOURCE, "--answer", " Mary", "--foil", " John"]
     command = [sys.executable, "-m", "mechtui", "export", "script", "--model", "attn-only-2l", "--prompt", PROMPT]
     done = subprocess.run([*command, *options, "--output", file], capture_output=True, text=True, check=False)

@@ -36,12 +36,7 @@ def lines(question: Circuit, around: Around) -> list[str]:
         "queries, keys, values = x @ W_Q + b_Q, x @ W_K, (x - bias) @ W_V",
         "keys = keys - keys.mean(0)",
         "",
-        "# What scores are multiplied by, seen where a position attends to itself",
-        f'at = "blocks.{question.layer}.attn"',
-        f'q, k = clean[at + ".hook_q"][0, :, {question.head}], clean[at + ".hook_k"][0, :, {group}]',
-        "products = (q * k).sum(-1)",
-        "most = products.abs().argmax()",
-        f'scale = clean[at + ".hook_attn_scores"][0, {question.head}].diagonal()[most] / products[most]',
+        *_scale(question, around, group),
         "",
         "# What the head writes, as logits before the final norm's scale",
         f'written = through(getattr(block, "ln1_post", None), block.attn.W_O[{question.head}])',
@@ -64,4 +59,19 @@ def lines(question: Circuit, around: Around) -> list[str]:
         '    "own": raises[word].item(),',
         '    "rank": (raises > raises[word]).sum().item(),',
         "}",
+    ]
+
+
+def _scale(question: Circuit, around: Around, group: int) -> list[str]:
+    """Lines after which `scale` is what the head's scores are multiplied by."""
+    if around.native:
+        # The bridge does not show the scores.
+        return [f"scale = {around.shape.d_head} ** -0.5"]
+    return [
+        "# What scores are multiplied by, seen where a position attends to itself",
+        f'at = "blocks.{question.layer}.attn"',
+        f'q, k = clean[at + ".hook_q"][0, :, {question.head}], clean[at + ".hook_k"][0, :, {group}]',
+        "products = (q * k).sum(-1)",
+        "most = products.abs().argmax()",
+        f'scale = clean[at + ".hook_attn_scores"][0, {question.head}].diagonal()[most] / products[most]',
     ]
