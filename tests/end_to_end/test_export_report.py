@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Program
 
 from mechtui.config import Settings
 from mechtui.export.run_command import run_command
 from mechtui.paint.numbers import fixed, signed
 from mechtui.session.storage import loads
+from tests.end_to_end.conftest import Program
 
 SESSION = r"""
 mechtui = 1

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Program
 from transformers import PreTrainedTokenizerFast
 
+from tests.end_to_end.conftest import Program
 from tests.folders import gpt2
 from tests.hidden import COMMANDS, left_over
 from tests.terminal import Terminal

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Program
 
 from mechtui.session.document import Session
 from mechtui.session.storage import load
+from tests.end_to_end.conftest import Program
 from tests.end_to_end.kills import kills
 from tests.terminal import Terminal, ruler
 

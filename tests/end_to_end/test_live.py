@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from conftest import Program
 
 from mechtui.link import live
 from mechtui.link.client import Client, Life
@@ -33,6 +32,7 @@ from mechtui.link.messages import (
 )
 from mechtui.session.document import Session
 from mechtui.views import Question, parse_question
+from tests.end_to_end.conftest import Program
 from tests.terminal import Terminal
 
 PATIENCE = 120.0

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Program
+
+from tests.end_to_end.conftest import Program
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "dev" / "add-a-view.md").read_text("utf-8")

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Program
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mechtui.config import Settings
 from mechtui.headless import Wanted, run_headless
 from mechtui.session.document import Session
+from tests.end_to_end.conftest import Program
 
 PROMPT = "Mary gave John a drink"
 CLOSE = 1e-4

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Program
+
+from tests.end_to_end.conftest import Program
 
 CLOSE = 1e-4
 CASES = [

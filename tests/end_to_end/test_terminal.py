@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Program
 
+from tests.end_to_end.conftest import Program
 from tests.folders import gpt2
 from tests.terminal import Terminal, ruler
 

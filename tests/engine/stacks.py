@@ -36,8 +36,6 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from reference import Activations, run
-
 from mechtui.engine.api import Engine, OpenSession
 from mechtui.engine.forward import choice
 from mechtui.engine.forward.fast_blocks import kinds
@@ -48,6 +46,7 @@ from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.views import parse_question
 from mechtui.worker.models import load
 from tests import folders
+from tests.engine.reference import Activations, run
 
 LAYERS = 3
 # Of float32, as promised in docs/performance.md. bfloat16 rounds by 2^-8, and a softmax or a norm amplifies that.

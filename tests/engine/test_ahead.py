@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from twin import PROMPT, SOURCE, session_of
 
 from mechtui.engine.api import Cancelled, Engine, OpenSession
 from mechtui.engine.model import Model
+from tests.engine.twin import PROMPT, SOURCE, session_of
 
 
 def answered(engine: Engine, source: str = SOURCE, cancelled: bool = False) -> OpenSession:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twin import SOURCE, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
@@ -16,6 +15,7 @@ from mechtui.headless.work import items_of
 from mechtui.link.messages import Checked
 from mechtui.session.grammar.words import quote
 from mechtui.views import specs
+from tests.engine.twin import SOURCE, session_of
 
 LINES = (Path(__file__).parents[2] / "docs" / "lines.md").read_text(encoding="utf-8")
 VIEWS = {
@@ -23,6 +23,7 @@ VIEWS = {
     "attribution": ("attribution", "attribution L0H1 answer", "attribution L0.mlp top3"),
     "sweep": ("sweep zero L*H*", "sweep patch L*.pre"),
     "generate": ("generate 2",),
+    "circuit": ("circuit L0H1", "circuit L0H1 trigrams", "circuit L0H1 directions"),
     "compare": (f"compare {quote(str(Path(__file__).with_name('other.toml')))}",),
 }
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import load_now
 from transformers import (
     AutoModelForCausalLM,
     FalconConfig,
@@ -19,10 +18,11 @@ from transformers import (
     PretrainedConfig,
     Qwen3Config,
 )
-from twin import session_of
 
 from mechtui.engine.api import Engine
 from mechtui.worker.models import ModelError
+from tests.engine.conftest import load_now
+from tests.engine.twin import session_of
 from tests.folders import tokenizer
 
 WORDS = tokenizer()

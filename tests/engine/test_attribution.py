@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import load_now
 from msgspec.structs import replace
-from reference import run
-from test_script import program_answers, same
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
-from twin import CLOSE, Twin, make_twin, session_of
 
 from mechtui.engine.api import EditError, Engine, SessionError
 from mechtui.engine.model import Model
@@ -22,6 +18,10 @@ from mechtui.session.document import ModelShape, Token
 from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question
 from mechtui.views.script import Around, scripts
+from tests.engine.conftest import load_now
+from tests.engine.reference import run
+from tests.engine.test_script import program_answers, same
+from tests.engine.twin import CLOSE, Twin, make_twin, session_of
 from tests.folders import tokenizer
 
 EDITS = ("zero L0H1", "scale L1.mlp @-1 x2")

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import load_now
 from msgspec.structs import replace
-from reference import head_scores
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from mechtui.engine.api import Cancelled, Engine, SessionError
@@ -30,6 +28,8 @@ from mechtui.views import parse_question
 from mechtui.views.heads import HeadsAnswer
 from mechtui.views.scores import Scores, ScoresAnswer, labels
 from tests import folders, tiny
+from tests.engine.conftest import load_now
+from tests.engine.reference import head_scores
 
 SESSION = Session(prompt="When Mary")
 SHARES = ("induction", "previous", "duplicate", "first")

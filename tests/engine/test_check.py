@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import load_now
 from transformers import AutoModelForCausalLM
 
 from mechtui.engine import apply
@@ -15,6 +14,7 @@ from mechtui.engine.api import Cancelled, Engine
 from mechtui.engine.model import Model
 from mechtui.worker import check
 from tests import folders
+from tests.engine.conftest import load_now
 
 
 @pytest.fixture(params=["gpt2", "llama"])

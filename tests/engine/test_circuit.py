@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import load_now
-from test_cards import KINDS, make, plain_of
 
 from mechtui.engine import circuits
 from mechtui.engine.api import Cancelled, Engine, SessionError
@@ -16,6 +14,8 @@ from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
 from mechtui.views.circuit import DIRECTIONS, EACH, TOP, CircuitAnswer
+from tests.engine.conftest import load_now
+from tests.engine.test_cards import KINDS, make, plain_of
 
 LAYER, HEAD = 1, 2
 

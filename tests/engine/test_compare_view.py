@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from reference import run
-from twin import CLOSE, PROMPT, SOURCE, Twin, make_twin, session_of
 
 from mechtui.engine.api import Engine, SessionError
 from mechtui.engine.errors import ModelError
@@ -21,6 +19,8 @@ from mechtui.session.grammar.words import quote
 from mechtui.session.storage import save
 from mechtui.views import parse_question
 from mechtui.views.compare import Compare, CompareAnswer, Compared
+from tests.engine.reference import run
+from tests.engine.twin import CLOSE, PROMPT, SOURCE, Twin, make_twin, session_of
 
 THIS = ("scale L0H1 x2", "zero L1H0 @-1")
 OTHER = ("mean L1.mlp",)

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import load_now
-from test_cards import KINDS, make, plain_of
 
 from mechtui.engine import circuits
 from mechtui.engine.api import Cancelled, Engine
@@ -16,6 +14,8 @@ from mechtui.session.document import Session
 from mechtui.views import parse_question
 from mechtui.views.composition import KINDS as INPUTS
 from mechtui.views.composition import CompositionAnswer
+from tests.engine.conftest import load_now
+from tests.engine.test_cards import KINDS, make, plain_of
 
 
 def weight(module: Any) -> np.ndarray:

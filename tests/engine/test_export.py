@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 
 import nbformat
-from conftest import load_now
 from nbclient import NotebookClient
-from test_script import PROMPT, SOURCE, exported
 
 from mechtui.engine.api import Engine
 from mechtui.export.file import written
@@ -19,6 +17,8 @@ from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.ops import ops
 from mechtui.views import specs
+from tests.engine.conftest import load_now
+from tests.engine.test_script import PROMPT, SOURCE, exported
 
 VECTORS = (
     'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',

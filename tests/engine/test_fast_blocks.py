@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import inner, load_now, unpacked
 from transformers import AutoConfig, AutoModelForCausalLM
-from twin import SOURCE, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.engine.forward.bridged import BridgedBlock
 from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.engine.model import Model
 from tests import folders
+from tests.engine.conftest import inner, load_now, unpacked
+from tests.engine.twin import SOURCE, session_of
 
 # What an architecture may do otherwise than the tiny models of the other tests.
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import watched
-from twin import logits, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.engine.forward.replaced import replaced
 from mechtui.engine.model import Model
+from tests.engine.conftest import watched
+from tests.engine.twin import logits, session_of
 
 
 @contextmanager

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import load_now
-from reference import logits
-from twin import CLOSE, LONGER, Twin, make_twin, session_of
 
 from mechtui.engine.api import Engine, Run
 from mechtui.engine.model import Model
@@ -15,6 +12,9 @@ from mechtui.engine.trace import Trace
 from mechtui.session.document import Edit, Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
+from tests.engine.conftest import load_now
+from tests.engine.reference import logits
+from tests.engine.twin import CLOSE, LONGER, Twin, make_twin, session_of
 
 COUNT = 3
 VECTORS = ('v = diff L1.pre " Mary" " John"',)

@@ -9,9 +9,9 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from conftest import load_now
 
 from mechtui.worker.models import ModelError
+from tests.engine.conftest import load_now
 
 LAYERS, WIDTH, HEADS, MLP, CONTEXT = 2, 32, 4, 64, 64
 WORDS = ["<s>", "ab", *"abcdefghijklmnopqrstuvwxyz", "\u0120"]

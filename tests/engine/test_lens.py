@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import load_now
 from transformers import AutoModelForCausalLM
-from twin import SOURCE, session_of
 
 from mechtui.engine.api import Cancelled, Engine, SessionError
 from mechtui.engine.model import Model
@@ -18,6 +16,8 @@ from mechtui.session.document import Session
 from mechtui.views import parse_question
 from mechtui.views.lens import LensAnswer, compute
 from tests import folders
+from tests.engine.conftest import load_now
+from tests.engine.twin import SOURCE, session_of
 
 CLOSE = 1e-4
 ANSWER, FOIL = " Mary", " John"

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import load_now
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from mechtui.engine.model import Model
 from mechtui.worker.models import ModelError, default_model, find, hub
+from tests.engine.conftest import load_now
 
 
 def test_a_gpt2_folder_has_its_shape_and_its_bos(gpt2_model: Model) -> None:

@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_parity
-import test_script
 import torch
-from test_script import PROMPT, run, with_logits
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
@@ -29,6 +26,8 @@ from mechtui.session.grammar.words import LineError
 from mechtui.session.ops import ops
 from mechtui.session.storage import dumps, loads
 from mechtui.views import parse_question
+from tests.engine import test_parity, test_script
+from tests.engine.test_script import PROMPT, run, with_logits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dev" / "add-an-op.md").read_text(encoding="utf-8")
 

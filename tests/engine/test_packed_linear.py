@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import inner, load_now
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fast_blocks import EDITS, SHAPES, logits, model_of
 from torch import nn
 from transformers.pytorch_utils import Conv1D
-from twin import SOURCE, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.engine.forward import packed_linear
@@ -22,6 +19,9 @@ from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.engine.forward.fast_blocks.fast_block import FastBlock
 from mechtui.engine.forward.packed_linear import PackedLinear, can_be_packed
 from mechtui.engine.model import Model
+from tests.engine.conftest import inner, load_now
+from tests.engine.test_fast_blocks import EDITS, SHAPES, logits, model_of
+from tests.engine.twin import SOURCE, session_of
 
 pytestmark = pytest.mark.skipif(
     not can_be_packed([nn.Linear(2, 2)]), reason="torch has no oneDNN on this machine: nothing is packed"

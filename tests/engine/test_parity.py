@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from reference import run
 from safetensors.torch import save_file
-from twin import CLOSE, LONGER, PROMPT, SOURCE, Twin, make_twin, session_of
 
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.words import LineError
+from tests.engine.reference import run
+from tests.engine.twin import CLOSE, LONGER, PROMPT, SOURCE, Twin, make_twin, session_of
 
 VECTORS = ['v = diff L1.pre " Mary" " John"', "w = neuron L0N5", 'u = token " Mary" unit']
 

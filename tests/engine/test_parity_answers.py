@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
-from reference import run
-from twin import CLOSE, PROMPT, Twin, make_twin, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
+from tests.engine.reference import run
+from tests.engine.twin import CLOSE, PROMPT, Twin, make_twin, session_of
 
 EDITS = ("zero L0H1", "scale L1.mlp @-1 x2")
 

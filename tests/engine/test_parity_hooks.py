@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import watched
-from twin import LONGER, SOURCE, Twin, count_hooks, make_twin, session_of
 
 from mechtui.engine.api import Cancelled, Engine
 from mechtui.views import parse_question
+from tests.engine.conftest import watched
+from tests.engine.twin import LONGER, SOURCE, Twin, count_hooks, make_twin, session_of
 
 VECTORS = ['v = diff L1.pre "Love" "Hate"']
 EDITS = ("zero L1H1 @-1", "cut L0H0 -1>2", "patch L1.mlp", "add L1.pre v x2", "noise embed sd1")

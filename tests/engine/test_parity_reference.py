@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from reference import logits, run
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from mechtui.session.grammar.edits import parse_edit
+from tests.engine.reference import logits, run
 
 IDS = [5, 17, 3, 42, 8, 17, 29, 11, 60]
 SOURCE = [5, 17, 3, 7, 8, 23, 29, 11, 2]

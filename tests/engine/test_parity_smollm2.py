@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
-from reference import head_scores
-from test_script import exported
-from twin import CLOSE, PROMPT, SOURCE, Twin, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.engine.repeats import ordinary, repeats
 from mechtui.export.file import written
 from mechtui.link.messages import Load
 from mechtui.views import parse_question
+from tests.engine.reference import head_scores
+from tests.engine.test_script import exported
+from tests.engine.twin import CLOSE, PROMPT, SOURCE, Twin, session_of
 
 # Logits reach 32, and after 30 layers plain float32 is up to 3e-4 off plain float64: how much, the processor decides.
 ROUNDING = 5e-4

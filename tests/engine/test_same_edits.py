@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from twin import CLOSE, logits, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
 from mechtui.engine.overlap import in_order
 from mechtui.session.document import Bos
+from tests.engine.twin import CLOSE, logits, session_of
 
 MOVED = [
     ("zero L1H1", "zero L0H1"),  # of two layers

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import load_now
 from msgspec.structs import replace
 
 from mechtui.engine.api import Engine
@@ -27,6 +26,7 @@ from mechtui.session.grammar.vectors import parse_vector
 from mechtui.views import parse_question, specs
 from mechtui.views.question import plain
 from mechtui.views.tokens import Tokens
+from tests.engine.conftest import load_now
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 SOURCE = "When Mary and John went to the store, Mary gave a drink to"

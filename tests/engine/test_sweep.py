@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from twin import session_of
 
 from mechtui.engine import variants
 from mechtui.engine.api import Cancelled, Engine, SessionError
@@ -17,6 +16,7 @@ from mechtui.link.messages import Answered, Ask, Finished, Reply
 from mechtui.views import parse_question
 from mechtui.views.sweep import SweepAnswer
 from mechtui.worker.main import Worker
+from tests.engine.twin import session_of
 
 SWEEPS = ("zero L*H*", "mean L*.mlp", "patch L*.pre", "patch L*H*.v", "scale L*.attn x2")
 Pair = tuple[SweepAnswer, SweepAnswer | None]
@@ -228,7 +228,7 @@ def test_a_moved_cursor_does_not_begin_a_sweep_anew(model: Model, small: None, r
     sent: list[Reply] = []
 
     class Wire:
-        def send(self, reply: Reply) -> None:
+        def send(self, reply: Reply, number: int) -> None:
             sent.append(reply)
             parts = [cells(each) for each in sent if isinstance(each, Answered) and each.generation == reply_of(reply)]
             if reply_of(reply) == 1 and len(parts) == 3:

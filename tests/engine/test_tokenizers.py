@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import load_now
-from twin import session_of
 
 from mechtui.engine.api import Engine, SessionError
 from mechtui.worker.models import ModelError
+from tests.engine.conftest import load_now
+from tests.engine.twin import session_of
 
 
 def _changed(folder: Path, to: Path, change: Callable[[dict[str, Any]], object]) -> Path:

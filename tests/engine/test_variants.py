@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from conftest import load_now, watched
-from twin import CLOSE, LONGER, PROMPT, SOURCE, session_of
 
 from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
 from mechtui.views import parse_question
+from tests.engine.conftest import load_now, watched
+from tests.engine.twin import CLOSE, LONGER, PROMPT, SOURCE, session_of
 
 VECTORS = ('v = diff L1.pre " Mary" " John"',)
 LINES = (

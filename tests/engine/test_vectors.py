@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import load_now
 from safetensors.torch import save_file
-from twin import CLOSE, session_of
 
 from mechtui.engine.api import Engine, SessionError
 from mechtui.engine.model import Model
 from mechtui.views import parse_question
+from tests.engine.conftest import load_now
+from tests.engine.twin import CLOSE, session_of
 
 SAME = [
     ('pca L1.pre "Love" | "Love" | "Love"', "its texts have the same activation"),
@@ -119,6 +119,7 @@ def test_effects_and_sweeps_leave_out_what_is_not_finite(gpt2_model: Model) -> N
     *_, (effects, _, _) = opened.answer(parse_question("effects"))
     assert effects.effect[0] is None
     assert effects.effect[1] is not None
+    assert effects.together is None
     *_, (sweep, _, _) = Engine(gpt2_model).open(session_of()).answer(parse_question("sweep scale L*.post x3e38"))
     first, last = sweep.json()["values"]
     assert set(first) == {None}

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import load_now
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mechtui.embedded import MODELS
 from mechtui.worker.models import ModelError
+from tests.engine.conftest import load_now
 
 Weights = dict[str, Tensor]
 FC, FC_BIAS, LAST = "transformer.h.0.mlp.c_fc.weight", "transformer.h.0.mlp.c_fc.bias", "transformer.h.1."

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference import Activations, run
 from torch import Tensor
 
 from mechtui.engine.api import Engine
@@ -17,6 +16,7 @@ from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.views import Answer, parse_question
+from tests.engine.reference import Activations, run
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 SOURCE = "When Mary and John went to the store, Mary gave a drink to"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mechtui.engine.api import Answers, Need, OpenSession, length, typical
+from mechtui.engine.api import Answers, Need, OpenSession, SessionError, length, typical
 from mechtui.views.effects import Effects, EffectsAnswer
 
 
@@ -29,11 +29,20 @@ def answers(question: Effects, opened: OpenSession) -> Answers:
         change = float(logits[answer] - logits[foil]) - baseline
         effect[number] = change if math.isfinite(change) else None
     share = tuple(_share(opened, number) for number in range(count))
-    together = None
-    if opened.edited is not None:
-        edited = opened.edited.logits([position])[0]
-        together = float(edited[answer] - edited[foil]) - baseline
-    yield EffectsAnswer(baseline, tuple(effect), share, position, together), None, False
+    yield EffectsAnswer(baseline, tuple(effect), share, position, _together(opened, position, baseline)), None, False
+
+
+def _together(opened: OpenSession, position: int, baseline: float) -> float | None:
+    """What all edits that are on change at once; None without any, or where their run is not finite."""
+    answer, foil = opened.targets_at(position)
+    try:
+        edited = opened.edited
+    except SessionError:
+        return None
+    if edited is None or answer is None or foil is None:
+        return None
+    logits = edited.logits([position])[0]
+    return float(logits[answer] - logits[foil]) - baseline
 
 
 def _share(opened: OpenSession, number: int) -> float | None:
