@@ -24,6 +24,7 @@ from mechtui.engine.apply import seen_in
 from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.errors import Cancelled, ModelError, SessionError
+from mechtui.engine.gradients import Metric, NoGradientError, Towards
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Norm, Readout
@@ -52,12 +53,15 @@ __all__ = [
     "HeadCircuit",
     "HookEdits",
     "Ids",
+    "Metric",
     "Need",
+    "NoGradientError",
     "Norm",
     "OpenSession",
     "Readout",
     "Run",
     "SessionError",
+    "Towards",
     "direction",
     "each",
     "length",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine import reading
+from mechtui.engine import gradients, reading
 from mechtui.engine.errors import SessionError
 from mechtui.engine.memory import ran_out
 from mechtui.engine.needs import Need
@@ -105,6 +106,17 @@ class Run:
         """How many of them would have to run, about how long and in how much memory. timed: a few of them are run and
         timed, where no batch of a text so long was."""
         return cost_of(self._runner, self.trace, variants, position, self.cancelled, timed)
+
+    def estimates(
+        self, cells: Sequence[HookEdits], metric: gradients.Metric, towards: gradients.Towards | None = None
+    ) -> np.ndarray:
+        """[cell] float32: about by how much the metric changes if a cell's edits are added to this run's, see
+        `mechtui.engine.gradients`. The last ones stay with the run. Raises NoGradientError."""
+        key = (tuple(cells), metric, towards)
+        if self.trace.estimates is None or self.trace.estimates[0] != key:
+            made = gradients.estimates(self._runner, self.trace, cells, metric, towards, self.cancelled)
+            self.trace.estimates = (key, made)
+        return self.trace.estimates[1]
 
     def continued(self, id: int, edits: HookEdits) -> Run:
         """The run of these tokens and one more, with these edits. Only what is new runs; nothing else keeps it."""

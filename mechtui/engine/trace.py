@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 from torch import Tensor
 
 from mechtui.engine.forward.cache import KeysValues
@@ -26,7 +27,7 @@ class Trace:
     surprise [n]: of the first n tokens, in nats. logits_at: [d_vocab] of the few positions that were asked for one by
     one; best_at: ids of the largest of them. variants: logits of small variants of this run, by edits and position.
     answers: of some views the last one, behind what decided it. finite: whether all numbers that leave the last block
-    are, once that was asked.
+    are, once that was asked. estimates: the last ones of what further edits would do, behind what decided them.
     """
 
     ids: Ids
@@ -43,6 +44,7 @@ class Trace:
     answers: dict[type[Question], tuple[object, Answer]] = field(default_factory=dict)
     start: tuple[int, int] = (0, 0)
     finite: bool | None = None
+    estimates: tuple[object, np.ndarray] | None = None
 
     def tensors(self) -> list[Tensor]:
         """All that takes memory; some are shared with other traces."""

@@ -429,3 +429,25 @@ def head_scores(model: Any, ids: np.ndarray, n: int) -> dict[str, np.ndarray]:
         "first": [pattern[:, :, t, 0] for t in second],
     }
     return {name: np.mean(each, axis=0) for name, each in rows.items()}
+
+
+def gradients(
+    model: Any, ids: Sequence[int], of: Callable[[Tensor], Tensor], pre: Tensor | None = None
+) -> tuple[Activations, Activations]:
+    """All activations of a run without edits, and at each of them the gradient of a number that `of` makes of the
+    logits [pos, vocab]. pre: what enters the first block instead of the embeddings."""
+    kept: Activations = {}
+
+    def act(name: str, layer: int, x: Tensor) -> Tensor:
+        if pre is not None and (name, layer) == ("pre", 0):
+            x = pre
+        kept[name, layer] = x = x.detach().requires_grad_() if not x.requires_grad else x.clone()
+        return x
+
+    with torch.enable_grad():
+        number = of(_forward(parts_of(model), torch.tensor(list(ids)), act))
+        found = torch.autograd.grad(number, list(kept.values()), allow_unused=True)
+    return (
+        {place: x.detach() for place, x in kept.items()},
+        {place: torch.zeros_like(x) if g is None else g for (place, x), g in zip(kept.items(), found, strict=True)},
+    )

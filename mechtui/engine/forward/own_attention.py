@@ -89,7 +89,7 @@ class OwnAttention:
                 numbers = numbers[:, None] if linear else numbers[None, :]
                 numbered.weight = nn.Parameter(numbers.expand_as(numbered.weight).clone(), requires_grad=False)
                 parts = attn.split_qkv_matrix(_Standing(attn.original_component, attn.qkv.name, numbered))
-            self._columns = [part.weight[:, 0].round().long() for part in parts]
+                self._columns = [part.weight[:, 0].round().long() for part in parts]
         return self._columns
 
 

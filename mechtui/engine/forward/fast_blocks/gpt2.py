@@ -29,9 +29,9 @@ class GPT2Block(FastBlock):
 
     def norm(self, ln: Any, residual: Tensor) -> Tensor:
         own = ln.original_component
-        if not self.exact:
+        if not self.exact or residual.requires_grad:
             return functional.layer_norm(residual, own.weight.shape, own.weight, own.bias, ln.config.eps)
-        # As the bridge computes it, which is not to the last bit as torch does.
+        # As the bridge computes it, which is not to the last bit as torch does; no gradient goes through it.
         value = residual if residual.dtype in (torch.float32, torch.float64) else residual.float()
         value = value - value.mean(-1, keepdim=True)
         scale = (value.pow(2).mean(-1, keepdim=True) + ln.config.eps).sqrt()
@@ -48,7 +48,7 @@ class GPT2Block(FastBlock):
         if not isinstance(self.act, NewGELUActivation):
             activated: Tensor = self.act(value)
             return activated
-        if not self.exact:
+        if not self.exact or normal.requires_grad:
             return functional.gelu(value, approximate="tanh")
         # The same as the module's, in place: the neurons of a batch are megabytes.
         inner = torch.pow(value, 3.0).mul_(0.044715).add_(value).mul_(math.sqrt(2.0 / math.pi)).tanh_().add_(1.0)
