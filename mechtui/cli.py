@@ -231,8 +231,13 @@ def run(
     files = session_files or ((before,) if before else ())
     _settings(given)  # views of the user's own are taken in before anything reads the names of views
     from mechtui.headless import Wanted, read_stdin, run_headless
-    from mechtui.options import asked_session
+    from mechtui.options import asked_session, check_lines
+    from mechtui.session.grammar.words import LineError
 
+    try:
+        check_lines(given)
+    except LineError as error:
+        _mistake(error.shown())
     texts = read_stdin(files, given, watch)
     chosen = _settings(given)
 

@@ -31,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True):
     device_map: "" or "auto" (several GPUs). log_file: where the model process's stderr goes, "" for the state folder.
     views: folders of views of one's own, apart as in PATH. keys: action name -> keys, comma-separated.
     workspaces: name -> columns, as `mechtui.app.workspaces` reads them. keep_alive: how long the model process stays
-    when the app goes, as `mechtui.duration` reads it.
+    when the app goes, as `mechtui.duration` reads it; not said: a new one goes with it, one that was found stays on.
     """
 
     model: str = ""
@@ -52,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True):
     theme: str = ""
     mouse: bool = True
     log_file: str = ""
-    keep_alive: str = "off"
+    keep_alive: str = ""
     views: str = ""
     keys: dict[str, str] = {}
     workspaces: dict[str, tuple[str, ...]] = {}

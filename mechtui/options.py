@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from mechtui.config import Settings
-from mechtui.session.document import Session, surrogate
+from mechtui.session.document import Edit, Session, Vector, surrogate
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import Mistakes
 from mechtui.session.storage import StorageError, load, loads
-from mechtui.views import check_questions
+from mechtui.views import parse_question
 
 PLAIN = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
 
@@ -21,12 +22,10 @@ def asked_session(chosen: Settings, given: Mapping[str, Any], file: str | None, 
     """chosen: the settings, with the flags among them. given: the flags alone. text: what the file holds, where it was
     read before. Raises LineError, StorageError."""
     if file is not None:
-        stored = load(file) if text is None else loads(text, "the standard input")
-        check_questions(stored.views)
+        stored = load(file, parse_question) if text is None else loads(text, "the standard input", parse_question)
         return with_flags(stored, chosen, given)
     _check(chosen)
-    vectors = tuple(map(parse_vector, chosen.vector))
-    edits = tuple(map(parse_edit, chosen.edit))
+    vectors, edits = _lines(chosen.vector, chosen.edit)
     return Session(**{name: getattr(chosen, name) for name in PLAIN}, vectors=vectors, edits=edits)
 
 
@@ -34,13 +33,27 @@ def with_flags(stored: Session, chosen: Settings, given: Mapping[str, Any]) -> S
     """A stored session, overruled by flags, whose edits and vectors come after its own. Raises LineError,
     StorageError."""
     _check(chosen)
+    vectors, edits = _lines(given.get("vector", ()), given.get("edit", ()))
     return replace(
         stored,
         **{name: given[name] for name in PLAIN if name in given},
         model=given.get("model") or stored.model or chosen.model,
-        vectors=stored.vectors + tuple(map(parse_vector, given.get("vector", ()))),
-        edits=stored.edits + tuple(map(parse_edit, given.get("edit", ()))),
+        vectors=stored.vectors + vectors,
+        edits=stored.edits + edits,
     )
+
+
+def check_lines(given: Mapping[str, Any]) -> None:
+    """Whether the flags' own lines mean something, whatever a file says. Raises LineError."""
+    _lines(given.get("vector", ()), given.get("edit", ()))
+
+
+def _lines(vectors: Iterable[str], edits: Iterable[str]) -> tuple[tuple[Vector, ...], tuple[Edit, ...]]:
+    """Raises LineError, for all that mean nothing."""
+    lines = Mistakes()
+    found = lines.read(parse_vector, vectors), lines.read(parse_edit, edits)
+    lines.check()
+    return found
 
 
 def _check(chosen: Settings) -> None:

@@ -301,6 +301,17 @@ def _table(actions: Iterable[Action]) -> list[str]:
     return rows
 
 
+def _letters() -> list[str]:
+    """What may follow `g`, as a table: the views by their letters, then the actions whose keys begin with it."""
+    rows = sorted((specs()[view].go, title(view), f"Go to the view `{view}`.") for view in panes())
+    rows += [(key[2:], act.title, act.explanation) for act in ACTIONS for key in act.keys if key.startswith("g ")]
+    return [
+        "| key | title | what it does |",
+        "|---|---|---|",
+        *(f"| `g` `{key}` | {to} | {what} |" for key, to, what in rows),
+    ]
+
+
 def keys_document() -> str:
     """docs/keys.md: the program's keys, grouped as in help, then each view's own."""
     lines = [
@@ -312,6 +323,14 @@ def keys_document() -> str:
         "In the model picker (`M`) `enter` loads a model and `ctrl+f` fetches the one that is named from the hub, after",
         "`enter`.",
         'Every key can be changed under `[keys]` in the config file: `name = "key,key"`.',
+    ]
+    lines += [
+        "",
+        "## Views by their letters",
+        "",
+        "From anywhere; `g` `g` goes to the first row or token of the pane.",
+        "",
+        *_letters(),
     ]
     groups = {action.group for action in ACTIONS if action.group}
     for group in sorted(groups, key=[action.group for action in ACTIONS].index):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 from rich.text import Text
@@ -29,6 +29,7 @@ from mechtui.app.board import Board
 from mechtui.app.clipboard import TooLongError, fitting
 from mechtui.app.conversation import GRACE, TARGET, Conversation, News
 from mechtui.app.ending import Ending
+from mechtui.app.errands import Errands
 from mechtui.app.keeping import Keeper, State
 from mechtui.app.line import CommandLine, Field, Mistake
 from mechtui.app.opening import Opened
@@ -52,8 +53,9 @@ from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, surrogate
 from mechtui.session.grammar.words import LineError
 from mechtui.session.history import Tree
+from mechtui.session.keeping import named
 from mechtui.session.storage import StorageError
-from mechtui.views import Question, parse_question, put, spec_of, specs, state
+from mechtui.views import Question, for_model, parse_question, put, spec_of, specs, state
 from mechtui.views.question import FOLLOWING
 from mechtui.visible import seen
 
@@ -74,6 +76,9 @@ WHILE_KEYS_WAIT = 0.1
 # Columns from which on the head says things in full.
 WIDE = 100
 GUARD = Guard()
+
+
+Made = TypeVar("Made")
 
 
 class _Stop(NamedTuple):
@@ -153,6 +158,7 @@ class Mechtui(Guarded, App[int]):
         self.footer_line = status.OneLine("footer")
         # What Textual prints after the end, tracebacks above all.
         self.error_console = VisibleConsole(sys.stderr, markup=False, highlight=False)
+        self.errands = Errands(self)
         self._said: tuple[str, bool] = (seen(told), False)
         # What went wrong last, by a mistake of ours; and, when that ended the program, what is said of it on stderr.
         self.fault: BaseException | None = None
@@ -454,7 +460,7 @@ class Mechtui(Guarded, App[int]):
     def _go_on(self, opened: Opened) -> None:
         """Show another session in the place of this one, which is kept."""
         self._keep()
-        unkept = self.keeper.switch(opened.kept, opened.waits)
+        self.keeper.switch(opened.kept, opened.waits)
         self._take_up(opened.session, opened.tree)
         self.board.put_places(opened.session.screen)
         self._opened = self.session.model not in self.talk.called
@@ -465,8 +471,6 @@ class Mechtui(Guarded, App[int]):
         if self.here not in self.board.seen():
             self.go(self.here)
         self.screen.set_focus(self.pane())
-        if unkept:
-            self.say(unkept, bad=True)
 
     def jump(self, number: int) -> None:
         self.history.jump(number)
@@ -511,6 +515,8 @@ class Mechtui(Guarded, App[int]):
     async def _resume(self, name: str) -> None:
         """Go on with a kept session."""
         try:
+            # A session that was shown a moment ago is let go of once it is written.
+            await asyncio.to_thread(self.keeper.now)
             opened = await asyncio.to_thread(opening.kept, name)
         except StorageError as error:
             self.say(f"{error}", bad=True)
@@ -524,9 +530,21 @@ class Mechtui(Guarded, App[int]):
 
     def rename(self, name: str) -> None:
         try:
-            self.keeper.rename(name)
+            named(name)
         except StorageError as error:
             raise CannotError(f"{error}.") from error
+        self.run_worker(self._safe(self._rename)(name))
+
+    async def _rename(self, name: str) -> None:
+        try:
+            await asyncio.to_thread(self.keeper.rename, name)
+        except StorageError as error:
+            if self.typing or len(self.screen_stack) > 1:
+                self.say(f"{error}.", bad=True)
+            else:
+                self.open_line("rename")
+                self.line.put(name, "", Mistake(f"{error}."))
+            return
         self._paint_status()
         self.say(f"This session is now {self.keeper.name}.")
 
@@ -630,7 +648,7 @@ class Mechtui(Guarded, App[int]):
         """Whether all that is shown is of the session as it is."""
         return not (self._older or self._due)
 
-    def contents(self, wanted: Wanted) -> str | bytes:
+    def contents(self, wanted: Wanted) -> Callable[[], str | bytes]:
         from mechtui.app import contents
 
         return contents.contents(self, wanted)
@@ -639,6 +657,14 @@ class Mechtui(Guarded, App[int]):
         from mechtui.app import contents
 
         contents.after_line(self, do)
+
+    def once_all_is_known(self, do: Callable[[], None]) -> None:
+        from mechtui.app import contents
+
+        contents.once_all_is_known(self, do)
+
+    def make(self, make: Callable[[], Made], then: Callable[[Made], None]) -> None:
+        self.errands.make(make, then)
 
     def run_command(self) -> str:
         from mechtui.app import contents
@@ -790,7 +816,7 @@ class Mechtui(Guarded, App[int]):
         if not self.board.size:
             return  # before the first layout nobody knows which panes there are room for
         picture = self.picture
-        self.talk.ask(self.session, self.board.questions(picture, self.here))
+        self.talk.ask(self.session, (*self.board.questions(picture, self.here), *self.errands.questions))
         self._show()
         self._keep()  # where one looks, too
 
@@ -861,6 +887,7 @@ class Mechtui(Guarded, App[int]):
             self._paint_status()
         if news & (News.MODELS | News.FETCH):
             self._tell_picker(news, told[-1].sentence if told else "")
+        self.errands.heard()
         if News.JUDGED in news and self._aimed is not None:
             self._judge_target()
 
@@ -879,7 +906,7 @@ class Mechtui(Guarded, App[int]):
         self._opened = False
         if choice := self._choice:
             self._choice = ""
-            self.change(replace(self.session, model=choice))
+            self.change(for_model(self.session, choice))
         shape = self.ready.shape
         layer, head = min(self.focus.layer, shape.n_layers - 1), min(self.focus.head, shape.n_heads - 1)
         self.focus = replace(self.focus, layer=layer, head=head)
@@ -1016,7 +1043,7 @@ def run(opened: Opened, settings: Settings) -> int:
     if wrong := unknown(settings.theme):
         print(f"mechtui: {wrong}", file=sys.stderr)
         return 2
-    link = Client(log=log_file(settings), keep_alive=seconds(settings.keep_alive))
+    link = Client(log=log_file(settings), keep_alive=seconds(settings.keep_alive), keep_found=not settings.keep_alive)
     keeper = Keeper(opened.kept, opened.waits)
     app = Mechtui(opened.session, settings, link, registry, keeper, opened.tree, opened.told)
     with Ending(partial(keeper.now, ENDING_PATIENCE), partial(app.in_time, app.end), link.abandon) as ending:

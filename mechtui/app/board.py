@@ -225,11 +225,14 @@ class Board(Guarded, Kept, Container):
             older |= stale
             # Older numbers stay with the session that they are of, until they are called old.
             waits = stale and not talk.overdue and not pane.OF_SESSION
+            reasons = (talk.refusal(each) for each in due if isinstance(each, pane.VIEW.question))
+            refused = next(filter(None, reasons), "")
             given = replace(
                 own,
                 session=shown.session if waits and shown is not None else picture.session,
-                answered=answered,
-                stale=stale and bool(answered) and (pane.BY_PLACE or talk.overdue),
+                answered=() if refused else answered,
+                stale=stale and bool(answered) and not refused and (pane.BY_PLACE or talk.overdue),
+                refused=refused,
                 progress=next((share for each in questions if (share := talk.progress.get(each)) is not None), None),
             )
             if shown is None or not given.same(shown):

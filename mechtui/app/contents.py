@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from textual.screen import Screen
@@ -10,6 +11,7 @@ from textual.theme import Theme
 
 from mechtui.app.board import Board
 from mechtui.app.conversation import Conversation
+from mechtui.app.errands import Errands
 from mechtui.app.line import CommandLine
 from mechtui.app.writing import REPORT, SCREEN, Wanted
 from mechtui.config import Settings
@@ -18,6 +20,8 @@ from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.panes.theme import ground
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
+from mechtui.views import Question
+from mechtui.views.effects import Effects, EffectsAnswer
 
 if TYPE_CHECKING:
     from mechtui.export.report import Report, Shown
@@ -34,6 +38,7 @@ class Window(Protocol):
     focus: Focus
     settings: Settings
     line: CommandLine
+    errands: Errands
 
     @property
     def session(self) -> Session: ...
@@ -51,8 +56,8 @@ class Window(Protocol):
     def call_after_refresh(self, callback: Callable[[], None]) -> bool: ...
 
 
-def contents(app: Window, wanted: Wanted) -> str | bytes:
-    """What the file will hold. Raises CannotError."""
+def contents(app: Window, wanted: Wanted) -> Callable[[], str | bytes]:
+    """What makes the file's content, in whichever thread. Raises CannotError."""
     if wanted.what == SCREEN:
         return _screen(app, wanted.ending)
     if wanted.what == REPORT:
@@ -60,7 +65,19 @@ def contents(app: Window, wanted: Wanted) -> str | bytes:
     return _pane(app, wanted.what, wanted.ending)
 
 
-def _pane(app: Window, view: str, ending: str) -> str | bytes:
+def once_all_is_known(app: Window, do: Callable[[], None]) -> None:
+    """A report says what each edit does, also where no pane does. Raises CannotError where it can be done at once."""
+    if app.session.edits:
+        app.errands.once_known(_effects(app), do)
+    else:
+        do()
+
+
+def _effects(app: Window) -> Question:
+    return app.picture.question(Effects).asked()
+
+
+def _pane(app: Window, view: str, ending: str) -> Callable[[], str | bytes]:
     pane = app.board.panes.get(view)
     if pane is None:
         raise CannotError(f"There is no pane for {view}")
@@ -72,33 +89,34 @@ def _pane(app: Window, view: str, ending: str) -> str | bytes:
 
         place = ground(app.current_theme)
         lines = pane.whole(max(pane.size.width, WIDTH), palette(Depth.TRUE, place))
-        return as_text(lines) if ending == ".txt" else as_svg(lines, pane.VIEW.title, place)
+        return partial(as_text, lines) if ending == ".txt" else partial(as_svg, lines, pane.VIEW.title, place)
     report = report_of(app, [pane])
     if not report.shown:
         raise CannotError(f"{pane.VIEW.title} has no numbers yet")
     if ending == ".html":
         from mechtui.export.report_html import view_page
 
-        return view_page(report)
+        return partial(view_page, report)
     from mechtui.export.numbers import as_csv, as_run
 
-    return as_csv(report) if ending == ".csv" else as_run(report, ending.removeprefix("."))
+    return partial(as_csv, report) if ending == ".csv" else partial(as_run, report, ending.removeprefix("."))
 
 
-def _screen(app: Window, ending: str) -> str:
+def _screen(app: Window, ending: str) -> Callable[[], str]:
     from mechtui.export.picture import without_fonts
 
     if ending == ".svg":
-        return without_fonts(app.export_screenshot())
+        return partial(without_fonts, app.export_screenshot())
     strips = app.screen._compositor.render_strips()
-    return "".join("".join(segment.text for segment in strip).rstrip() + "\n" for strip in strips)
+    text = "".join("".join(segment.text for segment in strip).rstrip() + "\n" for strip in strips)
+    return lambda: text
 
 
-def _report(app: Window, ending: str) -> str:
+def _report(app: Window, ending: str) -> Callable[[], str]:
     from mechtui.export import report_html, report_markdown
 
     report = report_of(app, [app.board.panes[name] for name in app.board.seen()])
-    return report_html.page(report) if ending == ".html" else report_markdown.page(report)
+    return partial(report_html.page if ending == ".html" else report_markdown.page, report)
 
 
 def report_of(app: Window, panes: list[Pane]) -> Report:
@@ -114,7 +132,9 @@ def report_of(app: Window, panes: list[Pane]) -> Report:
     shown = shown_by(panes)
     lines = [each.question.line() for each in shown]
     command = run_command(app.session, lines, app.settings)
-    return Report(app.session, app.ready, tokens, tuple(shown), command, app.focus.position, app.talk.checked)
+    answered = app.talk.answers.known(_effects(app))
+    effects = answered.clean if answered is not None and isinstance(answered.clean, EffectsAnswer) else None
+    return Report(app.session, app.ready, tokens, tuple(shown), command, app.focus.position, app.talk.checked, effects)
 
 
 def shown_by(panes: list[Pane]) -> list[Shown]:

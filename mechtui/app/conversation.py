@@ -103,7 +103,8 @@ class Conversation:
         self._asked_at = 0.0
         self._running = False
         self._down = False
-        self._failed: set[Question] = set()
+        # Questions that are not asked again of this session, each with the reason where it is its own.
+        self._failed: dict[Question, str] = {}
         self._took: dict[Question, float] = {}  # milliseconds of what was asked and is no part of a live run
         self.progress: dict[Question, float] = {}  # of what is under way, 0 to 1
         self.sweeps: tuple[Swept, ...] = ()  # all that were made, whatever the session was; undo does not reach them
@@ -149,6 +150,10 @@ class Conversation:
         self._asked, self._running = (), False
         self._asked_at = self._now()
         self.trouble = ""
+
+    def refusal(self, question: Question) -> str:
+        """Why there is no answer to this question of the session as it is; empty where nothing is known of that."""
+        return self._failed.get(question, "")
 
     def another(self) -> None:
         """Another session is shown from now on: what was asked before, and is still to be said, is not of it."""
@@ -269,14 +274,14 @@ class Conversation:
         question = getattr(failed, "question", None)
         if isinstance(question, Question):
             # The other questions of this Ask go on.
-            self._failed.add(question)
+            self._failed[question] = "" if failed.lacks else failed.sentence
             if failed.lacks:
                 return self._lacks(question, failed.lacks)
         else:
             self._running = False
-            self._failed.update(self._asked)
+            self._failed |= dict.fromkeys(self._asked, "")
         self.trouble = failed.sentence
-        return self._say(failed.sentence, bad=True)
+        return self._say(failed.sentence, bad=True) | News.PICTURES
 
     def _lacks(self, question: Question, what: str) -> News:
         """A question that needs a target, without one; where that was refused, this was told already."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mechtui.app.state import Arrangement
 from mechtui.app.workspaces import Place, Workspace
 from mechtui.app.writing import Wanted
 from mechtui.panes import desk
+
+Made = TypeVar("Made")
 
 
 class Desk(desk.Desk, Protocol):
@@ -47,12 +49,20 @@ class Desk(desk.Desk, Protocol):
         """Names of the views that are on the screen, in reading order."""
         ...
 
-    def contents(self, wanted: Wanted) -> str | bytes:
-        """What a `write` line's file will hold. Raises CannotError."""
+    def contents(self, wanted: Wanted) -> Callable[[], str | bytes]:
+        """What makes the content of a `write` line's file, in whichever thread. Raises CannotError."""
         ...
 
     def photograph(self, do: Callable[[], None]) -> None:
         """Do this once the command line is closed and the screen painted without it."""
+        ...
+
+    def once_all_is_known(self, do: Callable[[], None]) -> None:
+        """Do this once all is known that a report says, also what no pane asks for."""
+        ...
+
+    def make(self, make: Callable[[], Made], then: Callable[[Made], None]) -> None:
+        """Call `make` in another thread, and `then` with what it gives; what cannot be done is told."""
         ...
 
     def run_command(self) -> str:

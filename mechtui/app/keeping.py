@@ -25,6 +25,39 @@ class State(NamedTuple):
     tree: Tree
 
 
+class _Session:
+    """A session that is kept, or was shown before. kept: its files; None: nothing is kept. waits: it is kept only once
+    somebody has changed something in it, which `begun` is from before. last, written: what it is, and what its files
+    hold. All of it is frozen: another thread reads it as it is."""
+
+    def __init__(self, kept: Kept | None, waits: bool) -> None:
+        self.kept, self.waits = kept, waits
+        self.begun: State | None = None
+        self.last: State | None = None
+        self.written: State | None = None
+
+    def due(self) -> State | None:
+        """What is to be written; None where its files hold it, or need not."""
+        state = self.last
+        if state is None or _same(state, self.written):
+            return None
+        if self.waits and self.begun is not None:
+            self.waits = _done(state) == _done(self.begun)
+            if self.waits:
+                return None  # once it was kept it is, also as it began
+        return state
+
+    def write(self) -> str:
+        """Write what is due -> a sentence where that cannot be done, else nothing."""
+        state = self.due()
+        if self.kept is None or state is None:
+            return ""
+        why = _written(self.kept, state)
+        if not why:
+            self.written = state
+        return why
+
+
 class Keeper:
     """Keeps what `put` was given last.
 
@@ -36,13 +69,9 @@ class Keeper:
     def __init__(self, kept: Kept | None = None, waits: bool = False) -> None:
         self.problem: Callable[[str], None] = lambda sentence: None
         self.named: Callable[[], None] = lambda: None
-        self._kept, self._waits = kept, waits
-        self._begun: State | None = None
-        # All of it is frozen: another thread reads the last one as it is.
-        self._last: State | None = None
-        self._written: State | None = None
-        # Sessions from before a `switch` that could not be written then.
-        self._owed: list[tuple[Kept, State]] = []
+        self._shown = _Session(kept, waits)
+        # Sessions from before a `switch`, until they are written.
+        self._before: list[_Session] = []
         self._failed = ""
         self._changed = threading.Event()
         self._closing = threading.Event()
@@ -52,7 +81,8 @@ class Keeper:
     @property
     def name(self) -> str:
         """The session's name, once it is kept under one."""
-        return self._kept.name if self._kept is not None and self._kept.held else ""
+        kept = self._shown.kept
+        return kept.name if kept is not None and kept.held else ""
 
     @property
     def unkept(self) -> bool:
@@ -61,13 +91,16 @@ class Keeper:
 
     def begin(self, state: State) -> None:
         """What the session is before anybody changes it."""
-        self._begun = state
+        self._shown.begun = state
 
     def put(self, state: State) -> None:
         """Never waits."""
-        if self._kept is None or _same(state, self._last):
+        if self._shown.kept is None or _same(state, self._shown.last):
             return
-        self._last = state
+        self._shown.last = state
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="keeping the session", daemon=True)
@@ -88,52 +121,36 @@ class Keeper:
 
     def _write(self) -> None:
         failed = ""
-        for owed, last in tuple(self._owed):
-            if why := _written(owed, last):
+        for before in tuple(self._before):
+            if why := before.write():
                 failed = why
             else:
-                owed.release()
-                self._owed.remove((owed, last))
-        state, kept = self._last, self._kept
-        if kept is not None and state is not None and not _same(state, self._written) and not self._untouched(state):
-            held = kept.held
-            why = _written(kept, state)
-            failed = why or failed
-            if not why:
-                self._written = state
-            if kept.held and not held:
-                self._failed = failed
-                self.named()
-        self._failed = failed
+                self._before.remove(before)
+                if before.kept is not None:
+                    before.kept.release()
+        now = self._shown
+        held = now.kept is not None and now.kept.held
+        self._failed = now.write() or failed
+        if now.kept is not None and now.kept.held and not held:
+            self.named()
 
-    def _untouched(self, state: State) -> bool:
-        if self._waits and self._begun is not None:
-            self._waits = _done(state) == _done(self._begun)
-        # Once it was kept it is, also as it began.
-        return self._waits and self._begun is not None
-
-    def switch(self, kept: Kept, waits: bool) -> str:
-        """From here on another session is kept, where one is kept at all -> as `now`, of the one before. What cannot be
-        written of that stays its own, and is written once it can be."""
-        sentence = self.now()
-        with self._writing:
-            if self._kept is not None:
-                if sentence and self._last is not None and not _same(self._last, self._written):
-                    self._owed.append((self._kept, self._last))
-                else:
-                    self._kept.release()
-                self._kept = kept
-            self._waits = waits
-            self._begun = self._last = self._written = None
-        return sentence
+    def switch(self, kept: Kept, waits: bool) -> None:
+        """From here on another session is kept, where one is kept at all. Never waits: the one before is written, and
+        left to other programs, a moment later or with the next `now`; what cannot be written stays its own, and is
+        written once it can be."""
+        before, self._shown = self._shown, _Session(kept if self._shown.kept is not None else None, waits)
+        if before.kept is not None:
+            self._before.append(before)
+            self._wake()
 
     def rename(self, name: str) -> None:
-        """Give the session a name, and keep it under that. Raises StorageError."""
+        """Give the session a name, and keep it under that. It asks the disk. Raises StorageError."""
         with self._writing:
-            if self._kept is None:
+            now = self._shown
+            if now.kept is None:
                 raise StorageError("this session is not kept, so that it has no name")
-            self._kept.rename(name)
-            self._waits = False
+            now.kept.rename(name)
+            now.waits = False
             self._write()
 
     def close(self) -> str:
@@ -141,9 +158,9 @@ class Keeper:
         self._closing.set()
         self._changed.set()
         sentence = self.now()
-        for kept in (self._kept, *(owed for owed, _ in self._owed)):
-            if kept is not None:
-                kept.release()
+        for each in (self._shown, *self._before):
+            if each.kept is not None:
+                each.kept.release()
         return sentence
 
     def _run(self) -> None:

@@ -228,13 +228,29 @@ def write(desk: Desk, target: _Target, text: str) -> None:
     target.path(wanted.file)
     if wanted.what == writing.SCREEN:
         desk.photograph(lambda: _write(desk, target, wanted))
+    elif wanted.what == writing.REPORT:
+        desk.once_all_is_known(lambda: _write(desk, target, wanted))
     else:
         _write(desk, target, wanted)
 
 
 def _write(desk: Desk, target: _Target, wanted: writing.Wanted) -> None:
-    target.write(wanted.file, desk.contents(wanted))
-    desk.say(writing.said(wanted))
+    content = desk.contents(wanted)
+    path = target.path(wanted.file)
+
+    def written(_: None) -> None:
+        desk.own.add(path)
+        desk.say(writing.said(wanted))
+
+    desk.make(lambda: write_to(path, wanted.file, content()), written)
+
+
+def write_to(path: Path, name: str, content: str | bytes) -> None:
+    """name: what the user calls the file. Raises CannotError."""
+    try:
+        write_private(path, content)
+    except OSError as error:
+        raise CannotError(f"{name} cannot be written: {reason(error)}") from error
 
 
 def look_at(desk: Desk, question: Question) -> None:
@@ -287,10 +303,7 @@ class _Target:
     def write(self, name: str, content: str | bytes) -> Path:
         """Where it was written. Raises CannotError."""
         path = self.path(name)
-        try:
-            write_private(path, content)
-        except OSError as error:
-            raise CannotError(f"{name} cannot be written: {reason(error)}") from error
+        write_to(path, name, content)
         self._desk.own.add(path)
         return path
 
@@ -306,7 +319,8 @@ def save(desk: Desk) -> Kind:
         if name and not name.endswith(".toml") and not os.path.lexists(name):
             name += ".toml"  # under this ending it is offered where one is opened
         try:
-            content = text_for(desk.document(), target.path(name))
+            # Where it lies the file itself says best: no path of this machine that nobody wrote goes into it.
+            content = text_for(replace(desk.document(), file=""), target.path(name))
         except StorageError as error:
             return Mistake(str(error))
         desk.saved(target.write(name, content))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mechtui.app.line import Suggestion
 from mechtui.session.changes import CannotError
+from mechtui.session.grammar.words import LineError, nearest, short, unquote
 from mechtui.views import specs
 
 WORD, SCREEN, REPORT = "write", "screen", "report"
@@ -46,6 +47,7 @@ def is_write(text: str) -> bool:
 
 def parse(text: str, here: str) -> Wanted:
     """here: the view that is written where the line names none. Raises CannotError."""
+    _check_what(text)
     wanted = _split(text, here)
     if wanted.ending not in wanted.endings:
         *most, last = wanted.endings
@@ -66,7 +68,10 @@ def suggest(text: str, here: str, open_views: list[str]) -> list[Suggestion]:
             (f"{WORD} {view} {view}{ending}", f"{specs()[view].title}: {note}") for ending, note in OF_PANE.items()
         ]
     typed = text.strip()
-    wanted = _split(typed, here)
+    try:
+        wanted = _split(typed, here)
+    except CannotError:
+        return []
     if wanted.ending in wanted.endings:
         # The line is whole: the same name with each other ending.
         stem = typed[: -len(wanted.ending)]
@@ -79,11 +84,33 @@ def suggest(text: str, here: str, open_views: list[str]) -> list[Suggestion]:
 
 
 def _split(text: str, here: str) -> Wanted:
-    """The line's two words. A name may have blanks, and alone it is a file's."""
+    """The line's two words, as far as they stand there. A name alone is a file's; in double quotes it may have any
+    blanks. Raises CannotError for a text in quotes that is none."""
     rest = text.strip().removeprefix(WORD).strip()
     first, _, file = rest.partition(" ")
     named = first in (SCREEN, REPORT, *specs()) and bool(file.strip())
-    return Wanted(first, file.strip()) if named else Wanted(here, rest)
+    what, file = (first, file.strip()) if named else (here, rest)
+    return Wanted(what, _unquoted(file))
+
+
+def _unquoted(file: str) -> str:
+    if not file.startswith('"'):
+        return file
+    try:
+        return unquote(file, file, 0)
+    except LineError as error:
+        raise CannotError(error.problem) from error
+
+
+def _check_what(text: str) -> None:
+    """Raises CannotError where a word that is no view stands before the file. A path may have blanks without quotes."""
+    first, _, file = text.strip().removeprefix(WORD).strip().partition(" ")
+    whats = (*specs(), SCREEN, REPORT)
+    if file and first not in whats and not set(first) & set('./~"'):
+        near = nearest(first, whats) or f"those are {', '.join(whats)}; "
+        raise CannotError(
+            f"{short(first)} is nothing that can be written: {near}a file's name with blanks stands in double quotes"
+        )
 
 
 def said(wanted: Wanted) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 from mechtui.export.report import Report
 from mechtui.headless.output import WRITE, no_formula
@@ -41,6 +42,7 @@ def _cells(report: Report) -> Iterator[tuple[str, str, str, Cell]]:
                     yield shown.question.line(), run, block.title, cell
 
 
+@lru_cache(1 << 14)
 def safe(text: str) -> str:
     """A text that no spreadsheet takes for a formula, with what is hidden seen."""
     return no_formula(seen(text))

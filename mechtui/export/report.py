@@ -46,7 +46,8 @@ class Shown:
 @dataclass(frozen=True, eq=False)
 class Report:
     """Everything that a report is made of. shown: the open views. tokens: the prompt's. command: what asks it all
-    again. position: the token that is looked at. checked: the model's self-check; None while it is not done."""
+    again. position: the token that is looked at. checked: the model's self-check; None while it is not done. effects:
+    what each edit does alone; None where nobody asked."""
 
     session: Session
     ready: Ready
@@ -55,6 +56,7 @@ class Report:
     command: str
     position: int = -1
     checked: Checked | None = None
+    effects: EffectsAnswer | None = None
 
     @property
     def around(self) -> Around:
@@ -225,12 +227,8 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def edit_lines(report: Report) -> list[tuple[str, str, str]]:
-    """(line, on or off, effect) of each edit: its effect alone, where an open view says it, in logits."""
-    effects: Sequence[float | None] = ()
-    for shown in report.shown:
-        answer = shown.clean or shown.edited
-        if isinstance(answer, EffectsAnswer):
-            effects = answer.effect
+    """(line, on or off, effect) of each edit: its effect alone, in logits; empty where it has none."""
+    effects: Sequence[float | None] = () if report.effects is None else report.effects.effect
     found = []
     for at, edit in enumerate(report.session.edits):
         effect = effects[at] if at < len(effects) else None

@@ -15,6 +15,7 @@ from mechtui.headless.ending import check_prompt, ended
 from mechtui.headless.work import Item
 from mechtui.session.document import Session
 from mechtui.views import Question, parse_question
+from mechtui.views.effects import Effects, EffectsAnswer
 from mechtui.views.tokens import Tokens, TokensAnswer
 from mechtui.visible import write_over
 
@@ -41,7 +42,11 @@ async def gathered(session: Session, views: tuple[str, ...], settings: Settings)
     default = DEFAULT_VIEWS + (WITH_EDITS if session.edits else ())
     lines = session.views + views or default
     questions = {line: parse_question(line) for line in lines}
-    item = Item(session, {line: question.asked() for line, question in questions.items()})
+    position = _position(session, questions.values())
+    asked = {line: question.asked() for line, question in questions.items()}
+    # What each edit does stands beside it, also where no view says it.
+    effects = Effects(position)
+    item = Item(session, asked | ({effects.line(): effects} if session.edits else {}))
     try:
         async with Asker(settings, write_over) as asker:
             await asker.load(session.model)
@@ -55,8 +60,17 @@ async def gathered(session: Session, views: tuple[str, ...], settings: Settings)
     tokens = answered[Tokens()][0]
     assert isinstance(tokens, TokensAnswer)
     shown = tuple(Shown(question, *answered[question.asked()]) for question in questions.values())
-    position = _position(session, questions.values())
-    return Report(session, ready, tokens, shown, run_command(session, lines, settings), position, checked)
+    alone = answered[effects][0] if session.edits else None
+    return Report(
+        session,
+        ready,
+        tokens,
+        shown,
+        run_command(session, lines, settings),
+        position,
+        checked,
+        alone if isinstance(alone, EffectsAnswer) else None,
+    )
 
 
 def _position(session: Session, questions: Iterable[Question]) -> int:

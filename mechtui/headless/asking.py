@@ -28,10 +28,10 @@ from mechtui.link.messages import (
     Stage,
     Started,
 )
-from mechtui.session.document import Session
+from mechtui.session.document import Edit, Session
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.places import format_site
-from mechtui.session.grammar.words import LineError
+from mechtui.session.grammar.words import LineError, ManyLinesError, cut, unquote
 from mechtui.views import Answer, Question
 from mechtui.visible import seen, write_over
 
@@ -56,6 +56,7 @@ class Asker:
         self.ready: Ready | None = None
         self.checked: Checked | None = None
         self._load: Load | None = None
+        self._loading: Load | None = None
         self._generation = 0
         self._replies: asyncio.Queue[Reply | Life] = asyncio.Queue()
 
@@ -75,8 +76,15 @@ class Asker:
         while not self._replies.empty():
             # Of what was asked before, and of a process that was started again meanwhile.
             match self._replies.get_nowait():
+                case Ready() as ready if self._loading is not None:
+                    # Asked for by one who did not wait for it.
+                    self._load, self._loading, self.ready, self.checked = self._loading, None, ready, None
+                case Checked() as checked:
+                    self.checked = checked
+                case Failed(task="load"):
+                    self._loading = None
                 case Life(state="stopped"):
-                    self._load = None
+                    self._load = self._loading = None
                 case Life(state="starting", sentence=sentence) if sentence:
                     print(f"mechtui: {seen(sentence)}", file=sys.stderr)
                 case _:
@@ -85,10 +93,16 @@ class Asker:
         if wanted == self._load:
             return
         self._load = self.ready = self.checked = None
-        self.client.send(wanted)
-        while self.ready is None:
-            self._take(await self._replies.get())
-        self._load = wanted
+        if wanted != self._loading:
+            self._loading = wanted
+            self.client.send(wanted)
+        try:
+            while self.ready is None:
+                self._take(await self._replies.get())
+        except Stop:
+            self._loading = None
+            raise
+        self._load, self._loading = wanted, None
 
     async def wait_for_check(self) -> Checked:
         """What the model's self-check found, which it makes while nothing is asked. Raises Stop."""
@@ -126,7 +140,8 @@ class Asker:
                     case Failed(task="ask", generation=at, question=None) if at == generation:
                         raise Stop(MISTAKE if reply.mistake else FAILED, reply.sentence)
                     case Failed(task="ask", generation=at, question=question) if at == generation and question:
-                        raise LineError(question.line(), 0, reply.sentence)
+                        line = question.line()
+                        raise LineError(line, _place(line, reply.sentence), reply.sentence)
                     case _:
                         self._take(reply)
                         continue
@@ -184,9 +199,23 @@ def _refuse(session: Session, problems: tuple[EditProblem, ...]) -> None:
     for problem in problems:
         if problem.index < 0:
             raise Stop(MISTAKE, problem.sentence)
-        edit = session.edits[problem.index]
-        if edit.on:
-            line = format_edit(edit)
-            about_vector = edit.vector and edit.vector in re.split("[ :;]", problem.sentence)
-            wrong = f" {edit.vector}" if about_vector else f" {format_site(edit.site)}"
-            raise LineError(line, line.index(wrong) + 1, problem.sentence)
+    wrong = [problem for problem in problems if session.edits[problem.index].on]
+    if wrong:
+        errors = [_error(session.edits[problem.index], problem.sentence) for problem in wrong]
+        raise errors[0] if len(errors) == 1 else ManyLinesError(errors)
+
+
+def _error(edit: Edit, sentence: str) -> LineError:
+    line = format_edit(edit)
+    about_vector = edit.vector and edit.vector in re.split("[ :;]", sentence)
+    wrong = f" {edit.vector}" if about_vector else f" {format_site(edit.site)}"
+    return LineError(line, line.index(wrong) + 1, sentence)
+
+
+def _place(line: str, sentence: str) -> int:
+    """Where in a question line the word stands that the sentence speaks of; the beginning where it names none."""
+    for word, at in cut(line)[1:]:
+        plain = unquote(word, line, at) if word.startswith('"') else word.removeprefix("@")
+        if plain in sentence:
+            return at
+    return 0

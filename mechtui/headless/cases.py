@@ -102,6 +102,7 @@ def _rows(text: str, name: str) -> Iterator[Case]:
                 continue
             if columns is None:
                 columns = row
+                _check_separator(columns, where)
                 _check_columns(columns, where)
                 continue
             if len(row) != len(columns):
@@ -110,6 +111,14 @@ def _rows(text: str, name: str) -> Iterator[Case]:
             yield _case(begin, {key: value or None for key, value in zip(columns, row, strict=True)}, where)
     except csv.Error as error:
         raise CasesError(f"{name} line {begins} is not CSV: {error}") from error
+
+
+def _check_separator(columns: Sequence[str], where: str) -> None:
+    """A spreadsheet of some languages separates by semicolons, other programs by tabs."""
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        parts = [part.strip().strip('"').lower() for part in ",".join(columns).split(sign)]
+        if len(parts) > 1 and set(parts) & set(COLUMNS):
+            raise CasesError(f"{where} separates its columns by {name}; save it with commas between them")
 
 
 def _check_columns(columns: Sequence[str], where: str) -> None:

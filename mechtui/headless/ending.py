@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mechtui.session.document import Session
 from mechtui.session.grammar.words import LineError
@@ -15,21 +15,27 @@ MISTAKE, NO_MODEL, FAILED, INTERRUPTED = 2, 3, 4, 130
 
 class Stop(Exception):  # noqa: N818 - not every end is an error
     """The end of a headless run, or of one session in it, that has no answers: exit status and what to say on stderr.
-    shown: the same, fit for a terminal; a line with a caret under it has three lines."""
+    each: the same, fit for a terminal, one for each mistake; a line with a caret under it has three lines."""
 
-    def __init__(self, status: int, sentence: str, shown: str | None = None) -> None:
+    def __init__(self, status: int, sentence: str, each: Sequence[str] | None = None) -> None:
         super().__init__(sentence)
         self.status = status
-        self.shown = seen(sentence) if shown is None else shown
+        self.each = (seen(sentence),) if each is None else tuple(each)
 
     @classmethod
     def of(cls, error: LineError) -> Stop:
-        """A line that means nothing."""
-        return cls(MISTAKE, str(error), error.shown())
+        """Lines that mean nothing."""
+        return cls(MISTAKE, str(error), [each.shown() for each in error.each])
 
     def at(self, place: str) -> Stop:
         """The same, with where it happened in front; nothing in front where the place is empty."""
-        return Stop(self.status, f"{place}: {self}", f"{seen(place)}: {self.shown}") if place else self
+        if not place:
+            return self
+        return Stop(self.status, f"{place}: {self}", [f"{seen(place)}: {each}" for each in self.each])
+
+    @property
+    def shown(self) -> str:
+        return "\nmechtui: ".join(self.each)
 
 
 def say(status: int, shown: str) -> int:
@@ -44,7 +50,7 @@ def ended(do: Callable[[], None]) -> int:
     try:
         do()
     except LineError as error:
-        return say(MISTAKE, error.shown())
+        return say(MISTAKE, Stop.of(error).shown)
     except StorageError as error:
         return say(MISTAKE, seen(str(error)))
     except Stop as stop:

@@ -20,15 +20,15 @@ from mechtui.headless.cases import CasesError, load
 from mechtui.headless.ending import MISTAKE, Stop, check_prompt, ended, say
 from mechtui.headless.output import Sink, format_of, sink_of
 from mechtui.headless.watch import Watched, again_and_again
-from mechtui.headless.work import Answered, Item, content_of, items_of
+from mechtui.headless.work import Answered, Item, content_of, items_of, place_of
 from mechtui.link.messages import Checked, Ready
 from mechtui.session.document import Session
-from mechtui.session.grammar.words import LineError
+from mechtui.session.grammar.words import LineError, Mistakes
 from mechtui.session.storage import StorageError
 from mechtui.views import parse_question
 from mechtui.visible import seen, write_over
 
-# Of the sessions that cannot be answered, how many are named one by one.
+# Of the mistakes in what is asked, how many are named one by one.
 MOST_NAMED = 8
 
 
@@ -47,28 +47,50 @@ class Wanted:
     watch: bool = False
 
     def items(self) -> list[Item]:
-        """What is to be answered, as the files say it now. Raises Stop."""
+        """What is to be answered, as the files say it now. Raises Stop, which says all that is wrong with them."""
+        stops: list[Stop] = []
+        cases = None
         try:
             cases = None if self.cases is None else load(self.cases)
-            for view in self.views:
-                parse_question(view)
-        except LineError as error:
-            raise Stop.of(error) from error
         except CasesError as error:
-            raise Stop(MISTAKE, str(error)) from error
-        sessions = [(name, self._read(name)) for name in self.files] or [("", self.read(None))]
-        items = items_of(sessions, self.views, cases, self.cases or "")
-        for item in items:
-            check_prompt(item.session, item.place)
+            stops.append(Stop(MISTAKE, str(error)))
+        views = Mistakes()
+        views.read(parse_question, self.views)
+        try:
+            views.check()
+        except LineError as error:
+            stops.append(Stop.of(error))
+        sessions: list[tuple[str, Session]] = []
+        for name in self.files or (None,):
+            try:
+                sessions.append((name or "", self._read(name)))
+            except Stop as stop:
+                stops.append(stop)
+        if not stops:
+            items = items_of(sessions, self.views, cases, self.cases or "")
+            for item in items:
+                try:
+                    check_prompt(item.session, item.place)
+                except Stop as stop:
+                    stops.append(stop)
+        if stops:
+            raise _together(stops)
         return items
 
-    def _read(self, name: str) -> Session:
+    def _read(self, name: str | None) -> Session:
         try:
             return self.read(name)
         except LineError as error:
-            raise Stop.of(error).at(name if len(self.files) > 1 else "") from error
+            raise Stop.of(error).at(place_of(name or "")) from error
         except StorageError as error:
             raise Stop(MISTAKE, str(error)) from error
+
+
+def _together(stops: Sequence[Stop]) -> Stop:
+    """All that is wrong, as one end; only so many mistakes are named one by one."""
+    each = [shown for stop in stops for shown in stop.each]
+    more = len(each) - MOST_NAMED
+    return Stop(MISTAKE, str(stops[0]), each[:MOST_NAMED] + ([f"and {more} more"] if more > 0 else []))
 
 
 def run_headless(wanted: Wanted, settings: Settings) -> int:
@@ -167,9 +189,7 @@ async def _check(asker: Asker, items: Sequence[Item]) -> None:
                 raise
             stops.append(stop)
     if stops:
-        more = len(stops) - MOST_NAMED
-        shown = [stop.shown for stop in stops[:MOST_NAMED]] + ([f"and {more} more"] if more > 0 else [])
-        raise Stop(MISTAKE, "", "\nmechtui: ".join(shown))
+        raise _together(stops)
 
 
 def _write(

@@ -29,7 +29,8 @@ class Item:
     """One session to be answered.
 
     questions: by the line as it was written, what the model process is asked. file: the session's file; case: the
-    number of its case, from 0; each only where there are several. place: how messages call it, empty for the only one.
+    number of its case, from 0; each only where there are several. place: how messages call it, empty where no
+    file has it.
     """
 
     session: Session
@@ -110,6 +111,11 @@ def _model(ready: Ready, checked: Checked) -> dict[str, Any]:
     }
 
 
+def place_of(file: str) -> str:
+    """How messages call a session's file; empty for none."""
+    return "the standard input" if file == "-" else file
+
+
 def items_of(
     sessions: Sequence[tuple[str, Session]],
     views: Sequence[str] = (),
@@ -124,7 +130,7 @@ def items_of(
         questions = {line: parse_question(line).asked() for line in session.views + tuple(views) or DEFAULT_VIEWS}
         file = name if len(sessions) > 1 else None
         if cases is None:
-            items.append(Item(session, questions, file, None, name if file else ""))
+            items.append(Item(session, questions, file, None, place_of(name)))
             continue
         for number, case in enumerate(cases):
             place = f"case {number} ({cases_name} line {case.line})"

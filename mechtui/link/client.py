@@ -169,6 +169,7 @@ class Client:
     command: the process to start (default: this installation's worker; anything that speaks the wire on its
     stdin and stdout will do). log: file for its stderr, default worker.log in the state folder. keep_alive: seconds
     that the process stays when this program goes; 0: it ends with it. None: nor is one sought that another left.
+    keep_found: nobody has said how long: one that is found stays as it was to stay before.
     """
 
     def __init__(
@@ -178,12 +179,14 @@ class Client:
         command: list[str] | None = None,
         log: Path | None = None,
         keep_alive: float | None = None,
+        keep_found: bool = False,
     ) -> None:
         self.on_reply = on_reply
         self.left: Left | None = None  # after `close`: the process that stays
         self._command = command or worker_command()
         self._log = log
         self._keep_alive = keep_alive
+        self._keep_found = keep_found
         self._process: Process | None = None
         self._can_stay = False  # whether the process has said so
         self._outbox = Outbox()
@@ -215,10 +218,12 @@ class Client:
         self._watcher = asyncio.create_task(self._watch(), name="model process")
 
     async def _attach(self, load: Load, seconds: float) -> bool:
-        found = await live.attach(load, seconds)
+        found = await live.attach(load, None if self._keep_found else seconds)
         if found is None:
             return False
         line, attached, page = found
+        if self._keep_found:
+            self._keep_alive = page.seconds
         self._process = await Socketed.over(line, attached.pid)
         ago = f", where mechtui left it {said(time.time() - page.left)} ago" if page.left else ""
         self.on_reply(Life("attached", f"The model was still in memory{ago}.", attached.pid))

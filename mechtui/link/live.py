@@ -236,10 +236,10 @@ def every() -> list[Found]:
     return sorted(found, key=lambda each: -each.live.left)
 
 
-async def attach(load: Load, seconds: float) -> tuple[socket.socket, Attached, Live] | None:
+async def attach(load: Load, seconds: float | None) -> tuple[socket.socket, Attached, Live] | None:
     """A connection to a live process that holds this model and has no app, and what it says first; None where there is
-    none. seconds: how long it shall stay when this app goes."""
-    request, candidates = await asyncio.to_thread(_fitting, load, seconds)
+    none. seconds: how long it shall stay when this app goes; None: as long as it was to stay before."""
+    request, candidates = await asyncio.to_thread(_fitting, load)
     for path, live in candidates:
         try:
             line, pid = connect(path)
@@ -247,7 +247,8 @@ async def attach(load: Load, seconds: float) -> tuple[socket.socket, Attached, L
             continue
         try:
             async with asyncio.timeout(PATIENCE):
-                attached = await _attached(line, request)
+                stays = live.seconds if seconds is None else seconds
+                attached = await _attached(line, msgspec.structs.replace(request, seconds=stays))
         except (OSError, TimeoutError, BrokenFrameError):
             line.close()
         else:
@@ -255,15 +256,15 @@ async def attach(load: Load, seconds: float) -> tuple[socket.socket, Attached, L
     return None
 
 
-def _fitting(load: Load, seconds: float) -> tuple[Attach, list[tuple[Path, Live]]]:
+def _fitting(load: Load) -> tuple[Attach, list[tuple[Path, Live]]]:
     """What to say to a process that is to be this app's, and those that fit, the one that was left last first. It
     looks at every file of the program: not for the thread that answers keys."""
     where = place(load.model)
     candidates = [(path, live) for path, live in _pages() if live.load == load and live.place == where]
     try:
-        request = Attach(build() if candidates else "", load, seconds, os.getcwd())
+        request = Attach(build() if candidates else "", load, 0.0, os.getcwd())
     except FileNotFoundError:  # this folder is no more
-        return Attach("", load, seconds, ""), []
+        return Attach("", load, 0.0, ""), []
     candidates = [(path, live) for path, live in candidates if live.build == request.build]
     return request, sorted(candidates, key=lambda each: -each[1].left)
 

@@ -61,10 +61,10 @@ class Page:
     """What a pane shows at one size: `head` above and `foot` below stay, the rows between them scroll.
 
     row(index, left), head(left): one painted line, scrolled `left` cells to the right. wide: cells of the
-    longest line, 0 when nothing is cut off. cursor, cursor_x: the row, and first and last cell of the column,
-    that must be in sight; `stick` cells at the left never scroll, the others by whole columns of `step` cells, of
-    which none is cut. title follows the pane's name, legend goes
-    to the lower border.
+    longest line, 0 when nothing is cut off. full: cells that a list takes with all of its columns. cursor, cursor_x:
+    the row, and first and last cell of the column, that must be in sight; `stick` cells at the left never scroll, the
+    others by whole columns of `step` cells, of which none is cut. title follows the pane's name, legend goes to the
+    lower border.
     """
 
     rows: int
@@ -73,6 +73,7 @@ class Page:
     head_rows: int = 0
     foot: list[Line] = field(default_factory=list)
     wide: int = 0
+    full: int = 0
     cursor: int | None = None
     cursor_x: tuple[int, int] | None = None
     stick: int = 0
@@ -85,13 +86,20 @@ def lines_page(
     lines: list[Line],
     *,
     foot: list[Line] | None = None,
+    full: int = 0,
     cursor: int | None = None,
     title: str = "",
     legend: tuple[Piece, ...] = (),
 ) -> Page:
     """A page of lines that are few enough to be painted at once."""
     return Page(
-        len(lines), lambda index, left: lines[index], foot=foot or [], cursor=cursor, title=title, legend=legend
+        len(lines),
+        lambda index, left: lines[index],
+        foot=foot or [],
+        full=full,
+        cursor=cursor,
+        title=title,
+        legend=legend,
     )
 
 
@@ -299,8 +307,9 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         before, self.palette = self.palette, palette
         try:
             page = self.draw(self.picture, width, TALL)
-            if page.wide > width:
-                page = self.draw(self.picture, page.wide, TALL)
+            for _ in range(3):  # what has more room may show more
+                if (needs := max(page.wide, page.full)) > width:
+                    page = self.draw(self.picture, width := needs, TALL)
         finally:
             self.palette = before
         rows = [page.row(index, 0) for index in range(page.rows)]
@@ -357,6 +366,10 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         """A page that says why there is nothing."""
         return lines_page([line((text, self.palette.dim)) for text in wrap(sentence, width)], title=title)
 
+    def refusal(self, sentence: str, width: int) -> Page:
+        """A page that says why its question cannot be answered."""
+        return lines_page([line((text, self.palette.bad)) for text in wrap(f"✗ {sentence}", width)])
+
     def titled(self, picture: Picture, width: int, *texts: str) -> str:
         """The first of the titles that the border has room for beside the pane's name; else the last one."""
         older = cell_len(OLDER) if picture.stale else 0
@@ -384,6 +397,8 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             page = self.blank(self.WAITING, room.width)
         elif self.picture.idle and not self.picture.answered and not self.OF_SESSION:
             page = self.blank(self.waiting(self.picture), room.width)
+        elif self.picture.refused and not self.OF_SESSION:
+            page = self.refusal(self.picture.refused, room.width)
         else:
             try:
                 page = self.draw(self.picture, room.width, room.height)

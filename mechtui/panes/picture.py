@@ -31,7 +31,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     """Everything a pane may paint from. `answered` is the newest answer to the pane's own question, which may
     be older than the session: then `stale` is True and the pane says so. earlier: what was set for another prompt
     than the present one, of "target" and "source". job: whether the pane's job was started. progress: its share that is
-    computed, 0 to 1; None where nothing is under way. idle: there is no model, and none is being loaded. sweeps: those
+    computed, 0 to 1; None where nothing is under way. refused: why the pane's question has no answer; empty where it
+    may have one. idle: there is no model, and none is being loaded. sweeps: those
     that were made, the newest last. tree: all states of the session."""
 
     session: Session
@@ -44,6 +45,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     earlier: frozenset[str] = frozenset()
     job: bool = False
     progress: float | None = None
+    refused: str = ""
     idle: bool = False
     sweeps: tuple[Swept, ...] = ()
     tree: Tree | None = None
@@ -58,8 +60,17 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             and self.tree is other.tree
             and len(self.answered) == len(other.answered)
             and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
-            and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress, self.idle)
-            == (other.focus, other.problems, other.stale, other.earlier, other.job, other.progress, other.idle)
+            and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress, self.refused, self.idle)
+            == (
+                other.focus,
+                other.problems,
+                other.stale,
+                other.earlier,
+                other.job,
+                other.progress,
+                other.refused,
+                other.idle,
+            )
         )
 
     def question(self, kind: type[Kind]) -> Kind:

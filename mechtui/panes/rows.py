@@ -189,8 +189,15 @@ class Rows:
             head=lambda left: [self._head(palette, fit, at)],
             head_rows=1 if height > 1 else 0,
             foot=foot,
+            full=self._full,
             cursor=here,
         )
+
+    @property
+    def _full(self) -> int:
+        """Cells of all columns under their names."""
+        name = max(cells(self._title(0, False)), self.columns[0].cells) + cells(CHOSEN) + cells(EDITED)
+        return name + sum(GAP + self._wide(number, False) for number in range(1, len(self.columns)))
 
     @property
     def _sorting(self) -> int:

@@ -43,8 +43,9 @@ def holds(about: About, typed: str) -> bool:
     return all(word in text for word in typed.lower().split())
 
 
-def table(sessions: Iterable[About], width: int) -> list[str]:
-    """A line for each session, under a line of titles: time, name, model, edits, prompt; as wide as the terminal."""
+def table(sessions: Iterable[About], width: int | None) -> list[str]:
+    """A line for each session, under a line of titles: time, name, model, edits, prompt; cut to `width` cells, or whole
+    with None."""
     from rich.cells import cell_len, set_cell_size
 
     from mechtui.visible import seen
@@ -57,6 +58,8 @@ def table(sessions: Iterable[About], width: int) -> list[str]:
         rows.append((when, seen(name), seen(model(each)), str(len(each.session.edits) or ""), seen(last)))
     widths = [max(cell_len(row[at]) for row in rows) for at in range(4)]
     lines = ("  ".join([*map(set_cell_size, row, widths), row[4]]) for row in rows)
+    if width is None:
+        return list(lines)
     return [line if cell_len(line) <= width else set_cell_size(line, max(width - 1, 1)) + "…" for line in lines]
 
 
@@ -79,6 +82,7 @@ def show(words: str, *, every: bool, as_json: bool) -> None:
     """Print the sessions that have these words. every: all of them, not only the newest."""
     import json
     import shutil
+    import sys
 
     found = [each for each in listed() if holds(each, words)]
     shown = found if every else found[:NEWEST]
@@ -88,6 +92,8 @@ def show(words: str, *, every: bool, as_json: bool) -> None:
     if not shown:
         print("no session has all of these words" if words else "no session is kept yet")
         return
-    print("\n".join(table(shown, shutil.get_terminal_size().columns)))
+    # What another program reads is whole.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(table(shown, width)))
     if len(found) > len(shown):
         print(f"and {len(found) - len(shown)} older; --all lists them")

@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 import tomllib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ from mechtui.session.document import Session, Swept, surrogate
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
 from mechtui.session.grammar.vectors import format_vector, parse_vector
+from mechtui.session.grammar.words import Mistakes
 from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
 from mechtui.session.sweeps import MOST, MOST_CELLS
 from mechtui.visible import toml_escaped
@@ -139,9 +141,9 @@ def swept_text(swept: Swept) -> str:
     return f"\n[[sweeps]]\n{toml_escaped(tomlkit.dumps(table))}values = [\n{values}]\n"
 
 
-def loads(text: str, name: str = "the session") -> Session:
-    """TOML -> Session. name: what the messages call it. Raises StorageError, or LineError for a line that
-    means nothing."""
+def loads(text: str, name: str = "the session", question: Callable[[str], object] = str) -> Session:
+    """TOML -> Session. name: what the messages call it. question: reads the lines of views; without it nobody looks
+    into them. Raises StorageError, or LineError for lines that mean nothing."""
     try:
         said: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -157,7 +159,7 @@ def loads(text: str, name: str = "the session") -> Session:
     except msgspec.ValidationError as error:
         raise StorageError(f"{name}: {_plain(error)}") from error
     return replace(
-        _session(stored),
+        _session(stored, question),
         sweeps=_sweeps(sweeps, name),
         screen=parse_screen(stored.workspace) if stored.workspace else None,
         focus=parse_focus(stored.focus) if stored.focus else None,
@@ -173,15 +175,19 @@ def _check_keys(said: dict[str, Any], keys: tuple[str, ...], name: str) -> None:
             raise StorageError(f"{name}: {key} is no key of a session; {hint}")
 
 
-def _session(stored: _Texts) -> Session:
+def _session(stored: _Texts, question: Callable[[str], object] = str) -> Session:
+    lines = Mistakes()
+    vectors, edits = lines.read(parse_vector, stored.vectors), lines.read(parse_edit, stored.edits)
+    lines.read(question, stored.views)
+    lines.check()
     return Session(
         model=stored.model,
         prompt=stored.prompt,
         source=stored.source,
         answer=stored.answer,
         foil=stored.foil,
-        vectors=tuple(parse_vector(line) for line in stored.vectors),
-        edits=tuple(parse_edit(line) for line in stored.edits),
+        vectors=vectors,
+        edits=edits,
         views=stored.views,
         bos=stored.bos,
         align=stored.align,
@@ -238,14 +244,15 @@ def _swept(said: Any, where: str) -> Swept:
     )
 
 
-def load(name: str | Path) -> Session:
-    """name: as a user writes it, ~ and all. Raises StorageError, or LineError for a line that means nothing."""
+def load(name: str | Path, question: Callable[[str], object] = str) -> Session:
+    """name: as a user writes it, ~ and all. question: as in `loads`. Raises StorageError, or LineError for lines that
+    mean nothing."""
     try:
         text = read_text(str(name))
     except PathError as error:
         raise StorageError(str(error)) from error
     # Whoever wrote the file may say anything of files, and a save would write over what it says.
-    return replace(loads(text, str(name)), file="")
+    return replace(loads(text, str(name), question), file="")
 
 
 def save(session: Session, name: str | Path) -> None:

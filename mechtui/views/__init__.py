@@ -27,7 +27,7 @@ from mechtui.session.grammar.words import LineError, cut, short
 from mechtui.views import own
 from mechtui.views.own import ViewError
 from mechtui.views.question import Answer, Question
-from mechtui.views.spec import View
+from mechtui.views.spec import Follows, View
 
 if TYPE_CHECKING:
     from mechtui.views.example import Example
@@ -115,6 +115,19 @@ def put(session: Session, question: Question) -> Session:
     return replace(session, views=(*session.views[:at], *new, *session.views[at + 1 :]))
 
 
+def for_model(session: Session, model: str) -> Session:
+    """The session on another model. What narrowed the lists of heads and words was of the model before."""
+    return replace(session, model=model, views=tuple(map(_whole, session.views)))
+
+
+def _whole(line: str) -> str:
+    with suppress(LineError):
+        question = parse_question(line)
+        if spec_of(question).follows is Follows.MODEL and "only" in question.__struct_fields__:
+            return replace(question, only="").line()
+    return line
+
+
 def check_questions(lines: Iterable[str]) -> None:
     """Raises LineError for the first that means nothing."""
     for line in lines:
@@ -129,6 +142,7 @@ __all__ = [
     "answer_types",
     "check_questions",
     "example_of",
+    "for_model",
     "parse_question",
     "put",
     "question_types",

@@ -36,7 +36,8 @@ class Cell(NamedTuple):
 class Matrix:
     """values [row, column], all of one unit. of: what rows and columns are. texts [row][column]: what the cells say,
     where that is no number. signs: a difference, coloured -high..high; else low..high, by default the ends of the
-    values. places: digits behind the point. extra: of second rank, out of sight until one asks for it."""
+    values. places: digits behind the point. extra: of second rank, out of sight until one asks for it. sparse: where a
+    value is NaN there is no such pair of a row and a column, rather than no number."""
 
     title: str
     unit: str
@@ -50,10 +51,13 @@ class Matrix:
     high: float | None = None
     places: int = 2
     extra: bool = False
+    sparse: bool = False
 
     def cells(self) -> Iterator[Cell]:
         for at, row in enumerate(self.rows):
             for there, column in enumerate(self.columns):
+                if self.sparse and math.isnan(self.values[at, there]):
+                    continue
                 text = self.texts[at][there] if self.texts is not None else ""
                 yield Cell(row, column, float(self.values[at, there]), self.unit, text)
 

@@ -183,6 +183,8 @@ async def idle(pilot: Pilot[int], until: Callable[[], bool] = lambda: True) -> N
 
     for turn in range(20):
         await pilot.pause()
+        if isinstance(app, Mechtui):
+            await app.errands.done()
         if isinstance(app, Mechtui) and app.fault is not None:
             raise app.fault
         # A message may post another, which a refresh may follow: some turns pass before all is quiet.

@@ -709,6 +709,8 @@ async def test_sessions_are_saved_and_opened(tmp_path):
         await pilot.press("enter")
         await idle(pilot)
         assert "zero L1H1" in path.read_text()
+        assert str(tmp_path) not in path.read_text()
+        assert it.document().file == str(path), "what is kept of the session knows it"
         await pilot.press("g", "e", "d", "ctrl+o")
         await idle(pilot)
         it.line.field.value = str(path)

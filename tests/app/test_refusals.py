@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from mechtui.app.app import Mechtui
-from mechtui.link.messages import Ask, EditProblem, Reply, Started
+from mechtui.link.messages import Ask, EditProblem, Failed, Reply, Started
 from mechtui.session.grammar.edits import format_edit
+from mechtui.views import parse_question
+from mechtui.views.circuit import Circuit
 from tests.app.answering import Model, app, idle, session
 from tests.app.test_app import screen
 
@@ -74,3 +77,35 @@ async def test_the_same_edit_is_told_of_again_when_it_comes_again():
         await pilot.press("ctrl+r")
         await idle(pilot)
         assert f"patch L3H6: {REASON}" in words(it)
+
+
+class NoWord(Model):
+    """Refuses circuits of a word that is none of its tokens."""
+
+    def answers(self, ask: Ask) -> list[Reply]:
+        wrong = [each for each in ask.questions if isinstance(each, Circuit) and each.word]
+        said = [Failed("ask", NO_TOKEN, ask.generation, question=each) for each in wrong]
+        rest = replace(ask, questions=tuple(each for each in ask.questions if each not in wrong))
+        started, *answered = super().answers(rest)
+        return [started, *said, *answered]
+
+
+NO_TOKEN = "the word of a circuit should be one token, and it is · xx | yy"
+
+
+async def test_a_question_that_is_refused_says_why_in_its_pane_until_it_is_another():
+    it, _, _ = app(session(), NoWord())
+    async with it.run_test(size=(120, 40)) as pilot:
+        await idle(pilot, lambda: it.talk.ready is not None and not it.talk.running)
+        it.go("circuit")
+        await idle(pilot)
+
+        assert "attends" in words(it)
+        it.put(parse_question('circuit L0H0 " xxyy"'))
+        await idle(pilot)
+        assert NO_TOKEN[:20] in words(it)
+        assert "reading" not in words(it)
+        assert "attends" not in words(it)
+        it.put(parse_question("circuit L0H0"))
+        await idle(pilot)
+        assert "attends" in words(it)

@@ -21,10 +21,12 @@ from mechtui.app.app import Mechtui
 from mechtui.app.line import Rows
 from mechtui.app.writing import OF_PANE, is_write, parse
 from mechtui.link.messages import Checked
+from mechtui.paint.numbers import signed
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.views import parse_question
 from mechtui.views.attention import AttentionAnswer
+from mechtui.views.effects import Effects
 from mechtui.views.heads import HeadsAnswer
 from tests.app.answering import app, idle, session
 from tests.app.test_app import screen
@@ -117,7 +119,9 @@ async def test_gy_copies_the_command_of_what_is_open():
     ("line", "what", "file"),
     [
         ("write a.csv", "heads", "a.csv"),
-        ("write  a b.SVG ", "heads", "a b.SVG"),
+        ('write  "a b.SVG" ', "heads", "a b.SVG"),
+        ('write lens "a b.csv"', "lens", "a b.csv"),
+        ("write ./a b.csv", "heads", "./a b.csv"),
         ("write attention a.npz", "attention", "a.npz"),
         ("write screen a.svg", "screen", "a.svg"),
         ("write report r.md", "report", "r.md"),
@@ -133,6 +137,16 @@ def test_a_line_names_what_and_where(line: str, what: str, file: str) -> None:
 def test_another_ending_is_refused_with_those_that_there_are(line: str) -> None:
     with pytest.raises(CannotError, match=r"should end in .*\.(html|txt|md)"):
         parse(line, "heads")
+
+
+def test_a_word_that_is_no_view_is_refused_with_the_nearest() -> None:
+    for word in ("atention", "NOVIEW"):
+        with pytest.raises(CannotError, match=f"{word} is nothing that can be written: ") as refused:
+            parse(f"write {word} x.csv", "heads")
+        assert ("did you mean attention?" in str(refused.value)) == (word == "atention")
+        assert "blanks stands in double quotes" in str(refused.value)
+    with pytest.raises(CannotError, match="is not text"):
+        parse('write "a b.csv', "heads")
 
 
 async def test_completion_offers_the_pane_the_screen_and_the_report():
@@ -284,6 +298,22 @@ async def test_text_picture_and_page_have_every_row():
         ]
 
 
+async def test_text_has_the_columns_that_the_width_hides():
+    it, _, _ = app(session("zero L9H9 @-1"))
+    async with it.run_test(size=(80, 24)) as pilot:
+        await live(it, pilot)
+        columns = {"scores": ("induction", "copying", "label"), "circuit": ("attends", "raised by", "lowers")}
+        for view, names in columns.items():
+            it.go(view)
+            await live(it, pilot)
+            assert "more:" in screen(it), "there is something that the width hides"
+            assert f"Wrote {it.board.panes[view].VIEW.title}" in await write(it, pilot, f"write {view}.txt")
+            text = Path(f"{view}.txt").read_text()
+            assert "more:" not in text
+            head = next(line for line in text.splitlines() if names[0] in line)
+            assert all(name in head for name in names)
+
+
 async def test_the_screen_is_written_without_the_line_that_asks_for_it():
     it, _, _ = app(session("zero L9H9 @-1"))
     async with it.run_test(size=SIZE) as pilot:
@@ -324,6 +354,31 @@ async def test_p_writes_a_report_of_all_that_is_open():
         assert 'edits = ["zero L9H9 @-1"]' in text
         await write(it, pilot, "write report report.md")
         assert "## Attention: attention L0H0" in Path("report.md").read_text()
+
+
+async def test_a_report_says_what_each_edit_does_though_no_pane_does():
+    it, _, model = app(session("zero L9H9 @-1", "# scale L10H7 x0"))
+    async with it.run_test(size=SIZE) as pilot:
+        await live(it, pilot)
+        it.go("lens")
+        await pilot.press("f")
+        await live(it, pilot)
+        assert "effects" not in it.board.seen()
+        it.look(replace(it.focus, position=3))
+        await live(it, pilot)
+        assert not any(isinstance(each, Effects) and each.position == 3 for ask in model.asks for each in ask.questions)
+        await write(it, pilot, "write report r.md")
+        await idle(pilot, Path("r.md").exists)
+        answered = model.answer(Effects(3), it.session, 0)
+        rows = [line for line in Path("r.md").read_text().splitlines() if line.startswith(("| zero", "| scale"))]
+        assert len(rows) == 2
+        for row, effect in zip(rows, answered.effect, strict=True):
+            assert f"{signed(effect).strip()} logits alone" in row.replace("\\", "")
+        asked = len(model.asks)
+        await pilot.press("right")
+        await live(it, pilot)
+        late = [each for ask in model.asks[asked:] for each in ask.questions]
+        assert not any(isinstance(each, Effects) for each in late), "it is asked for the report only"
 
 
 HOSTILE = (

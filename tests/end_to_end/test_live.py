@@ -46,11 +46,11 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="look
 class App:
     """A client as the app uses it, and what it has heard."""
 
-    def __init__(self, log: Path, keep_alive: float = 600.0, load: Load = DEMO) -> None:
+    def __init__(self, log: Path, keep_alive: float = 600.0, load: Load = DEMO, **more: bool) -> None:
         self.heard: list[Reply | Life] = []
         self.load = load
         self._more = asyncio.Event()
-        self.client = Client(self._hear, log=log, keep_alive=keep_alive)
+        self.client = Client(self._hear, log=log, keep_alive=keep_alive, **more)
 
     def _hear(self, reply: Reply | Life) -> None:
         self.heard.append(reply)
@@ -156,8 +156,13 @@ async def test_the_next_app_finds_the_model_and_loads_nothing(left: int, tmp_pat
     assert checked.sentence == ""
     (answered,) = await app.ask(parse_question("next_tokens"))
     assert answered.clean is not None
-    # It stays for as long as the app that goes has said: this one, not at all.
     await app.client.close()
+    # It stays for as long as was said last: this one says nothing of it, the next one not at all.
+    silent = await App(tmp_path / "log", keep_alive=0.0, keep_found=True).begin()
+    assert silent.client.pid == left
+    await silent.client.close()
+    assert silent.client.left is not None
+    assert silent.client.left.seconds == 600.0
     last = await App(tmp_path / "log", keep_alive=0.0).begin()
     assert last.client.pid == left
     await last.client.close()

@@ -244,6 +244,33 @@ def test_every_case_that_cannot_be_answered_is_named_before_any_is(mechtui: Prog
     assert not output.exists()
 
 
+def test_every_mistake_of_every_file_is_named_with_its_file(mechtui: Program, tmp_path: Path) -> None:
+    texts = {
+        "a": 'prompt = "Mary"\nedits = ["zreo L0H0", "zero L0"]\nviews = ["lnes"]',
+        "b": 'modle = "demo"',
+        "c": 'prompt = "Mary"',
+        "d": 'model = "demo"',
+    }
+    files = {name: tmp_path / f"{name}.toml" for name in texts}
+    for name, text in texts.items():
+        files[name].write_text(f"mechtui = 1\n{text}\n")
+    done = mechtui("run", *map(str, files.values()))
+    said = [line for line in done.stderr.splitlines() if line.startswith("mechtui: ")]
+    assert done.returncode == 2
+    assert [line.split(": ")[1] for line in said] == [str(files[name]) for name in "aaab"]
+    assert "zreo is not an operation; did you mean zero?" in said[0]
+    assert "lnes is not a question; did you mean lens?" in said[2]
+    assert "modle is no key" in said[3]
+    # What only the model knows, of one file too, and all of it.
+    edits = 'edits = ["zero L9H0", "# zero L8H0", "zero L7H0"]'
+    files["c"].write_text(f'mechtui = 1\nmodel = "demo"\nprompt = "Mary"\n{edits}\n')
+    done = mechtui("run", str(files["c"]))
+    said = [line for line in done.stderr.splitlines() if line.startswith("mechtui: ")]
+    assert [line.split(": ")[1] for line in said] == [str(files["c"])] * 2
+    assert "has no L9H0" in said[0]
+    assert "has no L7H0" in said[1]
+
+
 def test_a_file_is_watched(home: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "session.toml"
 
@@ -258,10 +285,12 @@ def test_a_file_is_watched(home: dict[str, str], tmp_path: Path) -> None:
         assert process.stderr is not None
         first = json.loads(process.stdout.readline())
         write("zreo L0H0")
-        assert "zreo is not an operation; did you mean zero?" in process.stderr.readline()
+        assert f"{file}: zreo is not an operation; did you mean zero?" in process.stderr.readline()
         assert [process.stderr.readline().strip() for _ in range(2)] == ["zreo L0H0", "^"]
         write("zero L9H0")
-        assert "has no L9H0" in process.stderr.readline()
+        said = process.stderr.readline()
+        assert f"mechtui: {file}: " in said
+        assert "has no L9H0" in said
         assert [process.stderr.readline().strip() for _ in range(2)] == ["zero L9H0", "^"]
         file.unlink()
         assert "there is no file" in process.stderr.readline()

@@ -76,6 +76,8 @@ def test_any_text_is_cases_or_one_sentence(suffix: str, text: str) -> None:
         ("a.csv", "Prompt\nx\n", "Prompt is no column of a case; did you mean prompt?"),
         ("a.csv", "zzz\nx\n", "the columns are prompt, source, answer, foil"),
         ("a.csv", "prompt,\nx,y\n", "an empty name is no column"),
+        ("a.csv", "prompt;answer\nx;y\n", "a.csv line 1 separates its columns by semicolons; save it with commas"),
+        ("a.csv", '"prompt"\t"foil"\nx\ty\n', "a.csv line 1 separates its columns by tabs; save it with commas"),
         ("a.csv", "prompt,prompt\nx,y\n", "a.csv line 1: prompt stands there twice"),
         ("a.csv", 'prompt,answer\n"x\ny",b\n\nx\n', "a.csv line 5 has 1 fields, and the first line names 2"),
         ("a.csv", 'prompt\nx\n"y', "a.csv line 3 is not CSV: "),

@@ -573,7 +573,8 @@ def test_a_session_that_cannot_be_written_when_another_is_opened_is_written_late
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         keeper.put(of(Session(), Session(prompt="second")))
-        assert "no space left on device" in keeper.switch(Kept("y"), waits=False)
+        keeper.switch(Kept("y"), waits=False)
+        assert "no space left on device" in keeper.now()
         assert keeper.unkept
         assert kept("x").kept.copied == "x", "it is still this program's"
     keeper.put(of(Session(), Session(prompt="other")))
@@ -585,6 +586,29 @@ def test_a_session_that_cannot_be_written_when_another_is_opened_is_written_late
     assert again.kept.copied == ""
     assert again.tree is not None
     assert again.tree.step.session == Session(prompt="second")
+
+
+def test_another_session_is_shown_while_the_disk_does_not_answer(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = Keeper(Kept("x"))
+    stuck, answers, real = threading.Event(), threading.Event(), os.fsync
+
+    def slow(handle: int) -> None:
+        stuck.set()
+        assert answers.wait(30)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    keeper.put(of(Session(), Session(prompt="first")))
+    assert stuck.wait(30)
+    keeper.switch(Kept("y"), waits=False)
+    keeper.put(of(Session(), Session(prompt="second")))
+    assert keeper.name == ""
+    answers.set()
+    assert keeper.now() == ""
+    assert kept("x").kept.copied == "", "it is left to other programs"
+    assert keeper.close() == ""
+    assert read("x") == Session(prompt="first")
+    assert read("y") == Session(prompt="second")
 
 
 def test_a_state_folder_that_is_gone_is_told_once_and_writing_goes_on_when_it_is_back(
@@ -707,7 +731,8 @@ def test_the_list_for_people_and_for_programs(state: Path, capsys: pytest.Captur
     assert "gpt2" in lines[1]
     assert "When Mary" in lines[1]
     assert "\x1b" not in "".join(lines)
-    assert lines[2].endswith("…")
+    assert lines[2].rstrip().endswith("東京"), "what goes into a pipe is whole"
+    assert listing.table(listed(), 80)[2].endswith("…")
     listing.show("mary zero", every=False, as_json=True)
     (said,) = json.loads(capsys.readouterr().out)
     assert (said["name"], said["model"], said["edits"]) == ("ioi", "org/gpt2", ["zero L1H1", "# mean L0.mlp"])

@@ -16,6 +16,7 @@ from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
 from mechtui.session.rewriting import rewritten, text_for
 from mechtui.session.storage import StorageError, dumps, load, loads, save
+from mechtui.views import parse_question
 
 EXAMPLE = """\
 mechtui = 1
@@ -249,6 +250,25 @@ def test_what_is_no_session_is_refused(toml: str, message: str) -> None:
     with pytest.raises(StorageError) as caught:
         loads(toml, "s")
     assert str(caught.value).startswith(message)
+
+
+def test_every_wrong_line_of_a_file_is_named() -> None:
+    text = """
+        mechtui = 1
+        vectors = ["w = neuron L0N1", "w = nueron L0N1"]
+        edits = ["zreo L0H0", "zero L0H1", "zero L0H"]
+        views = ["lens", "lnes"]
+    """
+    with pytest.raises(LineError) as caught:
+        loads(text, question=parse_question)
+    assert [error.line for error in caught.value.each] == ["w = nueron L0N1", "zreo L0H0", "zero L0H", "lnes"]
+    assert caught.value.line == "w = nueron L0N1"
+    shown = caught.value.shown().splitlines()
+    assert shown[1::3] == [f"  {error.line}" for error in caught.value.each]
+    assert shown[2::3] == ["  " + " " * error.column + "^" for error in caught.value.each]
+    with pytest.raises(LineError) as first:
+        loads(text)
+    assert len(first.value.each) == 3, "nobody looks into lines of views who does not ask"
 
 
 def test_a_wrong_line_is_shown_with_its_place() -> None:

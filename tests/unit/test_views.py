@@ -13,7 +13,7 @@ import mechtui
 from mechtui.link.frames import encode
 from mechtui.link.messages import Answered, Ask
 from mechtui.session.document import Session
-from mechtui.views import example_of, parse_question, put, spec_of, specs, state
+from mechtui.views import example_of, for_model, parse_question, put, spec_of, specs, state
 
 ROOM = Path(mechtui.__file__).parent
 FOLDERS = sorted(path.parent.name for path in (ROOM / "views").glob("*/__init__.py"))
@@ -131,3 +131,13 @@ def test_words_of_display_ask_the_same() -> None:
         ("tokens ids", "tokens"),
     ):
         assert parse_question(line).asked().line() == asked
+
+
+def test_what_narrows_a_list_goes_with_its_model_and_its_mode() -> None:
+    kept = ('history "zero"', "lens kl", "nonsense")
+    lines = ('scores copying "L18H"', 'composition V "L5H1"', 'circuit L0H1 trigrams "Mary"', *kept)
+    after = for_model(Session(model="gpt2", views=lines), "demo")
+    assert after.model == "demo"
+    assert after.views == ("scores copying", "composition V", "circuit L0H1 trigrams", *kept)
+    narrowed = parse_question('circuit L0H1 trigrams "Mary"')
+    assert narrowed.next().line() == "circuit L0H1 directions"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from mechtui.session.document import surrogate
@@ -33,12 +33,57 @@ class LineError(ValueError):
     def __str__(self) -> str:
         return self.problem
 
+    @property
+    def each(self) -> tuple[LineError, ...]:
+        """All mistakes, where it stands for several (`ManyLinesError`)."""
+        return (self,)
+
     def shown(self) -> str:
         """Three lines for a terminal: the problem, the line, a caret under the place."""
         from rich.cells import cell_len
 
         before = cell_len(seen(self.line[: self.column]))
         return f"{seen(self.problem)}\n  {seen(self.line)}\n  {' ' * before}^"
+
+
+class ManyLinesError(LineError):
+    """Several lines that mean nothing: it is the first of them, and has all."""
+
+    def __init__(self, errors: Sequence[LineError]) -> None:
+        super().__init__(errors[0].line, errors[0].column, errors[0].problem)
+        self.errors = tuple(errors)
+
+    @property
+    def each(self) -> tuple[LineError, ...]:
+        return self.errors
+
+    def shown(self) -> str:
+        return "\n".join(error.shown() for error in self.errors)
+
+
+Parsed = TypeVar("Parsed")
+
+
+class Mistakes:
+    """Lines are read one after another, and what is wrong with any of them is said at the end."""
+
+    def __init__(self) -> None:
+        self._errors: list[LineError] = []
+
+    def read(self, parse: Callable[[str], Parsed], lines: Iterable[str]) -> tuple[Parsed, ...]:
+        """The lines as `parse` reads them, without those that mean nothing."""
+        found = []
+        for line in lines:
+            try:
+                found.append(parse(line))
+            except LineError as error:
+                self._errors += error.each
+        return tuple(found)
+
+    def check(self) -> None:
+        """Raises LineError, or ManyLinesError where several lines mean nothing."""
+        if self._errors:
+            raise self._errors[0] if len(self._errors) == 1 else ManyLinesError(self._errors)
 
 
 def nearest(word: str, choices: Sequence[str]) -> str:

@@ -68,7 +68,8 @@ class Circuit(Question, frozen=True, tag="circuit"):
         return replace(found, position=-1) if self.word else found
 
     def next(self) -> Self:
-        return replace(self, what=after(self.what, WHATS))
+        """The next list, whole: words that narrowed the one before say nothing of it."""
+        return replace(self, what=after(self.what, WHATS), only="")
 
 
 class Scored(Struct, frozen=True):

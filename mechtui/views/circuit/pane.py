@@ -90,6 +90,7 @@ class CircuitPane(Pane):
             head=page.head,
             head_rows=page.head_rows,
             foot=page.foot,
+            full=page.full,
             cursor=page.cursor,
             title=title,
             legend=((_copying(picture, question.layer, question.head), self.palette.dim),),

@@ -70,6 +70,7 @@ class ComparePane(Pane):
             head=lambda left: [*words, *page.head(left)],
             head_rows=len(words) + page.head_rows,
             foot=page.foot,
+            full=page.full,
             cursor=page.cursor,
             title=self.titled(picture, width, f"{beside}, {run}", beside, run),
             legend=((f"{answer.positions} tokens in pairs", self.palette.dim),),

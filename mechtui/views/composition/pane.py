@@ -107,6 +107,7 @@ class CompositionPane(Pane):
             head=page.head,
             head_rows=page.head_rows,
             foot=page.foot,
+            full=page.full,
             cursor=page.cursor,
             title=title,
             legend=((said.replace("0.", "."), self.palette.dim),),
@@ -190,7 +191,8 @@ class CompositionPane(Pane):
 
     def do_pair_map(self, desk: Desk) -> None:
         question = Composition() if self.picture is None else self.picture.question(Composition)
-        desk.put(replace(question, as_map=not question.as_map))
+        # A map has all pairs.
+        desk.put(replace(question, as_map=not question.as_map, only=""))
 
     def do_only_pairs(self, desk: Desk) -> None:
         desk.open_line("narrow", "" if self.picture is None else self.picture.question(Composition).only)

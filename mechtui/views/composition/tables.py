@@ -20,6 +20,7 @@ def tables(question: Composition, answer: CompositionAnswer, around: Around) -> 
             answer.values,
             signs=True,
             places=3,
+            sparse=True,
         ),
         fact("random matrices have, on average", answer.baseline, "|product| over the norms' product", places=4),
         fact("their standard deviation", answer.spread, "|product| over the norms' product", places=5),

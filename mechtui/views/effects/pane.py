@@ -106,10 +106,13 @@ class EditsPane(Pane):
             return lines_page([*lines, *(line((text, palette.dim)) for text in wrap(EMPTY, width))], title=title)
         here = max(0, min(picture.focus.edit, len(edits) - 1))
         effects = column([self._effect(edit) for edit in edits])
+        ends = [
+            f" ✗ {seen(problems[at].sentence)}" if at in problems else f" {effect}" for at, effect in enumerate(effects)
+        ]
         for index in order:
             edit = edits[index]
             problem = problems.get(index)
-            right = f" ✗ {seen(problem.sentence)}" if problem else f" {effects[index]}"
+            right = ends[index]
             box = f"[{'x' if edit.on else ' '}] "
             whole = cells(box) + cells(seen(format_edit(_key(edit))))
             # The effect keeps its place; a problem's sentence takes what room there is.
@@ -130,9 +133,11 @@ class EditsPane(Pane):
         # The edits alone do not add up to it. What is on now may not be what was on when it was computed.
         if on > 1 and base and self._together is not None and not picture.stale:
             base += f", together {signed(self._together).strip()}"
+        lengths = (len("[x] ") + cells(seen(format_edit(_key(edit)))) for edit in edits)
         return lines_page(
             lines,
             foot=foot,
+            full=max(lengths) + max(map(cells, ends)),
             cursor=above + order.index(here),
             title=title,
             legend=((base, palette.dim),) if base else (),

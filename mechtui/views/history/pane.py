@@ -84,6 +84,7 @@ class HistoryPane(Pane):
             head=page.head,
             head_rows=page.head_rows,
             foot=page.foot,
+            full=page.full,
             cursor=page.cursor,
             title=self.titled(picture, width, f"{count}{which}, logit difference", f"{count}{which}", count),
             legend=((f"{mark}{_when(step.when)}", self.palette.bold),),

@@ -83,6 +83,7 @@ class LossPane(Pane):
             head=page.head,
             head_rows=page.head_rows,
             foot=page.foot,
+            full=page.full,
             cursor=page.cursor,
             title=title,
             legend=((f"@{at} {loss}", self.palette.bold),),

@@ -201,6 +201,7 @@ class ScoresPane(Pane):
             head=page.head,
             head_rows=page.head_rows,
             foot=foot,
+            full=page.full,
             cursor=page.cursor or 0,
             title=self.titled(picture, width, f"{by}{only}{progress}", f"{by}{only}", by, ""),
             legend=((legend, self.palette.dim),),

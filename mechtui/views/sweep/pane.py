@@ -246,7 +246,7 @@ class SweepPane(Pane):
             *above, last = page.head(left)
             return [*above, joined(last, ranked.head(0)[0])]
 
-        return changed(page, rows=count, row=row, head=head if page.head_rows else page.head)
+        return changed(page, rows=count, row=row, head=head if page.head_rows else page.head, full=at + ranked.full)
 
     def _list(self, shown: Shown, picture: Picture, width: int, height: int, notes: list[str]) -> Page:
         answer, cursor = shown.answer, self._cursor(shown, picture)
