@@ -252,6 +252,18 @@ def export() -> None:
     """Write a session as code that computes its numbers again, without mechtui, and proves them; or as a report."""
 
 
+TOOL: list[Callable[[Command], Command]] = [
+    click.option(
+        "--for",
+        "tool",
+        type=click.Choice(["transformer-lens", "nnsight"]),
+        default="transformer-lens",
+        show_default=True,
+        help="The library that it uses.",
+    ),
+]
+
+
 def _export(kind: str, what: str, files: str) -> None:
     """`mechtui export KIND`. files: how help names those it writes."""
 
@@ -267,10 +279,12 @@ def _export(kind: str, what: str, files: str) -> None:
     @_options(MODEL_OPTIONS)
     @click.option("--view", "views", metavar="LINE", multiple=True, help="A question: 'lens'. May be repeated.")
     @click.option("--output", metavar=f"{files}|-", default="-", show_default=True, help="Where it is written.")
+    @_options(TOOL if kind != "report" else [])
     @click.pass_obj
     def command(
         given: dict[str, Any], /, session_file: str | None, views: tuple[str, ...], output: str, **flags: Any
     ) -> NoReturn:
+        tool = flags.pop("tool", "")
         given = {**given, **_given(flags)}
         session_file = session_file or given.get("session_file")
         given.pop("session_file", None)
@@ -282,7 +296,7 @@ def _export(kind: str, what: str, files: str) -> None:
             sys.exit(run_report(session, views, output, chosen))
         from mechtui.export.command import run_export
 
-        sys.exit(run_export(session, views, kind, output, chosen))
+        sys.exit(run_export(session, views, kind, output, chosen, tool))
 
 
 _export("script", "A Python file for transformer-lens, in cells, whose assertions are the numbers of today.", "FILE.py")

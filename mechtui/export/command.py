@@ -19,15 +19,15 @@ from mechtui.views.tokens import Tokens, TokensAnswer
 ENDINGS = {"script": ".py", "notebook": ".ipynb"}
 
 
-def run_export(session: Session, views: tuple[str, ...], kind: str, output: str, settings: Settings) -> int:
+def run_export(session: Session, views: tuple[str, ...], kind: str, output: str, settings: Settings, tool: str) -> int:
     """Write the session as a program -> exit status. views: question lines besides the session's own. kind: of
-    ENDINGS. output: a file's name, - for the standard output."""
+    ENDINGS. output: a file's name, - for the standard output. tool: the library that the program uses."""
 
     def export() -> None:
         ending_of(output, (ENDINGS[kind],))
         check_prompt(session)
         try:
-            put(written(asyncio.run(answered(session, views, settings)), ENDINGS[kind]), output)
+            put(written(asyncio.run(answered(session, views, settings)), ENDINGS[kind], tool), output)
         except ExportError as error:
             raise Stop(FAILED, str(error)) from error
 

@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from mechtui.export.loading import BRIDGE, imports, is_native, loading
 from mechtui.export.section import Section
@@ -32,7 +32,7 @@ Shown = tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]
 MID_HOOK = sites.LAYER["mid"].hook
 
 # Modules that a program may need.
-OWN = ("importlib.util", "json", "math", "pathlib", "re")
+OWN = ("importlib.util", "json", "math", "pathlib", "re", "types")
 
 SETUP = r"""
 torch.set_grad_enabled(False)
@@ -167,19 +167,24 @@ class Exported:
 
 def program(exported: Exported) -> list[Section]:
     """The program's sections, in the order in which they are read and run. Raises ExportError."""
-    if not exported.ready.place:
-        raise ExportError(f"{exported.ready.name} is no model that a program can load")
-    return list(_Program(exported).sections())
+    return list(Program(exported).sections())
 
 
-class _Program:
-    """One program in the making."""
+class Program:
+    """One program in the making. TOOL: what it is for. WITH_CACHE: the function of ids that gives logits and cache.
+    AROUND: whether the residual stream goes around edits of resid_mid, which then need a second hook."""
+
+    TOOL: ClassVar[str] = "TransformerLens"
+    WITH_CACHE: ClassVar[str] = "bridge.run_with_cache"
+    AROUND: ClassVar[bool] = True
 
     def __init__(self, exported: Exported) -> None:
+        if not exported.ready.place:
+            raise ExportError(f"{exported.ready.name} is no model that a program can load")
         self.exported = exported
         self.session, self.ready = exported.session, exported.ready
-        self.around = exported.around
-        self.views = scripts(exported.shown, self.around)
+        self.around = self._around(exported)
+        self.views = self._views(scripts(exported.shown, self.around))
         self.half = self.ready.dtype != "float32"
         bodies = "\n".join(line for view in self.views.values() for line in view.body)
         self.bodies = bodies
@@ -194,6 +199,37 @@ class _Program:
         self.hook_edits = [each for made in self.made.values() for each in made]
         self.acting = [] if self.beyond else [n for n in self.made if self.session.edits[n - 1].on]
         self.names = {vector: f"vector_{number}" for number, vector in enumerate(self.session.vectors)}
+
+    # What a program for another tool says otherwise
+
+    @property
+    def clips(self) -> bool:
+        """Whether the model may clip what its projections give."""
+        return not is_native(self.ready)
+
+    def _around(self, exported: Exported) -> Around:
+        return exported.around
+
+    def _views(self, views: dict[str, ViewLines]) -> dict[str, ViewLines]:
+        return views
+
+    def _imports(self) -> list[str]:
+        return imports(self.ready)
+
+    def _clean(self) -> Section:
+        if is_native(self.ready):
+            return Section("The clean run", "The logits, and every activation by its name.", CLEAN)
+        prose = "TransformerLens's bridge names every activation. It has to give the model's own logits."
+        return Section("The clean run", prose, BRIDGE + CLEAN + IS_THE_MODELS)
+
+    def _edited(self, acting: str) -> str:
+        return EDITED.replace("HOOKS", f"*around{acting}")
+
+    def _weights(self, name: str, vector: Vector) -> str:
+        """The lines that make a vector of weights, a neuron's or a token's."""
+        return _of_weights(name, vector, self.ready.weights == "folded")
+
+    # Its sections
 
     def _named(self, name: str) -> bool:
         """Whether a view's lines name it."""
@@ -228,12 +264,12 @@ class _Program:
         begins = "begins with BOS" if self.exported.tokens.bos else "has no BOS in front"
         folded = " (the screen's were folded, which changes no number)" if ready.weights == "folded" else ""
         prose = (
-            "What a mechtui session showed, computed again with TransformerLens and compared at the end. "
+            f"What a mechtui session showed, computed again with {self.TOOL} and compared at the end. "
             f"float32 on the CPU, raw weights{folded}; every text {begins}. The session:\n\n"
             + "\n".join(f"- {seen(line)}" for line in said)
         )
         own = [f"import {name}" for name in OWN if f" {name}." in code or f"({name}." in code]
-        third = ["import numpy as np", "import torch", *imports(ready)]
+        third = ["import numpy as np", "import torch", *self._imports()]
         third += ["from safetensors.torch import load_file"] * ("load_file(" in code)
         return Section(
             seen(f"mechtui: {session.prompt}"),
@@ -252,24 +288,18 @@ class _Program:
         ]
         return Section("The prompt", "Its tokens are those that were on the screen.", "".join(code))
 
-    def _clean(self) -> Section:
-        if is_native(self.ready):
-            return Section("The clean run", "The logits, and every activation by its name.", CLEAN)
-        prose = "TransformerLens's bridge names every activation. It has to give the model's own logits."
-        return Section("The clean run", prose, BRIDGE + CLEAN + IS_THE_MODELS)
-
     def _other_texts(self) -> Iterator[Section]:
         if any(ops()[each.op].takes == "source" for each in self.hook_edits):
             yield Section(
                 "The source",
                 "The second prompt, that patching takes its values from.",
-                f"_, source = bridge.run_with_cache(encode({quoted(self.session.source)}))\n",
+                f"_, source = {self.WITH_CACHE}(encode({quoted(self.session.source)}))\n",
             )
         if any(each.references for each in self.hook_edits):
             yield Section(
                 "The reference prompts",
                 "Means are taken over all their positions.",
-                f"references = [bridge.run_with_cache(encode(each))[1] for each in {[*self.session.references]!r}]\n",
+                f"references = [{self.WITH_CACHE}(encode(each))[1] for each in {[*self.session.references]!r}]\n",
             )
 
     def _vectors(self) -> Iterator[Section]:
@@ -280,13 +310,21 @@ class _Program:
                 yield Section(
                     seen(f"Vector {format_vector(vector)}"),
                     VECTORS[vector.source],
-                    _vector(self.names[vector], vector, self.ready.weights == "folded"),
+                    self._vector(self.names[vector], vector),
                 )
+
+    def _vector(self, name: str, vector: Vector) -> str:
+        """The lines that make a steering vector."""
+        of_weights = vector.source in ("neuron", "token")
+        body = self._weights(name, vector) if of_weights else _of_activations(name, vector, self.WITH_CACHE)
+        unit = f"\n{name} = {name} / {name}.norm()" if vector.unit else ""
+        return f"{body}{unit}\n"
 
     def _edits(self) -> Iterator[Section]:
         at = [each.hook for each in self.hook_edits]
-        tools = [MID] if any(hook.endswith(MID_HOOK) for hook in at) or self._named("at_mid") else []
-        if not is_native(self.ready) and any(hook.endswith(("hook_q", "hook_k", "hook_v")) for hook in at):
+        mid = any(hook.endswith(MID_HOOK) for hook in at) or self._named("at_mid")
+        tools = [MID] if mid and self.AROUND else []
+        if self.clips and any(hook.endswith(("hook_q", "hook_k", "hook_v")) for hook in at):
             tools.append(CLIPPED)
         if any(each.is_pattern for each in self.hook_edits) or self._named("seen"):
             tools.append(SEES_ALL if is_native(self.ready) else TABLE)
@@ -297,20 +335,43 @@ class _Program:
             if number in self.made:
                 what, where = ops()[edit.op].note.split(":")[0], sites.place(edit.site).note
                 prose = f"{where[0].upper()}{where[1:]}: {what}." + ("" if edit.on else " It is off.")
-                code = _function(number, self.made[number], self.names) if made else f"hooks_{number} = []"
+                code = self._function(number, self.made[number]) if made else f"hooks_{number} = []"
                 yield Section(f"Edit {line.removeprefix('# ')}", prose, f"{code}\n")
             elif isinstance(made, NoHookError):
                 yield Section(f"Edit {line.removeprefix('# ')}", seen(f"Not made: {made}."))
             elif isinstance(made, ScriptError):
                 yield Section(f"Edit {line.removeprefix('# ')}", seen(f"Left out, here as on the screen: {made}."))
 
+    def _function(self, number: int, hook_edits: Sequence[HookEdit]) -> str:
+        """A function that makes an edit, and where it is hooked. hook_edits: those of one edit, which differ in their
+        layer only."""
+        one = hook_edits[0]
+        loop, pick = _loop(one)
+        vector = self.names[one.vector.vector] if one.vector is not None else ""
+        inside = "\n".join([f"part = x{pick}", *ops()[one.op].script(one, pick, vector)])
+        if loop:
+            inside = f"for {loop}:\n{textwrap.indent(inside, '    ')}"
+        first = "x, before = x.clone(), x" if one.is_pattern else "x = x.clone()"
+        last = "return torch.where(seen(hook), x, before)" if one.is_pattern else "return x"
+        body = textwrap.indent(f"{first}\n{inside}\n{last}", "    ")
+        name, layers = f"edit_{number}", [each.layer for each in hook_edits]
+        hook = one.hook.replace(f".{one.layer}.", ".{layer}.", 1)
+        if one.hook.endswith(MID_HOOK) and self.AROUND:
+            hooked = f"hooks_{number}, beyond_{number} = map(list, zip(*[at_mid(layer, {name}) for layer in {layers}]))"
+        elif one.layer >= 0:
+            hooked = f"hooks_{number} = [(f{quoted(hook)}, {name}) for layer in {layers}]"
+        else:
+            hooked = f"hooks_{number} = [({quoted(hook)}, {name})]"
+        return f"def {name}(x, hook):\n{body}\n\n\n{hooked}"
+
     def _runs(self) -> Section:
         mid = [number for number, made in self.made.items() if made and made[0].hook.endswith(MID_HOOK)]
+        mid = mid if self.AROUND else []
         code = "around = [*{}]\n".format(", *".join(f"beyond_{number}" for number in mid)) if mid else "around = []\n"
         runs, names = "(clean_logits[0], clean, [])", '("clean", clean_logits),'
         if self.acting:
             acting = "".join(f", *hooks_{number}" for number in self.acting)
-            code += EDITED.replace("HOOKS", f"*around{acting}")
+            code += self._edited(acting)
             runs += ", (edited_logits[0], edited, hooks)"
             names += ' ("edited", edited_logits)'
         code += f"runs = [{runs}]\n\n" + NEXT.replace("NAMES", names)
@@ -365,29 +426,6 @@ class _Program:
         ]
 
 
-def _function(number: int, hook_edits: Sequence[HookEdit], names: Mapping[Vector, str]) -> str:
-    """A function that makes an edit, and where it is hooked. hook_edits: those of one edit, which differ in their
-    layer only."""
-    one = hook_edits[0]
-    loop, pick = _loop(one)
-    vector = names[one.vector.vector] if one.vector is not None else ""
-    inside = "\n".join([f"part = x{pick}", *ops()[one.op].script(one, pick, vector)])
-    if loop:
-        inside = f"for {loop}:\n{textwrap.indent(inside, '    ')}"
-    first = "x, before = x.clone(), x" if one.is_pattern else "x = x.clone()"
-    last = "return torch.where(seen(hook), x, before)" if one.is_pattern else "return x"
-    body = textwrap.indent(f"{first}\n{inside}\n{last}", "    ")
-    name, layers = f"edit_{number}", [each.layer for each in hook_edits]
-    hook = one.hook.replace(f".{one.layer}.", ".{layer}.", 1)
-    if one.hook.endswith(MID_HOOK):
-        hooked = f"hooks_{number}, beyond_{number} = map(list, zip(*[at_mid(layer, {name}) for layer in {layers}]))"
-    elif one.layer >= 0:
-        hooked = f"hooks_{number} = [(f{quoted(hook)}, {name}) for layer in {layers}]"
-    else:
-        hooked = f"hooks_{number} = [({quoted(hook)}, {name})]"
-    return f"def {name}(x, hook):\n{body}\n\n\n{hooked}"
-
-
 def _loop(edit: HookEdit) -> tuple[str, str]:
     """(loop over heads or neurons, the index that picks one as [batch, pos, width]); empty for the whole width."""
     if edit.index is None:
@@ -406,13 +444,14 @@ VECTORS = {
 }
 
 
-def _vector(name: str, vector: Vector, folded: bool) -> str:
-    """The lines that make a steering vector. folded: of weights with the final norm's in the unembedding."""
+def _of_activations(name: str, vector: Vector, run: str) -> str:
+    """The lines that make a steering vector of texts' activations, or read it from a file. run: gives logits and
+    cache."""
     hook = sites.hook(vector.layer, vector.part)
 
     def read(text: str) -> str:
         which = f"[0, {vector.position}]" if vector.position is not None else "[0].mean(0)"
-        return f"bridge.run_with_cache(encode({quoted(text)}))[1][{quoted(hook)}]{which}.float()"
+        return f"{run}(encode({quoted(text)}))[1][{quoted(hook)}]{which}.float()"
 
     match vector.source:
         case "diff":
@@ -425,27 +464,30 @@ def _vector(name: str, vector: Vector, folded: bool) -> str:
                 f"{name} = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][0]\n"
                 f"{name} = {name} * torch.sign({name}[{name}.abs().argmax()])"
             )
-        case "neuron":
-            body = (
-                f"W_out = bridge.blocks[{vector.layer}].mlp.W_out\n"
-                "W_out = W_out if W_out.shape == (bridge.cfg.d_mlp, bridge.cfg.d_model) else W_out.T\n"
-                f"{name} = W_out[{vector.index}].float()"
-            )
-        case "token":
-            body = (
-                "W_U = bridge.unembed.W_U\n"
-                "W_U = W_U if W_U.shape[0] == bridge.cfg.d_model else W_U.T\n"
-                f"{name} = W_U[:, tokenizer.encode({quoted(vector.texts[0])}, add_special_tokens=False)[0]].float()"
-            )
-            if folded:
-                body += (
-                    "\n# The screen's weights were folded: what the final norm does is in the unembedding.\n"
-                    "weight = bridge.ln_final.weight.float()\n"
-                    f"{name} = {name} * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)\n"
-                    'if bridge.cfg.normalization_type.startswith("LN"):\n'
-                    f"    {name} = {name} - {name}.mean()"
-                )
         case "file":
             body = f"{name} = load_file(pathlib.Path({vector.path!r}).expanduser())[{vector.key!r}].float()"
-    unit = f"\n{name} = {name} / {name}.norm()" if vector.unit else ""
-    return f"{body}{unit}\n"
+    return body
+
+
+def _of_weights(name: str, vector: Vector, folded: bool) -> str:
+    """The lines that make a vector of weights. folded: of those with the final norm's in the unembedding."""
+    if vector.source == "neuron":
+        return (
+            f"W_out = bridge.blocks[{vector.layer}].mlp.W_out\n"
+            "W_out = W_out if W_out.shape == (bridge.cfg.d_mlp, bridge.cfg.d_model) else W_out.T\n"
+            f"{name} = W_out[{vector.index}].float()"
+        )
+    body = (
+        "W_U = bridge.unembed.W_U\n"
+        "W_U = W_U if W_U.shape[0] == bridge.cfg.d_model else W_U.T\n"
+        f"{name} = W_U[:, tokenizer.encode({quoted(vector.texts[0])}, add_special_tokens=False)[0]].float()"
+    )
+    if folded:
+        body += (
+            "\n# The screen's weights were folded: what the final norm does is in the unembedding.\n"
+            "weight = bridge.ln_final.weight.float()\n"
+            f"{name} = {name} * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)\n"
+            'if bridge.cfg.normalization_type.startswith("LN"):\n'
+            f"    {name} = {name} - {name}.mean()"
+        )
+    return body

@@ -57,8 +57,8 @@ class Around:
     """What lines may be written from, besides the question: the session, the model's shape, and the prompt's tokens,
     with BOS where the run has it; those of the source, and each position's partner there, -1 for none. begins: whether
     the model's texts begin with BOS where nobody says otherwise. folded: whether the numbers on the screen are of
-    folded weights; the program's never are. native: whether TransformerLens builds the model itself. name: the
-    model's. left_out: edits that cannot be made, by their index, and why."""
+    folded weights; the program's never are. native: whether TransformerLens builds the model itself. traced: whether
+    the program is for nnsight. name: the model's. left_out: edits that cannot be made, by their index, and why."""
 
     session: Session
     shape: ModelShape
@@ -68,6 +68,7 @@ class Around:
     begins: bool = True
     folded: bool = False
     native: bool = False
+    traced: bool = False
     name: str = "the model"
     left_out: Mapping[int, str] = field(default_factory=dict)
 
@@ -105,6 +106,8 @@ class Around:
             raise ScriptError(str(error)) from error
         if self.native and any(each.hook.endswith("hook_attn_scores") for each in found):
             raise NoHookError(f"TransformerLens does not show the scores of {self.name}, so no program edits them")
+        if self.traced and any(each.is_pattern for each in found):
+            raise NoHookError("pattern and scores are no module's output, and nnsight sets what modules give and take")
         return found
 
     @cached_property
