@@ -21,7 +21,6 @@ from mechtui.panes.theme import ground
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.views import Question
-from mechtui.views.effects import Effects, EffectsAnswer
 
 if TYPE_CHECKING:
     from mechtui.export.report import Report, Shown
@@ -74,7 +73,9 @@ def once_all_is_known(app: Window, do: Callable[[], None]) -> None:
 
 
 def _effects(app: Window) -> Question:
-    return app.picture.question(Effects).asked()
+    from mechtui.export.report import EFFECTS
+
+    return app.picture.question(EFFECTS).asked()
 
 
 def _pane(app: Window, view: str, ending: str) -> Callable[[], str | bytes]:
@@ -132,8 +133,8 @@ def report_of(app: Window, panes: list[Pane]) -> Report:
     shown = shown_by(panes)
     lines = [each.question.line() for each in shown]
     command = run_command(app.session, lines, app.settings)
-    answered = app.talk.answers.known(_effects(app))
-    effects = answered.clean if answered is not None and isinstance(answered.clean, EffectsAnswer) else None
+    known = app.talk.answers.known(_effects(app))
+    effects = known.clean if known is not None else None
     return Report(app.session, app.ready, tokens, tuple(shown), command, app.focus.position, app.talk.checked, effects)
 
 

@@ -24,12 +24,14 @@ from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.vectors import format_vector
 from mechtui.session.storage import dumps
 from mechtui.views import Answer, Question, spec_of
-from mechtui.views.effects import EffectsAnswer
+from mechtui.views.effects import Effects, EffectsAnswer
 from mechtui.views.next_tokens import NextTokensAnswer
 from mechtui.views.spec import View
 from mechtui.views.tables import Around, Block, Column, Curve, Listing, Matrix, Passage, tables
 from mechtui.views.tokens import TokensAnswer
 
+# What a report asks besides: what each edit does alone.
+EFFECTS = Effects
 PACKAGES = ("torch", "transformers", "transformer-lens", "numpy")
 CLEAN, EDITED, DIFFERENCE, ALIKE = "clean", "edited", "edited − clean", "clean and edited alike"
 
@@ -47,7 +49,7 @@ class Shown:
 class Report:
     """Everything that a report is made of. shown: the open views. tokens: the prompt's. command: what asks it all
     again. position: the token that is looked at. checked: the model's self-check; None while it is not done. effects:
-    what each edit does alone; None where nobody asked."""
+    the answer to EFFECTS; None where nobody asked."""
 
     session: Session
     ready: Ready
@@ -56,7 +58,7 @@ class Report:
     command: str
     position: int = -1
     checked: Checked | None = None
-    effects: EffectsAnswer | None = None
+    effects: Answer | None = None
 
     @property
     def around(self) -> Around:
@@ -228,7 +230,7 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
 
 def edit_lines(report: Report) -> list[tuple[str, str, str]]:
     """(line, on or off, effect) of each edit: its effect alone, in logits; empty where it has none."""
-    effects: Sequence[float | None] = () if report.effects is None else report.effects.effect
+    effects: Sequence[float | None] = report.effects.effect if isinstance(report.effects, EffectsAnswer) else ()
     found = []
     for at, edit in enumerate(report.session.edits):
         effect = effects[at] if at < len(effects) else None

@@ -8,14 +8,13 @@ from collections.abc import Iterable
 from mechtui.config import Settings
 from mechtui.export import report_html, report_markdown
 from mechtui.export.output import ending_of, put
-from mechtui.export.report import Report, Shown
+from mechtui.export.report import EFFECTS, Report, Shown
 from mechtui.export.run_command import run_command
 from mechtui.headless.asking import Asker
 from mechtui.headless.ending import check_prompt, ended
 from mechtui.headless.work import Item
 from mechtui.session.document import Session
 from mechtui.views import Question, parse_question
-from mechtui.views.effects import Effects, EffectsAnswer
 from mechtui.views.tokens import Tokens, TokensAnswer
 from mechtui.visible import write_over
 
@@ -45,7 +44,7 @@ async def gathered(session: Session, views: tuple[str, ...], settings: Settings)
     position = _position(session, questions.values())
     asked = {line: question.asked() for line, question in questions.items()}
     # What each edit does stands beside it, also where no view says it.
-    effects = Effects(position)
+    effects = EFFECTS(position)
     item = Item(session, asked | ({effects.line(): effects} if session.edits else {}))
     try:
         async with Asker(settings, write_over) as asker:
@@ -60,7 +59,6 @@ async def gathered(session: Session, views: tuple[str, ...], settings: Settings)
     tokens = answered[Tokens()][0]
     assert isinstance(tokens, TokensAnswer)
     shown = tuple(Shown(question, *answered[question.asked()]) for question in questions.values())
-    alone = answered[effects][0] if session.edits else None
     return Report(
         session,
         ready,
@@ -69,7 +67,7 @@ async def gathered(session: Session, views: tuple[str, ...], settings: Settings)
         run_command(session, lines, settings),
         position,
         checked,
-        alone if isinstance(alone, EffectsAnswer) else None,
+        answered[effects][0] if session.edits else None,
     )
 
 

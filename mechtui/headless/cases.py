@@ -95,6 +95,7 @@ def _rows(text: str, name: str) -> Iterator[Case]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] | None = None
     begins = 1
+    _check_separator(text.partition("\n")[0], f"{name} line 1")
     try:
         for row in reader:
             where, begin, begins = f"{name} line {begins}", begins, reader.line_num + 1
@@ -102,7 +103,6 @@ def _rows(text: str, name: str) -> Iterator[Case]:
                 continue
             if columns is None:
                 columns = row
-                _check_separator(columns, where)
                 _check_columns(columns, where)
                 continue
             if len(row) != len(columns):
@@ -113,10 +113,10 @@ def _rows(text: str, name: str) -> Iterator[Case]:
         raise CasesError(f"{name} line {begins} is not CSV: {error}") from error
 
 
-def _check_separator(columns: Sequence[str], where: str) -> None:
+def _check_separator(head: str, where: str) -> None:
     """A spreadsheet of some languages separates by semicolons, other programs by tabs."""
     for sign, name in ((";", "semicolons"), ("\t", "tabs")):
-        parts = [part.strip().strip('"').lower() for part in ",".join(columns).split(sign)]
+        parts = [part.strip().strip('"').lower() for part in head.split(sign)]
         if len(parts) > 1 and set(parts) & set(COLUMNS):
             raise CasesError(f"{where} separates its columns by {name}; save it with commas between them")
 

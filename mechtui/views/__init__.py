@@ -123,7 +123,7 @@ def for_model(session: Session, model: str) -> Session:
 def _whole(line: str) -> str:
     with suppress(LineError):
         question = parse_question(line)
-        if spec_of(question).follows is Follows.MODEL and "only" in question.__struct_fields__:
+        if spec_of(question).follows is not Follows.SESSION and "only" in question.__struct_fields__:
             return replace(question, only="").line()
     return line
 

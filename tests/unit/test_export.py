@@ -156,6 +156,27 @@ def test_an_edit_that_no_program_makes_leaves_the_clean_run() -> None:
     assert "edited_logits" not in text
 
 
+def test_a_program_for_nnsight_says_what_it_leaves_out_and_of_which_models_it_is() -> None:
+    from msgspec.structs import replace
+
+    shown = {"next_tokens": ({"logit_diff": 1.5}, {"logit_diff": 2.5}), "composition": None, "attention L0H0": None}
+    it = exported(edits=("zero L0H1", "# cut L0H0 *>0"), shown=shown)
+    text = written(it, "a.py", "nnsight")
+    names = [node.names[0].name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import)]
+    assert "transformer_lens" not in [*names, text]
+    assert "bridge" not in text
+    assert "edited_logits, edited = run(tokens, hooks)" in text
+    assert text.count("# Not made: pattern and scores are no module's output") == 1
+    assert text.count("# Not computed: it is computed from parts that TransformerLens alone gives by name") == 1
+    assert 'answers["edited", "attention L0H0"]' in text
+    for architecture in ("TransformerLensNative", "BloomForCausalLM"):
+        other = Exported(it.session, replace(READY, architecture=architecture), it.tokens, it.shown)
+        with pytest.raises(
+            ExportError, match=f"m is {architecture}, and programs for nnsight know GPT2, Llama, Mistral"
+        ):
+            written(other, "a.py", "nnsight")
+
+
 def test_a_model_that_no_program_can_load() -> None:
     from msgspec.structs import replace
 
