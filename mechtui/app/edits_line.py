@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 from mechtui.session import sites
 from mechtui.session.changes import head_site
-from mechtui.session.document import Edit, ModelShape, Session, Token
+from mechtui.session.document import OF_TEXTS, Edit, ModelShape, Session, Token
 from mechtui.session.grammar.places import format_site, parse_site
 from mechtui.session.grammar.vectors import VECTOR_SOURCES
 from mechtui.session.grammar.words import LineError, cut, quote
@@ -21,10 +21,11 @@ from mechtui.session.ops import ops
 from mechtui.views import Question, parse_question, specs
 
 SOURCE_NOTES = {
-    "diff": 'activation of one text minus another: diff L6.pre "Love" "Hate"',
+    "diff": 'activation of one text minus another: diff L6.pre "Love" "Hate", or of many pairs in files',
+    "mean": 'mean activation of texts: mean L6.pre file "a.txt"',
     "neuron": "what a neuron writes, a row of W_out: neuron L5N2011",
     "token": 'a token\'s unembedding direction: token " Paris"',
-    "pca": 'first principal direction of texts: pca L6.pre "…" | "…"',
+    "pca": 'principal direction of texts: pca L6.pre "…" | "…", or of a file of texts',
     "file": "from a safetensors file: file vectors.safetensors#name",
 }
 
@@ -155,7 +156,7 @@ def complete_vector(text: str, known: Known) -> list[Completion]:
     if len(words) == 2:
         return _choose(word, start, ((source, SOURCE_NOTES[source]) for source in VECTOR_SOURCES))
     source = words[2]
-    if len(words) == 3 and source in ("diff", "pca"):
+    if len(words) == 3 and source in OF_TEXTS:
         layers = [known.layer, *(range(known.shape.n_layers) if known.shape and word else ())]
         places = [(at, part) for at in dict.fromkeys(layers) for part in sites.LAYER]
         return _choose(word, start, ((f"L{at}.{part}", sites.LAYER[part].note) for at, part in places))
@@ -163,6 +164,11 @@ def complete_vector(text: str, known: Known) -> list[Completion]:
         return _choose(word, start, [(f"L{known.layer}N0", "layer and neuron")])
     if len(words) == 3 and source == "token":
         return _choose(word, start, [(quote(t.text), f"position {i}") for i, t in _named(known)])
+    if len(words) == 4 and source in OF_TEXTS and not word.startswith('"'):
+        both = source == "diff"
+        files = [("file", "two text files, a pair in each line" if both else "a text file, a text in each line")]
+        column = ("columns", "a CSV or JSONL file, then two columns") if both else ("column", "of a CSV or JSONL file")
+        return _choose(word, start, [*files, column])
     if not word.startswith('"'):
         return _choose(word, start, [("unit", "normalised to length 1")])
     return []

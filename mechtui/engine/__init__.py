@@ -7,7 +7,8 @@ reading.py    what is read of a trace
 variants.py   many variants of one run at once
 forward/      the pieces of a forward pass, and how a block runs
 apply.py      what each op does to a tensor at its hook point; overlap.py: how much two runs share
-givens.py     what hook edits take from elsewhere; vectors.py, vector_files.py: steering vectors
+givens.py     what hook edits take from elsewhere; vectors.py, vector_files.py: steering vectors, lengths.py: their size
+text_readings.py  what many texts leave at one place, of which vectors are made
 needs.py      what a view wants kept of a run
 readout.py    how the residual stream is written and read; weights.py: weights in the field's own orientation
 cards.py      what every head of a model does on random repeats (repeats.py), measured once and kept on the disk

@@ -25,6 +25,7 @@ from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.errors import Cancelled, ModelError, SessionError
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
+from mechtui.engine.lengths import direction, length, typical
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Norm, Readout
@@ -33,7 +34,7 @@ from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner, never
 from mechtui.engine.texts import Texts
 from mechtui.engine.variants import Cost
-from mechtui.engine.vectors import direction, length, steering, typical
+from mechtui.engine.vectors import Separation, steering
 from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
@@ -97,13 +98,15 @@ class OpenSession:
         session: Session,
         cancelled: Callable[[], bool] = never,
         questions: Sequence[Question] = (),
+        progress: Callable[[float], None] = ignore,
     ) -> None:
-        """questions: what they need is kept as the runs pass it. Raises SessionError."""
+        """questions: what they need is kept as the runs pass it. progress: is told how much is read of the texts of
+        vectors that edits use. Raises SessionError, Cancelled."""
         self._engine, self._runner = engine, engine.runner
         self.model = engine.model
         self.session = session
         self.cancelled = cancelled
-        self.progress: Callable[[float], None] = ignore
+        self.progress = progress
         texts = Texts(self.model, session)
         self.bos = texts.bos
         self.ids = texts.ids
@@ -218,9 +221,14 @@ class OpenSession:
 
     def vector(self, vector: Vector | Steering) -> Tensor:
         """[d_model] float32: a steering vector's numbers, or those that a hook edit adds. Raises EditError where it
-        cannot be made."""
+        cannot be made, and Cancelled while its texts are read."""
         made = steering(vector, self.bos) if isinstance(vector, Vector) else vector
-        return self._runner.vectors.value(made, self.cancelled)
+        return self._runner.vectors.value(made, self.cancelled, self.progress)
+
+    def separation(self, vector: Vector) -> Separation | None:
+        """How well a contrast that was made tells pairs that are held out, see `mechtui.engine.vectors`; None for
+        other vectors, and where there are few pairs."""
+        return self._runner.vectors.separation(steering(vector, self.bos))
 
     # The text
 
@@ -376,10 +384,14 @@ class Engine:
         self._compositions: dict[circuits.Kind, tuple[np.ndarray, float, float]] = {}
 
     def open(
-        self, session: Session, cancelled: Callable[[], bool] = never, questions: Sequence[Question] = ()
+        self,
+        session: Session,
+        cancelled: Callable[[], bool] = never,
+        questions: Sequence[Question] = (),
+        progress: Callable[[float], None] = ignore,
     ) -> OpenSession:
-        """A session on this model. What the questions need is kept as the runs pass it. Raises SessionError."""
-        return OpenSession(self, session, cancelled, questions)
+        """A session on this model, see `OpenSession`. Raises SessionError, Cancelled."""
+        return OpenSession(self, session, cancelled, questions, progress)
 
     def beside(self, model: str, cancelled: Callable[[], bool]) -> Engine:
         """Another model, loaded beside this one; it takes its memory until a third is asked for. Raises SessionError

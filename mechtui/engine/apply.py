@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine.vectors import direction
+from mechtui.engine.lengths import direction
 from mechtui.session.hook_edits import HookEdit, Parameter
 
 # What a hook edit takes from elsewhere: the values for its places [place, head, width], or a vector [d_model].

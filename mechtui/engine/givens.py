@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.needs import Need
-from mechtui.engine.vectors import Read, Vectors
-from mechtui.session.hook_edits import HookEdit, HookEdits
+from mechtui.engine.vectors import Vectors
+from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
+
+# (ids, need, cancelled) -> what a need names of the clean run of these tokens. Raises Cancelled.
+Read = Callable[[Ids, Need, Callable[[], bool]], Tensor]
 
 
 class Givens:

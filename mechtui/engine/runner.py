@@ -37,7 +37,7 @@ class Runner:
         self.n_layers = model.shape.n_layers
         self.forward = Forward(model.bridge, model.device, model.ready.weights == "folded")
         self.store = TraceStore(budget(model.device))
-        self.vectors = Vectors(model, self.read)
+        self.vectors = Vectors(model, self.forward)
         self.givens = Givens(self.vectors, self.read)
         self.paces: dict[int, float] = {}  # seconds for one position in one block of a batch, by the length's bits
 

@@ -6,47 +6,82 @@ diff: Turner et al. 2023 (activation addition), Rimsky et al. 2024 (contrastive 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mechtui.engine import vector_files
-from mechtui.engine.errors import TextError
+from mechtui.engine.forward.forward import Forward
+from mechtui.engine.lengths import direction, length
 from mechtui.engine.model import Model
-from mechtui.engine.needs import Need
+from mechtui.engine.text_readings import TextReadings
 from mechtui.engine.vector_files import VectorError
 from mechtui.engine.weights import unembedding_column, write_vector
-from mechtui.session.document import Site, Span, Vector
+from mechtui.session.document import OF_TEXTS, Site, Span, Vector
 from mechtui.session.grammar.vectors import format_vector
-from mechtui.session.hook_edits import EditError, Ids, Steering
+from mechtui.session.hook_edits import EditError, Steering
 from mechtui.session.resolve import check_site
-from mechtui.session.sites import hook
 
-# (ids, need, cancelled) -> what a need names of the clean run of these tokens. Raises Cancelled.
-Read = Callable[[Ids, Need, Callable[[], bool]], Tensor]
+# Parts into which pairs are dealt to hold some of them out.
+FOLDS = 5
 
 
 def steering(vector: Vector, bos: bool) -> Steering:
     """The vector as it stands now. bos: whether the session's texts begin with BOS."""
-    return Steering(
-        vector,
-        bos and vector.source in ("diff", "pca"),
-        vector_files.state(vector.path) if vector.source == "file" else (),
-    )
+    state = tuple(number for file in vector.reads for number in vector_files.state(file))
+    return Steering(vector, bos and vector.source in OF_TEXTS, state)
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well a contrast tells texts that it was not made of. Pairs are dealt into FOLDS parts, in turn, and each part
+    is projected on the mean difference of the other pairs, from their middle on.
+
+    pairs: how many there are. right: the share of pairs whose first text lies further along. auc: how probable it is
+    that a first text lies further along than any second one, ties counted half.
+    """
+
+    pairs: int
+    right: float
+    auc: float
+
+
+def separation(first: Tensor, second: Tensor) -> Separation | None:
+    """first, second: activations [pair, d_model]. None where there are fewer pairs than parts."""
+    count = len(first)
+    if count < FOLDS:
+        return None
+    first, second = first.double(), second.double()
+    fold = torch.arange(count) % FOLDS
+    scores = torch.empty(2, count, dtype=torch.float64)
+    for part in range(FOLDS):
+        out = fold == part
+        ends = [side[~out].mean(0) for side in (first, second)]
+        along, middle = ends[0] - ends[1], (ends[0] + ends[1]) / 2
+        along = along / along.norm().clamp_min(1e-300)
+        scores[:, out] = torch.stack([(side[out] - middle) @ along for side in (first, second)])
+    gaps = scores[0][:, None] - scores[1]
+    right, auc = ((each > 0).double().mean() + (each == 0).double().mean() / 2 for each in (gaps.diagonal(), gaps))
+    return Separation(count, float(right), float(auc))
 
 
 class Vectors:
-    """The steering vectors of one model, as far as they were made. read: what takes an activation from a clean run."""
+    """The steering vectors of one model, as far as they were made. forward: what reads the texts."""
 
-    def __init__(self, model: Model, read: Read) -> None:
+    def __init__(self, model: Model, forward: Forward) -> None:
         self.model = model
-        self._read = read
+        self.readings = TextReadings(model, forward)
         self._made: dict[Steering, Tensor] = {}
+        self._separations: dict[Steering, Separation] = {}
 
-    def value(self, steering: Steering, cancelled: Callable[[], bool]) -> Tensor:
-        """[d_model] float32 on the model's device: finite, and longer than 0. Raises VectorError."""
+    def value(
+        self, steering: Steering, cancelled: Callable[[], bool], progress: Callable[[float], None] = lambda _share: None
+    ) -> Tensor:
+        """[d_model] float32 on the model's device: finite, and longer than 0. progress: is told which share of the
+        texts is read. Raises VectorError, and Cancelled while texts are read; those that are read by then stay."""
         if steering not in self._made:
-            vector, value = steering.vector, self._make(steering, cancelled)
+            vector, value = steering.vector, self._make(steering, cancelled, progress).to(self.model.device)
             if value.shape != (self.model.shape.d_model,):
                 shape, ready = "x".join(str(n) for n in value.shape), self.model.ready
                 raise VectorError(f"{vector.name} has shape {shape}; {ready.name} wants {ready.shape.d_model} numbers")
@@ -57,48 +92,41 @@ class Vectors:
             self._made[steering] = direction(value) if vector.unit else value
         return self._made[steering]
 
+    def separation(self, steering: Steering) -> Separation | None:
+        """How well a diff that was made tells pairs that are held out; None for others, and where pairs are few."""
+        return self._separations.get(steering)
+
     def forget(self) -> None:
         """The next use makes each from its line once more."""
         self._made.clear()
+        self._separations.clear()
+        self.readings.forget()
 
-    def _make(self, steering: Steering, cancelled: Callable[[], bool]) -> Tensor:
+    def _make(self, steering: Steering, cancelled: Callable[[], bool], progress: Callable[[float], None]) -> Tensor:
         vector = steering.vector
         if vector.source not in ("token", "file"):
             try:
                 check_site(_site(vector), self.model.ready)
             except EditError as error:
                 raise VectorError(f"{vector.name}: {error}") from error
-
-        def read(text: str) -> Tensor:
-            return self._activation(steering, text, cancelled)
-
         match vector.source:
             case "diff":
-                read_pairs = [read(text) for pair in vector.pairs for text in pair]
-                pairs = torch.stack(read_pairs).view(len(vector.pairs), 2, -1)
-                difference = (pairs[:, 0] - pairs[:, 1]).mean(0)
-                if length(difference) <= self._rounding * length(pairs) / len(vector.pairs):
+                first, second = self.readings.sides(steering, cancelled, progress)
+                difference = (first - second).mean(0)
+                both = torch.stack([first, second])
+                if length(difference) <= self._rounding * length(both) / len(first):
                     raise VectorError(
                         f"{format_vector(vector)}: both sides have the same activation, so there is no difference"
                     )
+                if (found := separation(first, second)) is not None:
+                    self._separations[steering] = found
                 return difference
+            case "mean":
+                (rows,) = self.readings.sides(steering, cancelled, progress)
+                return rows.mean(0)
             case "pca":
-                rows = torch.stack([read(text) for text in vector.texts])
-                _, spread, directions = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
-                least = self._rounding * length(rows)
-                if spread[0] <= least:
-                    raise VectorError(
-                        f"{format_vector(vector)}: its texts have the same activation, so there is no direction in "
-                        "which they differ"
-                    )
-                if spread[0] - spread[1] <= least:
-                    raise VectorError(
-                        f"{format_vector(vector)}: its texts differ as much in two directions, so none is the first"
-                    )
-                first = directions[0]
-                # A principal direction has no sign of its own: its largest component is made positive.
-                signed: Tensor = first * torch.sign(first[first.abs().argmax()])
-                return signed
+                (rows,) = self.readings.sides(steering, cancelled, progress)
+                return self._principal(vector, rows)
             case "neuron":
                 return write_vector(self.model.bridge, vector.layer, vector.index)
             case "token":
@@ -108,38 +136,33 @@ class Vectors:
                     raise VectorError(f"{vector.name}: {error}") from error
                 return unembedding_column(self.model.bridge, token)
             case "file":
-                return vector_files.read(vector).to(self.model.device)
+                return vector_files.read(vector)
+
+    def _principal(self, vector: Vector, rows: Tensor) -> Tensor:
+        """The principal direction of rows [text, d_model] that the vector names, its largest component positive."""
+        _, spread, directions = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+        least, at, line = self._rounding * length(rows), vector.component - 1, format_vector(vector)
+        if spread[0] <= least:
+            raise VectorError(
+                f"{line}: its texts have the same activation, so there is no direction in which they differ"
+            )
+        if at >= len(spread) or spread[at] <= least:
+            there = int((spread > least).sum())
+            raise VectorError(f"{line}: its {len(rows)} texts differ in {there} directions, so there is no such one")
+        near = [abs(float(spread[at] - spread[other])) for other in (at - 1, at + 1) if 0 <= other < len(spread)]
+        if near and min(near) <= least:
+            said = f"so none is the {'first' if at == 0 else 'one of that number'}"
+            raise VectorError(f"{line}: its texts differ as much in two directions, {said}")
+        found = directions[at]
+        # A principal direction has no sign of its own: its largest component is made positive.
+        signed: Tensor = found * torch.sign(found[found.abs().argmax()])
+        return signed
 
     @property
     def _rounding(self) -> float:
         """What two activations that are the same may differ by, as a share of their length: runs of the same text in
-        other batches, or resumed elsewhere, round differently."""
+        other batches round differently."""
         return max(1e-5, 4 * torch.finfo(self.model.dtype).eps)
-
-    def _activation(self, steering: Steering, text: str, cancelled: Callable[[], bool]) -> Tensor:
-        vector = steering.vector
-        try:
-            ids = tuple(self.model.encode(text, "yes" if steering.bos else "no"))
-        except TextError as error:
-            raise VectorError(f'{vector.name}: "{text}" {error}') from error
-        if not ids:
-            raise VectorError(f'{vector.name}: "{text}" has no tokens')
-        position = vector.position
-        if position is not None and position < 0:
-            position += len(ids)
-        if position is not None and not 0 <= position < len(ids):
-            raise VectorError(
-                f'{vector.name}: "{text}" has {len(ids)} tokens, so there is no position {vector.position}'
-            )
-        if len(ids) > self.model.shape.n_ctx:
-            name, most = self.model.ready.name, self.model.shape.n_ctx
-            raise VectorError(f"{vector.name}: a text has {len(ids)} tokens and {name} reads {most:,}")
-        where = hook(vector.layer, vector.part)
-        need = Need(where) if position is None else Need(where, "at", position)
-        activation = self._read(ids, need, cancelled).float()
-        if not bool(activation.isfinite().all()):
-            raise VectorError(f'{vector.name}: the activation of "{text}" is not finite in {self.model.ready.dtype}')
-        return activation.mean(0) if position is None else activation
 
 
 def _site(vector: Vector) -> Site:
@@ -148,21 +171,3 @@ def _site(vector: Vector) -> Site:
     if vector.source == "neuron":
         return Site("neuron", layers, Span(vector.index, vector.index))
     return Site("layer", layers, part=vector.part)
-
-
-def length(value: Tensor) -> float:
-    """The L2 norm, of numbers however small or large: their squares alone could be 0 or infinite."""
-    most = float(value.abs().max())
-    return most * float((value / most).norm()) if most else 0.0
-
-
-def typical(lengths: Tensor) -> float:
-    """The median. A mean says nothing of activations: the first token's is often a hundred times as long as others'."""
-    return float(lengths.float().quantile(0.5))
-
-
-def direction(value: Tensor) -> Tensor:
-    """The vector at length 1."""
-    scaled = value / value.abs().max()
-    unit: Tensor = scaled / scaled.norm()
-    return unit

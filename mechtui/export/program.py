@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from mechtui.export import texts
 from mechtui.export.loading import BRIDGE, imports, is_native, loading
 from mechtui.export.section import Section
 from mechtui.export.wanted import COMPARING, TOLERANCES, written
 from mechtui.link.messages import Ready
 from mechtui.session import sites
-from mechtui.session.document import Session, Vector
+from mechtui.session.document import OF_TEXTS, Session, Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.vectors import format_vector
 from mechtui.session.hook_edits import HookEdit
@@ -32,7 +33,7 @@ Shown = tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]
 MID_HOOK = sites.LAYER["mid"].hook
 
 # Modules that a program may need.
-OWN = ("importlib.util", "json", "math", "pathlib", "re", "types")
+OWN = ("csv", "importlib.util", "io", "json", "math", "pathlib", "re", "types")
 
 SETUP = r"""
 torch.set_grad_enabled(False)
@@ -268,7 +269,7 @@ class Program:
             f"float32 on the CPU, raw weights{folded}; every text {begins}. The session:\n\n"
             + "\n".join(f"- {seen(line)}" for line in said)
         )
-        own = [f"import {name}" for name in OWN if f" {name}." in code or f"({name}." in code]
+        own = [f"import {name}" for name in OWN if any(f"{before}{name}." in code for before in " ([")]
         third = ["import numpy as np", "import torch", *self._imports()]
         third += ["from safetensors.torch import load_file"] * ("load_file(" in code)
         return Section(
@@ -305,6 +306,12 @@ class Program:
     def _vectors(self) -> Iterator[Section]:
         used = {vector for vector, name in self.names.items() if self._named(name)}
         used |= {each.vector.vector for each in self.hook_edits if each.vector is not None}
+        filters = ", names_filter=[hook]" if self.WITH_CACHE == Program.WITH_CACHE else ""
+        run = f"{self.WITH_CACHE}(encode(text){filters})"
+        if code := texts.tools([vector for vector in used if vector.source in OF_TEXTS], run):
+            yield Section(
+                "Tools for vectors", "What a clean run of a text leaves at a hook, and where texts stand.", code
+            )
         for vector in self.session.vectors:
             if vector in used:
                 yield Section(
@@ -316,7 +323,7 @@ class Program:
     def _vector(self, name: str, vector: Vector) -> str:
         """The lines that make a steering vector."""
         of_weights = vector.source in ("neuron", "token")
-        body = self._weights(name, vector) if of_weights else _of_activations(name, vector, self.WITH_CACHE)
+        body = self._weights(name, vector) if of_weights else _of_activations(name, vector)
         unit = f"\n{name} = {name} / {name}.norm()" if vector.unit else ""
         return f"{body}{unit}\n"
 
@@ -437,31 +444,26 @@ def _loop(edit: HookEdit) -> tuple[str, str]:
 
 VECTORS = {
     "diff": "The mean difference of two texts' activations.",
-    "pca": "The first principal direction of the texts' activations, its largest component positive.",
+    "mean": "The mean of the texts' activations.",
+    "pca": "A principal direction of the texts' activations, its largest component positive.",
     "neuron": "What the neuron writes to the residual stream.",
     "token": "The unembedding's column of the token.",
     "file": "From a file of safetensors.",
 }
 
 
-def _of_activations(name: str, vector: Vector, run: str) -> str:
-    """The lines that make a steering vector of texts' activations, or read it from a file. run: gives logits and
-    cache."""
-    hook = sites.hook(vector.layer, vector.part)
-
-    def read(text: str) -> str:
-        which = f"[0, {vector.position}]" if vector.position is not None else "[0].mean(0)"
-        return f"{run}(encode({quoted(text)}))[1][{quoted(hook)}]{which}.float()"
-
+def _of_activations(name: str, vector: Vector) -> str:
+    """The lines that make a steering vector of texts' activations, or read it from a file."""
     match vector.source:
         case "diff":
-            pairs = ",\n".join(f"    {read(a)} - {read(b)}" for a, b in vector.pairs)
-            body = f"{name} = torch.stack([\n{pairs},\n]).mean(0)"
+            sides = name.replace("vector", "sides")
+            body = f"{texts.reading(sides, vector)}\n{name} = ({sides}[0] - {sides}[1]).mean(0)"
+        case "mean":
+            body = f"{texts.reading('rows,', vector)}\n{name} = rows.mean(0)"
         case "pca":
-            rows = ",\n".join(f"    {read(text)}" for text in vector.texts)
             body = (
-                f"rows = torch.stack([\n{rows},\n])\n"
-                f"{name} = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][0]\n"
+                f"{texts.reading('rows,', vector)}\n"
+                f"{name} = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][{vector.component - 1}]\n"
                 f"{name} = {name} * torch.sign({name}[{name}.abs().argmax()])"
             )
         case "file":

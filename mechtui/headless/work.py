@@ -15,7 +15,6 @@ from mechtui.session.document import Session
 from mechtui.session.paths import PathError, to_read
 from mechtui.session.storage import to_builtins
 from mechtui.views import Answer, Question, parse_question
-from mechtui.views.compare import Compare
 from mechtui.views.question import plain
 from mechtui.views.tokens import Tokens, TokensAnswer
 
@@ -45,9 +44,9 @@ class Item:
         return tuple(dict.fromkeys((Tokens(), *self.questions.values())))
 
     def files(self) -> list[str]:
-        """Files whose contents decide the numbers: of vectors, and the sessions that are compared with."""
-        read = [vector.path for vector in self.session.vectors if vector.source == "file"]
-        return read + [each.file for each in self.questions.values() if isinstance(each, Compare) and each.file]
+        """Files whose contents decide the numbers: of vectors, and those that the questions name."""
+        of_vectors = [file for vector in self.session.vectors for file in vector.reads]
+        return of_vectors + [file for each in self.questions.values() for file in each.reads]
 
     def fingerprint(self, load: Load, content: Callable[[str], str]) -> str:
         """The same for the same session, questions, files that they name, place among the others, and way to load the

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from mechtui.session.document import (
     ALL,
+    OF_TEXTS,
     Bos,
     Edge,
     Edit,
@@ -65,7 +66,7 @@ def read_elsewhere(session: Session, edit: Edit) -> str:
     """Says where a vector was read that acts at another place; empty where both are one, or none was read."""
     vector = session.vector(edit.vector) if edit.vector else None
     op = ops()[edit.op]
-    if vector is None or vector.source not in ("diff", "pca") or not isinstance(op, VectorOp):
+    if vector is None or vector.source not in OF_TEXTS or not isinstance(op, VectorOp):
         return ""
     read = Site("layer", Span(vector.layer, vector.layer), part=vector.part)
     if _place(edit.site) == _place(read):
@@ -186,6 +187,6 @@ def delete_vector(session: Session, index: int) -> Session:
 def add_vector_edit(session: Session, index: int) -> Session:
     """An `add` edit for the vector under the cursor, where it was read; a neuron's at that layer's output."""
     vector = chosen_vector(session, index)
-    part = vector.part if vector.source in ("diff", "pca") else "post"
+    part = vector.part if vector.source in OF_TEXTS else "post"
     site = Site("layer", Span(vector.layer, vector.layer), part=part)
     return add(session, Edit("add", site, vector=vector.name, factor=1.0))

@@ -11,7 +11,9 @@ from typing import Literal
 import msgspec
 
 Part = Literal["z", "q", "k", "v", "pattern", "scores", "attn", "mlp", "pre", "mid", "post"]
-Source = Literal["diff", "neuron", "token", "pca", "file"]
+Source = Literal["diff", "mean", "pca", "neuron", "token", "file"]
+# Those that are read from the activations of texts.
+OF_TEXTS: tuple[Source, ...] = ("diff", "mean", "pca")
 Bos = Literal["auto", "yes", "no"]
 
 
@@ -97,9 +99,10 @@ class Edit(Struct, frozen=True):
 class Vector(Struct, frozen=True):
     """A named steering vector [d_model] and how it is made.
 
-    source: "diff" (pairs, layer, part), "neuron" (layer, index), "token" (text), "pca" (texts, layer, part),
-    "file" (path, key). `position` says which token of a text is read (default the last; None: the mean
-    over all of them).
+    source: "diff" (pairs, layer, part), "mean" and "pca" (texts, layer, part), "neuron" (layer, index), "token" (text),
+    "file" (path, key). In the place of pairs and texts may stand the files that hold them: two for the sides of diff or
+    one, whose `columns` they are. `position` says which token of a text is read (default the last; None: the mean over
+    all of them). component: which principal direction, from 1.
     """
 
     name: str
@@ -109,10 +112,23 @@ class Vector(Struct, frozen=True):
     index: int = 0
     texts: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
+    files: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    component: int = 1
     path: str = ""
     key: str = ""
     unit: bool = False
     position: int | None = -1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The files that it is made from."""
+        return (self.path,) if self.source == "file" else self.files
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The texts of its line: of diff a pair in each row, else one text."""
+        return self.pairs or tuple((text,) for text in self.texts)
 
 
 class Swept(Struct, frozen=True):

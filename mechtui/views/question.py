@@ -41,6 +41,11 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
         """Whether the answer costs many runs, so that it is computed only once the user has started it."""
         return False
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Files whose contents decide the answer."""
+        return ()
+
     def asked(self) -> Self:
         """What the model process is asked."""
         return self._with_defaults(self.SHOWN) if self.SHOWN else self

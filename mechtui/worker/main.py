@@ -222,7 +222,7 @@ class Worker:
         try:
             if cancelled():
                 raise Cancelled
-            opened = self.engine.open(ask.session, cancelled, ask.questions)
+            opened = self.engine.open(ask.session, cancelled, ask.questions, self._told(ask, number))
             say(Started(ask.generation, opened.problems))
             for question in ask.questions:
                 asked = time.perf_counter()
@@ -246,6 +246,11 @@ class Worker:
             say(Failed("ask", str(error), ask.generation, mistake=True))
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
             say(Failed("ask", _unexpected("this run", error), ask.generation))
+
+    def _told(self, ask: Ask, number: int) -> Callable[[float], None]:
+        """What is told how much is read before the first question is begun."""
+        first = next(iter(ask.questions), None)
+        return (lambda share: None) if first is None else partial(self._computed, ask.generation, number, first)
 
     def _computed(self, generation: int, number: int, question: Question, fraction: float) -> None:
         self.wire.send(Progress(generation, question, fraction), number)

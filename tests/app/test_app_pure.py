@@ -184,6 +184,8 @@ def test_every_word_that_is_offered_means_something(view: str) -> None:
 def test_vector_lines_complete():
     assert complete_vector("v = d", KNOWN)[0].word == "diff"
     assert complete_vector("v = diff L", KNOWN)[0].word == "L9.attn"
+    assert [each.word for each in complete_vector("v = diff L9.pre ", KNOWN)] == ["file", "columns"]
+    assert [each.word for each in complete_vector("v = mean L9.pre c", KNOWN)] == ["column"]
     assert complete_vector('v = token " \\', KNOWN)[0].word == '" \\"x"'
 
 

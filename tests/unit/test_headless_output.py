@@ -254,11 +254,13 @@ def test_another_model_of_the_same_name_is_refused(half: Path) -> None:
 
 def test_another_content_of_a_file_is_another_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    session = Session(vectors=(parse_vector('v = file "v.safetensors#v"'),))
+    session = Session(
+        vectors=(parse_vector('v = file "v.safetensors#v"'), parse_vector('d = diff L0.pre file "a" "b"'))
+    )
     questions = {line: parse_question(line) for line in ("residual", 'compare "other.toml"')}
     of = partial(Item(session, questions).fingerprint, Load("m"), content_of)
     found = [of()]
-    for name in ("v.safetensors", "other.toml"):
+    for name in ("v.safetensors", "a", "b", "other.toml"):
         for content in ("a", "b"):
             Path(name).write_text(content)
             found.append(of())

@@ -26,7 +26,8 @@ NUMBERS = (
     *("1e5", "1.", ".5", "-1e-7", "+3", "1e", "3.4028235e38", "3.5e38", "1.5.2"),
 )
 PLAIN = """zero mean scale noise add cut patch resample # L H N L0H0 L3.pre L*H* . @ @all - , > x sd seed raw unit
-= v diff pca token file neuron a#b | * all generate temperature top_p top attention next_tokens heads"""
+= v diff pca mean token file columns column a.csv
+neuron a#b | * all generate temperature top_p top attention next_tokens heads"""
 WORDS = (
     *PLAIN.split(),
     *("sweep", "lens", " ", "  ", '"', '" John"', '"\\ud800"', "\ud800", "\\", "\x1b", "\n", "\0"),
@@ -80,9 +81,18 @@ def test_any_edit(line: str) -> None:
 
 
 @given(
-    LINE | LINE.map("v = diff L0.pre ".__add__) | LINE.map("v = file ".__add__) | NUMBER.map("v = neuron L0N".__add__)
+    LINE
+    | st.sampled_from(("diff L0.pre", "mean L0.pre file", "pca L0.pre column a.csv", 'pca L0.pre "a" | "b"')).flatmap(
+        lambda source: LINE.map(f"v = {source} ".__add__)
+    )
+    | LINE.map("v = file ".__add__)
+    | NUMBER.map("v = neuron L0N".__add__)
 )
 @example('v = diff L0.pre "a" "b" @' + "1" * 25)
+@example('v = diff L0.pre file a.txt "b c.txt" unit @all')
+@example('v = diff L0.pre columns "a.jsonl" "b" c"d @2')
+@example('v = pca L0.pre file "a.txt" 2001')
+@example('v = pca L0.pre "a" | "b" 2 unit')
 @example("v = file \ud800#a")
 @example('v = file "a b#c d"')
 @example("v = file =#a")

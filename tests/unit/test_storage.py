@@ -33,7 +33,13 @@ views = ["next_tokens", "attention L9H9", "residual"]
 # Everything that a text may hold: TOML has escapes for all but lone surrogates.
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 vectors = st.sampled_from(
-    ['love-hate = diff L6.pre "Love" "Hate"', "w = neuron L5N2011 unit", 't = token " Paris"', "f = file a b#c"]
+    [
+        'love-hate = diff L6.pre "Love" "Hate"',
+        "w = neuron L5N2011 unit",
+        'p = pca L6.pre column "a b.csv" "x" 2',
+        't = token " Paris"',
+        "f = file a b#c",
+    ]
 )
 edits = st.sampled_from(["zero L9H9 @-1", "# scale L10H7 x0.5", 'cut L0H0 *>" John"#2', "noise embed sd3 seed7"])
 names = st.sampled_from(["lens", "attention", "residual", "next_tokens", "heads"])

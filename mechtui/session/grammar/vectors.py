@@ -1,4 +1,7 @@
-"""Steering vectors: `NAME = SOURCE [unit] [@POSITION]`."""
+"""Steering vectors: `NAME = SOURCE [unit] [@POSITION]`.
+
+Texts stand in the line, or in files: `diff L9.pre file "happy.txt" "sad.txt"`, `pca L9.pre column "a.csv" "text" 2`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from typing import get_args
 
 from msgspec.structs import replace
 
-from mechtui.session.document import Source, Vector
+from mechtui.session.document import OF_TEXTS, Source, Vector
 from mechtui.session.grammar.places import parse_site
 from mechtui.session.grammar.words import NAME, LineError, Words, nearest, quote, short, unquote, whole
 from mechtui.visible import harmless
 
 VECTOR_SOURCES: tuple[str, ...] = get_args(Source)
+# Endings of files with columns, and the most texts of a list that a file may hold.
+COLUMN_FILES = (".csv", ".jsonl")
+MOST_TEXTS = 2000
 
 
 def parse_vector(line: str) -> Vector:
@@ -26,9 +32,12 @@ def parse_vector(line: str) -> Vector:
     fields: dict[str, object]
     match source:
         case "diff":
-            fields = {**_stream_site(words), "pairs": _pairs(words)}
+            fields = {**_stream_site(words), **(_files(words, 2) or {"pairs": _pairs(words)})}
+        case "mean":
+            fields = {**_stream_site(words), **(_files(words, 1) or {"texts": _texts(words)})}
         case "pca":
-            fields = {**_stream_site(words), "texts": _texts(words)}
+            fields = {**_stream_site(words), **(_files(words, 1) or {"texts": _texts(words, least=2)})}
+            fields |= _component(words)
         case "neuron":
             text = words.next("a neuron, as in L5N2011,")
             site = parse_site(text, line=words.line, column=words.column)
@@ -45,13 +54,14 @@ def parse_vector(line: str) -> Vector:
     while (word := words.peek()) is not None:
         if word == "unit":
             fields["unit"] = True
-        elif re.fullmatch(r"@-?[0-9]+", word) and source in ("diff", "pca"):
+        elif re.fullmatch(r"@-?[0-9]+", word) and source in OF_TEXTS:
             fields["position"] = whole(word[1:], words.line, words.words[words.at][1] + 1)
-        elif word == "@all" and source in ("diff", "pca"):
+        elif word == "@all" and source in OF_TEXTS:
             fields["position"] = None
         else:
             problem = (
-                f"{short(word)} is not an option; options are unit and, for diff and pca, @POS (one position) or @all"
+                f"{short(word)} is not an option; options are unit and, for {', '.join(OF_TEXTS[:-1])} and "
+                f"{OF_TEXTS[-1]}, @POS (one position) or @all"
             )
             raise words.error(problem)
         words.at += 1
@@ -80,13 +90,57 @@ def _pairs(words: Words) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _texts(words: Words) -> tuple[str, ...]:
+def _texts(words: Words, least: int = 1) -> tuple[str, ...]:
     texts = [words.text()]
     while words.passed("|"):
         texts.append(words.text())
-    if len(texts) < 2:
+    if len(texts) < least:
         raise words.error('a principal direction needs two texts or more, with | between them: "..." | "..."')
     return tuple(texts)
+
+
+def _files(words: Words, sides: int) -> dict[str, object]:
+    """The files in which `sides` lists of texts stand: one for each, or one with as many columns; none where the texts
+    stand in the line itself."""
+    column = "column" if sides == 1 else "columns"
+    match words.peek():
+        case "file":
+            words.at += 1
+            return {"files": tuple(_path(words, "a text file, as in happy.txt,") for _ in range(sides))}
+        case word if word == column:
+            words.at += 1
+            file = _path(words, "a file of columns, as in pairs.csv,")
+            if not file.lower().endswith(COLUMN_FILES):
+                problem = f"{short(file)} has no columns: a file that has ends in {' or '.join(COLUMN_FILES)}"
+                raise words.error(problem, words.column)
+            return {"files": (file,), "columns": tuple(_column(words) for _ in range(sides))}
+        case word if word is not None and not word.startswith('"'):
+            lists = f"file {' '.join(('A.txt', 'B.txt')[:sides])}" + f" or {column} F.csv {' '.join('AB'[:sides])}"
+            raise words.error(f"{short(word)} is no text in double quotes, and neither {lists}")
+        case _:
+            return {}
+
+
+def _path(words: Words, wanted: str) -> str:
+    """A file's name, in double quotes or without."""
+    word = words.next(wanted)
+    return unquote(word, words.line, words.column) if word.startswith('"') else word
+
+
+def _column(words: Words) -> str:
+    return _path(words, "a column's name, as in happy,")
+
+
+def _component(words: Words) -> dict[str, object]:
+    """Which principal direction, where a number says one."""
+    word = words.peek()
+    if word is None or re.fullmatch(r"[0-9]+", word) is None:
+        return {}
+    words.at += 1
+    number = whole(word, words.line, words.column)
+    if not 1 <= number <= MOST_TEXTS:
+        raise words.error(f"principal directions are counted from 1 to {MOST_TEXTS:,}", words.column)
+    return {"component": number}
 
 
 def _file(words: Words) -> dict[str, object]:
@@ -101,11 +155,9 @@ def _file(words: Words) -> dict[str, object]:
 
 def format_vector(vector: Vector) -> str:
     match vector.source:
-        case "diff":
-            pairs = " | ".join(f"{quote(a)} {quote(b)}" for a, b in vector.pairs)
-            body = f"diff L{vector.layer}.{vector.part} {pairs}"
-        case "pca":
-            body = f"pca L{vector.layer}.{vector.part} " + " | ".join(quote(text) for text in vector.texts)
+        case "diff" | "mean" | "pca":
+            body = f"{vector.source} L{vector.layer}.{vector.part} {_format_texts(vector)}"
+            body += f" {vector.component}" if vector.component != 1 else ""
         case "neuron":
             body = f"neuron L{vector.layer}N{vector.index}"
         case "token":
@@ -116,3 +168,11 @@ def format_vector(vector: Vector) -> str:
     where = "all" if vector.position is None else vector.position
     options = (" unit" if vector.unit else "") + (f" @{where}" if where != -1 else "")
     return f"{vector.name} = {body}{options}"
+
+
+def _format_texts(vector: Vector) -> str:
+    """What the vector is read from."""
+    if not vector.files:
+        return " | ".join(" ".join(map(quote, texts)) for texts in vector.rows)
+    what = "file" if not vector.columns else "columns" if len(vector.columns) > 1 else "column"
+    return " ".join((what, *map(quote, vector.files), *map(quote, vector.columns)))

@@ -35,6 +35,10 @@ class Compare(Question, frozen=True, tag="compare"):
     other: Session | None = None
     views: tuple[str, ...] = ()
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.file,) if self.file else ()
+
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
         found: dict[str, Any] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +20,23 @@ def needs(question: Vectors, opened: OpenSession) -> list[Need]:
 
 
 def answers(question: Vectors, opened: OpenSession) -> Answers:
-    yield VectorsAnswer(tuple(_meaning(opened, vector) for vector in opened.session.vectors)), None, False
+    vectors, told = opened.session.vectors, opened.progress
+    meanings: list[VectorMeaning] = []
+    try:
+        for number, vector in enumerate(vectors):
+            opened.progress = partial(_within, told, number, len(vectors))
+            meanings.append(_meaning(opened, vector))
+            if number + 1 < len(vectors):
+                # One that takes long to read does not keep those before it from the screen.
+                yield VectorsAnswer(tuple(meanings)), None, True
+    finally:
+        opened.progress = told
+    yield VectorsAnswer(tuple(meanings)), None, False
+
+
+def _within(told: Callable[[float], None], number: int, count: int, share: float) -> None:
+    """Tell how much is done of all when this share is done of one."""
+    told((number + share) / count)
 
 
 @torch.inference_mode()
@@ -28,6 +46,7 @@ def _meaning(opened: OpenSession, vector: Vector) -> VectorMeaning:
     except EditError as error:
         return VectorMeaning(vector.name, problem=str(error))
     change = _logit_change(opened, direction(value))
+    found = opened.separation(vector)
     most = min(MOST_TOKENS, change.shape[0])
     return VectorMeaning(
         vector.name,
@@ -35,6 +54,9 @@ def _meaning(opened: OpenSession, vector: Vector) -> VectorMeaning:
         typical(_read_from(opened, vector)),
         _tokens(opened, change, change.topk(most).indices),
         _tokens(opened, change, (-change).topk(most).indices),
+        pairs=0 if found is None else found.pairs,
+        right=None if found is None else found.right,
+        auc=None if found is None else found.auc,
     )
 
 

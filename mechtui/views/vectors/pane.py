@@ -83,6 +83,9 @@ class VectorsPane(Pane):
             where = "its end" if vector.source in ("token", "file") else f"L{vector.layer}"
             part = share(ratio) if ratio < 1 else amount(ratio)
             said.append((f"length {amount(meaning.norm)}, {part} of the stream's at {where}", self.palette.dim))
+        if meaning is not None and meaning.right is not None and meaning.auc is not None:
+            tells = f"{meaning.pairs} pairs, held out: {share(meaning.right)} right, AUC {meaning.auc:.2f}"
+            said.append((tells, self.palette.dim))
         notes = (changes.read_elsewhere(picture.session, edit) for edit in picture.applied())
         said += [(note, self.palette.mark) for note in notes if note.startswith(f"{vector.name} ")][:1]
         return [line((text, look)) for sentence, look in said for text in wrap(sentence, width)]

@@ -12,8 +12,10 @@ EACH_RUN = False
 
 def lines(question: Vectors, around: Around) -> list[str]:
     vectors = around.session.vectors
+    separation = SEPARATION if any(vector.source == "diff" for vector in vectors) else NONE
     read = [
-        f"    ({quoted(vector.name)}, vector_{number}, {quoted(_hook(vector, around.shape.n_layers))}),"
+        f"    ({quoted(vector.name)}, vector_{number}, {_sides(number, vector)},"
+        f" {quoted(_hook(vector, around.shape.n_layers))}),"
         for number, vector in enumerate(vectors)
     ]
     return [
@@ -21,7 +23,9 @@ def lines(question: Vectors, around: Around) -> list[str]:
         "W_U = W_U if W_U.shape[0] == bridge.cfg.d_model else W_U.T",
         *FACTOR,
         "",
-        "def meaning(name, vector, hook):",
+        *separation,
+        "",
+        "def meaning(name, vector, sides, hook):",
         "    unit = vector / vector.norm()",
         "    # The final norm without its bias and the division: what is left of it is linear.",
         "    ends = bridge.ln_final(torch.stack([unit, -unit])[None] * 1e4)[0]",
@@ -37,6 +41,7 @@ def lines(question: Vectors, around: Around) -> list[str]:
         '        "residual_norm": clean[hook][0].float().norm(dim=-1).quantile(0.5).item(),',
         f'        "raises": tokens_of(change.topk({MOST_TOKENS})),',
         f'        "lowers": tokens_of((-change).topk({MOST_TOKENS})),',
+        '        **dict(zip(("pairs", "right", "auc"), separation(sides))),',
         "    }",
         "",
         "vectors = [",
@@ -44,6 +49,30 @@ def lines(question: Vectors, around: Around) -> list[str]:
         "]",
         'return {"vectors": [meaning(*vector) for vector in vectors]}',
     ]
+
+
+NONE = ("def separation(sides):", "    return 0, None, None")
+SEPARATION = (
+    "def separation(sides):",
+    "    # How well a contrast tells pairs that it is not made of: of each fifth, from the middle of the others.",
+    "    if sides is None or len(sides[0]) < 5:",
+    "        return 0, None, None",
+    "    sides = torch.stack(sides).double()",
+    "    fold = torch.arange(sides.shape[1]) % 5",
+    "    scores = torch.empty(sides.shape[:2], dtype=torch.float64)",
+    "    for out in [fold == part for part in range(5)]:",
+    "        first, second = sides[:, ~out].mean(1)",
+    "        scores[:, out] = (sides[:, out] - (first + second) / 2) @ (first - second)",
+    "        scores[:, out] /= (first - second).norm()",
+    "    gaps = scores[0][:, None] - scores[1]",
+    "    right, auc = [((gap > 0).double() + (gap == 0) / 2).mean().item() for gap in (gaps.diagonal(), gaps)]",
+    "    return sides.shape[1], right, auc",
+)
+
+
+def _sides(number: int, vector: Vector) -> str:
+    """What the program calls a contrast's activations."""
+    return f"sides_{number}" if vector.source == "diff" else "None"
 
 
 def _hook(vector: Vector, n_layers: int) -> str:

@@ -10,10 +10,16 @@ STEP = "logits per unit of length"
 
 def tables(question: Vectors, answer: VectorsAnswer, around: Around) -> list[Block]:
     there = [each for each in answer.vectors if not each.problem]
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("length", [each.norm for each in there], "L2 norm"),
         Column("residual stream there", [each.residual_norm for each in there], "L2 norm, median"),
     )
+    if any(each.pairs for each in there):
+        columns += (
+            Column("pairs", [each.pairs or None for each in there], "", places=0),
+            Column("held out, right", [each.right for each in there], "share of pairs", places=3),
+            Column("held out, AUC", [each.auc for each in there], "", places=3),
+        )
     blocks: list[Block] = []
     if there:
         blocks.append(Listing("steering vectors", "vector", tuple(each.name for each in there), columns))
