@@ -833,6 +833,15 @@ async def test_a_refused_vector_says_its_whole_reason_at_the_foot() -> None:
         assert f"✗ {reason}" in foot
 
 
+def test_a_contrast_says_how_well_it_tells_what_it_has_not_seen() -> None:
+    given_picture = picture(focus=Focus(vector=0))
+    answered = given_picture.answered[-1]
+    tells = replace(answered.clean.vectors[0], pairs=60, right=0.95, auc=0.931)
+    one = replace(answered, clean=replace(answered.clean, vectors=(tells, *answered.clean.vectors[1:])))
+    lines = drawn(VectorsPane(), replace(given_picture, answered=(one,)), 40, 10)
+    assert "held out of 60: 95% right, AUC .93" in "".join(lines)
+
+
 @pytest.mark.parametrize("width", [24, 50])
 def test_heads_always_have_a_scale(width: int) -> None:
     said = picture(layers=4, heads=8)

@@ -84,7 +84,7 @@ class VectorsPane(Pane):
             part = share(ratio) if ratio < 1 else amount(ratio)
             said.append((f"length {amount(meaning.norm)}, {part} of the stream's at {where}", self.palette.dim))
         if meaning is not None and meaning.right is not None and meaning.auc is not None:
-            tells = f"{meaning.pairs} pairs, held out: {share(meaning.right)} right, AUC {meaning.auc:.2f}"
+            tells = f"held out of {meaning.pairs}: {meaning.right:.0%} right, AUC {share(meaning.auc)}"
             said.append((tells, self.palette.dim))
         notes = (changes.read_elsewhere(picture.session, edit) for edit in picture.applied())
         said += [(note, self.palette.mark) for note in notes if note.startswith(f"{vector.name} ")][:1]

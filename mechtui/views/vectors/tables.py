@@ -16,9 +16,9 @@ def tables(question: Vectors, answer: VectorsAnswer, around: Around) -> list[Blo
     )
     if any(each.pairs for each in there):
         columns += (
-            Column("pairs", [each.pairs or None for each in there], "", places=0),
+            Column("pairs", [each.pairs or None for each in there], "pairs of texts", places=0),
             Column("held out, right", [each.right for each in there], "share of pairs", places=3),
-            Column("held out, AUC", [each.auc for each in there], "", places=3),
+            Column("held out, AUC", [each.auc for each in there], "probability", places=3),
         )
     blocks: list[Block] = []
     if there:
