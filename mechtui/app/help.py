@@ -28,6 +28,7 @@ WORDS = {
     "logit difference": "logit(answer) - logit(foil): how much the model prefers the one to the other",
     "rank": "how many tokens are more probable; 0 is the most probable",
     "surprise": "-ln p(token | those before it), in nats",
+    "perplexity": "exp of the mean loss in nats: among so many equally likely tokens one would be as unsure",
     "nat": "the unit of natural logarithms; 1 nat is 1.44 bits",
     "clean, edited": "the run without edits, and the run with those that are on",
     "source": "the second prompt; patching takes values from its run, position by aligned position",
@@ -40,6 +41,7 @@ WORDS = {
     "induction head": "on a token that stood before, it attends to what followed it there: [A][B] ... [A] -> [B]",
     "OV circuit": "W_E W_V W_O W_U: what a head, once it attends to a token, does to the logits of every token",
     "QK circuit": "W_E W_Q W_K^T W_E^T: how much a head wants to attend from every token to every other",
+    "bigram": "two tokens that follow each other: what comes next by the token before alone, W_E W_U",
     "edge": "the attention from one query position to one key position of one head",
     "neuron": "one number of an MLP's hidden layer; its write vector is a row of W_out",
 }

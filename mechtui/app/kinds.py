@@ -24,7 +24,7 @@ from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError, cut
 from mechtui.session.hook_edits import EditError
-from mechtui.session.paths import PathError, expanded, reason, to_write, write_private
+from mechtui.session.paths import PathError, expanded, reason, to_read, to_write, write_private
 from mechtui.session.resolve import check_site
 from mechtui.views import Question, check_questions, spec_of
 
@@ -380,18 +380,31 @@ def rename(desk: Desk) -> Kind:
     return Kind("name", hint, lambda text: [], take)
 
 
-def _files(text: str) -> list[Suggestion]:
+def text_file(desk: Desk) -> Kind:
+    def take(text: str, _: str) -> Mistake | None:
+        try:
+            to_read(text.strip())
+        except PathError as error:
+            return Mistake(f"{error}.")
+        desk.put(desk.pane().named(text.strip()))
+        return None
+
+    return Kind("text file", "a text, UTF-8; . then reads it", lambda text: _files(text, "", "file"), take)
+
+
+def _files(text: str, ending: str = ".toml", what: str = "session file") -> list[Suggestion]:
+    """Files, and where any ending will do folders too, whose paths begin so."""
     try:
         path = expanded(text or ".")
         folder = path if text.endswith("/") else path.parent
         names = sorted(
             p
             for p in folder.iterdir()
-            if p.suffix == ".toml" and p.name.startswith(path.name if not text.endswith("/") else "")
+            if p.name.endswith(ending) and p.name.startswith(path.name if not text.endswith("/") else "")
         )
     except (OSError, PathError):
         return []
-    return [Suggestion(str(name), "session file", line=str(name)) for name in names[:8] if str(name) != text]
+    return [Suggestion(str(name), what, line=str(name)) for name in names[:8] if str(name) != text]
 
 
 def vectors_file(desk: Desk) -> Kind:
@@ -436,6 +449,8 @@ def of(
             return search(desk)
         case "mark":
             return mark(desk, index)
+        case "text_file":
+            return text_file(desk)
         case "narrow":
             return narrow(desk)
         case "save":

@@ -23,7 +23,7 @@ from mechtui.engine import circuits, reading, vector_files, weights
 from mechtui.engine.apply import seen_in
 from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.circuits import Circuit as HeadCircuit
-from mechtui.engine.errors import Cancelled, ModelError, SessionError
+from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
 from mechtui.engine.lengths import direction, length, typical
 from mechtui.engine.model import Model
@@ -40,7 +40,7 @@ from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vec
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.hook_edits import EditError, HookEdits, Ids, Steering
 from mechtui.session.prompt import Prompt, Surroundings
-from mechtui.session.resolve import check_site, resolve
+from mechtui.session.resolve import check_elsewhere, check_site, resolve
 from mechtui.session.sites import head_count
 from mechtui.views import Answer, Question
 
@@ -232,6 +232,16 @@ class OpenSession:
 
     # The text
 
+    def text_ids(self, text: str, what: str) -> tuple[Ids, Ids]:
+        """What every text begins with (BOS or nothing), and another text's own tokens, however many. what: its name.
+        Raises SessionError."""
+        try:
+            ids = tuple(self.model.encode(text, "no"))
+        except TextError as error:
+            raise SessionError(f"{what} {error}") from error
+        bos = self.model.bos_id
+        return (bos,) if self.bos and bos is not None else (), ids
+
     @property
     def auto(self) -> bool:
         """Whether the session names no target, so that the clean run's two best tokens stand in."""
@@ -276,6 +286,12 @@ class OpenSession:
     def _surroundings(self) -> Surroundings:
         vectors = tuple(steering(vector, self.bos) for vector in self.session.vectors)
         return Surroundings(self.model.ready, vectors, self.source_ids, self.alignment, self.references)
+
+    def hook_edits_elsewhere(self, edit: Edit, ids: Ids) -> HookEdits:
+        """An edit's hook edits on another text, as if that were the prompt. Raises EditError where it names positions
+        of the prompt, or takes from those of the source."""
+        check_elsewhere(edit)
+        return resolve(edit, Prompt(ids, tuple(self.model.token(id).text for id in ids), len(ids)), self._surroundings)
 
     def possible_hook_edits(self, edit: Edit) -> HookEdits | None:
         """An edit's hook edits on the prompt; None where it cannot be applied."""
@@ -334,6 +350,11 @@ class OpenSession:
     def run(self, ids: Ids, edits: HookEdits = (), needs: Sequence[Need] = ()) -> Run:
         """Any run on this model. Only what differs from an earlier run is computed. Raises Cancelled."""
         return Run(self._runner, self._runner.run(ids, edits, needs, self.cancelled), self.cancelled)
+
+    def run_once(self, ids: Ids, edits: HookEdits = (), after: Run | None = None) -> Run:
+        """A run that nothing keeps, so that the prompt's stay. after: one to resume from. Raises Cancelled."""
+        base = None if after is None else after.trace
+        return Run(self._runner, self._runner.run(ids, edits, (), self.cancelled, base, keep=False), self.cancelled)
 
     def check_cancelled(self) -> None:
         """Between two steps of a long computation. Raises Cancelled once the answer is not wanted any more."""

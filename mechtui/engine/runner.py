@@ -49,11 +49,12 @@ class Runner:
         needs: Sequence[Need] = (),
         cancelled: Callable[[], bool] = never,
         after: Trace | None = None,
+        keep: bool = True,
     ) -> Trace:
         """The run of these tokens with these edits; at most what differs from an earlier one is computed.
 
         needs: what is kept of it as it passes. after: a trace outside the store to resume from (a generation's last
-        step); then the new one is not stored either. Raises Cancelled.
+        step); then the new one is not stored either. keep: whether it is stored otherwise. Raises Cancelled.
         """
         edits = in_order(edits)
         known = self.store.known(ids, edits)
@@ -69,7 +70,7 @@ class Runner:
             trace = self._resume_layer(start, edits, givens, needs, cancelled)
         else:
             trace = self._resume_position(start, ids, edits, givens, needs, cancelled)
-        if after is None:
+        if after is None and keep:
             self.store.keep(trace)
         self._take(trace, needs, cancelled)
         return trace

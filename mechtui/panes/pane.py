@@ -277,6 +277,10 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         """The line of the list with those rows only that have these words; of all rows without words."""
         return self._question()
 
+    def named(self, file: str) -> Question:
+        """The line that reads this file, of a view that reads one."""
+        return self._question()
+
     def _question(self) -> Question:
         kind = self.VIEW.question
         return kind() if self.picture is None else self.picture.question(kind)

@@ -27,7 +27,8 @@ class Op:
     name: its first word. order: where it stands in lists, the simplest first. note: what becomes of the activation.
     examples: arguments to offer. number: the field of `Edit` that + and - change, by `step`, within `least` and `most`.
     no_positions: why it takes no @POSITIONS, where it does not. takes: the clean runs whose values it takes: the
-    source's, this prompt's, or those of the reference prompts where there are some.
+    source's, this prompt's, or those of the reference prompts where there are some. by_alignment: whether each position
+    gets its partner's.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class Op:
     most: ClassVar[float] = LARGEST
     no_positions: ClassVar[str] = ""
     takes: ClassVar[Literal["", "source", "clean", "references"]] = ""
+    by_alignment: ClassVar[bool] = False
 
     # The line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from mechtui.session import sites
-from mechtui.session.document import Edit, Site, Span
+from mechtui.session.document import ALL, Edge, Edit, Site, Span
 from mechtui.session.grammar.places import format_site
 from mechtui.session.hook_edits import EditError, HookEdit
 from mechtui.session.ops import ops
@@ -22,6 +22,16 @@ def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> tuple[HookEdit,
     index = sites.members(edit.site, shape)
     where = sites.hooks(op.acts_at(edit.site), shape)
     return tuple(HookEdit(edit.op, hook, layer, index, **decided) for hook, layer in where)
+
+
+def check_elsewhere(edit: Edit) -> None:
+    """Raises EditError where an edit means nothing on another text than the prompt: it names positions, or takes the
+    source's values at their partners."""
+    edge = edit.edge or Edge()
+    if any(named != ALL for named in (edit.positions, edge.queries, edge.keys)):
+        raise EditError("it names positions of the prompt, and this is another text")
+    if ops()[edit.op].by_alignment:
+        raise EditError("it takes the source's values at the prompt's partners, and another text has none")
 
 
 def check_site(site: Site, model: NamedModel) -> None:

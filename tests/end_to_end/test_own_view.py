@@ -63,8 +63,8 @@ def test_the_screen_and_the_program_have_it(folder: Path, home: dict[str, str]) 
 @pytest.mark.parametrize(
     ("path", "was", "now", "sentence"),
     [
-        ("__init__.py", 'go="z"', 'go="h"', "g h leads to heads already; "),
-        ("__init__.py", 'go="z"', 'go="g"', "go='g' should be a small letter, and not g or y"),
+        ("__init__.py", 'go="q"', 'go="h"', "g h leads to heads already; "),
+        ("__init__.py", 'go="q"', 'go="g"', "go='g' should be a small letter, and not g or y"),
         ("__init__.py", 'tag="certainty"', 'tag="sure"', 'tag="sure" should be the name of the folder, certainty'),
         ("__init__.py", "SPEC =", "SPECS =", "views/certainty has no SPEC that is a mechtui.views.View"),
         ("__init__.py", "import numpy as np", "import nunpy as np", "cannot be imported: ModuleNotFoundError: "),

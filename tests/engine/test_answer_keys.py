@@ -23,6 +23,7 @@ VIEWS = {
     "attribution": ("attribution", "attribution L0H1 answer", "attribution L0.mlp top3"),
     "sweep": ("sweep zero L*H*", "sweep patch L*.pre"),
     "generate": ("generate 2",),
+    "perplexity": (f"perplexity {quote(str(Path(__file__).with_name('notes.txt')))} window24",),
     "circuit": ("circuit L0H1", "circuit L0H1 trigrams", "circuit L0H1 directions"),
     "compare": (f"compare {quote(str(Path(__file__).with_name('other.toml')))}",),
 }

@@ -15,10 +15,11 @@ from mechtui.export.file import written
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import quote
 from mechtui.session.ops import ops
 from mechtui.views import specs
 from tests.engine.conftest import load_now
-from tests.engine.test_script import PROMPT, SOURCE, exported
+from tests.engine.test_script import NOTES, PROMPT, SOURCE, exported
 
 VECTORS = (
     'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',
@@ -43,6 +44,7 @@ ATTENTION_ALONE = (
     *("scale L0.attn x2", "noise L0H*.pattern @2-7 sd0.5", "add L1.pre d x2", "project L1.post @-1 t", "cut L1H0 *>0"),
 )
 LINES = {
+    "bigrams": ("bigrams", "bigrams mlps"),
     "attention": ("attention L1H2", "attention L1H3 scores", "attention L0H1 value"),
     "circuit": ("circuit L1H2", 'circuit L0H3 " Mary"'),
     "compare": (),  # a program holds one session
@@ -50,6 +52,7 @@ LINES = {
     "composition": ("composition Q", "composition V"),
     "generate": ("generate 4 prompt",),
     "heads": ("heads entropy", "heads attribution", "heads copying"),
+    "perplexity": (f"perplexity {quote(str(NOTES))} window40",),
     "sweep": ("sweep zero L2-3H0-3", "sweep patch L2.pre", "sweep cut L3H0-1 -1>0"),
 }
 ALL = tuple(line for name in specs() for line in LINES.get(name, (name,)))
@@ -97,6 +100,7 @@ def test_a_script_runs_and_fails_where_a_number_is_another(tmp_path: Path) -> No
         "effects",
         "circuit L1H2",
         "composition K",
+        "bigrams",
         "loss",
     )
     options += [f"--view={line}" for line in views]

@@ -23,11 +23,13 @@ from mechtui.export.script import script
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import quote
 from mechtui.views import parse_question, specs
 from mechtui.views.question import plain
 from mechtui.views.tokens import Tokens
 from tests.engine.conftest import load_now
 
+NOTES = Path(__file__).with_name("notes.txt")
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 SOURCE = "When Mary and John went to the store, Mary gave a drink to"
 VECTORS = (
@@ -211,6 +213,7 @@ def test_a_direction_of_folded_weights_has_the_norms_weight(gpt2_folder: Path) -
 LINES = {
     "attention": ["attention L1H2", "attention L1H3 scores", "attention L0H1 value"],
     "attribution": ["attribution", "attribution @3 answer", "attribution L1H2", "attribution L0.mlp top7"],
+    "bigrams": ["bigrams", "bigrams mlps top4"],
     "composition": ["composition Q", "composition K", "composition V"],
     "compare": [],  # a program holds one session
     "circuit": ["circuit L1H2", 'circuit L0H3 " Mary"'],
@@ -219,6 +222,7 @@ LINES = {
     "heads": [
         f"heads {what}" for what in ("entropy", "first @3", "norm", "attribution", "induction", "copying", "sweep")
     ],
+    "perplexity": [f"perplexity {quote(str(NOTES))} window24 stride9"],
     "scores": ["scores copying"],
     "lens": ["lens", "lens mid"],
     "loss": ["loss"],

@@ -23,7 +23,12 @@ FILES = {"__init__.py", "compute.py", "pane.py", "script.py", "example.py"}
 BESIDES = {"tables.py"}
 EXAMPLES = [name for name in FOLDERS if (ROOM / "views" / name / "example.py").exists()]
 # A line for the views whose name alone is none.
-NAMED_LINES = {"attention": "attention L0H0", "circuit": "circuit L0H0", "sweep": "sweep zero L*H*"}
+NAMED_LINES = {
+    "attention": "attention L0H0",
+    "circuit": "circuit L0H0",
+    "perplexity": 'perplexity "a.txt"',
+    "sweep": "sweep zero L*H*",
+}
 # Where the screen may name views: their places, and what positions are named by. An attention's scores are no view.
 NAMED = {
     "workspaces.py": set(FOLDERS),

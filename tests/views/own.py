@@ -67,7 +67,7 @@ async def test_its_pane_shows_its_numbers(size: tuple[int, int]) -> None:
         assert any(f"{value:.2f}"[1:] in line for value in example.edited.most for line in lines)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("keys", [("g", "z"), ("colon", *"certainty", "enter")], ids=["by its letter", "by its line"])
+@pytest.mark.parametrize("keys", [("g", "q"), ("colon", *"certainty", "enter")], ids=["by its letter", "by its line"])
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)])
 async def test_the_screen_shows_it(
     keys: tuple[str, ...], size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

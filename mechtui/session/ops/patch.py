@@ -19,6 +19,7 @@ class Patch(TakingOp):
     order = 3
     note = "its value in the source run"
     takes = "source"
+    by_alignment = True
 
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
         positions = prompt.positions(edit.positions)

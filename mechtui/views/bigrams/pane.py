@@ -1,0 +1,179 @@
+"""A row for every token: the loss of what follows it by bigrams and by the model, and what both hold for likely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+
+from mechtui.paint import marks
+from mechtui.paint.numbers import fixed, share
+from mechtui.paint.tokens import visible
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Focus, Page, Pane, Picture
+from mechtui.panes.rows import Numbers, Rows, Texts, ordered
+from mechtui.session.document import Token
+from mechtui.views import Question
+from mechtui.views.bigrams import ORDERS, SPEC, Bigrams, BigramsAnswer
+
+# A pane of this many cells has room for all the words; a narrower one for the likeliest of each.
+ROOMY = 100
+NO_DIFFERENCE = "no edit is on: there is no difference to show"
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """answer: of the run that is shown; of a difference the edited one's. less: what is taken from its numbers."""
+
+    answer: BigramsAnswer
+    less: BigramsAnswer | None = None
+
+    def number(self, name: str) -> float:
+        taken = 0.0 if self.less is None else float(getattr(self.less, name))
+        return float(getattr(self.answer, name)) - taken
+
+    def losses(self, name: str) -> np.ndarray:
+        values: np.ndarray = getattr(self.answer, name)
+        return values if self.less is None else values - getattr(self.less, name)
+
+
+class BigramsPane(Pane):
+    VIEW = SPEC
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
+        self._wide = True
+
+    def _shown(self, picture: Picture) -> _Shown | None:
+        """None where there is nothing to show (yet)."""
+        answered = picture.answer(Bigrams)
+        if answered is None or not isinstance(answered.clean, BigramsAnswer):
+            return None
+        clean, edited, run = answered.clean, answered.edited, picture.question(Bigrams).run
+        if not isinstance(edited, BigramsAnswer):
+            return None if run == "difference" else _Shown(clean)
+        return _Shown(clean if run == "clean" else edited, clean if run == "difference" else None)
+
+    def _rows(self, picture: Picture) -> Rows | None:
+        found = self._shown(picture)
+        if found is None or not len(found.answer.bigrams):
+            return None
+        answer, differs = found.answer, found.less is not None
+        count, digits = len(answer.bigrams), len(str(len(answer.bigrams) - 1))
+        bigrams, model = found.losses("bigrams"), found.losses("model")
+        gain = bigrams - model
+        high = float(np.nanmax(np.abs([bigrams, model]), initial=0.0)) or 1.0
+        most = float(np.nanmax(np.abs(gain), initial=0.0)) or 1.0
+        columns = (
+            Texts("token", [f"{at:>{digits}} {picture.token(at)}" for at in range(count)], most=24),
+            Numbers("bigrams", bigrams, "bigr", "nats", signs=differs, look="shade", high=high),
+            Numbers("model", model, "model", "nats", signs=differs, look="shade", high=high),
+            Numbers("gain", gain, unit="nats", signs=True, look="bar", high=most),
+            self._words("bigrams say", "they say", answer.best, answer.probs),
+            self._words("the model says", "model says", answer.model_best, answer.model_probs),
+        )
+        question = picture.question(Bigrams)
+        order = ordered(columns, question.by, question.up)
+        touched = marks.edited_positions(picture.applied(), picture.tokens.tokens if picture.tokens else ())
+        return Rows(columns, order, question.by, question.up, edited=frozenset(touched))
+
+    def _words(self, name: str, head: str, best: tuple[tuple[Token, ...], ...], probs: np.ndarray) -> Texts:
+        count, most = (probs.shape[1], 48) if self._wide else (1, 14)
+        rows = zip(best, probs.tolist(), strict=True)
+        pairs = (zip(tokens[:count], row, strict=False) for tokens, row in rows)
+        texts = ["  ".join(f"{visible(token)} {share(prob)}" for token, prob in row) for row in pairs]
+        return Texts(name, texts, head, most)
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        self._wide = width >= ROOMY
+        question = picture.question(Bigrams)
+        path = " through MLPs" if question.mlps else ""
+        if (answered := picture.answer(Bigrams)) is None:
+            return self.blank(self.WAITING, width, path.strip())
+        if answered.edited is None and question.run == "difference":
+            return self.blank(NO_DIFFERENCE, width, path.strip())
+        found, rows = self._shown(picture), self._rows(picture)
+        if found is None or rows is None:
+            return self.blank("no tokens: i types a prompt", width)
+        page = rows.page(self.palette, width, height, picture.position(), self._at)
+        by = "" if question.by == "text" else f", by {question.by}{' up' if question.up else ''}"
+        run = {"clean": " clean", "difference": " edited − clean"}.get(question.run, "")
+        sign = found.less is not None
+        means = (
+            f"{fixed(found.number('mean_bigrams'), sign=sign)}, model {fixed(found.number('mean_model'), sign=sign)}"
+        )
+        uniform = f", uniform {fixed(found.answer.uniform)}"
+        title = self.titled(
+            picture,
+            width,
+            f"nats{path}{run}{by} ─ mean {means}{uniform}",
+            f"nats{path}{run} ─ mean {means}",
+            f"{means}",
+            "",
+        )
+        explained = found.number("explained")
+        said = "" if np.isnan(explained) else f"explain {fixed(explained, sign=sign).strip()} of what the model knows"
+        return Page(
+            page.rows,
+            page.row,
+            head=page.head,
+            head_rows=page.head_rows,
+            foot=page.foot,
+            cursor=page.cursor,
+            title=title,
+            legend=((said, self.palette.dim),) if said else (),
+        )
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        rows = self._rows(picture)
+        if rows is None or not 0 <= index < len(rows.order):
+            return None
+        return replace(picture.focus, position=rows.order[index])
+
+    def move(self, dx: int, dy: int) -> None:
+        picture = self.picture
+        if picture is None or (rows := self._rows(picture)) is None:
+            return
+        if dx:
+            self._at = rows.beside(self._at, dx)
+            self.renew()
+        if dy:
+            self.look(position=rows.moved(picture.position(), dy))
+
+    def end(self) -> None:
+        self.look(position=-1)
+
+    def _asked(self) -> Bigrams:
+        question = self._question()
+        assert isinstance(question, Bigrams)
+        return question
+
+    def do_through_mlps(self, desk: Desk) -> None:
+        question = self._asked()
+        desk.put(replace(question, mlps=not question.mlps))
+
+    def do_sort_bigrams(self, desk: Desk) -> None:
+        """By the column that the cursor stands in; the other way round where it sorts already."""
+        question = self._asked()
+        rows = None if self.picture is None else self._rows(self.picture)
+        name = "gain" if rows is None else rows.columns[rows.beside(self._at, 0)].name
+        by = next((order for order in ORDERS if order == name), "text")
+        desk.put(replace(question, by=by, up=by == question.by and not question.up))
+
+    def next(self) -> Question:
+        return self._asked().next()
+
+    def value(self) -> str:
+        if self.picture is None or (rows := self._rows(self.picture)) is None:
+            return ""
+        return rows.value(self.picture.position(), self._at)
+
+    def row(self) -> str:
+        if self.picture is None or (rows := self._rows(self.picture)) is None:
+            return ""
+        return rows.row_text(self.picture.position())
+
+
+PANE = BigramsPane
