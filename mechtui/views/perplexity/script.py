@@ -19,6 +19,7 @@ def lines(question: Perplexity, around: Around) -> list[str]:
     window = question.window or min(WINDOW, around.shape.n_ctx)
     stride = question.stride or max(window // 2, 1)
     return [
+        "# Of the clean model: the program's edits are made for the prompt's positions.",
         f'with open({quoted(os.path.abspath(os.path.expanduser(question.file)))}, encoding="utf-8") as file:',
         "    ids = tokenizer.encode(file.read(), add_special_tokens=False)",
         f'front, window, stride = encode("").long().tolist(), {window}, {stride}',
