@@ -29,13 +29,13 @@ NAMED_LINES = {
     "perplexity": 'perplexity "a.txt"',
     "sweep": "sweep zero L*H*",
 }
-# Where the screen may name views: their places, and what positions are named by. An attention's scores are no view.
+# Where the screen may name views: their places, and what positions are named by. An attention's scores are no view, and perplexity is a word.
 NAMED = {
     "workspaces.py": set(FOLDERS),
     "picture.py": {"tokens"},
     "board.py": {"tokens"},
     "edits_line.py": {"scores"},
-    "help.py": {"scores"},
+    "help.py": {"scores", "perplexity"},
 }
 
 each = pytest.mark.parametrize("name", FOLDERS)
