@@ -29,7 +29,8 @@ NAMED_LINES = {
     "perplexity": 'perplexity "a.txt"',
     "sweep": "sweep zero L*H*",
 }
-# Where the screen may name views: their places, and what positions are named by. An attention's scores are no view, and perplexity is a word.
+# Where the screen may name views: their places, and what positions are named by. An attention's scores are no view,
+# and perplexity is a word.
 NAMED = {
     "workspaces.py": set(FOLDERS),
     "picture.py": {"tokens"},
