@@ -377,6 +377,7 @@ class Mechtui(Guarded, App[int]):
         return self.arrangement.job
 
     def start(self, job: str) -> None:
+        self.talk.again(job)
         self.lay_out(replace(self.arrangement, job=job))
 
     def pane(self, name: str = "") -> Pane:
@@ -768,7 +769,7 @@ class Mechtui(Guarded, App[int]):
         elif self.arrangement.maximised:
             self.lay_out(replace(self.arrangement, maximised=""))
         elif self.talk.running:
-            self.talk.send(Cancel("ask"))
+            self.talk.stop()
             # What was stopped stays so: a moved cursor asks anew for what is not known.
             self.lay_out(replace(self.arrangement, job=""))
             self.say("stopped")

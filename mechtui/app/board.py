@@ -20,7 +20,7 @@ from mechtui.link.messages import Ready
 from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
-from mechtui.panes.picture import BASE
+from mechtui.panes.picture import BASE, OVER
 from mechtui.session.document import Screen, Scrolled, Session
 from mechtui.session.history import Tree
 from mechtui.views import Question, spec_of, specs
@@ -158,6 +158,7 @@ class Board(Guarded, Kept, Container):
         known = tokens if isinstance(tokens, TokensAnswer) else None
         if known is None or self._tokens is None or not known.same(self._tokens):
             self._tokens = known
+        over, over_stale = talk.answers.of(OVER.line(), (OVER,)) if session.cases else ((), False)
         return Picture(
             session,
             focus,
@@ -169,6 +170,8 @@ class Board(Guarded, Kept, Container):
             idle=talk.idle,
             sweeps=talk.sweeps,
             tree=tree,
+            over=over[0] if over else None,
+            over_stale=over_stale and talk.overdue,
         )
 
     def changed(self, before: Session, after: Session) -> None:
@@ -209,6 +212,8 @@ class Board(Guarded, Kept, Container):
         if job and not specs()[job].renews:
             order[job] = None  # it goes on while one looks at something else
         questions = dict.fromkeys((BASE, *(question for name in order for question in self._asked(name, picture))))
+        if picture.session.cases:
+            questions[OVER] = None
         costs = list(Cost)
         return tuple(sorted(questions, key=lambda question: costs.index(spec_of(question).cost)))
 

@@ -163,6 +163,16 @@ class Conversation:
         self._asked, self._running = (), False
         self.progress.clear()
 
+    def stop(self) -> None:
+        """Stop what is under way. A job that needs no start would begin again at once: it waits until the session
+        is another, or `again` is called."""
+        self.link.send(Cancel("ask"))
+        self._failed.update(each for each in self._asked if spec_of(each).cost is Cost.JOB and not each.costly)
+
+    def again(self, view: str) -> None:
+        """What was stopped of this view may be asked again."""
+        self._failed = {each for each in self._failed if spec_of(each).name != view}
+
     def measured(self, session: Session) -> LogitDiff | None:
         """The newest logit difference that is true of this session; None where none is."""
         return self.answers.measured() if session is self._session else None

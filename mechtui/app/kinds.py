@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from mechtui.app import palette, writing
+from mechtui.app import cases_line, palette, writing
 from mechtui.app.actions import Registry, shown, why_not
 from mechtui.app.desk import Desk
 from mechtui.app.doing import find
@@ -167,7 +167,7 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
         if writing.is_write(text):
             return writing.suggest(text, desk.here, desk.open_views())
         if palette.is_question(text):
-            return _rows(text, complete_question(text, known()))
+            return [*cases_line.suggest(text), *_rows(text, complete_question(text, known()))]
         if palette.is_line(text):
             return _rows(text, (complete_vector if " = " in text else complete_edit)(text, known()))
         actions = [
@@ -194,6 +194,8 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
         if writing.is_write(text):
             write(desk, target, text)
             return None
+        if cases_line.names_cases(text):
+            return cases_line.take(desk, text)
         if not palette.is_line(text) and (rows := suggest(text)):
             then = (
                 f"↓ chooses {rows[0].text}, and enter then does it" if rows[0].run else f"tab makes it {rows[0].text}"

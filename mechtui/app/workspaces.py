@@ -77,7 +77,7 @@ def built_in() -> tuple[Workspace, ...]:
         read("Explain", ("heads / scores", "attribution / lens", "sweep / attention"), job="sweep"),
         read("Weights", ("heads / scores", "circuit / attention", "composition | bigrams")),
         read("Steer", ("heads / residual", "vectors / lens", "generate / attribution")),
-        read("Compare", ("history / compare | loss | perplexity",)),
+        read("Compare", ("history / compare | loss | perplexity | cases",)),
     )
 
 

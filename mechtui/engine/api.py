@@ -21,7 +21,9 @@ from torch import Tensor
 
 from mechtui.engine import circuits, reading, vector_files, weights
 from mechtui.engine.apply import seen_in
+from mechtui.engine.batches import Text, run_ahead
 from mechtui.engine.cards import CardIndex, HeadCards
+from mechtui.engine.case_runs import CaseRuns, Differences, Kept
 from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
@@ -47,7 +49,9 @@ from mechtui.views import Answer, Question
 __all__ = [
     "Answers",
     "Cancelled",
+    "CaseRuns",
     "Cost",
+    "Differences",
     "EditError",
     "Engine",
     "HeadCards",
@@ -126,6 +130,13 @@ class OpenSession:
         here = session.model in ("", self.session.model, self.ready.name)
         engine = self._engine if here else self._engine.beside(session.model, self.cancelled)
         return OpenSession(engine, session, self.cancelled, questions)
+
+    def over_cases(self) -> CaseRuns:
+        """The session's cases, and its edits over them. Raises SessionError, Cancelled."""
+        engine = self._engine
+        return CaseRuns(
+            self.session, engine.cases, lambda case: OpenSession(engine, case, self.cancelled), self.cancelled
+        )
 
     def needs_of(self, question: Question) -> list[Need]:
         """What another view's question needs of a run."""
@@ -401,6 +412,7 @@ class Engine:
         self._beside: tuple[str, Engine] | None = None
         self.runner = Runner(model)
         self.cards = CardIndex(model, self.runner.forward)
+        self.cases = Kept(self.runner)
         self._circuit: HeadCircuit | None = None
         self._compositions: dict[circuits.Kind, tuple[np.ndarray, float, float]] = {}
 
@@ -432,6 +444,11 @@ class Engine:
     ) -> Run:
         """The run of these tokens with these edits. Raises Cancelled."""
         return Run(self.runner, self.runner.run(ids, edits, needs, cancelled), cancelled)
+
+    def run_together(self, texts: Sequence[Text], cancelled: Callable[[], bool] = never) -> None:
+        """Run many texts, those of one length in batches: what asks for their runs next finds them. Raises
+        Cancelled."""
+        run_ahead(self.runner, texts, cancelled)
 
     def composition(
         self, kind: circuits.Kind, cancelled: Callable[[], bool] = never, progress: Callable[[float], None] = ignore

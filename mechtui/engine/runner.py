@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -40,6 +41,13 @@ class Runner:
         self.vectors = Vectors(model, self.forward)
         self.givens = Givens(self.vectors, self.read)
         self.paces: dict[int, float] = {}  # seconds for one position in one block of a batch, by the length's bits
+
+    def aside(self) -> Runner:
+        """One for the same model whose traces take no place of this one's. Steering vectors are shared."""
+        other = copy(self)
+        other.store = TraceStore(self.store.budget // 4)
+        other.givens = Givens(self.vectors, other.read)
+        return other
 
     @torch.inference_mode()
     def run(

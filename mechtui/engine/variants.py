@@ -83,7 +83,7 @@ def parts_of(
     if known:
         pace = runner.paces.get(len(base.ids).bit_length(), 0.0)
         yield Part(list(known), torch.stack(list(known.values())), pace * left)
-    largest = _tokens(runner)
+    largest = batch_tokens(runner)
     at, seconds, did = 0, 0.0, 0
     while at < len(to_run):
         begin = to_run[at].position
@@ -129,7 +129,7 @@ def cost_of(
     pace = runner.paces.get(length)
     seconds = None if pace is None else pace * sum(_work(runner, base, variant) for variant in to_run)
     longest = len(base.ids) - min(variant.position for variant in to_run)
-    rows = min(max(1, _tokens(runner) // longest), len(to_run))
+    rows = min(max(1, batch_tokens(runner) // longest), len(to_run))
     return Cost(len(to_run), seconds, rows * _bytes(runner, longest))
 
 
@@ -162,7 +162,8 @@ def _work(runner: Runner, base: Trace, variant: Variant) -> int:
     return (runner.n_layers - variant.layer) * (len(base.ids) - variant.position)
 
 
-def _tokens(runner: Runner) -> int:
+def batch_tokens(runner: Runner) -> int:
+    """Tokens that one batch of this model holds."""
     shape = runner.model.shape
     weights = shape.n_layers * shape.d_model * (4 * shape.d_model + 3 * shape.d_mlp)
     return max(LEAST_TOKENS, min(BATCH_TOKENS, int(BATCH_WORK / max(weights, 1))))

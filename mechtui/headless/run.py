@@ -16,12 +16,12 @@ from functools import cache
 
 from mechtui.config import Settings
 from mechtui.headless.asking import Asker, load_of
-from mechtui.headless.cases import CasesError, load
 from mechtui.headless.ending import MISTAKE, Stop, check_prompt, ended, say
 from mechtui.headless.output import Sink, format_of, sink_of
 from mechtui.headless.watch import Watched, again_and_again
 from mechtui.headless.work import Answered, Item, content_of, items_of, place_of
 from mechtui.link.messages import Checked, Ready
+from mechtui.session.cases import CasesError, load
 from mechtui.session.document import Session
 from mechtui.session.grammar.words import LineError, Mistakes
 from mechtui.session.storage import StorageError
@@ -53,7 +53,7 @@ class Wanted:
         try:
             cases = None if self.cases is None else load(self.cases)
         except CasesError as error:
-            stops.append(Stop(MISTAKE, str(error)))
+            stops.append(Stop(MISTAKE, f"--cases: {error}"))
         views = Mistakes()
         views.read(parse_question, self.views)
         try:

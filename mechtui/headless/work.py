@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mechtui import __version__
-from mechtui.headless.cases import Case
 from mechtui.link.messages import Checked, Load, Ready
+from mechtui.session.cases import Case
 from mechtui.session.document import Session
+from mechtui.session.grammar.cases import parse_cases
 from mechtui.session.paths import PathError, to_read
 from mechtui.session.storage import to_builtins
 from mechtui.views import Answer, Question, parse_question
+from mechtui.views.cases import Cases
 from mechtui.views.question import plain
 from mechtui.views.tokens import Tokens, TokensAnswer
 
@@ -44,9 +46,11 @@ class Item:
         return tuple(dict.fromkeys((Tokens(), *self.questions.values())))
 
     def files(self) -> list[str]:
-        """Files whose contents decide the numbers: of vectors, and those that the questions name."""
+        """Files whose contents decide the numbers: of vectors, of cases, and those that the questions name."""
         of_vectors = [file for vector in self.session.vectors for file in vector.reads]
-        return of_vectors + [file for each in self.questions.values() for file in each.reads]
+        of_cases = [parse_cases(self.session.cases).file] if self.session.cases else []
+        of_questions = [file for each in self.questions.values() for file in each.reads]
+        return [file for file in (*of_vectors, *of_cases, *of_questions) if file]
 
     def fingerprint(self, load: Load, content: Callable[[str], str]) -> str:
         """The same for the same session, questions, files that they name, place among the others, and way to load the
@@ -126,7 +130,10 @@ def items_of(
     models = list(dict.fromkeys(session.model for _, session in sessions))
     items: list[Item] = []
     for name, session in sorted(sessions, key=lambda pair: models.index(pair[1].model)):
-        questions = {line: parse_question(line).asked() for line in session.views + tuple(views) or DEFAULT_VIEWS}
+        lines = session.views + tuple(views) or DEFAULT_VIEWS
+        if session.cases and cases is None and not any(isinstance(parse_question(line), Cases) for line in lines):
+            lines = (*lines, Cases().line())
+        questions = {line: parse_question(line).asked() for line in lines}
         file = name if len(sessions) > 1 else None
         if cases is None:
             items.append(Item(session, questions, file, None, place_of(name)))

@@ -18,6 +18,7 @@ from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.words import LineError
 from mechtui.session.history import Tree
 from mechtui.views import Question, parse_question, specs, state
+from mechtui.views.cases import Cases
 from mechtui.views.question import FOLLOWING
 from mechtui.views.tokens import Tokens, TokensAnswer
 
@@ -25,6 +26,8 @@ Kind = TypeVar("Kind", bound=Question)
 
 # What every picture is made of: panes name positions by their tokens.
 BASE = Tokens()
+# What is asked besides, last of all, where the session names cases.
+OVER = Cases()
 
 
 class Picture(msgspec.Struct, frozen=True, eq=False):
@@ -32,7 +35,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     be older than the session: then `stale` is True and the pane says so. earlier: what was set for another prompt
     than the present one, of "target" and "source". job: whether the pane's job was started. progress: its share that is
     computed, 0 to 1; None where nothing is under way. refused: why the pane's question has no answer; empty where it
-    may have one. idle: there is no model, and none is being loaded. sweeps: those
+    may have one. over: the newest answer over the session's cases; over_stale: it is older than the session. idle:
+    there is no model, and none is being loaded. sweeps: those
     that were made, the newest last. tree: all states of the session."""
 
     session: Session
@@ -46,6 +50,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     job: bool = False
     progress: float | None = None
     refused: str = ""
+    over: Answered | None = None
+    over_stale: bool = False
     idle: bool = False
     sweeps: tuple[Swept, ...] = ()
     tree: Tree | None = None
@@ -58,8 +64,10 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             and self.tokens is other.tokens
             and self.sweeps is other.sweeps
             and self.tree is other.tree
+            and self.over is other.over
             and len(self.answered) == len(other.answered)
             and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
+            and self.over_stale is other.over_stale
             and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress, self.refused, self.idle)
             == (
                 other.focus,

@@ -195,7 +195,9 @@ class Session(Struct, frozen=True):
     """The whole document. A new one is made for every change (`msgspec.structs.replace`). sweeps: the newest last.
 
     Sweeps, screen, focus and file are no part of what undo takes back: only a session that is kept, or that was read,
-    has them. screen, focus: None where nothing is said. file: the file that it was opened from or saved to.
+    has them. screen, focus: None where nothing is said. file: the file that it was opened from or saved to. cases: the
+    line that names many prompts, over which the numbers are taken, too, see `mechtui.session.grammar.cases`; empty for
+    none.
     """
 
     model: str = ""
@@ -209,6 +211,7 @@ class Session(Struct, frozen=True):
     bos: Bos = "auto"
     align: str = "auto"
     references: tuple[str, ...] = ()
+    cases: str = ""
     sweeps: tuple[Swept, ...] = ()
     screen: Screen | None = None
     focus: Focus | None = None

@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mechtui.session.document import Session, Swept, surrogate
+from mechtui.session.grammar.cases import check_cases
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
 from mechtui.session.grammar.vectors import format_vector, parse_vector
@@ -53,6 +54,7 @@ class _Texts(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 class _File(_Texts, forbid_unknown_fields=True, omit_defaults=True):
     """The file's keys. The last three say where one looked; `file` stands in kept sessions only."""
 
+    cases: str = ""
     workspace: str = ""
     focus: str = ""
     file: str = ""
@@ -82,6 +84,7 @@ def to_builtins(session: Session) -> dict[str, Any]:
         vectors=tuple(format_vector(vector) for vector in session.vectors),
         edits=tuple(format_edit(edit) for edit in session.edits),
         views=session.views,
+        cases=session.cases,
         workspace="" if session.screen is None else format_screen(session.screen),
         focus="" if session.focus is None else format_focus(session.focus),
         file=session.file,
@@ -160,6 +163,7 @@ def loads(text: str, name: str = "the session", question: Callable[[str], object
         raise StorageError(f"{name}: {_plain(error)}") from error
     return replace(
         _session(stored, question),
+        cases=check_cases(stored.cases),
         sweeps=_sweeps(sweeps, name),
         screen=parse_screen(stored.workspace) if stored.workspace else None,
         focus=parse_focus(stored.focus) if stored.focus else None,

@@ -34,6 +34,8 @@ def _all(before: Session, after: Session) -> Iterator[str]:
     yield from _lines(
         "vectors", "", tuple(map(format_vector, before.vectors)), tuple(map(format_vector, after.vectors))
     )
+    if before.cases != after.cases:
+        yield f"cases {after.cases}" if after.cases else "no cases"
     texts = tuple(map(quote, before.references)), tuple(map(quote, after.references))
     yield from _lines("references", "reference ", *texts)
     if before.views != after.views:

@@ -47,10 +47,13 @@ def row(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def printed(gpt2_model: Model) -> dict[str, Any]:
+def printed(gpt2_model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     lines = [line for name in specs() for line in VIEWS.get(name, (name,))]
     vectors = ('v = diff L1.pre "Love" "Hate"', "w = neuron L0N999")
-    session = session_of("zero L0H1", "add L1.pre v x2", source=SOURCE, vectors=vectors, answer=" Mary", foil=" John")
+    cases = tmp_path_factory.mktemp("cases") / "cases.csv"
+    cases.write_text("prompt\nWhen Mary\nWhen John\n")
+    texts = {"answer": " Mary", "foil": " John", "cases": str(cases)}
+    session = session_of("zero L0H1", "add L1.pre v x2", source=SOURCE, vectors=vectors, **texts)
     [item] = items_of([("", session)], lines)
     opened = Engine(gpt2_model).open(session)
     answered = {}

@@ -225,6 +225,7 @@ LINES = {
     "perplexity": [f"perplexity {quote(str(NOTES))} window24 stride9"],
     "scores": ["scores copying"],
     "lens": ["lens", "lens mid"],
+    "cases": [],  # a program runs one prompt
     "loss": ["loss"],
     "next_tokens": ["next_tokens", "next_tokens @3 top4"],
     "sweep": [

@@ -47,7 +47,7 @@ def final(engine: Engine, line: str, *edits: str) -> Pair:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of one or two cells, so that a sweep of these models has several."""
-    monkeypatch.setattr(variants, "_tokens", lambda engine: 6)
+    monkeypatch.setattr(variants, "batch_tokens", lambda engine: 6)
 
 
 @pytest.mark.parametrize("edits", [(), ("scale L0H0 x0.5", "zero L1.mlp @2")])
@@ -214,7 +214,7 @@ def test_of_a_large_model_a_batch_holds_fewer_tokens() -> None:
     def tokens(**shape: int) -> int:
         given = {"n_layers": 12, "n_heads": 12, "n_kv_heads": 12, "d_head": 64, "d_vocab": 50257, "n_ctx": 1024}
         engine = SimpleNamespace(model=SimpleNamespace(shape=ModelShape(**{**given, **shape})))
-        return variants._tokens(engine)  # type: ignore[arg-type]
+        return variants.batch_tokens(engine)  # type: ignore[arg-type]
 
     assert tokens(d_model=768, d_mlp=3072) == variants.BATCH_TOKENS
     assert variants.LEAST_TOKENS < tokens(n_layers=48, d_model=1600, d_mlp=6400) < 128

@@ -140,7 +140,8 @@ async def test_says_what_it_waits_for(kind: type[Pane]) -> None:
         await pilot.pause()
         text = " ".join(" ".join(shown(app.pane)).split())
         assert any(
-            word in text for word in ("waiting for the model", "no edit yet", "no vector yet", "nothing generated")
+            word in text
+            for word in ("waiting for the model", "no edit yet", "no vector yet", "no cases", "nothing generated")
         )
         for act in (app.pane.home, app.pane.end, app.pane.next, app.pane.next_run):
             act()

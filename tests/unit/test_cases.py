@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mechtui.headless.cases import COLUMNS, Case, CasesError, load, parse
+from mechtui.session.cases import COLUMNS, Case, CasesError, load, parse
 from mechtui.session.document import Session
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

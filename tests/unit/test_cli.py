@@ -49,7 +49,7 @@ def test_help_and_version_import_nothing_but_what_reads_the_command_line(flag: s
         (["run", "--view", "atention L9H9", "--prompt", "a"], "atention is not a question; did you mean attention?"),
         (["run", "--output", "a.txt"], "--output a.txt should end in .json, .jsonl, .npz or .csv, or be -"),
         (["run", "--output", "-", "--format", "npz"], "--format npz goes into a file"),
-        (["run", "--cases", "a.txt"], "--cases a.txt should end in .jsonl or .csv"),
+        (["run", "--cases", "a.txt"], "--cases: a.txt should end in .jsonl or .csv"),
         (["run", "--cases", "none.csv"], "--cases: there is no file none.csv"),
         (["run", "-", "--prompt", "-"], "- stands for the standard input, which can be read only once"),
         (["run", "--watch", "--prompt", "a"], "--watch needs a session file"),

@@ -87,9 +87,28 @@ class Forward:
 
         ids: the new tokens; they follow the `offset` positions whose keys and values `past` holds.
         """
+        taken: dict[Need, Tensor] = {}
+        taps = taps_of([(edit, EVERY_ROW) for edit in edits], givens, needs, offset, taken, self._dtype)
+        first, calls = self._before_blocks([ids], taps, past)
+        if not offset:
+            self._calls.pop(len(ids), None)
+            self._calls[len(ids)] = calls
+            if len(self._calls) > MOST_CALLS:
+                del self._calls[next(iter(self._calls))]
+        return first, calls, taken
+
+    def embedded(
+        self, texts: Sequence[Sequence[int]], edits: Sequence[tuple[HookEdit, Rows]], givens: Givens
+    ) -> Tensor:
+        """The residual that enters block 0, of texts of one length [text, pos, d_model]."""
+        return self._before_blocks(texts, taps_of(edits, givens, (), 0, {}, self._dtype), self.empty_cache())[0]
+
+    def _before_blocks(
+        self, texts: Sequence[Sequence[int]], taps: Taps, past: Cache | None
+    ) -> tuple[Tensor, list[Call]]:
+        """What block 0 would be given, and the other arguments of every block. texts: of one length."""
         calls: list[Call] = []
         first: list[Tensor] = []
-        taken: dict[Need, Tensor] = {}
         in_tuples = self._in_tuples
 
         def skip(number: int) -> Callable[..., Any]:
@@ -104,21 +123,15 @@ class Forward:
 
             return forward
 
-        tokens = torch.tensor([list(ids)], device=self.device)
+        tokens = torch.tensor([list(ids) for ids in texts], device=self.device)
         arguments = {self._cache_name: past, "use_cache": True} if self.caches else {}
-        taps = taps_of([(edit, EVERY_ROW) for edit in edits], givens, needs, offset, taken, self._dtype)
         with ExitStack() as stack:
             stack.enter_context(self.points.watched(taps, -1))
             for number, block in enumerate(self.points.blocks):
                 stack.enter_context(replaced(block, skip(number)))
             with suppress(Reached):
                 self.model(tokens, **arguments)
-        if not offset:
-            self._calls.pop(len(ids), None)
-            self._calls[len(ids)] = calls
-            if len(self._calls) > MOST_CALLS:
-                del self._calls[next(iter(self._calls))]
-        return first[0], calls, taken
+        return first[0], calls
 
     @cached_property
     def _in_tuples(self) -> bool:

@@ -12,6 +12,7 @@ from mechtui.paint.heat import Piece
 from mechtui.paint.numbers import fit, share, signed
 from mechtui.paint.tokens import fitting, pad, visible
 from mechtui.paint.tokens import width as cells
+from mechtui.panes.over import over_cases, rows_of
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.views import Question
 from mechtui.views.next_tokens import SPEC, TOPS, Candidate, NextTokens, NextTokensAnswer
@@ -51,7 +52,7 @@ class NextTokensPane(Pane):
         """As many candidates as there is room for, where the line asks for no number of its own."""
         question = picture.question(NextTokens)
         if question.top == NextTokens().top:
-            room = self._room().height - 1 - FACTS
+            room = self._room().height - 1 - FACTS - rows_of(picture)
             question = replace(question, top=next((top for top in TOPS if top >= room), TOPS[-1]))
         return (question.asked(),)
 
@@ -90,7 +91,8 @@ class NextTokensPane(Pane):
         def row(index: int, left: int) -> Line:
             return self._row(both[index], label, bars, logits, edited is not None, index == at)
 
-        facts = self._facts(clean, edited, width) + self._remarks(picture, width)
+        facts = self._facts(clean, edited, width) + over_cases(picture, width, self.palette)
+        facts += self._remarks(picture, width)
         head = [
             line(
                 (" " * label, self.palette.dim),

@@ -1,4 +1,4 @@
-"""Cases: a file of texts, each of which takes the place of the session's own.
+"""Cases: texts, each of which takes the place of the session's own, and the files that hold them.
 
 JSONL has an object a line, CSV a row a case under a line of names. The names are those of `Case`.
 """
@@ -36,6 +36,12 @@ class Case(Struct, frozen=True):
     answer: str | None = None
     foil: str | None = None
 
+    def alone(self, session: Session) -> Session:
+        """The session with this case's texts, for its numbers over many cases: a source belongs to its prompt, so that
+        a prompt without one has none."""
+        own = self.of(session if self.prompt is None else replace(session, source="", align="auto"))
+        return replace(own, cases="", views=())
+
     def of(self, session: Session) -> Session:
         """The session with this case's texts."""
         return replace(session, **{name: text for name in COLUMNS if (text := getattr(self, name)) is not None})
@@ -48,11 +54,11 @@ def load(name: str) -> tuple[Case, ...]:
     """name: as a user writes it; it ends in .jsonl or .csv. Raises CasesError."""
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES:
-        raise CasesError(f"--cases {name} should end in .jsonl or .csv")
+        raise CasesError(f"{name} should end in .jsonl or .csv")
     try:
         text = read_text(name)
     except PathError as error:
-        raise CasesError(f"--cases: {error}") from error
+        raise CasesError(str(error)) from error
     return parse(text, suffix, name)
 
 

@@ -1,0 +1,192 @@
+"""Cases that are made: templates and words from a TOML file, drawn so that a tokenizer reads all of a form alike."""
+
+from __future__ import annotations
+
+import random
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from mechtui.session.cases import Case, CasesError
+from mechtui.session.document import Struct
+from mechtui.session.grammar.words import short
+from mechtui.session.paths import PathError, read_text
+
+BUILT_IN = Path(__file__).with_suffix(".toml")
+# Of so many draws the commonest shape is a form's; for each case so many are tried.
+SAMPLE, TRIES = 60, 40
+_SLOT = re.compile(r"\{([A-Za-z_]+)([0-9]*)(?:\.([0-9]+))?\}")
+
+# A text's token ids.
+Encode = Callable[[str], Sequence[int]]
+
+
+class Form(Struct, frozen=True, forbid_unknown_fields=True):
+    """Texts with slots: {name1} is a word of the list `name`, {noun1.0} the first column of an item of `noun`."""
+
+    prompt: str
+    answer: str
+    foil: str
+    source: str = ""
+
+    @property
+    def slots(self) -> list[tuple[str, str, int]]:
+        """(list, number, column) of every slot, in the order of the texts."""
+        found = _SLOT.findall(" ".join((self.prompt, self.source, self.answer, self.foil)))
+        return [(name, number, int(column or 0)) for name, number, column in found]
+
+
+class Family(Struct, frozen=True, forbid_unknown_fields=True):
+    """forms: each makes an equal share. instead: those for a tokenizer that can make none of them. words: by the name
+    of their list; an item is a word, or a list of words that go together."""
+
+    forms: tuple[Form, ...]
+    words: dict[str, tuple[str | tuple[str, ...], ...]]
+    about: str = ""
+    instead: tuple[Form, ...] = ()
+
+
+@cache
+def built_in() -> dict[str, Family]:
+    return parse(BUILT_IN.read_text(encoding="utf-8"), BUILT_IN.name)
+
+
+def load(name: str) -> dict[str, Family]:
+    """The families of a file, by name. name: as a user writes it. Raises CasesError."""
+    try:
+        return parse(read_text(name), name)
+    except PathError as error:
+        raise CasesError(str(error)) from error
+
+
+def parse(text: str, name: str) -> dict[str, Family]:
+    """name: what the messages call it. Raises CasesError."""
+    try:
+        families = msgspec.convert(tomllib.loads(text), dict[str, Family])
+    except tomllib.TOMLDecodeError as error:
+        raise CasesError(f"{name} is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at ")
+        where = path.strip("`").removeprefix("$").removeprefix(".").replace("[...]", " a family of its", 1)
+        raise CasesError(f"{name}: {where or 'the file'}: {what[:1].lower()}{what[1:]}".replace("`", "")) from error
+    for family, each in families.items():
+        _check(each, f"{name}: {family}")
+    return families
+
+
+def _check(family: Family, where: str) -> None:
+    if not family.forms:
+        raise CasesError(f"{where} has no form; one has a prompt, an answer and a foil under [[{{name}}.forms]]")
+    for form in (*family.forms, *family.instead):
+        for name, number, column in form.slots:
+            items = family.words.get(name)
+            slot = f"{{{name}{number}}}"
+            if not items:
+                lists = ", ".join(family.words) or "none"
+                raise CasesError(f"{where}: {slot} names a list that is not there; its lists are {lists}")
+            if any(column >= len(_columns(item)) for item in items):
+                raise CasesError(f"{where}: {slot[:-1]}.{column}}} names a column that some words of {name} have not")
+        most = Counter(name for name, _ in {(name, number) for name, number, _ in form.slots})
+        for name, needed in most.items():
+            if needed > len(family.words[name]):
+                raise CasesError(f"{where}: a form needs {needed} words of {name}, and there are fewer")
+
+
+def _columns(item: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (item,) if isinstance(item, str) else item
+
+
+def make(family: Family, name: str, count: int, seed: int, encode: Encode, model: str) -> tuple[Case, ...]:
+    """So many cases, the same for the same seed and tokenizer: the forms take turns, no prompt comes twice, all of one
+    form have the same number of tokens up to every slot, answer and foil are one token each. name: of the family;
+    model: whose tokenizer it is, for the sentence. Raises CasesError."""
+    for forms in (family.forms, family.instead):
+        drawers = [_Drawer(family, form, f"{name} {seed} {number}", encode) for number, form in enumerate(forms)]
+        able = [drawer for drawer in drawers if drawer.shape is not None]
+        if not able:
+            continue
+        seen: set[str] = set()
+        cases: list[Case] = []
+        for number in range(count):
+            case = able[number % len(able)].another(seen, number + 1)
+            if case is None:
+                raise CasesError(
+                    f"{name} makes {len(cases)} different cases for the tokenizer of {model}, and {count} are asked for"
+                )
+            cases.append(case)
+        return tuple(cases)
+    raise CasesError(
+        f"the tokenizer of {model} cannot make cases {name}: no answer and foil of its forms are one token each"
+    )
+
+
+class _Drawer:
+    """Draws cases of one form. shape: the numbers of tokens up to each slot, and of all, that its prompts and sources
+    have; None where none can be drawn."""
+
+    def __init__(self, family: Family, form: Form, seed: str, encode: Encode) -> None:
+        self._family, self._form, self._encode = family, form, encode
+        self._random = random.Random(seed)
+        shapes = Counter(shape for _ in range(SAMPLE) if (shape := self._shape(self._words())) is not None)
+        most = max(shapes.values(), default=0)
+        # Of those that come as often, the shortest.
+        self.shape = min((each for each, often in shapes.items() if often == most), default=None)
+
+    def another(self, seen: set[str], line: int) -> Case | None:
+        """One whose prompt is not among those seen, which it joins; None where none is found."""
+        for _ in range(TRIES):
+            words = self._words()
+            prompt = _filled(self._form.prompt, words)
+            if prompt in seen or self._shape(words) != self.shape:
+                continue
+            seen.add(prompt)
+            source, answer, foil = (
+                _filled(text, words) for text in (self._form.source, self._form.answer, self._form.foil)
+            )
+            return Case(line, prompt, source or None, answer, foil)
+        return None
+
+    def _words(self) -> dict[str, str]:
+        """A word for each slot; slots of one list and other numbers have other words."""
+        wanted: dict[str, list[str]] = {}
+        for name, number, _ in self._form.slots:
+            numbers = wanted.setdefault(name, [])
+            if number not in numbers:
+                numbers.append(number)
+        drawn: dict[str, str] = {}
+        for name, numbers in wanted.items():
+            items = self._random.sample(self._family.words[name], len(numbers))
+            for number, item in zip(numbers, items, strict=True):
+                columns = _columns(item)
+                drawn |= {f"{{{name}{number}.{at}}}": word for at, word in enumerate(columns)}
+                drawn[f"{{{name}{number}}}"] = columns[0]
+        return drawn
+
+    def _shape(self, words: dict[str, str]) -> tuple[int, ...] | None:
+        """None where answer and foil are not one token each, or the same."""
+        answer, foil = (tuple(self._encode(_filled(text, words))) for text in (self._form.answer, self._form.foil))
+        if len(answer) != 1 or len(foil) != 1 or answer == foil:
+            return None
+        shape: list[int] = []
+        for text in (self._form.prompt, self._form.source):
+            ends = [match.end() for match in _SLOT.finditer(text)]
+            shape += [len(self._encode(_filled(text[:end], words))) for end in (*ends, len(text)) if text]
+        return tuple(shape)
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    return _SLOT.sub(lambda match: words[match[0]], text)
+
+
+def family_of(name: str, file: str) -> Family:
+    """A family by its name, of a file of the user's or of the built-in ones. Raises CasesError."""
+    families = load(file) if file else built_in()
+    if name not in families:
+        there = ", ".join(families) or "none"
+        raise CasesError(f"{file or 'the built-in file'} has no family {short(name)}; it has {there}")
+    return families[name]

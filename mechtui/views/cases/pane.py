@@ -1,0 +1,203 @@
+"""A row for every case, the distribution of the effects below them, and what all of them say together."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec.structs import replace
+
+from mechtui.evidence import Summary
+from mechtui.paint.evidence import said
+from mechtui.paint.heat import Piece
+from mechtui.paint.histogram import histogram
+from mechtui.paint.tokens import pad, visible_text
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered
+from mechtui.session.cases import Case
+from mechtui.session.changes import CannotError
+from mechtui.session.document import Session
+from mechtui.views import Question
+from mechtui.views.cases import ORDERS, SPEC, Cases, CasesAnswer
+from mechtui.visible import seen
+
+NONE = (
+    "no cases: :cases ioi 64 makes some for this model's tokenizer (also greater-than, repeat, agreement), "
+    ':cases "FILE.jsonl" reads them; :cases none takes them away'
+)
+# Rows of the list that a histogram leaves, and of its columns.
+LEAST_ROWS, COLUMNS_HIGH = 5, 4
+# Cells of a name before what is said of all cases.
+NAME = 7
+
+Pair = tuple[CasesAnswer, CasesAnswer | None]
+
+
+class CasesPane(Pane):
+    VIEW = SPEC
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._row = 0
+        self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        return super().questions(picture) if picture.session.cases else ()
+
+    def cursor(self) -> str:
+        return str(self._row) if self._row else ""
+
+    def put_cursor(self, cursor: str) -> None:
+        self._row = int(cursor) if cursor.isdecimal() and len(cursor) < 6 else 0
+
+    def _answers(self, picture: Picture) -> Pair | None:
+        answered = picture.answer(Cases)
+        if answered is None or not isinstance(answered.clean, CasesAnswer):
+            return None
+        return answered.clean, answered.edited if isinstance(answered.edited, CasesAnswer) else None
+
+    def _rows(self, picture: Picture) -> Rows | None:
+        """The list; None where there is nothing to list."""
+        found = self._answers(picture)
+        if found is None or not found[0].cases:
+            return None
+        clean, edited = found
+        count = len(clean.cases)
+        digits = len(str(count))
+        most = float(np.nanmax(np.abs(edited.effect), initial=0.0)) if edited is not None else 0.0
+        columns: list[Column] = [
+            Texts("prompt", [f"{at + 1:>{digits}} {_prompt(case)}" for at, case in enumerate(clean.cases)], most=48),
+            Numbers("clean", clean.logit_diff, unit="logits", signs=True),
+        ]
+        if edited is not None:
+            columns += [
+                Numbers("edited", edited.logit_diff, unit="logits", signs=True),
+                Numbers("effect", edited.effect, unit="logits", signs=True, look="bar", high=most or 1.0),
+            ]
+        columns += [
+            Texts("answer", [visible_text(case.answer or "") for case in clean.cases], most=12),
+            Texts("foil", [visible_text(case.foil or "") for case in clean.cases], most=12),
+        ]
+        problems = (edited or clean).problems
+        if any(problems):
+            columns.append(Texts("left out", [seen(problem) for problem in problems], most=60))
+        question = picture.question(Cases)
+        order = ordered(columns, question.by, question.up)
+        return Rows(tuple(columns), order, question.by, question.up)
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        if not picture.session.cases:
+            return self.blank(NONE, width)
+        found, rows = self._answers(picture), self._rows(picture)
+        if found is None or rows is None:
+            return self.blank(self.WAITING if found is None else "there is no case", width, picture.session.cases)
+        self._row = max(0, min(self._row, len(found[0].cases) - 1))
+        foot = self._foot(found, width, height)
+        page = rows.page(self.palette, width, max(height - len(foot), 1), self._row, self._at)
+        question = picture.question(Cases)
+        by = "" if question.by == "file" else f" by {question.by}{' up' if question.up else ''}"
+        of = seen(found[0].of)
+        left = f", {found[0].left} runs to come" if found[0].left else ""
+        title = self.titled(picture, width, f"{of}{by}{left}", f"{of}{left}", of, "")
+        return Page(
+            page.rows,
+            page.row,
+            head=page.head,
+            head_rows=page.head_rows,
+            foot=[*page.foot, *foot],
+            cursor=page.cursor,
+            title=title,
+        )
+
+    def _foot(self, found: Pair, width: int, height: int) -> list[Line]:
+        clean, edited = found
+        lines = [
+            line((pad(name, min(NAME, width)), self.palette.dim), (said(over, width - NAME), self.palette.bold))
+            for name, over in _summaries(found)
+        ]
+        if height < LEAST_ROWS + len(lines) + 2:
+            return lines[-1:] if height >= LEAST_ROWS else []
+        values = clean.logit_diff if edited is None else edited.effect
+        if height >= LEAST_ROWS + COLUMNS_HIGH + len(lines) + 3:
+            bars = histogram(values, width, COLUMNS_HIGH, self.palette, float(values[self._row]))
+            what = f"cases by {'clean logit difference' if edited is None else 'effect'}, logits"
+            lines = [*([line((pad(what, width), self.palette.dim))] if bars else []), *map(_line, bars), *lines]
+        return lines
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        rows = self._rows(picture)
+        if rows is not None and 0 <= index < len(rows.order):
+            self._row = rows.order[index]
+            self.renew()
+        return None
+
+    def move(self, dx: int, dy: int) -> None:
+        if self.picture is None or (rows := self._rows(self.picture)) is None:
+            return
+        if dx:
+            self._at = rows.beside(self._at, dx)
+        if dy:
+            self._row = rows.moved(self._row, dy)
+        self.renew()
+
+    def do_sort_cases(self, desk: Desk) -> None:
+        """By the column that the cursor stands in; the other way round where it sorts already."""
+        question = Cases() if self.picture is None else self.picture.question(Cases)
+        rows = None if self.picture is None else self._rows(self.picture)
+        name = "clean" if rows is None else rows.columns[rows.beside(self._at, 0)].name
+        by = next((order for order in ORDERS if order == name), "file")
+        desk.put(replace(question, by=by, up=by == question.by and not question.up))
+
+    def do_open_case(self, desk: Desk) -> None:
+        """Its texts become the session's; the cases stay named."""
+        found = None if self.picture is None else self._answers(self.picture)
+        if found is None or not found[0].cases:
+            raise CannotError("There is no case to open: :cases ioi 64 makes some.")
+        case = found[0].cases[max(0, min(self._row, len(found[0].cases) - 1))]
+        desk.change(opened(desk.session, case))
+        desk.look(replace(desk.focus, position=-1))
+
+    def value(self) -> str:
+        if self.picture is None or (rows := self._rows(self.picture)) is None:
+            return ""
+        return rows.value(self._row, self._at)
+
+    def row(self) -> str:
+        if self.picture is None or (rows := self._rows(self.picture)) is None:
+            return ""
+        return rows.row_text(self._row)
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        """The next case with this text in its prompt, answer or foil."""
+        found = None if self.picture is None else self._answers(self.picture)
+        cases = found[0].cases if found is not None else ()
+        for distance in range(1, len(cases) + 1):
+            at = (self._row + (distance if forward else -distance)) % len(cases)
+            case = cases[at]
+            if text and text.lower() in f"{case.prompt or ''} {case.answer or ''} {case.foil or ''}".lower():
+                self._row = at
+                self.renew()
+                return True
+        return False
+
+
+def opened(session: Session, case: Case) -> Session:
+    """The session about this case."""
+    return replace(case.alone(session), cases=session.cases, views=session.views)
+
+
+def _prompt(case: Case) -> str:
+    return "(the session's)" if case.prompt is None else visible_text(case.prompt).replace("·", " ")
+
+
+def _summaries(found: Pair) -> list[tuple[str, Summary]]:
+    clean, edited = found
+    if edited is None or edited.change is None:
+        return [("clean", clean.over)]
+    return [("clean", clean.over), ("edited", edited.over), ("effect", edited.change)]
+
+
+def _line(pieces: list[Piece]) -> Line:
+    return line(*pieces)
+
+
+PANE = CasesPane
