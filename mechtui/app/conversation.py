@@ -167,11 +167,12 @@ class Conversation:
         """Stop what is under way. A job that needs no start would begin again at once: it waits until the session
         is another, or `again` is called."""
         self.link.send(Cancel("ask"))
-        self._failed.update(each for each in self._asked if spec_of(each).cost is Cost.JOB and not each.costly)
+        again = [each for each in self._asked if spec_of(each).cost is Cost.JOB and not each.costly]
+        self._failed |= dict.fromkeys(again, f"stopped: {self._key('start')} goes on")
 
     def again(self, view: str) -> None:
         """What was stopped of this view may be asked again."""
-        self._failed = {each for each in self._failed if spec_of(each).name != view}
+        self._failed = {each: why for each, why in self._failed.items() if spec_of(each).name != view}
 
     def measured(self, session: Session) -> LogitDiff | None:
         """The newest logit difference that is true of this session; None where none is."""
