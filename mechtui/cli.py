@@ -59,6 +59,11 @@ SESSION_OPTIONS = [
     click.option(
         "--reference", "references", metavar="TEXT", multiple=True, help="A prompt that `mean` averages over."
     ),
+    click.option(
+        "--linear/--no-linear",
+        default=None,
+        help="Hold patterns, norm scales and neurons at their clean values, so that effects add up.",
+    ),
 ]
 MODEL_OPTIONS = [
     click.option(

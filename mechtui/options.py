@@ -15,7 +15,7 @@ from mechtui.session.grammar.words import Mistakes
 from mechtui.session.storage import StorageError, load, loads
 from mechtui.views import parse_question
 
-PLAIN = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references")
+PLAIN = ("model", "prompt", "source", "answer", "foil", "bos", "align", "references", "linear")
 
 
 def asked_session(chosen: Settings, given: Mapping[str, Any], file: str | None, text: str | None = None) -> Session:
@@ -59,7 +59,8 @@ def _lines(vectors: Iterable[str], edits: Iterable[str]) -> tuple[tuple[Vector, 
 def _check(chosen: Settings) -> None:
     """Raises StorageError for half of a character."""
     for name in PLAIN:
-        if (at := surrogate(getattr(chosen, name))) is not None:
+        value = getattr(chosen, name)
+        if isinstance(value, str) and (at := surrogate(value)) is not None:
             raise StorageError(
                 f"{name}: character {at} is no character but half of one (a lone surrogate); leave it out"
             )

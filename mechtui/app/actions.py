@@ -129,6 +129,7 @@ PROGRAM: tuple[Action, ...] = (
     Action("undo", ("u",), "undo", "Take back the last change of prompt, edits, vectors or target, or of what a pane shows.", "Change"),
     Action("redo", ("ctrl+r",), "redo", "Bring back what undo took.", "Change"),
     Action("bos", ("b",), "BOS", "Prepend the beginning-of-sequence token: as the model likes, yes, no.", "Change"),
+    Action("linear", ("L",), "linear", "Hold patterns, norm scales and neurons at their clean values, so that effects add up; and back.", "Change"),
     Action("save_vectors", ("V",), "save vectors", "Write the steering vectors to a safetensors file.", "Change", Needs.VECTORS, weighty=True),
     # Looking
     Action("start", ("full_stop", "ctrl+g"), "run", "Start the job of the pane or of the workspace: a sweep, a continuation; esc stops it.", "Look", Needs.MODEL, weighty=True),

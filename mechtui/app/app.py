@@ -982,7 +982,7 @@ class Mechtui(Guarded, App[int]):
     def _paint_status(self) -> None:
         look = palette(self)
         width = self.size.width
-        left = status.left(self.talk, self.count(), self.session.bos, look, width < WIDE)
+        left = status.left(self.talk, self.count(), self.session, look, width < WIDE)
         self.status_line.put(left, status.right(self.talk, self._older, self.typing, look))
         job = (specs()[self.job].title, self.talk.share) if self.job and self.talk.running else None
         places = status.workspaces(self.workspaces, self.arrangement.workspace, look)

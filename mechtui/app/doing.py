@@ -163,6 +163,14 @@ def bos(desk: Desk) -> None:
     desk.say(f"BOS {session.bos}: {what}.")
 
 
+@does("linear")
+def linear(desk: Desk) -> None:
+    session = changes.turn_linear(desk.session)
+    desk.change(session)
+    on = "patterns, norm scales and neurons are held at their clean values, and effects add up"
+    desk.say(f"linear: {on}." if session.linear else "linear mode is off.")
+
+
 DO["save_vectors"] = lambda desk: desk.open_line("save_vectors", "vectors.safetensors")
 
 

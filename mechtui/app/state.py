@@ -121,7 +121,6 @@ def difference(before: Session, after: Session) -> Follows | None:
         return None
     if before.model != after.model:
         return Follows.MODEL
-    before, after = (
-        replace(session, edits=(), vectors=(), references=(), answer="", foil="") for session in (before, after)
-    )
+    rest = {"edits": (), "vectors": (), "references": (), "answer": "", "foil": "", "linear": False}
+    before, after = (replace(session, **rest) for session in (before, after))
     return Follows.SESSION if before == after else Follows.TEXTS

@@ -22,6 +22,7 @@ from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.picture import Picture
 from mechtui.panes.signs import shown
+from mechtui.session.document import Session
 from mechtui.views.spec import Action
 from mechtui.visible import seen, signs
 
@@ -117,10 +118,13 @@ def last_part(ready: Ready) -> str:
     return ready.name.rstrip("/").rpartition("/")[2] or ready.name
 
 
-def about(ready: Ready, tokens: int, bos: str, look: Palette, short: bool = False) -> Text:
-    """Model, device, dtype, weights, BOS, tokens."""
+def about(ready: Ready, tokens: int, bos: str, look: Palette, short: bool = False, linear: bool = False) -> Text:
+    """Linear mode, model, device, dtype, weights, BOS, tokens."""
     shape = ready.shape
     text = Text()
+    if linear:
+        # Other numbers than the model's own are labelled as such.
+        text.append("linear ", look.edited + look.bold)
     text.append(signs(last_part(ready)), look.accent + look.bold)
     text.append(f" {shape.n_layers}L×{shape.n_heads}H")
     dtype = ready.dtype.removeprefix("torch.")
@@ -136,7 +140,7 @@ def about(ready: Ready, tokens: int, bos: str, look: Palette, short: bool = Fals
     return text
 
 
-def left(talk: Conversation, tokens: int, bos: str, look: Palette, short: bool) -> Text:
+def left(talk: Conversation, tokens: int, session: Session, look: Palette, short: bool) -> Text:
     """What runs, or how far loading is."""
     text = Text(" ")
     if talk.loading is not None:
@@ -149,7 +153,7 @@ def left(talk: Conversation, tokens: int, bos: str, look: Palette, short: bool) 
         text.append(last_part(talk.ready), look.accent + look.bold)
         text.append(f"  {talk.unsound}", look.bad)
     else:
-        text.append_text(about(talk.ready, tokens, bos, look, short))
+        text.append_text(about(talk.ready, tokens, session.bos, look, short, session.linear))
     return text
 
 

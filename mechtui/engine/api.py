@@ -28,6 +28,7 @@ from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
 from mechtui.engine.lengths import direction, length, typical
+from mechtui.engine.linear import LinearModel, linear_run
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Norm, Readout
@@ -123,6 +124,8 @@ class OpenSession:
         self._prompt: Prompt | None = None  # that of the latest edit: a sweep has thousands of edits for one
         self._resolved = [self._resolve(number, edit) for number, edit in enumerate(session.edits)]
         self._needs = [need for question in questions for need in self._compute(question).needs(question, self)]
+        if session.linear:
+            self._needs += self._engine.linear.patterns()
 
     def open(self, session: Session, questions: Sequence[Question] = ()) -> OpenSession:
         """Another session on the model that it names: this one, or one that is loaded beside it and stays. Raises
@@ -356,10 +359,16 @@ class OpenSession:
     @property
     def source(self) -> Run | None:
         """The source's clean run; None without a source."""
-        return self.run(self.source_ids) if self.source_ids else None
+        if not self.source_ids:
+            return None
+        return Run(self._runner, self._runner.run(self.source_ids, (), (), self.cancelled), self.cancelled)
 
     def run(self, ids: Ids, edits: HookEdits = (), needs: Sequence[Need] = ()) -> Run:
-        """Any run on this model. Only what differs from an earlier run is computed. Raises Cancelled."""
+        """Any run on this model, in linear mode of the linear model around the clean run of these tokens. Only what
+        differs from an earlier run is computed. Raises Cancelled, and SessionError where there is no linear model."""
+        if self.session.linear:
+            clean = self._runner.run(ids, (), needs, self.cancelled)
+            return linear_run(self._engine.linear, clean, edits, self.cancelled)
         return Run(self._runner, self._runner.run(ids, edits, needs, self.cancelled), self.cancelled)
 
     def run_once(self, ids: Ids, edits: HookEdits = (), after: Run | None = None) -> Run:
@@ -411,6 +420,7 @@ class Engine:
         self._load = load
         self._beside: tuple[str, Engine] | None = None
         self.runner = Runner(model)
+        self.linear = LinearModel(self.runner)
         self.cards = CardIndex(model, self.runner.forward)
         self.cases = Kept(self.runner)
         self._circuit: HeadCircuit | None = None

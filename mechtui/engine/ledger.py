@@ -91,7 +91,8 @@ class Ledger:
         with torch.inference_mode():
             self.final = run.resid_at(opened.shape.n_layers, position).float()
             column = direction.column.to(self.final.device)
-            self.reads = norm.transposed(column) / norm.scale(self.final)
+            scaled = run.scales.resid_at(opened.shape.n_layers, position).float()
+            self.reads = norm.transposed(column) / norm.scale(scaled)
             self.fixed = float(norm.bias @ column) + direction.constant
 
     def read(self, write: Tensor) -> Tensor:
@@ -134,8 +135,8 @@ class Ledger:
     def heads(self, layer: int) -> tuple[Tensor, Tensor]:
         """[head], and what attention writes whatever its heads say [1]."""
         z = self.run.take(z_need(layer, self.position))
-        through, fixed = self._head_reads(layer, z)
-        return (z.float() * through).sum(-1), fixed[None]
+        through, fixed = self._head_reads(layer)
+        return (z.float() * through.to(z.device)).sum(-1), fixed[None]
 
     @torch.inference_mode()
     def mlp(self, layer: int) -> Tensor:
@@ -146,7 +147,7 @@ class Ledger:
         """Of one head's write: what it owes to each source token [pos], attention times the value without its bias; the
         attention [pos]; what it owes to the values' bias, which it adds whatever it attends to; and to edits of z."""
         z = self.run.take(z_need(layer, self.position))
-        through = self._head_reads(layer, z)[0][head]
+        through = self._head_reads(layer)[0][head].to(z.device)
         pattern = self.run.take(pattern_need(layer, self.position))[head].float()
         shape = self.opened.shape
         group = head * shape.n_kv_heads // shape.n_heads
@@ -165,24 +166,26 @@ class Ledger:
         bias = b_out(self._bridge, layer, self.reads).to(self.reads)
 
         def gives() -> Tensor:
-            return (active.to(weight.dtype) @ weight).float().to(self.reads.device) + bias
+            held = self.run.scales.take(neuron_need(layer, self.position))
+            return (held.to(weight.dtype) @ weight).float().to(self.reads.device) + bias
 
         through, fixed = Writes(self.opened, layer, "mlp").through(self.reads, gives)
         by_neuron = active * (weight.float() @ through.to(weight.device)).to(active.device)
         constant = float(bias @ through + fixed)
         return by_neuron, active, constant, float(self.mlp(layer)) - float(by_neuron.sum()) - constant
 
-    def _head_reads(self, layer: int, z: Tensor) -> tuple[Tensor, Tensor]:
+    def _head_reads(self, layer: int) -> tuple[Tensor, Tensor]:
         """What reads of each head's z [head, d_head], and what is read whatever they say."""
         weight = W_O(self._bridge, layer)
         bias = b_O(self._bridge, layer, self.reads)
 
         def gives() -> Tensor:
+            z = self.run.scales.take(z_need(layer, self.position))
             written: Tensor = torch.einsum("hd,hdm->m", z.to(weight), weight).float().to(self.reads.device)
             return written + bias
 
         through, fixed = Writes(self.opened, layer, "attn").through(self.reads, gives)
-        by_head = (weight.float() @ through.to(weight.device)).to(z.device)
+        by_head = weight.float() @ through.to(weight.device)
         return by_head, bias @ through + fixed
 
 

@@ -20,9 +20,14 @@ def logits(readout: Readout, trace: Trace, positions: slice | list[int] = slice(
         # The unembedding of one position costs as much as a block; several views ask for the same one.
         position = positions[0] % len(trace.ids)
         if position not in trace.logits_at:
-            last = trace.resid[-1].part(position, position + 1)
-            trace.logits_at[position] = readout.logits(last)[0, 0].float()
+            if trace.held is not None:
+                trace.logits_at[position] = trace.held.logits([position])[0]
+            else:
+                last = trace.resid[-1].part(position, position + 1)
+                trace.logits_at[position] = readout.logits(last)[0, 0].float()
         return trace.logits_at[position][None]
+    if trace.held is not None:
+        return trace.held.logits(positions)
     return readout.logits(trace.resid[-1].whole[:, positions])[0].float()
 
 

@@ -41,6 +41,11 @@ class Run:
         """What acted on it; empty in the clean run."""
         return self.trace.edits
 
+    @property
+    def scales(self) -> Run:
+        """The run whose norms' scales this one is read with: itself; of the linear model, the clean run."""
+        return self
+
     def take(self, need: Need) -> Tensor:
         """What a need names. If it was not kept while the run passed, its block runs once more."""
         return self._runner.take(self.trace, need, self.cancelled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -28,6 +29,9 @@ class Trace:
     one; best_at: ids of the largest of them. variants: logits of small variants of this run, by edits and position.
     answers: of some views the last one, behind what decided it. finite: whether all numbers that leave the last block
     are, once that was asked. estimates: the last ones of what further edits would do, behind what decided them.
+
+    held: of a run of the linear model, what it is held to; None of the model's own runs. linear: those that were made
+    of this one, the latest last.
     """
 
     ids: Ids
@@ -45,9 +49,19 @@ class Trace:
     start: tuple[int, int] = (0, 0)
     finite: bool | None = None
     estimates: tuple[object, np.ndarray] | None = None
+    held: Held | None = None
+    linear: list[Trace] = field(default_factory=list)
 
     def tensors(self) -> list[Tensor]:
         """All that takes memory; some are shared with other traces."""
         pairs = [t for pair in self.keys_values or () for t in pair]
         pieces = [piece for each in (*self.resid, *self.z) for piece in each.pieces]
-        return [*pieces, *pairs, *self.taken.values(), *self.logits_at.values(), *self.variants.values()]
+        read = [*self.taken.values(), *self.logits_at.values(), *self.variants.values()]
+        return [*pieces, *pairs, *read, *(tensor for each in self.linear for tensor in each.tensors())]
+
+
+class Held(Protocol):
+    """What stands in for the final norm's own scale, and for blocks, in a run of the linear model."""
+
+    def logits(self, positions: slice | list[int]) -> Tensor:
+        """[pos, d_vocab] float32."""

@@ -119,6 +119,11 @@ class NnsightProgram(Program):
                 f"{ready.name} is {ready.architecture}, and programs for nnsight know {names}: "
                 "without --for there is one for transformer-lens"
             )
+        if exported.session.linear:
+            raise ExportError(
+                "programs for nnsight know no linear mode: without --for there is one for transformer-lens, and L turns "
+                "it off"
+            )
         self.modules = known
         super().__init__(exported)
 

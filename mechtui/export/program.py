@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from mechtui.export import texts
+from mechtui.export import linear, texts
 from mechtui.export.loading import BRIDGE, imports, is_native, loading
 from mechtui.export.section import Section
 from mechtui.export.wanted import COMPARING, TOLERANCES, written
@@ -212,7 +212,9 @@ class Program:
         return exported.around
 
     def _views(self, views: dict[str, ViewLines]) -> dict[str, ViewLines]:
-        return views
+        if not self.session.linear:
+            return views
+        return {line: replace(view, body=[*map(linear.linearly, view.body)]) for line, view in views.items()}
 
     def _imports(self) -> list[str]:
         return imports(self.ready)
@@ -224,7 +226,7 @@ class Program:
         return Section("The clean run", prose, BRIDGE + CLEAN + IS_THE_MODELS)
 
     def _edited(self, acting: str) -> str:
-        return EDITED.replace("HOOKS", f"*around{acting}")
+        return (linear.EDITED if self.session.linear else EDITED).replace("HOOKS", f"*around{acting}")
 
     def _weights(self, name: str, vector: Vector) -> str:
         """The lines that make a vector of weights, a neuron's or a token's."""
@@ -261,6 +263,7 @@ class Program:
         said += [f"answer: {session.answer}"] * bool(session.answer) + [f"foil: {session.foil}"] * bool(session.foil)
         said += [f"vector: {format_vector(vector)}" for vector in session.vectors]
         said += [f"edit: {format_edit(edit)}" for edit in session.edits]
+        said += ["linear: edits act on the linear model around the clean run"] * session.linear
         said += [f"view: {line}" for line in self.views]
         begins = "begins with BOS" if self.exported.tokens.bos else "has no BOS in front"
         folded = " (the screen's were folded, which changes no number)" if ready.weights == "folded" else ""
@@ -330,11 +333,13 @@ class Program:
     def _edits(self) -> Iterator[Section]:
         at = [each.hook for each in self.hook_edits]
         mid = any(hook.endswith(MID_HOOK) for hook in at) or self._named("at_mid")
-        tools = [MID] if mid and self.AROUND else []
+        tools = [linear.MID if self.session.linear else MID] if mid and self.AROUND else []
         if self.clips and any(hook.endswith(("hook_q", "hook_k", "hook_v")) for hook in at):
             tools.append(CLIPPED)
         if any(each.is_pattern for each in self.hook_edits) or self._named("seen"):
             tools.append(SEES_ALL if is_native(self.ready) else TABLE)
+        if self.session.linear:
+            tools.append(linear.linear_tools(self.ready.shape.has_neurons))
         if tools:
             yield Section("Tools for edits", "What edits of some places need.", "\n\n".join(tools))
         for number, edit in enumerate(self.session.edits, 1):

@@ -248,6 +248,9 @@ def conventions(report: Report) -> Iterator[tuple[str, str]]:
     yield "shape", f"{size}, {shape.d_vocab} tokens in the vocabulary"
     put = f"{ready.bos_token} stands before the prompt" if report.tokens.bos else "nothing is put before the prompt"
     yield "BOS", f"{put} (bos = {session.bos}); positions count from 0, it included"
+    if session.linear:
+        held = "patterns, the scales of norms and neurons are held at their values in the clean run"
+        yield "linear", f"{held}; each edit adds what it changes there"
     folded = "folded into the next layer's weights" if ready.weights == "folded" else "raw: nothing is folded in"
     yield "norms", f"{folded}"
     yield "computed in", f"{ready.dtype} on {ready.device}"

@@ -158,6 +158,10 @@ def next_bos(session: Session) -> Session:
     return replace(session, bos=order[(order.index(session.bos) + 1) % 3])
 
 
+def turn_linear(session: Session) -> Session:
+    return replace(session, linear=not session.linear)
+
+
 def put_vector(session: Session, vector: Vector) -> Session:
     """Add a vector, or replace the one of its name."""
     names = [old.name for old in session.vectors]

@@ -192,7 +192,8 @@ class Screen(Struct, frozen=True):
 
 
 class Session(Struct, frozen=True):
-    """The whole document. A new one is made for every change (`msgspec.structs.replace`). sweeps: the newest last.
+    """The whole document. A new one is made for every change (`msgspec.structs.replace`). linear: whether edits act on
+    the linear model around the clean run, so that their effects add up. sweeps: the newest last.
 
     Sweeps, screen, focus and file are no part of what undo takes back: only a session that is kept, or that was read,
     has them. screen, focus: None where nothing is said. file: the file that it was opened from or saved to. cases: the
@@ -212,6 +213,7 @@ class Session(Struct, frozen=True):
     align: str = "auto"
     references: tuple[str, ...] = ()
     cases: str = ""
+    linear: bool = False
     sweeps: tuple[Swept, ...] = ()
     screen: Screen | None = None
     focus: Focus | None = None

@@ -44,6 +44,8 @@ AS_LINES: dict[str, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
     "edits": (format_edit, parse_edit),
     "vectors": (format_vector, parse_vector),
 }
+# Fields that are on or off: written as a text, empty for off.
+SWITCHES, ON = ("linear",), "on"
 # What undo takes back: `Session.work`.
 TYPES = {field.name: field.type for field in fields(Session) if field.name not in ("sweeps", "screen", "focus", "file")}
 
@@ -172,13 +174,19 @@ def _finite(said: LogitDiff | None) -> LogitDiff | None:
 
 def _change(parent: Session, session: Session) -> Iterator[tuple[str, Change]]:
     for name in TYPES:
-        old, new = getattr(parent, name), getattr(session, name)
+        old, new = _said(parent, name), _said(session, name)
         if old != new:
             begin, end = common(old, new)
             between = new[begin : len(new) - end]
             if name in AS_LINES:
                 between = tuple(map(AS_LINES[name][0], between))
             yield name, (begin, end, between)
+
+
+def _said(session: Session, name: str) -> Any:
+    """What a field holds, as something that has a length."""
+    value = getattr(session, name, None)
+    return value if name not in SWITCHES else ON if value else ""
 
 
 # Reading
@@ -197,7 +205,7 @@ def _step(line: _Line, tree: Tree | None) -> Step | None:
         if line.parent >= line.step or (known is not None and known.parent != line.parent):
             return None
         parent = tree.steps[line.parent].session
-    changed = {name: _changed(name, getattr(parent, name, None), change) for name, change in line.change.items()}
+    changed = {name: _changed(name, _said(parent, name), change) for name, change in line.change.items()}
     return Step(line.step, line.parent, replace(parent, **changed), line.when, line.mark or "", line.logit_diff)
 
 
@@ -210,13 +218,17 @@ def _changed(name: str, old: Any, change: Change) -> Any:
         return new
     if isinstance(between, str) is not isinstance(old, str):
         raise ValueError(name)
+    if name in SWITCHES:
+        if between not in ("", ON):
+            raise ValueError(name)
+        return between == ON
     return msgspec.convert(old[:begin] + between + old[len(old) - end :], TYPES[name])
 
 
 def _more(step: Step, tree: Tree | None) -> int:
     """The characters of what a step does not share with its parent."""
     parent = Session() if step.parent is None or tree is None else tree.steps[step.parent].session
-    both = ((getattr(parent, name), getattr(step.session, name)) for name in TYPES)
+    both = ((_said(parent, name), _said(step.session, name)) for name in TYPES)
     return sum(len(new) for old, new in both if new is not old)
 
 

@@ -46,6 +46,7 @@ class _Texts(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     bos: Literal["auto", "yes", "no"] = "auto"
     align: str = "auto"
     references: tuple[str, ...] = ()
+    linear: bool = False
     vectors: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
@@ -81,6 +82,7 @@ def to_builtins(session: Session) -> dict[str, Any]:
         VERSION,
         **{name: getattr(session, name) for name in ("model", "prompt", "source", "answer", "foil", "bos", "align")},
         references=session.references,
+        linear=session.linear,
         vectors=tuple(format_vector(vector) for vector in session.vectors),
         edits=tuple(format_edit(edit) for edit in session.edits),
         views=session.views,
@@ -196,6 +198,7 @@ def _session(stored: _Texts, question: Callable[[str], object] = str) -> Session
         bos=stored.bos,
         align=stored.align,
         references=stored.references,
+        linear=stored.linear,
     )
 
 

@@ -31,6 +31,7 @@ def made_of(session: Session, edit: Edit, clean: bool = False) -> Session:
         bos=session.bos,
         align=session.align if source else "auto",
         references=session.references if "references" in taken else (),
+        linear=session.linear,
     )
 
 
@@ -64,8 +65,8 @@ def older(sweeps: tuple[Swept, ...], session: Session, edit: Edit, clean: bool =
 
 
 def changed(swept: Swept, session: Session, clean: bool = False) -> tuple[str, ...]:
-    """What the session has changed since: of model, prompt, source, target, edits; nothing where the sweep is of it as
-    it is."""
+    """What the session has changed since: of model, prompt, source, target, edits, linear mode; nothing where the
+    sweep is of it as it is."""
     now, then = made_of(session, swept.edit, clean), swept.of
     parts = {
         "model": ("model",),
@@ -73,6 +74,7 @@ def changed(swept: Swept, session: Session, clean: bool = False) -> tuple[str, .
         "source": ("source", "align", "references"),
         "target": ("answer", "foil"),
         "edits": ("edits", "vectors"),
+        "linear mode": ("linear",),
     }
     return tuple(
         name for name, fields in parts.items() if any(getattr(now, field) != getattr(then, field) for field in fields)

@@ -25,6 +25,8 @@ def _all(before: Session, after: Session) -> Iterator[str]:
     for name in ("model", "bos", "align"):
         if getattr(before, name) != getattr(after, name):
             yield f"{name} {getattr(after, name) or 'the default'}"
+    if before.linear != after.linear:
+        yield f"linear {'on' if after.linear else 'off'}"
     for name in ("prompt", "source"):
         yield from _text(name, getattr(before, name), getattr(after, name))
     for name in ("answer", "foil"):

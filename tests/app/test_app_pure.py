@@ -403,6 +403,7 @@ def test_what_depends_on_the_texts_alone_stays_while_they_do():
         ("model", "another", Follows.MODEL),
         ("prompt", "another", Follows.TEXTS),
         ("source", "another", Follows.TEXTS),
+        ("linear", True, Follows.SESSION),
         ("bos", "no", Follows.TEXTS),
         ("align", "left", Follows.TEXTS),
     ],
@@ -444,6 +445,7 @@ def test_loading_says_stage_share_and_seconds():
 
 def test_what_is_prepended_is_always_said():
     assert "no BOS" in about(ready(), 3, "auto", palette(Depth.TRUE)).plain
+    assert about(ready(), 3, "auto", palette(Depth.TRUE), linear=True).plain.startswith("linear ")
     assert "BOS <|endoftext|> (set)" in about(ready(), 3, "yes", palette(Depth.TRUE)).plain
 
 

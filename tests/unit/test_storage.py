@@ -100,6 +100,7 @@ sessions = st.builds(
     bos=st.sampled_from(["auto", "yes", "no"]),
     align=st.sampled_from(["auto", "left", "3>4, 5-7>6-8"]),
     references=st.lists(text, max_size=3).map(tuple),
+    linear=st.booleans(),
 )
 
 

@@ -32,6 +32,7 @@ CHANGES = [
     (replace(BEFORE, vectors=(parse_vector('t = token " Paris"'),)), ('added t = token " Paris"',)),
     (replace(BEFORE, views=("lens kl",)), ("shows lens kl",)),
     (replace(BEFORE, model="gpt2", bos="no"), ("model gpt2", "bos no")),
+    (replace(BEFORE, linear=True), ("linear on",)),
     (replace(BEFORE, references=("a b",)), ('added reference "a b"',)),
 ]
 

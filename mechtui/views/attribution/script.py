@@ -17,7 +17,7 @@ def lines(question: Attribution, around: Around) -> list[str]:
     elif site.kind == "head":
         parts = _sources(site.layers.first, site.index.first, position, around)
     else:
-        parts = _neurons(site.layers.first, position, question.top)
+        parts = _neurons(site.layers.first, position, question.top, around)
     return [
         *_reads(position, around, question.answer),
         *parts,
@@ -66,7 +66,7 @@ def _reads(position: int, around: Around, alone: bool) -> list[str]:
         "",
         "def read(cache):",
         '    """[d_model]: what a write adds is its product with this, the scale of the final norm held."""',
-        f'    final = cache["blocks.{around.shape.n_layers - 1}.hook_resid_post"][0, {position}].float()',
+        f'    final = {_scales(around)}["blocks.{around.shape.n_layers - 1}.hook_resid_post"][0, {position}].float()',
         "    scale = ((final - final.mean() if centres else final).pow(2).mean() + bridge.cfg.eps).sqrt()",
         "    reads = column * weight(norm) / scale",
         "    return reads - reads.mean() if centres else reads",
@@ -84,11 +84,13 @@ def _reads(position: int, around: Around, alone: bool) -> list[str]:
 
 def _heads(position: int, around: Around) -> list[str]:
     every = f"for layer in range({around.shape.n_layers})"
+    z_of = f'[f"blocks.{{layer}}.attn.hook_z"][0, {position}].float()'
     return [
         "W_O = torch.stack([block.attn.W_O.float() for block in bridge.blocks])",
-        f'z = torch.stack([cache[f"blocks.{{layer}}.attn.hook_z"][0, {position}].float() {every}])',
+        f"z = torch.stack([cache{z_of} {every}])",
         "b_O = [0 if block.attn.b_O is None else block.attn.b_O.float() for block in bridge.blocks]",
-        'given = [torch.einsum("hd,hdm->m", one, weight) + bias for one, weight, bias in zip(z, W_O, b_O)]',
+        f"held = {'z' if not around.session.linear else f'torch.stack([clean{z_of} {every}])'}",
+        'given = [torch.einsum("hd,hdm->m", one, weight) + bias for one, weight, bias in zip(held, W_O, b_O)]',
         'throughs = torch.stack([before(*of, reads) for of in zip(bridge.blocks, ["ln1_post"] * len(z), given)])',
         'heads = torch.einsum("lhd,lhdm,lm->lh", z, W_O, throughs)',
     ]
@@ -122,7 +124,8 @@ def _sources(layer: int, head: int, position: int, around: Around) -> list[str]:
     return [
         f"attn = bridge.blocks[{layer}].attn",
         f'z = cache["blocks.{layer}.attn.hook_z"][0, {position}].float()',
-        'given = torch.einsum("hd,hdm->m", z, attn.W_O.float()) + (0 if attn.b_O is None else attn.b_O.float())',
+        f'held = {_scales(around)}["blocks.{layer}.attn.hook_z"][0, {position}].float()',
+        'given = torch.einsum("hd,hdm->m", held, attn.W_O.float()) + (0 if attn.b_O is None else attn.b_O.float())',
         f'through = attn.W_O[{head}].float() @ before(bridge.blocks[{layer}], "ln1_post", given, reads)',
         f'attention = cache["blocks.{layer}.attn.hook_pattern"][0, {head}, {position}].float()',
         *seen_values(layer, group),
@@ -135,7 +138,12 @@ def _sources(layer: int, head: int, position: int, around: Around) -> list[str]:
     ]
 
 
-def _neurons(layer: int, position: int, top: int) -> list[str]:
+def _scales(around: Around) -> str:
+    """The activations whose norms' scales hold: of the linear model, those of the clean run."""
+    return "clean" if around.session.linear else "cache"
+
+
+def _neurons(layer: int, position: int, top: int, around: Around) -> list[str]:
     hook = f'"blocks.{layer}.mlp.hook_post"'
     return [
         f"mlp = bridge.blocks[{layer}].mlp",
@@ -143,7 +151,7 @@ def _neurons(layer: int, position: int, top: int) -> list[str]:
         "b_out = 0 * reads if mlp.b_out is None else mlp.b_out.float()",
         "",
         "def through(cache):",
-        f"    given = cache[{hook}][0, {position}].float() @ W_out.float() + b_out",
+        f"    given = {_scales(around)}[{hook}][0, {position}].float() @ W_out.float() + b_out",
         f'    return before(bridge.blocks[{layer}], "ln2_post", given, read(cache))',
         "",
         f"by_run = [run[{hook}][0, {position}].float() * (W_out.float() @ through(run)) for _, run, _ in runs]",

@@ -66,8 +66,11 @@ SPEC = View(
         "vector is beside the activation, and where it was read if it acts elsewhere."
     ),
     read="✗ says why an edit cannot be applied.",
-    trap="Effects do not add up: two edits together may do more or less than the sum of each alone.",
-    words=("clean, edited", "hook_z", "logit difference", "edge", "source"),
+    trap=(
+        "Effects do not add up: two edits together may do more or less than the sum of each alone. In linear mode (L) "
+        "they do, and the sum stands beside what they do together."
+    ),
+    words=("linear mode", "clean, edited", "hook_z", "logit difference", "edge", "source"),
     cost=Cost.OWN_RUNS,
     line_words=(("ranked", "the largest effect first"),),
     footer=("toggle", "more", "less", "edit_line", "change_edit", "delete", "summary", "undo"),

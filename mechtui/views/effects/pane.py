@@ -25,6 +25,9 @@ EMPTY = (
 
 # Cells of the box before an edit.
 BOX = 3
+# What the sum of effects may miss in linear mode, in logits.
+ADDS_UP = 1e-3
+HELD = "in linear mode patterns are held, so that this edit does nothing"
 # The shortest that is left of a name.
 LEAST_NAME = 4
 
@@ -132,7 +135,7 @@ class EditsPane(Pane):
         base = "" if self._baseline is None else f"clean {signed(self._baseline).strip()}"
         # The edits alone do not add up to it. What is on now may not be what was on when it was computed.
         if on > 1 and base and self._together is not None and not picture.stale:
-            base += f", together {signed(self._together).strip()}"
+            base += f", together {signed(self._together).strip()}{self._sum(picture)}"
         lengths = (len("[x] ") + cells(seen(format_edit(_key(edit)))) for edit in edits)
         return lines_page(
             lines,
@@ -142,6 +145,14 @@ class EditsPane(Pane):
             title=title,
             legend=((base, palette.dim),) if base else (),
         )
+
+    def _sum(self, picture: Picture) -> str:
+        """In linear mode, that the effects of the edits that are on add up to what they do together; empty else."""
+        if not picture.session.linear or self._together is None:
+            return ""
+        effects = [self._known.get(_key(edit), (None, None))[0] for edit in picture.applied()]
+        total = sum(each for each in effects if each is not None)
+        return " = sum" if abs(total - self._together) <= ADDS_UP else f", sum {signed(total).strip()}"
 
     def _order(self, picture: Picture) -> list[int]:
         """The edits' numbers as they are listed; ranked, those without an effect come last."""
@@ -164,7 +175,8 @@ class EditsPane(Pane):
         """What is to be known of an added vector."""
         _, share = self._known.get(_key(edit), (None, None))
         long = [] if share is None else [f"adds {amount(share)} of the activation's length"]
-        return long + [text for text in (changes.read_elsewhere(session, edit),) if text]
+        held = [HELD] if session.linear and edit.site.part in ("q", "k", "scores") else []
+        return held + long + [text for text in (changes.read_elsewhere(session, edit),) if text]
 
     def _count(self) -> int:
         return len(self.picture.session.edits) if self.picture else 0
