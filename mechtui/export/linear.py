@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from mechtui.views.script import THROUGH
-
 # An edit there goes on in the stream, see LINEAR.
 MID = """\
 def at_mid(layer, edit):
@@ -11,6 +9,10 @@ def at_mid(layer, edit):
 """
 
 RUN = '''\
+def centred(x):
+    return x - x.mean(-1, keepdim=True) if bridge.cfg.normalization_type.startswith("LN") else x
+
+
 def linear_run(ids, hooks):
     """(logits, activations) with edits. Patterns, the scales of norms and NEURONS are held at their values in the clean
     run of these tokens; an edit adds to an activation what it changes of it there."""
@@ -23,8 +25,10 @@ def linear_run(ids, hooks):
 
     def replay(norm, inputs, output):
         was, gave = passed[norm]
-        of = was - was.mean(-1, keepdim=True) if centres else was
-        return gave + through(norm, inputs[0] - was) / (of.pow(2).mean(-1, keepdim=True) + bridge.cfg.eps).sqrt()
+        of, change = centred(was), centred(inputs[0] - was)
+        weight = getattr(norm, "weight", None)
+        change = change if weight is None else change * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)
+        return gave + change / (of.pow(2).mean(-1, keepdim=True) + bridge.cfg.eps).sqrt()
 
     noting = [norm.register_forward_hook(note) for norm in norms]
     logits, held = bridge.run_with_cache(ids)
@@ -45,8 +49,8 @@ def linear_run(ids, hooks):
         for at in {name, name.replace("hook_resid_mid", "hook_resid_post")}:
             shifts[at] = shifts.get(at, 0) + change
     hold = [name for name in held if name.endswith(("hook_pattern", "HELD"))]
-    again = [(name, lambda x, hook: held[hook.name]) for name in hold]
-    again += [(name, lambda x, hook: x + shifts[hook.name]) for name in shifts]
+    again = [(name, lambda x, hook, value=held[name]: value) for name in hold]
+    again += [(name, lambda x, hook, shift=shift: x + shift) for name, shift in shifts.items()]
     replaying = [norm.register_forward_hook(replay) for norm in norms]
     with bridge.hooks(fwd_hooks=again):
         found = bridge.run_with_cache(ids)
@@ -68,8 +72,7 @@ edited_logits, edited = linear_run(tokens, hooks)
 def linear_tools(has_neurons: bool) -> str:
     """Lines after which `linear_run` and `linearly` are there."""
     run = RUN.replace("NEURONS", "neurons" if has_neurons else "what MLPs write")
-    run = run.replace("HELD", "mlp.hook_post" if has_neurons else "hook_mlp_out")
-    return "\n".join(THROUGH) + "\n\n" + run
+    return run.replace("HELD", "mlp.hook_post" if has_neurons else "hook_mlp_out")
 
 
 def linearly(line: str) -> str:

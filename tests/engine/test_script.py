@@ -153,6 +153,27 @@ def test_edits_of_one_table_act_on_each_others_rows(
     torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama", "attn-only-2l"])
+def test_a_program_of_linear_mode_proves_its_numbers(family: str, request: pytest.FixtureRequest) -> None:
+    alone = family == "attn-only-2l"
+    model = load_now(family) if alone else request.getfixturevalue(f"{family}_model")
+    edits = ["zero L0H1", "scale L1H0 @-1 x3", "cut L1H1 -1>0-3", "zero L1H2.q", "add L1.pre d x5", "zero embed @2"]
+    edits += [] if alone else ["add L0.mid d", "scale L1N3-9 x4", "mean L0.mlp"]
+    views = ["next_tokens", "effects", "attribution", "attribution L1H1", "sweep zero L*H*"]
+    views += [] if alone else ["attribution L1.mlp", "sweep scale L*.mid x2"]
+    session = Session(
+        prompt=PROMPT,
+        answer=" Mary",
+        foil=" John",
+        linear=True,
+        vectors=(parse_vector(VECTORS[0]),),
+        edits=tuple(parse_edit(line) for line in edits),
+        views=tuple(views),
+    )
+    text, logits = with_logits(model, session)
+    torch.testing.assert_close(edited_logits(text), logits, atol=1e-3, rtol=1e-3)
+
+
 def test_several_edits_act_in_order(gpt2_model: Model) -> None:
     lines = (
         "scale L1.pre x2",
