@@ -472,16 +472,16 @@ def test_what_the_self_check_found_stays_on_the_status_line():
 
     talk = Conversation(Silent(), session())
     talk.hear(ready())
-    before = left(talk, 3, "auto", palette(Depth.TRUE), False).plain
+    before = left(talk, 3, session(), palette(Depth.TRUE), False).plain
     assert talk.hear(Checked("gpt2", {"logits": 0.0}, 0.01)) is News.STATUS
-    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before
+    assert left(talk, 3, session(), palette(Depth.TRUE), False).plain == before
     talk.hear(Checked("another", {"logits": 3.0}, 0.01, "of another model"))
-    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before
+    assert left(talk, 3, session(), palette(Depth.TRUE), False).plain == before
     assert News.SAID in talk.hear(Checked("gpt2", {"logits": 3.0}, 0.01, "Self-check: logits are off."))
-    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == " gpt2  Self-check: logits are off."
+    assert left(talk, 3, session(), palette(Depth.TRUE), False).plain == " gpt2  Self-check: logits are off."
     assert talk.hear_out() == [("Self-check: logits are off.", True)]
     talk.hear(ready())
-    assert left(talk, 3, "auto", palette(Depth.TRUE), False).plain == before
+    assert left(talk, 3, session(), palette(Depth.TRUE), False).plain == before
 
 
 @pytest.mark.parametrize("room", range(12, 80, 4))

@@ -528,6 +528,24 @@ async def test_an_added_vector_says_how_long_it_is_and_where_it_was_read() -> No
             assert ("was read" in text) is bool(said)
 
 
+@pytest.mark.parametrize(
+    ("linear", "together", "said"),
+    [(True, 4.0, "together +4.00 = sum"), (True, 3.5, "together +3.50, sum +4.00"), (False, 3.5, "together +3.50")],
+)
+async def test_linear_mode_says_whether_effects_add_up(linear: bool, together: float, said: str) -> None:
+    app = Holder(EditsPane())
+    async with app.run_test(size=(70, 14)) as pilot:
+        given_picture = picture()
+        edits = tuple(map(parse_edit, ("zero L1H1", "zero L2H2", "# zero L3H3", "scale L0H0.q x2")))
+        asked = replace(given_picture.session, edits=edits, linear=linear)
+        answer = EffectsAnswer(5.0, (1.0, 3.0, 9.0, 0.0), (None,) * 4, 13, together)
+        answered = (Answered(1, Effects(), answer, None, 1.0),)
+        app.pane.show(replace(given_picture, session=asked, answered=answered, focus=Focus(edit=3)))
+        await pilot.pause()
+        assert f"{said}[/" in str(app.pane.border_subtitle)
+        assert ("this edit does nothing" in " ".join(shown(app.pane))) is linear
+
+
 async def test_numbers_of_another_prompt_are_called_older_whatever_is_answered() -> None:
     app = Holder(EditsPane())
     async with app.run_test(size=(60, 10)) as pilot:
