@@ -121,8 +121,7 @@ class NnsightProgram(Program):
             )
         if exported.session.linear:
             raise ExportError(
-                "programs for nnsight know no linear mode: without --for there is one for transformer-lens, and L turns "
-                "it off"
+                "programs for nnsight know no linear mode: without --for there is one for transformer-lens"
             )
         self.modules = known
         super().__init__(exported)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from mechtui.engine.api import Engine, Need, OpenSession, SessionError
+from mechtui.engine.api import Engine, Metric, Need, OpenSession, SessionError
 from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.engine.model import Model
 from mechtui.session.grammar.edits import parse_edit
@@ -212,6 +212,10 @@ def test_a_sweep_and_a_continuation_are_of_the_linear_model(subject: Subject) ->
     change = (one[answer] - one[foil]) - (base[answer] - base[foil])
     assert edited.values[1][1] == pytest.approx(float(change), abs=1e-3)
     assert clean.values[1][1] == pytest.approx(float(change), abs=1e-3)
+    assert opened.edited is not None
+    cell = opened.possible_hook_edits(parse_edit("zero L1H1")) or ()
+    estimated = opened.edited.estimates([cell], Metric(int(answer), int(foil), len(opened.ids) - 1))
+    assert estimated[0] == pytest.approx(float(change), abs=1e-3)
     *_, (_, said, _) = opened.answer(parse_question("generate 3"))
     ids = opened.ids
     for token in said.tokens:
