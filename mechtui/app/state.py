@@ -121,6 +121,8 @@ def difference(before: Session, after: Session) -> Follows | None:
         return None
     if before.model != after.model:
         return Follows.MODEL
-    rest = {"edits": (), "vectors": (), "references": (), "answer": "", "foil": "", "linear": False}
-    before, after = (replace(session, **rest) for session in (before, after))
+    before, after = (
+        replace(session, edits=(), vectors=(), references=(), answer="", foil="", linear=False)
+        for session in (before, after)
+    )
     return Follows.SESSION if before == after else Follows.TEXTS
