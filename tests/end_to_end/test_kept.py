@@ -21,6 +21,7 @@ from mechtui.session.document import Session
 from mechtui.session.storage import load
 from tests.end_to_end.conftest import Program
 from tests.end_to_end.kills import kills
+from tests.end_to_end.waiting import gone, wait_for
 from tests.terminal import Terminal, ruler
 
 Start = Callable[..., Terminal]
@@ -53,16 +54,6 @@ def kept(home: dict[str, str]) -> list[Session]:
     return [load(path) for path in files(home)]
 
 
-def wait_for(what: Callable[[], bool], terminal: Terminal | None = None) -> None:
-    end = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < end, f"it never came to that:\n{terminal.text if terminal else ''}"
-        if terminal:
-            terminal.read(0.02)
-        else:
-            time.sleep(0.02)
-
-
 def given_back(terminal: Terminal) -> bool:
     """Whether the first screen, the cursor and line by line input with an echo are back."""
     ends = terminal.written.rpartition(b"\x1b[?1049h")[2]
@@ -73,13 +64,6 @@ def echoes(terminal: Terminal) -> bool:
     flags = terminal.attributes()[3]
     assert isinstance(flags, int)
     return bool(flags & termios.ECHO and flags & termios.ICANON)
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def test_while_one_types_on_and_on_the_kept_session_follows(start: Start, home: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from mechtui.link import live
-from mechtui.link.client import Client, Life
+from mechtui.link.client import Life
 from mechtui.link.frames import encode
 from mechtui.link.messages import (
     Answered,
@@ -27,15 +27,15 @@ from mechtui.link.messages import (
     Finished,
     Load,
     Ready,
-    Reply,
     Stage,
 )
 from mechtui.session.document import Session
 from mechtui.views import Question, parse_question
 from tests.end_to_end.conftest import Program
+from tests.end_to_end.talk import Talk
+from tests.end_to_end.waiting import PATIENCE, gone, wait_for, wait_until_gone
 from tests.terminal import Terminal
 
-PATIENCE = 120.0
 DEMO = Load("demo")
 SESSION = Session("demo", "When Mary and John went to the store, John gave a drink to", answer=" Mary", foil=" John")
 SWEEP = parse_question("sweep zero L*H*").asked()
@@ -43,27 +43,12 @@ SWEEP = parse_question("sweep zero L*H*").asked()
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at processes through /proc")
 
 
-class App:
-    """A client as the app uses it, and what it has heard."""
+class App(Talk):
+    """One that leaves its process behind. load: the model that it wants."""
 
     def __init__(self, log: Path, keep_alive: float = 600.0, load: Load = DEMO, **more: bool) -> None:
-        self.heard: list[Reply | Life] = []
+        super().__init__(log, keep_alive, **more)
         self.load = load
-        self._more = asyncio.Event()
-        self.client = Client(self._hear, log=log, keep_alive=keep_alive, **more)
-
-    def _hear(self, reply: Reply | Life) -> None:
-        self.heard.append(reply)
-        self._more.set()
-
-    async def until(self, wanted: Callable[[Reply | Life], bool]) -> Reply | Life:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                for reply in self.heard:
-                    if wanted(reply):
-                        return reply
-                self._more.clear()
-                await self._more.wait()
 
     async def begin(self) -> App:
         """Until the model is there."""
@@ -106,24 +91,6 @@ async def left(state: Path, tmp_path: Path) -> AsyncIterator[int]:
     assert app.client.left is not None
     assert app.client.left.pid == pid
     yield pid
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.01)
-
-
-def wait_until_gone(pid: int) -> None:
-    wait_for(lambda: gone(pid))
 
 
 def at_rest(pid: int) -> bool:

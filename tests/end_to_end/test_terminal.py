@@ -6,13 +6,13 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import Program
+from tests.end_to_end.waiting import gone, wait_for
 from tests.folders import gpt2
 from tests.terminal import Terminal, ruler
 
@@ -42,21 +42,6 @@ def start(home: dict[str, str], words: Path) -> Iterator[Start]:
     yield start
     for terminal in begun:
         terminal.close()
-
-
-def gone(pid: int) -> bool:
-    """Whether this process has ended; one that nobody has waited for yet has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
 
 
 def below_the_status(terminal: Terminal) -> list[list[tuple[str, str, str, bool]]]:

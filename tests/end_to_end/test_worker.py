@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from mechtui.link.client import Client, Life, worker_command
+from mechtui.link.client import Life, worker_command
 from mechtui.link.frames import HEADER, UnsendableError, encode
 from mechtui.link.messages import (
     Answered,
@@ -35,34 +34,16 @@ from mechtui.link.messages import (
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
-
-PATIENCE = 120.0
-GONE_WITHIN = 60.0
+from tests.end_to_end.talk import Talk
+from tests.end_to_end.waiting import PATIENCE, wait_until_gone
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-class Talk:
-    """One client and everything that it heard since the last `ask`."""
+class Asking(Talk):
+    """heard: what came since the last `ask`."""
 
-    def __init__(self, log: Path) -> None:
-        self.heard: list[Reply | Life] = []
-        self.generation = 0
-        self._more = asyncio.Event()
-        self.client = Client(self._hear, log=log)
-
-    def _hear(self, reply: Reply | Life) -> None:
-        self.heard.append(reply)
-        self._more.set()
-
-    async def until(self, wanted: Callable[[Reply | Life], bool]) -> Reply | Life:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                for reply in self.heard:
-                    if wanted(reply):
-                        return reply
-                self._more.clear()
-                await self._more.wait()
+    generation = 0
 
     def send(self, session: Session, *lines: str) -> int:
         """Ask, and forget what was heard before -> the generation."""
@@ -79,8 +60,8 @@ class Talk:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def talk(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Talk]:
-    talk = Talk(tmp_path_factory.mktemp("log") / "worker.log")
+async def talk(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asking]:
+    talk = Asking(tmp_path_factory.mktemp("log") / "worker.log")
     await talk.client.start()
     talk.client.send(Load(str(tiny)))
     await talk.until(lambda reply: isinstance(reply, Checked | Failed))
@@ -92,7 +73,7 @@ def session(prompt: str = "Mary gave John", **fields: object) -> Session:
     return Session(prompt=prompt, bos="no", **fields)  # type: ignore[arg-type]
 
 
-async def test_loading_says_what_it_does(talk: Talk) -> None:
+async def test_loading_says_what_it_does(talk: Asking) -> None:
     stages = [reply.stage for reply in talk.heard if isinstance(reply, Stage)]
     assert stages[0] == "importing torch"
     assert "reading weights" in stages
@@ -100,7 +81,7 @@ async def test_loading_says_what_it_does(talk: Talk) -> None:
     assert (ready.shape.n_layers, ready.shape.n_heads, ready.device, ready.dtype) == (3, 4, "cpu", "float32")
 
 
-async def test_without_a_question_the_session_is_read_and_nothing_runs(talk: Talk) -> None:
+async def test_without_a_question_the_session_is_read_and_nothing_runs(talk: Asking) -> None:
     edits = (parse_edit("zero L0H0"), parse_edit("zero L9H0"))
     started, finished = await talk.ask(session(edits=edits, source="Mary gave Mary"))
     assert isinstance(started, Started)
@@ -130,7 +111,7 @@ async def test_a_model_is_checked_when_nothing_is_asked(tiny: Path, tmp_path: Pa
         await talk.client.close()
 
 
-async def test_answers_come_in_the_order_of_the_questions(talk: Talk) -> None:
+async def test_answers_come_in_the_order_of_the_questions(talk: Asking) -> None:
     lines = ("residual", "next_tokens", "attention L0H1", "tokens")
     heard = await talk.ask(session(edits=(parse_edit("zero L1H0"),)), *lines)
     assert isinstance(heard[0], Started)
@@ -140,21 +121,21 @@ async def test_answers_come_in_the_order_of_the_questions(talk: Talk) -> None:
     assert isinstance(heard[-1], Finished)
 
 
-async def test_a_generation_streams(talk: Talk) -> None:
+async def test_a_generation_streams(talk: Asking) -> None:
     heard = await talk.ask(session(), "generate 5")
     answers = [reply for reply in heard if isinstance(reply, Answered)]
     assert len(answers) > 1
     assert [reply.partial for reply in answers] == [True] * (len(answers) - 1) + [False]
 
 
-async def test_a_newer_ask_ends_the_older_one(talk: Talk) -> None:
+async def test_a_newer_ask_ends_the_older_one(talk: Asking) -> None:
     talk.send(session(), "generate 80")
     await talk.until(lambda reply: isinstance(reply, Answered))
     heard = await talk.ask(session("ab"), "next_tokens")
     assert [reply.question.line() for reply in heard if isinstance(reply, Answered)] == ["next_tokens"]
 
 
-async def test_cancelling_ends_a_generation_and_says_so(talk: Talk) -> None:
+async def test_cancelling_ends_a_generation_and_says_so(talk: Asking) -> None:
     talk.send(session(), "generate 80")
     await talk.until(lambda reply: isinstance(reply, Answered))
     talk.client.send(Cancel("ask"))
@@ -171,7 +152,7 @@ async def test_cancelling_ends_a_generation_and_says_so(talk: Talk) -> None:
         ({"prompt": "a\ud800"}, "lone surrogate"),
     ],
 )
-async def test_a_prompt_that_cannot_be_run(talk: Talk, fields: dict[str, str], sentence: str) -> None:
+async def test_a_prompt_that_cannot_be_run(talk: Asking, fields: dict[str, str], sentence: str) -> None:
     if "\ud800" in fields["prompt"]:
         with pytest.raises(UnsendableError):  # it cannot even be sent: the prompt's editor keeps it out
             encode(Ask(1, session(**fields), ()))
@@ -195,7 +176,7 @@ async def test_a_prompt_that_cannot_be_run(talk: Talk, fields: dict[str, str], s
     ],
 )
 async def test_what_cannot_be_applied_is_named_and_the_rest_is_answered(
-    talk: Talk, fields: dict[str, str], sentence: str
+    talk: Asking, fields: dict[str, str], sentence: str
 ) -> None:
     edits = tuple(parse_edit(line) for line in [fields.get("edits", "")] if line)
     targets = {name: text for name, text in fields.items() if name != "edits"}
@@ -206,13 +187,13 @@ async def test_what_cannot_be_applied_is_named_and_the_rest_is_answered(
 
 
 @pytest.mark.parametrize("prompt", ["🙂 日本語", "\x00\x01\x1b[31m", "a\tb\n\nc", "e\u0301\u200b"])
-async def test_any_text_is_a_prompt(talk: Talk, prompt: str) -> None:
+async def test_any_text_is_a_prompt(talk: Asking, prompt: str) -> None:
     heard = await talk.ask(session(prompt), "tokens")
     answers = [reply.clean for reply in heard if isinstance(reply, Answered)]
     assert len(answers[0].tokens) == len(prompt.encode())  # type: ignore[union-attr]
 
 
-async def test_a_question_about_a_head_that_is_not_there_leaves_the_others(talk: Talk) -> None:
+async def test_a_question_about_a_head_that_is_not_there_leaves_the_others(talk: Asking) -> None:
     heard = await talk.ask(session(), "attention L9H9", "next_tokens")
     failed = next(reply for reply in heard if isinstance(reply, Failed))
     assert failed.question == parse_question("attention L9H9")
@@ -220,7 +201,7 @@ async def test_a_question_about_a_head_that_is_not_there_leaves_the_others(talk:
     assert isinstance(heard[-1], Finished)
 
 
-async def test_a_model_that_cannot_be_had_leaves_the_one_before(talk: Talk, tmp_path: Path) -> None:
+async def test_a_model_that_cannot_be_had_leaves_the_one_before(talk: Asking, tmp_path: Path) -> None:
     talk.heard.clear()
     talk.client.send(Load(str(tmp_path)))
     failed = await talk.until(lambda reply: isinstance(reply, Failed))
@@ -230,12 +211,12 @@ async def test_a_model_that_cannot_be_had_leaves_the_one_before(talk: Talk, tmp_
     assert isinstance(heard[-1], Finished)
 
 
-async def test_models_are_found(talk: Talk) -> None:
+async def test_models_are_found(talk: Asking) -> None:
     talk.client.send(Models())
     await talk.until(lambda reply: isinstance(reply, ModelsFound))
 
 
-async def test_it_tells_that_it_lives(talk: Talk) -> None:
+async def test_it_tells_that_it_lives(talk: Asking) -> None:
     talk.heard.clear()
     beat = await talk.until(lambda reply: isinstance(reply, Heartbeat))
     assert isinstance(beat, Heartbeat)
@@ -243,7 +224,7 @@ async def test_it_tells_that_it_lives(talk: Talk) -> None:
     assert beat.traces > 0
 
 
-async def test_killed_in_the_middle_it_comes_back_with_the_answer(talk: Talk, tiny: Path) -> None:
+async def test_killed_in_the_middle_it_comes_back_with_the_answer(talk: Asking, tiny: Path) -> None:
     talk.client.send(Load(str(tiny)))
     await talk.ask(session(), "next_tokens")
     before = next(reply.clean for reply in talk.heard if isinstance(reply, Answered))
@@ -257,23 +238,6 @@ async def test_killed_in_the_middle_it_comes_back_with_the_answer(talk: Talk, ti
     assert after.json() == before.json()  # type: ignore[union-attr]
 
 
-def gone(pid: int) -> bool:
-    """Whether there is no such process, or only what its parent has not looked at yet."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"
-
-
-def wait_until_gone(pid: int) -> float:
-    began = time.monotonic()
-    while not gone(pid):
-        assert time.monotonic() - began < GONE_WITHIN, f"process {pid} outlived the UI"
-        time.sleep(0.01)
-    return time.monotonic() - began
-
-
 async def test_it_ends_when_its_stdin_does_while_torch_is_being_imported() -> None:
     process = subprocess.Popen(
         worker_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -282,7 +246,7 @@ async def test_it_ends_when_its_stdin_does_while_torch_is_being_imported() -> No
     assert process.stdout is not None
     process.stdout.read(1)  # it speaks: the imports have begun
     process.stdin.close()
-    assert process.wait(GONE_WITHIN) == 0
+    assert process.wait(PATIENCE) == 0
     process.stdout.close()
 
 
