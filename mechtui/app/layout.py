@@ -29,6 +29,8 @@ SEVERAL = (100, 30)
 LABEL = 9
 # The least that a place of a workspace, a column beside the map, and a list below the map are useful with.
 PLACE_ROWS, COLUMN, LIST_ROWS = 14, 40, 9
+# Columns that the list below the map is whole in, and the most that the map has to fill with whole cells.
+MAP_COLUMNS, WIDEST_MAP = 48, 56
 # Columns of a column from which on it gives the map what it has more.
 WIDE_COLUMN = 56
 # What is shown in place of everything in a window that is too small.
@@ -133,9 +135,12 @@ def _front(views: Sequence[str], arrangement: Arrangement, otherwise: str = "") 
 
 def map_width(shape: ModelShape | None, width: int) -> int:
     """Columns for a grid of n_heads cells of three, with layer numbers, frame and legend; in a wide window as many as
-    the list of heads below it makes use of."""
-    wanted = 8 + 3 * (shape.n_heads if shape else 12)
-    return max(24, min(max(wanted, min(48, width - 2 * WIDE_COLUMN)), 48, width // 3))
+    the list of heads below it makes use of, and up to the grid's next whole column."""
+    heads = shape.n_heads if shape else 12
+    free = width - 2 * WIDE_COLUMN
+    wanted = min(max(8 + 3 * heads, min(MAP_COLUMNS, free)), MAP_COLUMNS)
+    whole = 8 + heads * -(-(wanted - 8) // heads)
+    return max(24, min(whole if whole <= min(WIDEST_MAP, free) else wanted, width // 3))
 
 
 def map_rows(shape: ModelShape | None) -> int:
