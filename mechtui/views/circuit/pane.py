@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
@@ -84,14 +85,8 @@ class CircuitPane(Pane):
             "" if answer.own is None else f": raises itself {fixed(answer.own, sign=True).strip()}, rank {answer.rank}"
         )
         title = self.titled(picture, width, f"{head} {what}{own}", f"{head} {what}", head)
-        return Page(
-            page.rows,
-            page.row,
-            head=page.head,
-            head_rows=page.head_rows,
-            foot=page.foot,
-            full=page.full,
-            cursor=page.cursor,
+        return changed(
+            page,
             title=title,
             legend=((_copying(picture, question.layer, question.head), self.palette.dim),),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -64,14 +66,10 @@ class ComparePane(Pane):
         page = rows.page(self.palette, width, height - len(words), self._row(answer))
         run = "clean" if question.run == "clean" or not _edited(picture) else "edited"
         beside = f"this beside {seen(answer.other)}"
-        return Page(
-            page.rows,
-            page.row,
+        return changed(
+            page,
             head=lambda left: [*words, *page.head(left)],
             head_rows=len(words) + page.head_rows,
-            foot=page.foot,
-            full=page.full,
-            cursor=page.cursor,
             title=self.titled(picture, width, f"{beside}, {run}", beside, run),
             legend=((f"{answer.positions} tokens in pairs", self.palette.dim),),
         )

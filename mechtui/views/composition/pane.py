@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
@@ -101,14 +102,8 @@ class CompositionPane(Pane):
         listed = self._listed(picture, answer)
         page = listed.rows.page(self.palette, width, height, self._row(picture, answer), self._at)
         said = f"{answer.baseline:.3f} ± {answer.spread:.4f} random"
-        return Page(
-            page.rows,
-            page.row,
-            head=page.head,
-            head_rows=page.head_rows,
-            foot=page.foot,
-            full=page.full,
-            cursor=page.cursor,
+        return changed(
+            page,
             title=title,
             legend=((said.replace("0.", "."), self.palette.dim),),
         )

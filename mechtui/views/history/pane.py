@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
@@ -78,14 +79,8 @@ class HistoryPane(Pane):
         count = f"{len(tree.steps)} state{'' if len(tree.steps) == 1 else 's'}"
         step = tree.steps[chosen]
         mark = f"{seen(step.mark)}: " if step.mark else ""
-        return Page(
-            page.rows,
-            page.row,
-            head=page.head,
-            head_rows=page.head_rows,
-            foot=page.foot,
-            full=page.full,
-            cursor=page.cursor,
+        return changed(
+            page,
             title=self.titled(picture, width, f"{count}{which}, logit difference", f"{count}{which}", count),
             legend=((f"{mark}{_when(step.when)}", self.palette.bold),),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -77,14 +79,8 @@ class LossPane(Pane):
         )
         at = picture.position()
         loss = fixed(float((edited or clean).loss[min(at, len(clean.loss) - 1)])) or "none: nothing stands before it"
-        return Page(
-            page.rows,
-            page.row,
-            head=page.head,
-            head_rows=page.head_rows,
-            foot=page.foot,
-            full=page.full,
-            cursor=page.cursor,
+        return changed(
+            page,
             title=title,
             legend=((f"@{at} {loss}", self.palette.bold),),
         )

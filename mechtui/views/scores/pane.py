@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
@@ -195,11 +196,8 @@ class ScoresPane(Pane):
         chosen = f"{len(marked)} marked" if (marked := self._marked(picture)) else ""
         count = f"{len(rows.order)} heads" if rows.order else ""
         legend = " · ".join(text for text in (chosen, count) if text)
-        return Page(
-            page.rows,
-            page.row,
-            head=page.head,
-            head_rows=page.head_rows,
+        return changed(
+            page,
             foot=foot,
             full=page.full,
             cursor=page.cursor or 0,
