@@ -12,12 +12,13 @@ from tests.end_to_end.waiting import PATIENCE
 
 
 class Talk:
-    """heard: all that came, in its order. keep_alive: seconds that the process outlives its app; None: not at all."""
+    """heard: all that came, in its order. keep_alive: seconds that the process outlives its app; None: not at
+    all. more: what the client takes besides."""
 
-    def __init__(self, log: Path, keep_alive: float | None = None) -> None:
+    def __init__(self, log: Path, keep_alive: float | None = None, **more: bool) -> None:
         self.heard: list[Reply | Life] = []
         self._more = asyncio.Event()
-        self.client = Client(self._hear, log=log, keep_alive=keep_alive)
+        self.client = Client(self._hear, log=log, keep_alive=keep_alive, **more)
 
     def _hear(self, reply: Reply | Life) -> None:
         self.heard.append(reply)
