@@ -199,7 +199,6 @@ class ScoresPane(Pane):
         return changed(
             page,
             foot=foot,
-            full=page.full,
             cursor=page.cursor or 0,
             title=self.titled(picture, width, f"{by}{only}{progress}", f"{by}{only}", by, ""),
             legend=((legend, self.palette.dim),),
