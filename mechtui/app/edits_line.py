@@ -116,6 +116,8 @@ def _positions(mark: str, known: Known) -> list[tuple[str, str]]:
 
 
 def _sites(op: Op, word: str, known: Known) -> Iterable[tuple[str, str]]:
+    if (own := op.sites(word)) is not None:
+        return own
     stem, dot, _ = word.partition(".")
     choices: list[tuple[str, str]] = []
     if dot:
@@ -223,5 +225,6 @@ def _means(line: str) -> bool:
 def complete(text: str, completion: Completion) -> str:
     """The line with the completion in place; a finished word gets a space behind it."""
     done = text[: completion.start] + completion.word
-    open_end = completion.word.startswith("L") and not any(mark in completion.word for mark in ".HN")
+    word = completion.word
+    open_end = word.endswith(">") or (word.startswith("L") and not any(mark in word for mark in ".HN"))
     return done if open_end else done + " "

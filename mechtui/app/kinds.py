@@ -25,7 +25,7 @@ from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError, cut
 from mechtui.session.hook_edits import EditError
 from mechtui.session.paths import PathError, expanded, reason, to_read, to_write, write_private
-from mechtui.session.resolve import check_site
+from mechtui.session.resolve import check_sites
 from mechtui.views import Question, check_questions, spec_of
 
 EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · ↑ earlier lines"
@@ -70,7 +70,7 @@ def _impossible(desk: Desk, text: str, parsed: Edit) -> Mistake | None:
         return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
     if desk.ready is not None:
         try:
-            check_site(parsed.site, desk.ready)
+            check_sites(parsed, desk.ready)
         except EditError as error:
             words = [at for word, at in cut(text) if word not in ("#", parsed.op)]
             return Mistake(f"{error}.", words[0] if words else None)

@@ -31,6 +31,7 @@ from mechtui.engine.lengths import direction, length, typical
 from mechtui.engine.linear import LinearModel, linear_run
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
+from mechtui.engine.path_check import PathCheck
 from mechtui.engine.readout import Norm, Readout
 from mechtui.engine.repeats import lengths_for
 from mechtui.engine.run import Run
@@ -294,6 +295,7 @@ class OpenSession:
         for each in edits:
             if each.vector is not None:
                 self.vector(each.vector)
+            self._engine.path_check.check(each, self.cancelled)
         return edits
 
     @cached_property
@@ -423,6 +425,7 @@ class Engine:
         self.linear = LinearModel(self.runner)
         self.cards = CardIndex(model, self.runner.forward)
         self.cases = Kept(self.runner)
+        self.path_check = PathCheck(self.runner)
         self._circuit: HeadCircuit | None = None
         self._compositions: dict[circuits.Kind, tuple[np.ndarray, float, float]] = {}
 

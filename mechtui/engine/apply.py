@@ -46,8 +46,8 @@ VALUES: dict[str, Callable[[Part], Tensor]] = {}
 
 
 def op(function: Callable[[Part], Tensor]) -> Callable[[Part], Tensor]:
-    """The function is what the op of its name does."""
-    VALUES[function.__name__] = function
+    """The function is what the op of its name does; a _ is a - in an op's name."""
+    VALUES[function.__name__.replace("_", "-")] = function
     return function
 
 
@@ -75,7 +75,8 @@ def taken(part: Part) -> Tensor:
     return new
 
 
-VALUES |= dict.fromkeys(("resample", "patch", "freeze"), taken)
+# What an op on a path acts on is the sender's write, as one receiver reads it.
+VALUES |= dict.fromkeys(("resample", "patch", "freeze", "patch-path"), taken) | {"cut-path": zero}
 
 
 @op

@@ -77,7 +77,8 @@ class _Together:
         self.givens: Givens = runner.givens.of(tuple(rows), cancelled)
         ids = [ids for ids, _ in texts]
         self.calls = runner.forward.calls_for(ids[0])
-        self.residual = runner.forward.embedded(ids, self.here(range(-1, 0)), self.givens)
+        self.sent = runner.sent(tuple(rows), cancelled)
+        self.residual = runner.forward.embedded(ids, self.here(range(-1, 0)), self.givens, self.sent)
 
     def here(self, layers: range) -> list[tuple[HookEdit, Rows]]:
         """What acts in these layers, and on which rows."""
@@ -91,7 +92,16 @@ def _last_logits(runner: Runner, texts: Sequence[Text], cancelled: Callable[[], 
     for layer in range(runner.n_layers):
         own = range(layer, layer + 1)  # block by block, so that what has passed is let go of
         residual = runner.forward.through(
-            residual, together.calls, own, None, together.here(own), together.givens, (), 0, cancelled
+            residual,
+            together.calls,
+            own,
+            None,
+            together.here(own),
+            together.givens,
+            (),
+            0,
+            cancelled,
+            sent=together.sent,
         ).stream[-1]
     return runner.forward.logits(residual[:, -1:])[:, 0].float()
 
@@ -100,7 +110,16 @@ def _traces(runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool]
     together = _Together(runner, texts, cancelled)
     cache, every = runner.forward.empty_cache(), range(runner.n_layers)
     passed = runner.forward.through(
-        together.residual, together.calls, every, cache, together.here(every), together.givens, (), 0, cancelled
+        together.residual,
+        together.calls,
+        every,
+        cache,
+        together.here(every),
+        together.givens,
+        (),
+        0,
+        cancelled,
+        sent=together.sent,
     )
     pairs = None if cache is None else keys_values(cache)
     for row, (ids, edits) in enumerate(texts):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mechtui.engine.forward.paths import Weights
 from mechtui.engine.needs import Need
 from mechtui.engine.vectors import Vectors
 from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
@@ -16,20 +17,22 @@ Read = Callable[[Ids, Need, Callable[[], bool]], Tensor]
 
 
 class Givens:
-    """read: what takes an activation from a clean run."""
+    """read: what takes an activation from a clean run. weights: what heads write by."""
 
-    def __init__(self, vectors: Vectors, read: Read) -> None:
+    def __init__(self, vectors: Vectors, read: Read, weights: Weights) -> None:
         self.vectors = vectors
         self._read = read
+        self._weights = weights
 
     def of(self, edits: HookEdits, cancelled: Callable[[], bool]) -> dict[HookEdit, Tensor]:
-        """[place, head, width] for values from another run, [d_model] for vectors; of the edits that take any."""
+        """[place, head, width] for values from another run, of a path's sender its writes [place, head, d_model];
+        [d_model] for vectors; of the edits that take any."""
         return {edit: given for edit in edits if (given := self._of(edit, cancelled)) is not None}
 
     def _of(self, edit: HookEdit, cancelled: Callable[[], bool]) -> Tensor | None:
         if edit.vector is not None:
             return self.vectors.value(edit.vector, cancelled)
-        need = Need(edit.hook)
+        need = Need(edit.hook if edit.sender is None else edit.sender.hook)
         if edit.references:
             every = torch.cat([_heads(self._read(ids, need, cancelled), edit) for ids in edit.references])
             return every.mean(0, keepdim=True).expand(len(edit.places), -1, -1)
@@ -37,6 +40,9 @@ class Givens:
             return None
         value = self._read(edit.source_ids, need, cancelled)
         at = [int(q) for _, q in edit.places]  # type: ignore[arg-type]
+        if (sender := edit.sender) is not None:
+            heads = (None,) if sender.heads is None else sender.heads
+            return torch.stack([self._weights.written(sender, head, value[at]) for head in heads], dim=1)
         if not edit.is_pattern:
             return _heads(value, edit)[at]
         assert edit.index is not None

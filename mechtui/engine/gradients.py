@@ -74,6 +74,8 @@ def estimates(
     """[cell] float32: about by how much the metric of a run changes if to its edits those of the cell are added. cells
     at one hook point lie apart: no two have a head, or without heads a position, in common. Raises NoGradientError and
     Cancelled."""
+    if any(edit.sender is not None for edit in base.edits):
+        raise NoGradientError("nothing is estimated while a path is cut or patched: gradients do not go around it")
     shares = np.zeros(len(cells), dtype=np.float64)
     try:
         for rows in _rows_of(runner, base, towards, cancelled):

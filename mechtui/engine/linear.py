@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 from mechtui.engine import reading, weights
-from mechtui.engine.apply import EVERY_ROW, hook_function, seen_in
+from mechtui.engine.apply import EVERY_ROW, Givens, hook_function, seen_in
 from mechtui.engine.circuits import norm_of
 from mechtui.engine.errors import Cancelled, SessionError
+from mechtui.engine.forward.paths import Receiver, Sent
 from mechtui.engine.gradients import Metric, Towards
 from mechtui.engine.needs import Need
 from mechtui.engine.overlap import in_order
@@ -42,6 +43,8 @@ from mechtui.session.hook_edits import HookEdit, HookEdits
 MOST_LINEAR = 4
 # Patterns follow from these, and patterns are held.
 WITHOUT_EFFECT = ("attn.hook_q", "attn.hook_k", "attn.hook_attn_scores")
+# What these read, by paths that end in them, makes patterns and activations of neurons, which are held.
+HELD_READERS = ("hook_q_input", "hook_k_input", "hook_mlp_in")
 # Of a value, what the map of a layer may miss: of float32, and of a half precision as a multiple of its rounding.
 CLOSE, ROUNDING = 1e-3, 20
 
@@ -166,15 +169,17 @@ class HeldModel:
     def _shift(self, edit: HookEdit, cancelled: Callable[[], bool]) -> tuple[str, Tensor] | None:
         """Where an edit acts, and by how much it changes the clean run's activation there; None where nothing follows
         from that."""
-        if edit.hook.endswith(WITHOUT_EFFECT):
+        if edit.hook.endswith((*WITHOUT_EFFECT, *HELD_READERS)):
             return None
         if edit.layer < 0 and not self.linear.sums_embeddings:
             raise self.linear.refused("its embeddings are not just added, and an edit changes them")
-        clean, seen = self.value(edit.hook), []
+        clean, seen = self.value(edit.hook if edit.sender is None else edit.sender.hook), []
         if edit.is_pattern:
             scores = self.value(edit.hook.replace("hook_pattern", "hook_attn_scores"))
             seen = [seen_in(scores[0], self.runner.model.dtype)]
         givens = self.runner.givens.of((edit,), cancelled)
+        if edit.sender is not None:
+            return self._path_shift(edit, givens)
         changed = hook_function([(edit, EVERY_ROW)], givens, 0, seen)(clean[None])[0]
         shift = changed.float() - clean.float()
         if not edit.is_pattern:
@@ -182,6 +187,22 @@ class HeldModel:
         values = self.value(edit.hook.replace("hook_pattern", "hook_v")).float()
         z = torch.einsum("hqk,khd->qhd", shift, values.repeat_interleave(self.group, dim=1))
         return edit.hook.replace("hook_pattern", "hook_z"), z
+
+    def _path_shift(self, edit: HookEdit, givens: Givens) -> tuple[str, Tensor]:
+        """By how much a path changes the values that it ends in, with the norm's scale held."""
+        sender, of = edit.sender, self.linear.layer(edit.layer)
+        assert sender is not None
+        sent = Sent(self.runner.forward.weights, (), {sender.hook: self.value(sender.hook)})
+        entering = self.clean.resid[edit.layer].whole
+        change = Receiver([(edit, EVERY_ROW)], givens, 0, sent).added(entering, edit.positions)[0]
+        scale = self.entering_scale(edit.layer)
+        if of.before is not None and scale is not None:
+            change = of.before.linear(change) / scale[edit.positions]
+        hook = edit.hook.replace("hook_v_input", "attn.hook_v")
+        shift = torch.zeros_like(self.value(hook), dtype=torch.float32)
+        for group in edit.index or ():
+            shift[edit.positions, group] = change @ of.W_V[group]
+        return hook, shift
 
     # How changes are passed on
 

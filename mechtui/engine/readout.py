@@ -55,6 +55,11 @@ class Norm:
         part: Tensor = self._centred(x) * self.weight
         return part
 
+    def of(self, x: Tensor) -> Tensor:
+        """norm(x), float32."""
+        normed: Tensor = self.linear(x) / self.scale(x) + self.bias
+        return normed
+
     def transposed(self, direction: Tensor) -> Tensor:
         """The direction that reads of the stream what `direction` reads of linear(stream)."""
         return self._centred(direction * self.weight)

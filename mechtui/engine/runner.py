@@ -12,6 +12,7 @@ from mechtui.engine.apply import EVERY_ROW
 from mechtui.engine.forward.cache import KeysValues, before, keys_values, new_cache
 from mechtui.engine.forward.forward import Forward
 from mechtui.engine.forward.from_z import is_late
+from mechtui.engine.forward.paths import Sent
 from mechtui.engine.givens import Givens
 from mechtui.engine.memory import budget
 from mechtui.engine.model import Model
@@ -39,14 +40,14 @@ class Runner:
         self.forward = Forward(model.bridge, model.device, model.ready.weights == "folded")
         self.store = TraceStore(budget(model.device))
         self.vectors = Vectors(model, self.forward)
-        self.givens = Givens(self.vectors, self.read)
+        self.givens = Givens(self.vectors, self.read, self.forward.weights)
         self.paces: dict[int, float] = {}  # seconds for one position in one block of a batch, by the length's bits
 
     def aside(self) -> Runner:
         """One for the same model whose traces take no place of this one's. Steering vectors are shared."""
         other = copy(self)
         other.store = TraceStore(self.store.budget // 4)
-        other.givens = Givens(self.vectors, other.read)
+        other.givens = Givens(self.vectors, other.read, self.forward.weights)
         return other
 
     @torch.inference_mode()
@@ -110,6 +111,25 @@ class Runner:
             layer, lambda: (base.resid[0].whole, self.forward.calls_for(base.ids))
         )
 
+    def sent(
+        self,
+        edits: Sequence[HookEdit],
+        cancelled: Callable[[], bool],
+        base: Trace | None = None,
+        layer: int = -1,
+        begin: int = 0,
+        rows: int = 1,
+    ) -> Sent:
+        """What the senders of these edits' paths gave. base: the run that is resumed in a layer, whose senders below it
+        are the same. begin: the first position that runs. rows: of the batch."""
+        senders = {edit.sender.hook: edit.sender.layer for edit in edits if edit.sender is not None}
+        known = {
+            hook: self.take(base, Need(hook), cancelled)
+            for hook, at in senders.items()
+            if base is not None and at < layer
+        }
+        return Sent(self.forward.weights, senders, known, begin, rows)
+
     # From where the plan says
 
     def _resume_layer(
@@ -138,6 +158,7 @@ class Runner:
             0,
             cancelled,
             z,
+            sent=self.sent(edits, cancelled, parent, layer),
         )
         pairs = None
         if cache is not None and parent.keys_values is not None:
@@ -167,6 +188,7 @@ class Runner:
         if parent is not None:
             assert parent.keys_values is not None
             cache = new_cache(before(parent.keys_values, position))
+        sent = self.sent(edits, cancelled, begin=position)
         first, calls, taken = self.forward.prelude(
             ids[position:],
             [edit for edit in edits if edit.layer < 0],
@@ -174,6 +196,7 @@ class Runner:
             [need for need in needs if need.layer < 0],
             cache,
             position,
+            sent,
         )
         passed = self.forward.through(
             first,
@@ -185,6 +208,7 @@ class Runner:
             [need for need in needs if need.layer >= 0],
             position,
             cancelled,
+            sent=sent,
         )
         taken |= passed.taken
         pairs: list[KeysValues] | None = keys_values(cache) if cache is not None else None
@@ -215,16 +239,18 @@ class Runner:
             cache = self.forward.empty_cache()
             trace.taken |= self.forward.prelude(trace.ids, edits, givens, outside, cache, 0)[2]
         for layer in sorted({need.layer for need in missing if need.layer >= 0}):
+            own = tuple(edit for edit in trace.edits if edit.layer == layer)
             trace.taken |= self.forward.through(
                 trace.resid[layer].whole,
                 self.forward.calls_for(trace.ids),
                 range(layer, layer + 1),
                 None,
-                [(edit, EVERY_ROW) for edit in trace.edits if edit.layer == layer],
+                [(edit, EVERY_ROW) for edit in own],
                 givens,
                 [need for need in missing if need.layer == layer],
                 0,
                 cancelled,
+                sent=self.sent(own, cancelled, trace, layer),
             ).taken
 
 

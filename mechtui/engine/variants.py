@@ -213,6 +213,7 @@ class _Batch:
             for edit in variant.edits:
                 self.rows.setdefault(edit, []).append(row)
         self.givens = runner.givens.of(tuple(self.rows), cancelled)
+        self.sent = runner.sent(tuple(self.rows), cancelled, base, runner.n_layers, begin, len(variants))
         self.before: list[KeysValues] = []
         if begin:
             assert base.keys_values is not None
@@ -267,7 +268,8 @@ class _Batch:
         if len(residual):
             here, cache = self._here(0, len(residual), range(last, last + 1))
             call = self.calls[last]
-            z.append(self.runner.forward.heads(residual, call, last, cache, here, self.givens, begin)[:, at])
+            heads = self.runner.forward.heads(residual, call, last, cache, here, self.givens, begin, self.sent)
+            z.append(heads[:, at])
         if len(new):
             base_z = self.base.z[last].part(begin + at.start, begin + at.stop)
             z.append(base_z.expand(len(new), *base_z.shape[1:]))
@@ -276,6 +278,7 @@ class _Batch:
 
     def _here(self, first_row: int, count: int, layers: range) -> tuple[list[tuple[HookEdit, Rows]], Cache | None]:
         """What acts on `count` rows from `first_row` on in these layers, and the keys and values before them."""
+        self.sent.first_row = first_row
         here: list[tuple[HookEdit, Rows]] = [
             (edit, own)
             for edit, which in self.rows.items()
@@ -294,6 +297,6 @@ class _Batch:
         here, cache = self._here(first_row, len(batch), layers)
         begin = self.begin if offset is None else offset
         passed = self.runner.forward.through(
-            batch, self.calls, layers, cache, here, self.givens, (), begin, self.cancelled, z
+            batch, self.calls, layers, cache, here, self.givens, (), begin, self.cancelled, z, sent=self.sent
         )
         return passed.stream[-1]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from mechtui.export import linear, texts
+from mechtui.export import linear, paths, texts
 from mechtui.export.loading import BRIDGE, imports, is_native, loading
 from mechtui.export.section import Section
 from mechtui.export.wanted import COMPARING, TOLERANCES, written
@@ -342,12 +342,15 @@ class Program:
             tools.append(linear.linear_tools(self.ready.shape.has_neurons))
         if tools:
             yield Section("Tools for edits", "What edits of some places need.", "\n\n".join(tools))
+        if any(each.sender is not None for each in self.hook_edits):
+            yield paths.tools(self.hook_edits)
         for number, edit in enumerate(self.session.edits, 1):
             made, line = self.around.made[number - 1], seen(format_edit(edit))
             if number in self.made:
                 what, where = ops()[edit.op].note.split(":")[0], sites.place(edit.site).note
                 prose = f"{where[0].upper()}{where[1:]}: {what}." + ("" if edit.on else " It is off.")
-                code = self._function(number, self.made[number]) if made else f"hooks_{number} = []"
+                make = paths.hooks if edit.sender is not None else self._function
+                code = make(number, self.made[number]) if made else f"hooks_{number} = []"
                 yield Section(f"Edit {line.removeprefix('# ')}", prose, f"{code}\n")
             elif isinstance(made, NoHookError):
                 yield Section(f"Edit {line.removeprefix('# ')}", seen(f"Not made: {made}."))
@@ -378,11 +381,13 @@ class Program:
 
     def _runs(self) -> Section:
         mid = [number for number, made in self.made.items() if made and made[0].hook.endswith(MID_HOOK)]
-        mid = mid if self.AROUND else []
-        code = "around = [*{}]\n".format(", *".join(f"beyond_{number}" for number in mid)) if mid else "around = []\n"
+        first = [f"*beyond_{number}" for number in mid if self.AROUND] + paths.before(self.hook_edits)
+        code = f"around = [{', '.join(first)}]\n"
         runs, names = "(clean_logits[0], clean, [])", '("clean", clean_logits),'
         if self.acting:
-            acting = "".join(f", *hooks_{number}" for number in self.acting)
+            # Before an MLP, paths come after edits of the stream.
+            order = sorted(self.acting, key=lambda number: self.session.edits[number - 1].sender is not None)
+            acting = "".join(f", *hooks_{number}" for number in order)
             code += self._edited(acting)
             runs += ", (edited_logits[0], edited, hooks)"
             names += ' ("edited", edited_logits)'

@@ -83,7 +83,7 @@ class Edge(Struct, frozen=True):
 class Edit(Struct, frozen=True):
     """One intervention, one line of text. op: a name of `mechtui.session.ops`, which says which of the last fields mean
     something: factor for scale (the number) and add (the coefficient), sd and seed for noise, seed for resample, vector
-    (a name) for add and project, edge for cut."""
+    (a name) for add and project, edge for cut, sender for cut-path and patch-path (whose site is the receiver)."""
 
     op: str
     site: Site
@@ -93,6 +93,7 @@ class Edit(Struct, frozen=True):
     seed: int = 0
     vector: str = ""
     edge: Edge | None = None
+    sender: Site | None = None
     on: bool = True
 
 

@@ -35,6 +35,17 @@ class Steering:
 
 
 @dataclass(frozen=True)
+class Sender:
+    """Whose write to the residual stream a receiver reads otherwise. hook: TransformerLens's name of what it gives.
+    layer: its block, -1 for the embeddings. heads: of attention, each with its own write; None: all that passes the
+    hook."""
+
+    hook: str
+    layer: int
+    heads: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
 class HookEdit:
     """One edit at one hook point.
 
@@ -42,7 +53,9 @@ class HookEdit:
     groups or neurons it touches; None: the whole width. places: ((position, parameter), ...) in rising order.
     source_ids: the tokens of the clean run whose values it takes, at the positions that `places` names. keys: for
     those at pattern and scores, the source position of every position (-1: none). references: the prompts whose mean
-    it is. is_local: whether what it does at a position depends on that position and earlier ones only.
+    it is. sender: of one that acts on what a receiver reads of the stream (its hook is `hook_q_input`, `hook_k_input`,
+    `hook_v_input` or `hook_mlp_in`). is_local: whether what it does at a position depends on that position and earlier
+    ones only.
     """
 
     op: str
@@ -58,6 +71,7 @@ class HookEdit:
     source_ids: Ids = ()
     references: tuple[Ids, ...] = ()
     keys: Ids = ()
+    sender: Sender | None = None
     is_local: bool = True
 
     @property

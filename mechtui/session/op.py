@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from mechtui.session import sites
 from mechtui.session.document import Edit, Site, Vector
-from mechtui.session.grammar.places import format_site
+from mechtui.session.grammar.places import format_site, parse_site
 from mechtui.session.grammar.words import LARGEST, Words
 from mechtui.session.hook_edits import EditError, HookEdit
-from mechtui.session.prompt import Prompt, Surroundings
+from mechtui.session.prompt import NamedModel, Prompt, Surroundings
 
 # A word that may stand next in a line, and what it means.
 Choice = tuple[str, str]
@@ -45,6 +45,14 @@ class Op:
 
     # The line
 
+    def parse_site(self, words: Words) -> tuple[Site, dict[str, Any]]:
+        """Where it acts, and what else of `Edit` that word says. Raises LineError."""
+        return parse_site(words.next("a site, as in L9H9 or L5.pre,"), line=words.line, column=words.column), {}
+
+    def format_site(self, edit: Edit) -> str:
+        """The word for where it acts: `parse_site` reads it back."""
+        return format_site(edit.site)
+
     def refuses(self, site: Site) -> str:
         """Why it cannot act at a site, whatever the model; empty where it can."""
         return ""
@@ -56,6 +64,10 @@ class Op:
     def format(self, edit: Edit) -> tuple[str, ...]:
         """The words of its argument: `parse` reads them back."""
         return ()
+
+    def sites(self, word: str) -> Sequence[Choice] | None:
+        """What may be written for where it acts, from the word's beginning; None: any site that it does not refuse."""
+        return None
 
     def choices(self, argument: Sequence[str], vectors: Sequence[Vector], tokens: Sequence[Choice]) -> Sequence[Choice]:
         """What may stand behind the words of an argument that is being written. tokens: the prompt's, in quotes, each
@@ -73,6 +85,10 @@ class Op:
     def acts_at(self, site: Site) -> Site:
         """Where an edit of this site acts."""
         return site
+
+    def hooks(self, edit: Edit, model: NamedModel) -> list[tuple[str, int, dict[str, Any]]]:
+        """(hook, layer, what is of that place alone) of each `HookEdit`, in rising layers. Raises EditError."""
+        return [(hook, layer, {}) for hook, layer in sites.hooks(self.acts_at(edit.site), model.shape)]
 
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
         """What the op decides of a `HookEdit`: `places`, and its numbers. Raises EditError."""

@@ -15,13 +15,20 @@ from mechtui.session.prompt import NamedModel, Prompt, Surroundings
 def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> tuple[HookEdit, ...]:
     """The hook edits of one edit, in rising layers; none where it has no position. Raises EditError."""
     op, shape = ops()[edit.op], around.model.shape
-    check_site(edit.site, around.model)
+    check_sites(edit, around.model)
     decided = op.resolve(edit, prompt, around)
     if not decided["places"]:
         return ()
     index = sites.members(edit.site, shape)
-    where = sites.hooks(op.acts_at(edit.site), shape)
-    return tuple(HookEdit(edit.op, hook, layer, index, **decided) for hook, layer in where)
+    where = op.hooks(edit, around.model)
+    return tuple(HookEdit(edit.op, hook, layer, index, **decided, **own) for hook, layer, own in where)
+
+
+def check_sites(edit: Edit, model: NamedModel) -> None:
+    """Raises EditError, which names the model and what it lacks, where it has not all that the edit names."""
+    for site in (edit.site, edit.sender):
+        if site is not None:
+            check_site(site, model)
 
 
 def check_elsewhere(edit: Edit) -> None:

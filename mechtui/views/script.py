@@ -108,6 +108,8 @@ class Around:
             raise NoHookError(f"TransformerLens does not show the scores of {self.name}, so no program edits them")
         if self.traced and any(each.is_pattern for each in found):
             raise NoHookError("pattern and scores are no module's output, and nnsight sets what modules give and take")
+        if self.traced and any(each.sender is not None for each in found):
+            raise NoHookError("what one part reads is no module's input, and nnsight sets what modules give and take")
         return found
 
     @cached_property

@@ -6,7 +6,8 @@ mechtui.worker is used: only the parsed `Edit` structs. It is slow and meant to 
 
 Activations are kept under (name, layer): q, k, v, z [pos, head, d_head] (q, k, v before rotary embeddings; k, v
 have one head per key-value group), scores and pattern [head, query, key], neuron [pos, d_mlp], and attn, mlp,
-pre, mid, post, embed, pos [pos, d_model] (embed and pos under layer 0).
+pre, mid, post, embed, pos [pos, d_model] (embed and pos under layer 0); q_input, k_input, v_input [pos, head, d_model]
+and mlp_in [pos, d_model] are what they read of the stream, before the norm.
 """
 
 from __future__ import annotations
@@ -159,8 +160,10 @@ def _forward(parts: Parts, ids: Tensor, act: Act) -> Tensor:
         x = x + act("pos", 0, parts.pos(ids))
     for i, block in enumerate(parts.blocks):
         x = act("pre", i, x)
-        q, k, v = block.qkv(block.norm_1(x))
-        q, k, v = act("q", i, q), act("k", i, k), act("v", i, v)
+        q, k, v = (
+            act(name, i, _read_by_head(name, block, x, given, partial(act, f"{name}_input", i)))
+            for name, given in zip("qkv", block.qkv(block.norm_1(x)), strict=True)
+        )
         group = q.shape[1] // k.shape[1]
         turned_q, turned_k = block.rotate(q), block.rotate(k)
         scores = torch.stack([turned_q[:, h] @ turned_k[:, h // group].T * block.scale for h in range(q.shape[1])])
@@ -170,10 +173,21 @@ def _forward(parts: Parts, ids: Tensor, act: Act) -> Tensor:
         z = act("z", i, torch.stack(heads, dim=1))
         x = act("mid", i, x + act("attn", i, block.write(z)))
         if block.norm_2 is not None and block.read is not None and block.down is not None:
-            hidden = act("neuron", i, block.read(block.norm_2(x)))
+            hidden = act("neuron", i, block.read(block.norm_2(act("mlp_in", i, x))))
             x = x + act("mlp", i, block.down(hidden))
         x = act("post", i, x)
     return parts.final(x)
+
+
+def _read_by_head(name: str, block: Block, x: Tensor, given: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
+    """Queries, keys or values `given` [pos, head, d_head] of the stream x, or what they are where a head reads another
+    one."""
+    every = x[:, None].expand(-1, given.shape[1], -1)
+    reads = act(every)
+    if reads is every:
+        return given
+    at = "qkv".index(name)
+    return torch.stack([block.qkv(block.norm_1(reads[:, h]))[at][:, h] for h in range(given.shape[1])], dim=1)
 
 
 # What edits do
@@ -218,6 +232,8 @@ def _name(edit: Edit) -> str:
     """The activation an edit acts on."""
     if edit.op == "cut":
         return "pattern"
+    if edit.sender is not None:
+        return "mlp_in" if edit.site.part == "mlp" else f"{edit.site.part}_input"
     if edit.site.kind in ("head", "layer"):
         assert edit.site.part is not None
         return edit.site.part
@@ -328,6 +344,52 @@ def _apply(edit: Edit, place: Place, x: Tensor, context: Context, visible: Tenso
     return out
 
 
+def _apply_paths(
+    edits: Sequence[Edit], place: Place, x: Tensor, now: Activations, context: Context, parts: Parts
+) -> Tensor:
+    """x [pos, head, d_model] or [pos, d_model]: what is read at a place, with what the paths that end there make of it.
+    now: the run so far. A path that several edits name is one path, and a layer's attention holds its heads' paths."""
+    name, layer = place
+    out = x.clone()
+    cells = range(x.shape[1]) if x.dim() == 3 else [None]
+    done: set[tuple[Any, ...]] = set()
+
+    def write(of: Activations, kind: str, at: int, head: int | None) -> Tensor:
+        if head is None:
+            return of[kind, at]
+        z = torch.zeros_like(of["z", at])
+        nothing = parts.blocks[at].write(z)
+        z[:, head] = of["z", at][:, head]
+        return parts.blocks[at].write(z) - nothing
+
+    for edit in sorted(edits, key=lambda each: each.sender.kind == "head"):
+        sender = edit.sender
+        kind = {"head": "z", "layer": sender.part}.get(sender.kind, sender.kind)
+        layers = [0] if kind in ("embed", "pos") else sender.layers.within(len(parts.blocks))
+        for at in layers:
+            if kind not in ("embed", "pos") and not (
+                at < layer or (at == layer and name == "mlp_in" and kind in ("z", "attn"))
+            ):
+                continue
+            for head in sender.index.within(now["z", at].shape[1]) if kind == "z" else [None]:
+                new = -write(now, kind, at, head).clone()
+                for p in context.positions(edit.positions, len(x)):
+                    if edit.op == "patch-path" and p >= context.end:
+                        continue
+                    if edit.op == "patch-path":
+                        assert context.alignment[p] >= 0, f"position {p} has no partner"
+                        new[p] += write(context.source, kind, at, head)[context.alignment[p]]
+                    for cell in cells:
+                        if cell is not None and cell not in edit.site.index.within(x.shape[1]):
+                            continue
+                        key = (kind, at, head, p, cell)
+                        if key in done or ("attn", at, None, p, cell) in done:
+                            continue
+                        done.add(key)
+                        out[(p,) if cell is None else (p, cell)] += new[p]
+    return out
+
+
 def _acts_at(edit: Edit, place: Place, n_layers: int) -> bool:
     name, layer = place
     if _name(edit) != name:
@@ -359,23 +421,24 @@ def run(
     `references`: ids of the prompts whose means `mean` takes.
     `forward`: the model's forward, where it is not one of those written out here.
     """
+    parts = None
     if forward is None:
         parts = parts_of(model)
         forward = partial(_forward, parts)
     active = [edit for edit in edits if edit.on]
     tokens = torch.tensor(list(ids))
 
-    def walk(of: Tensor, change: Callable[[Place, Tensor], Tensor]) -> tuple[Tensor, Activations]:
+    def walk(of: Tensor, change: Callable[[Place, Tensor, Activations], Tensor]) -> tuple[Tensor, Activations]:
         kept: Activations = {}
 
         def act(name: str, layer: int, x: Tensor) -> Tensor:
-            x = change((name, layer), x)
+            x = change((name, layer), x, kept)
             kept[name, layer] = x.clone()  # some models add to their activations in place
             return x
 
         return forward(of, act), kept
 
-    def unchanged(place: Place, x: Tensor) -> Tensor:
+    def unchanged(place: Place, x: Tensor, now: Activations) -> Tensor:
         return x
 
     logits, clean = walk(tokens, unchanged)
@@ -397,12 +460,16 @@ def run(
     n_layers = max(layer for _, layer in clean) + 1
     visible: dict[int, Tensor] = {}
 
-    def edited(place: Place, x: Tensor) -> Tensor:
+    def edited(place: Place, x: Tensor, now: Activations) -> Tensor:
         name, layer = place
         if name == "scores":
             visible[layer] = x > -torch.inf
+        paths = [edit for edit in active if edit.sender is not None and _acts_at(edit, place, n_layers)]
+        if paths:
+            assert parts is not None, "paths need a model that is written out here"
+            x = _apply_paths(paths, place, x, now, context, parts)
         for edit in active:
-            if _acts_at(edit, place, n_layers):
+            if edit.sender is None and _acts_at(edit, place, n_layers):
                 x = _apply(edit, place, x, context, visible[layer] if name in ("scores", "pattern") else None)
         return x
 

@@ -163,6 +163,8 @@ def edit_line(draw: Random, subject: Subject) -> str:
         values += [f"L{layer}N{draw.choice(('3', '0-9', '*'))}"]
     if subject.has_pos:
         wide.append("pos")
+    if draw.random() < 0.12:
+        return path_line(draw, subject)
     op = draw.choice(
         ("zero", "mean", "freeze", "patch", "scale", "noise", "resample", "add", "project", "cut", "zero", "scale")
     )
@@ -176,6 +178,17 @@ def edit_line(draw: Random, subject: Subject) -> str:
     last = {"scale": draw.choice(NUMBERS), "noise": f"sd{draw.choice('12')} seed{draw.choice('12')}"}
     last["resample"] = f"seed{draw.choice('12')}"
     return f"{op} {site} {place} {last.get(op, '')}"
+
+
+def path_line(draw: Random, subject: Subject) -> str:
+    """A path from a layer to a later one, or from attention to the MLP behind it."""
+    senders = ["L0H0", "L*H*", "L0-1H0-1", "L*.attn", "L0.attn", "embed"]
+    receivers = [f"L{layer}H{head}.{part}" for layer in ("2", "*") for head in ("0", "*", "0-1") for part in "qkv"]
+    if subject.has_mlp:
+        senders += ["L0.mlp", "L*.mlp"]
+        receivers += ["L2.mlp", "L*.mlp"]
+    op = draw.choice(("cut-path", "cut-path", "patch-path"))
+    return f"{op} {draw.choice(senders)}>{draw.choice(receivers)} {draw.choice(PLACES)}"
 
 
 def vector_lines(draw: Random, subject: Subject) -> tuple[Vector, ...]:

@@ -40,6 +40,7 @@ CASES: tuple[dict[str, str], ...] = (
 )
 VECTORS = ('v = diff L1.pre " Mary" " John"',)
 EDITS = ("scale embed @1 x0.5", "zero L0H1 @-1", "noise L0.mlp sd1 seed1", "cut L1H0 -1>0-2", "add L1.pre @-2 v x2")
+PATHS = ("cut-path embed>L1H1.q", "cut-path L0H1>L1H0.v @-1", "cut-path L0.attn>L1.mlp")
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -73,7 +74,7 @@ def one_by_one(twin: Twin, session: Session, case: dict[str, str], edits: bool) 
     return float(logits[answer] - logits[foil])
 
 
-@pytest.mark.parametrize("edits", [EDITS, ("patch L1H0", "patch L0.mlp @-1", "zero L0H0")])
+@pytest.mark.parametrize("edits", [EDITS, PATHS, ("patch L1H0", "patch L0.mlp @-1", "zero L0H0")])
 def test_cases_in_batches_are_what_each_is_alone(twin: Twin, file: str, edits: Sequence[str]) -> None:
     session = session_of(*edits, vectors=VECTORS, cases=file)
     runs = filled(twin.engine, session)

@@ -39,7 +39,13 @@ def lines() -> list[str]:
             except LineError:
                 continue
             found.append(line)
-    return [*found, "cut L1H1 13>2", "cut L0H* -1>0-3 raw"]
+    paths = [
+        "cut-path L0H*>L1H0.v @3-7,-1",
+        "patch-path L0.attn>L1H*.v",
+        "cut-path embed>L1H1.q",
+        "cut-path L0H1>L1.mlp",
+    ]
+    return [*found, "cut L1H1 13>2", "cut L0H* -1>0-3 raw", *paths]
 
 
 def held(norm: Any, x: Tensor, clean: Tensor) -> Tensor:
@@ -67,12 +73,23 @@ def replayed(parts: Parts, final: Any, head: Tensor, ids: Tensor, edits: list[An
         acting = [each for each in edits if reference._acts_at(each, place, n_layers)]
         return sum((reference._apply(e, place, clean[place], context, visible) - clean[place] for e in acting), 0.0)
 
+    def by_path(layer: int, block: Any) -> Tensor | float:
+        """What paths change of the values that they end in."""
+        acting = [each for each in edits if reference._acts_at(each, ("v_input", layer), len(parts.blocks))]
+        if not acting:
+            return 0.0
+        pre, was = clean["pre", layer], clean["v", layer]
+        every = pre[:, None].expand(-1, was.shape[1], -1)
+        reads = reference._apply_paths(acting, ("v_input", layer), every, clean, context, parts)
+        now = [block.qkv(held(block.norm_1, reads[:, h], pre))[2][:, h] for h in range(was.shape[1])]
+        return torch.stack(now, 1) - was
+
     x = parts.embed(ids) + shift("embed", 0)
     if parts.pos is not None:
         x = x + parts.pos(ids) + shift("pos", 0)
     for i, block in enumerate(parts.blocks):
         x = x + shift("pre", i)
-        v = block.qkv(held(block.norm_1, x, clean["pre", i]))[2] + shift("v", i)
+        v = block.qkv(held(block.norm_1, x, clean["pre", i]))[2] + shift("v", i) + by_path(i, block)
         group = clean["q", i].shape[1] // v.shape[1]
         was, now = (t.repeat_interleave(group, 1) for t in (clean["v", i], v))
         z = torch.einsum("hqk,khd->qhd", clean["pattern", i], now)

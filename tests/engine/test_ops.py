@@ -24,6 +24,7 @@ from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.words import LineError
 from mechtui.session.ops import ops
+from mechtui.session.path_op import PathOp
 from mechtui.session.storage import dumps, loads
 from mechtui.views import parse_question
 from tests.engine import test_parity, test_script
@@ -34,9 +35,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "dev" / "add-an-op.md").read_text(e
 
 def test_every_op_has_its_file_its_function_its_parity_and_its_program() -> None:
     names = set(ops())
-    assert {file.stem for file in Path(folder.__file__).parent.glob("[a-z]*.py")} == names
+    assert {file.stem.replace("_", "-") for file in Path(folder.__file__).parent.glob("[a-z]*.py")} == names
     assert set(apply.VALUES) == names
-    assert set(test_parity.OPS) | {line.split()[0] for line in test_parity.CUTS} == names
+    by_line = {line.split()[0] for line in (*test_parity.CUTS, *test_parity.PATHS)}
+    assert set(test_parity.OPS) | by_line == names
     assert {line.split()[0] for line in test_script.EDITS} | {"freeze"} == names
 
 
@@ -44,7 +46,10 @@ def test_every_op_has_its_file_its_function_its_parity_and_its_program() -> None
 def test_what_it_offers_is_a_line_that_reads_back(name: str) -> None:
     """A site and an argument of what is offered make a line; what + and - make of it is one too."""
     op = ops()[name]
-    site = next(site for site in ("L1H2", "L1.pre") if not op.refuses(parse_edit(f"zero {site}").site))
+    if isinstance(op, PathOp):
+        site = "L0H1>L1H2.q"
+    else:
+        site = next(site for site in ("L1H2", "L1.pre") if not op.refuses(parse_edit(f"zero {site}").site))
     arguments = [word for word, _ in op.examples if name != "add"] or ["v" if name in ("add", "project") else ""]
     if name == "cut":
         arguments = [word for word, _ in op.choices((), (), [('" John"', "position 3")])]

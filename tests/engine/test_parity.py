@@ -81,7 +81,23 @@ CUTS = (
     "cut L0H* *>* raw",
     "cut L1H* 0-13>0-13",
 )
+PATHS = (
+    "cut-path L0H1>L1H2.q",
+    "cut-path L0H*>L1H0-1.k @3-10,-1",
+    "cut-path L0H0-2>L1H1.v",
+    "cut-path L0.attn>L1H1.q",
+    "cut-path L0.mlp>L1H*.k",
+    "cut-path embed>L0-1H0.v",
+    "cut-path L*H*>L*.mlp @-1",
+    "cut-path L0.mlp>L1.mlp",
+    "patch-path L0H*>L1H1.q",
+    "patch-path L0.mlp>L1H0.v @3-10,-1",
+    "patch-path L1H*>L1.mlp",
+)
 STACKS = (
+    ("cut-path L0H1>L1H2.q", "zero L0H1", "scale L1H2.q x2", "cut-path L0H*>L1H2.q", "cut-path L0.attn>L1H2.q @3"),
+    ("zero L1H1.k", "cut-path L0H1>L1H1.k", "add L1.pre v x2", "cut-path L0H2>L1.mlp", "scale L1.mid x2", "zero L0H2"),
+    ("patch-path L0H1>L1H0.v @9", "cut-path L0H*>L1H0.v", "cut-path embed>L1H0.v", "noise embed sd1 seed5"),
     ("zero L0H1 @-1", "scale L0H0-1 x0.5", "add L1.pre v x2"),
     ("add L0.pre v x2", "freeze L1H0.pattern", "cut L1H1 -1>3"),
     ("scale L1H0.pattern x2", "cut L1H0 9>1", "noise L1H0.pattern @9 sd0.1 seed2"),
@@ -147,6 +163,11 @@ def test_an_edit(twin: Twin, line: str) -> None:
 
 @pytest.mark.parametrize("line", CUTS)
 def test_a_cut(twin: Twin, line: str) -> None:
+    twin.check(session_of(line))
+
+
+@pytest.mark.parametrize("line", PATHS)
+def test_a_path(twin: Twin, line: str) -> None:
     twin.check(session_of(line))
 
 

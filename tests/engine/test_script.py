@@ -68,6 +68,10 @@ EDITS = [
     "cut L1H0-1 -1>0-3",
     "cut L0H0 *>0",
     "cut L1H2 5>2 raw",
+    "cut-path L0H1-2>L1H0.k @3,-1",
+    "cut-path L*.attn>L*.mlp",
+    "patch-path L0H*>L1H1.v @9",
+    "patch-path embed>L1.mlp @10",
 ]
 
 

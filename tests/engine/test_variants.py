@@ -19,7 +19,14 @@ LINES = (
     *("zero L0H1 @-1", "zero L1H0 @-1", "scale L1.mlp @-3 x2", "add L1.pre @-2 v x2", "project L0.post @-1 v"),
     *("patch L0H0", "patch L1H1", "patch L0.post", "patch L1.pre @-5", "patch L0H1.q", "cut L1H0 -1>2"),
     *("cut L0H1 -2>0-3", "zero L0H0", "mean L0.mlp", "noise L1.pre @-1 sd1 seed1", "patch embed @-5"),
-    *("freeze L1H0 @-4", "zero L1H1.v @-3"),
+    *(
+        "freeze L1H0 @-4",
+        "zero L1H1.v @-3",
+        "cut-path L0H0>L1H1.k",
+        "cut-path L0H*>L1H0.q @-2",
+        "cut-path embed>L1H1.v",
+    ),
+    *("patch-path L0.mlp>L1H1.q", "cut-path L0.attn>L1.mlp @-1", "patch-path L0H1>L1.mlp"),
 )
 
 
@@ -35,7 +42,15 @@ def alone(model: Model, *edits: str, prompt: str = PROMPT, source: str = SOURCE)
     return (opened.edited or opened.clean).logits()
 
 
-@pytest.mark.parametrize("before", [(), ("scale L0H0 x0.5",), ("zero L1.mlp @2", "patch L0H0 @-3")])
+@pytest.mark.parametrize(
+    "before",
+    [
+        (),
+        ("scale L0H0 x0.5",),
+        ("zero L1.mlp @2", "patch L0H0 @-3"),
+        ("cut-path L0H0>L1H1.q", "cut-path L0.mlp>L1.mlp"),
+    ],
+)
 def test_variants_are_what_each_is_alone(model: Model, before: tuple[str, ...]) -> None:
     """On the clean run, and on an edited one."""
     engine = Engine(model)

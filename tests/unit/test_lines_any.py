@@ -27,7 +27,8 @@ NUMBERS = (
 )
 PLAIN = """zero mean scale noise add cut patch resample # L H N L0H0 L3.pre L*H* . @ @all - , > x sd seed raw unit
 = v diff pca mean token file columns column a.csv
-neuron a#b | * all generate temperature top_p top attention next_tokens heads"""
+neuron a#b | * all generate temperature top_p top attention next_tokens heads
+cut-path patch-path L0H0>L1H1.q"""
 WORDS = (
     *PLAIN.split(),
     *("sweep", "lens", " ", "  ", '"', '" John"', '"\\ud800"', "\ud800", "\\", "\x1b", "\n", "\0"),
@@ -41,7 +42,14 @@ PIECE = st.one_of(
 LINE = st.lists(PIECE, max_size=12).map("".join) | st.lists(PIECE, max_size=8).map(" ".join)
 EDIT = st.tuples(
     st.sampled_from(
-        ("scale L{}.mlp x{}", "noise embed sd{} seed{}", "add L{}.pre v x{}", "zero L{}H{}", "cut L0H{} {}>0")
+        (
+            "scale L{}.mlp x{}",
+            "noise embed sd{} seed{}",
+            "add L{}.pre v x{}",
+            "zero L{}H{}",
+            "cut L0H{} {}>0",
+            "cut-path L{}H0>L{}H1.k",
+        )
     ),
     NUMBER,
     NUMBER,

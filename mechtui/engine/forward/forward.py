@@ -24,6 +24,7 @@ from mechtui.engine.forward.cache import cache_name, new_cache
 from mechtui.engine.forward.calls import Call, recorded_call
 from mechtui.engine.forward.choice import Blocks
 from mechtui.engine.forward.hook_points import HookPoints
+from mechtui.engine.forward.paths import Sent, Weights
 from mechtui.engine.forward.replaced import Reached, replaced
 from mechtui.engine.forward.taps import Taps, taps_of
 from mechtui.engine.needs import Need
@@ -59,6 +60,7 @@ class Forward:
         self.n_layers = len(self.points.blocks)
         self.blocks = Blocks(self.points, int(bridge.cfg.d_head), folded, self._calls_of)
         self.readout = Readout(bridge)
+        self.weights = Weights(bridge)
         self._cache_name = cache_name(self.model)
         self._dtype: torch.dtype = next(self.model.parameters()).dtype
         self._calls: dict[int, list[Call]] = {}  # by the number of tokens, the latest last
@@ -81,14 +83,16 @@ class Forward:
         needs: Sequence[Need],
         past: Cache | None,
         offset: int,
+        sent: Sent | None = None,
     ) -> tuple[Tensor, list[Call], dict[Need, Tensor]]:
         """Everything before block 0: the residual that enters it [1, pos, d_model], the blocks' arguments, what was
         needed.
 
-        ids: the new tokens; they follow the `offset` positions whose keys and values `past` holds.
+        ids: the new tokens; they follow the `offset` positions whose keys and values `past` holds. sent: notes what the
+        embeddings send.
         """
         taken: dict[Need, Tensor] = {}
-        taps = taps_of([(edit, EVERY_ROW) for edit in edits], givens, needs, offset, taken, self._dtype)
+        taps = taps_of([(edit, EVERY_ROW) for edit in edits], givens, needs, offset, taken, self._dtype, sent)
         first, calls = self._before_blocks([ids], taps, past)
         if not offset:
             self._calls.pop(len(ids), None)
@@ -98,10 +102,11 @@ class Forward:
         return first, calls, taken
 
     def embedded(
-        self, texts: Sequence[Sequence[int]], edits: Sequence[tuple[HookEdit, Rows]], givens: Givens
+        self, texts: Sequence[Sequence[int]], edits: Sequence[tuple[HookEdit, Rows]], givens: Givens, sent: Sent
     ) -> Tensor:
-        """The residual that enters block 0, of texts of one length [text, pos, d_model]."""
-        return self._before_blocks(texts, taps_of(edits, givens, (), 0, {}, self._dtype), self.empty_cache())[0]
+        """The residual that enters block 0, of texts of one length [text, pos, d_model]. sent: notes what these
+        send."""
+        return self._before_blocks(texts, taps_of(edits, givens, (), 0, {}, self._dtype, sent), self.empty_cache())[0]
 
     def _before_blocks(
         self, texts: Sequence[Sequence[int]], taps: Taps, past: Cache | None
@@ -175,16 +180,18 @@ class Forward:
         cancelled: Callable[[], bool],
         z: Tensor | None = None,
         looks: Taps | None = None,
+        sent: Sent | None = None,
     ) -> Passed:
         """Blocks `layers`, from the residual [batch, pos, d_model] that enters the first of them.
 
         z: what the heads of the first of them gave; then that block begins behind them. looks: what is shown the
-        values at a hook, of the whole batch. Raises Cancelled between two blocks.
+        values at a hook, of the whole batch. sent: what the senders of paths gave so far. Raises
+        Cancelled between two blocks.
         """
         stream = [residual]
         taken: dict[Need, Tensor] = {}
         heads: list[Tensor] = []
-        taps = taps_of(edits, givens, needs, offset, taken, self._dtype)
+        taps = taps_of(edits, givens, needs, offset, taken, self._dtype, sent)
         for hook, functions in (looks or {}).items():
             taps.setdefault(hook, []).extend(functions)
         # One z that stands for many variants is laid out for each: linear modules may view what they get.
@@ -208,9 +215,10 @@ class Forward:
         edits: Sequence[tuple[HookEdit, Rows]],
         givens: Givens,
         offset: int,
+        sent: Sent | None = None,
     ) -> Tensor:
         """What the heads of one block give [batch, pos, head * d_head], before any edit at z. Nothing behind runs."""
-        taps = taps_of(edits, givens, (), offset, {}, self._dtype)
+        taps = taps_of(edits, givens, (), offset, {}, self._dtype, sent)
         return self.blocks.at(layer, residual, call, offset).heads(residual, call, cache, taps)
 
     def logits(self, residual: Tensor) -> Tensor:

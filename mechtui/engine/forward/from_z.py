@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from mechtui.engine.forward.replaced import replaced
 
 # Hook points behind z or at it; every other one counts as before it.
-LATE = ("attn.hook_z", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
+LATE = (
+    *("attn.hook_z", "hook_attn_out", "hook_resid_mid", "hook_mlp_in"),
+    *("mlp.hook_post", "hook_mlp_out", "hook_resid_post"),
+)
 
 
 def is_late(hook: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mechtui.engine.forward.taps import QKV, Function, Taps
+from mechtui.engine.forward.taps import MLP_IN, QKV, Function, Taps
 
 
 class HookPoints:
@@ -42,12 +42,16 @@ class HookPoints:
         its attention of what passes elsewhere."""
         begin = f"blocks.{layer}." if layer >= 0 else "hook_"
         with ExitStack() as stack:
-            for hook, functions in taps.items():
+            # What the MLP reads passes the hook point of the stream before it, and comes after what happens there.
+            for hook, functions in sorted(taps.items(), key=lambda each: each[0].endswith(MLP_IN)):
                 if not hook.startswith(begin) or hook.removeprefix(f"{begin}attn.") in but:
                     continue
                 for function in map(self._clipped, functions) if hook.endswith(QKV) else functions:
                     if hook.endswith("hook_resid_mid"):
                         self._hook_mid(stack, hook, function)
+                    elif hook.endswith(MLP_IN):
+                        # The bridge's hook_resid_mid is the input of the second norm only: nothing goes around it.
+                        stack.enter_context(self._hooked(hook.replace(MLP_IN, "hook_resid_mid"), function))
                     elif (scaled := self._scaled(hook)) is not None:
                         stack.enter_context(_hooked_scaled(*scaled, function))
                     else:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.apply import Givens, Rows, hook_function, seen_in
+from mechtui.engine.forward.paths import Receiver, Sent
 from mechtui.engine.needs import Need
 from mechtui.session.hook_edits import HookEdit
 
@@ -22,6 +23,8 @@ Tap = Callable[[str, Tensor], Tensor]
 
 SCORES, PATTERN = "hook_attn_scores", "hook_pattern"
 QKV = ("hook_q", "hook_k", "hook_v")
+# What the MLP reads, before its norm.
+MLP_IN = "hook_mlp_in"
 
 
 def taps_of(
@@ -31,14 +34,17 @@ def taps_of(
     offset: int,
     taken: dict[Need, Tensor],
     dtype: torch.dtype,
+    sent: Sent | None = None,
 ) -> Taps:
     """The edits act, each on its rows of the batch, and then what is needed lands in `taken`.
 
-    givens: what edits take from elsewhere. offset: the first position that runs. dtype: the model's.
+    givens: what edits take from elsewhere. offset: the first position that runs. dtype: the model's. sent: what senders
+    of paths gave so far; those that the taps see are noted there. Without it no edit is one of a path.
     """
     by_hook: dict[str, list[tuple[HookEdit, Rows]]] = {}
+    paths: dict[str, list[tuple[HookEdit, Rows]]] = {}
     for edit, rows in edits:
-        by_hook.setdefault(edit.hook, []).append((edit, rows))
+        (by_hook if edit.sender is None else paths).setdefault(edit.hook, []).append((edit, rows))
     taps: Taps = {}
     for hook, group in by_hook.items():
         attention = hook.rpartition(".")[0]
@@ -48,6 +54,11 @@ def taps_of(
             # Which keys are seen stands in the scores before any edit of them.
             taps.setdefault(scores, []).insert(0, partial(_note_seen, seen, dtype))
         taps.setdefault(hook, []).append(hook_function(group, givens, offset, seen))
+    if sent is not None:
+        for hook in sent.hooks:
+            taps.setdefault(hook, []).append(partial(sent.note, hook, offset))
+        for hook, group in paths.items():
+            _receive(taps, hook, Receiver(group, givens, offset, sent))
     for need in needs:
         taps.setdefault(need.hook, []).append(_taker(need, offset, taken))
     return taps
@@ -66,6 +77,17 @@ def tap_in(layer: int, taps: Taps) -> Tap:
         return value
 
     return tap
+
+
+def _receive(taps: Taps, hook: str, receiver: Receiver) -> None:
+    """Let a receiver read what the paths make of the stream. hook: of what it reads."""
+    if hook.endswith(MLP_IN):
+        taps.setdefault(hook, []).append(receiver.reads)
+        return
+    block, _, what = hook.rpartition(".")
+    taps.setdefault(f"{block}.hook_resid_pre", []).append(receiver.note)
+    # It comes before edits of what the receiver makes of it.
+    taps.setdefault(f"{block}.attn.{what.removesuffix('_input')}", []).insert(0, receiver.projects)
 
 
 def _note_seen(seen: list[Tensor], dtype: torch.dtype, scores: Tensor) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mechtui.session.document import Edit
 from mechtui.session.hook_edits import EditError, HookEdit
-from mechtui.session.op import TakingOp
+from mechtui.session.op import Op, TakingOp
 from mechtui.session.prompt import Prompt, Surroundings
 
 
@@ -22,20 +22,7 @@ class Patch(TakingOp):
     by_alignment = True
 
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
-        positions = prompt.positions(edit.positions)
-        if not around.source:
-            raise EditError("patch takes its values from a source prompt, and the session has none")
-        # Generated tokens have no partner.
-        positions = [position for position in positions if position < prompt.end]
-        partners, table = around.alignment, self.is_table(edit)
-        needed = range(max(positions, default=-1) + 1) if table else positions
-        if lonely := [position for position in needed if partners[position] < 0]:
-            raise EditError(_without_partner(lonely, prompt, () if table else partners))
-        return {
-            "places": tuple((position, partners[position]) for position in positions),
-            "source_ids": around.source,
-            "keys": partners if table else (),
-        }
+        return from_source(self, edit, prompt, around)
 
     def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
         if not edit.is_pattern:
@@ -45,6 +32,24 @@ class Patch(TakingOp):
         yield f"partners = {list(edit.keys[: where[-1] + 1])}"
         yield f"for q in {where}:"
         yield f"    part[:, q, : q + 1] = source[hook.name]{pick}[:, partners[q]][:, partners[: q + 1]]"
+
+
+def from_source(op: Op, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
+    """What an op that takes from the source decides of a `HookEdit`. Raises EditError."""
+    positions = prompt.positions(edit.positions)
+    if not around.source:
+        raise EditError(f"{op.name} takes its values from a source prompt, and the session has none")
+    # Generated tokens have no partner.
+    positions = [position for position in positions if position < prompt.end]
+    partners, table = around.alignment, op.is_table(edit)
+    needed = range(max(positions, default=-1) + 1) if table else positions
+    if lonely := [position for position in needed if partners[position] < 0]:
+        raise EditError(_without_partner(lonely, prompt, () if table else partners))
+    return {
+        "places": tuple((position, partners[position]) for position in positions),
+        "source_ids": around.source,
+        "keys": partners if table else (),
+    }
 
 
 def _without_partner(lonely: Sequence[int], prompt: Prompt, partners: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from mechtui.session.document import ALL, Edit, Positions, Range, Session, Site, Span, Swept
 from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.places import format_site
 from mechtui.session.grammar.words import LineError
 from mechtui.session.sweeps import made_of, of_now
 from mechtui.views.question import RUNS, Answer, Question, Run, after
@@ -69,6 +70,9 @@ class Sweep(Question, frozen=True, tag="sweep"):
         if edit is None:
             assert error is not None
             raise LineError(line, column + error.column, error.problem) from None
+        if edit.sender is not None:
+            receiver = format_site(edit.site)
+            raise LineError(line, column, f"a sweep goes over sites, not over paths: path {receiver} ranks its senders")
         if edit.site.kind not in ("head", "layer"):
             raise LineError(
                 line, column, "a sweep goes over heads or layers, as in sweep zero L*H* or sweep patch L*.pre"
