@@ -406,6 +406,30 @@ def _open_claim(given: dict[str, Any], model: str, number: int, file: str | None
     sys.exit(0)
 
 
+@cli.group()
+def lens() -> None:
+    """Lenses that translate each layer's output before it is read: `lens file FILE` shows one."""
+
+
+@lens.command("fit")
+@click.argument("model", default="demo", shell_complete=_completed("models"))
+@click.option("--text", metavar="FILE", type=click.Path(), help="A text to fit it on; else mechtui's own.")
+@click.option("--output", metavar="FILE.safetensors", type=click.Path(), help="Where it goes; else MODEL-KIND.")
+@click.option("--kind", type=click.Choice(["tuned", "jacobian"]), default="tuned", show_default=True, help="Of lens.")
+@click.option("--count", type=click.IntRange(1, 100_000), help="Steps (250), or texts of a Jacobian lens (64).")
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of the order of the text.")
+@click.option("--device", metavar="auto|cpu|cuda", default="auto", help="Where the model runs.")
+def lens_fit(model: str, **said: Any) -> NoReturn:
+    """Fit a lens, print KL(final || layer) before and after on text that was held out.
+
+    tuned: an affine map for each layer, trained to come near the final distribution. jacobian: the mean effect of a
+    small change at a layer on the end, by transformer-lens. ctrl+c ends it and keeps what is fitted by then.
+    """
+    from mechtui.fitting import Wanted, run
+
+    sys.exit(run(Wanted(model, **said)))
+
+
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> NoReturn:

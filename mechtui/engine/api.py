@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine import circuits, reading, vector_files, weights
+from mechtui.engine import circuits, reading, translators, vector_files, weights
 from mechtui.engine.apply import seen_in
 from mechtui.engine.batches import Text, run_ahead
 from mechtui.engine.cards import CardIndex, HeadCards
@@ -37,6 +37,7 @@ from mechtui.engine.repeats import lengths_for
 from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner, never
 from mechtui.engine.texts import Texts
+from mechtui.engine.translators import Translator
 from mechtui.engine.variants import Cost
 from mechtui.engine.vectors import Separation, steering
 from mechtui.link.messages import EditProblem, Ready
@@ -69,6 +70,7 @@ __all__ = [
     "Run",
     "SessionError",
     "Towards",
+    "Translator",
     "direction",
     "each",
     "length",
@@ -166,6 +168,10 @@ class OpenSession:
     def readout(self) -> Readout:
         """From the residual stream to logits: final norm, unembedding, a cap behind it."""
         return self._runner.forward.readout
+
+    def translator(self, file: str) -> Translator:
+        """The lens that a safetensors file holds; the last one asked for is kept. Raises SessionError."""
+        return self._engine.translator(file)
 
     @property
     def windows(self) -> bool:
@@ -427,6 +433,7 @@ class Engine:
         self.cases = Kept(self.runner)
         self.path_check = PathCheck(self.runner)
         self._circuit: HeadCircuit | None = None
+        self._translator: tuple[str, tuple[int, ...], Translator] | None = None
         self._compositions: dict[circuits.Kind, tuple[np.ndarray, float, float]] = {}
 
     def open(
@@ -472,6 +479,14 @@ class Engine:
             values = circuits.composition(self.model.bridge, kind, self.model.ready.name, cancelled, progress)
             self._compositions[kind] = values.numpy(), *circuits.random_composition(shape.d_model, shape.d_head)
         return self._compositions[kind]
+
+    def translator(self, file: str) -> Translator:
+        """See `OpenSession.translator`."""
+        now, known = vector_files.state(file), self._translator
+        if known is None or known[:2] != (file, now):
+            self._translator = known = None  # its memory is free before the next one needs it
+            self._translator = known = file, now, translators.read(file, self.model.ready)
+        return known[2]
 
     def circuit(self, layer: int, head: int) -> HeadCircuit:
         """See `OpenSession.circuit`."""

@@ -1,7 +1,8 @@
-"""`lens [mid] [token|prob|logit|rank|entropy|kl] [clean|difference]`: what the model would say if it stopped there.
+"""`lens [mid|file "F"] [token|prob|logit|rank|entropy|kl] [clean|difference]`: what the model would say if it stopped
+there.
 
 The logit lens: the final norm and the unembedding applied to the residual stream after every layer (nostalgebraist
-2020).
+2020); with a file the stream is translated to that of the last layer before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.session.document import Token
-from mechtui.session.grammar.words import LineError, cut, short
+from mechtui.session.grammar.words import LineError, cut, quote, short, unquote
 from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
 from mechtui.views.spec import Action, Cost, Numbers, View
 
@@ -23,29 +24,46 @@ SHOWS: tuple[Shows, ...] = get_args(Shows)
 class Lens(Question, frozen=True, tag="lens"):
     """The final norm and the unembedding applied to every L*.post; with mid to every L*.mid, too.
 
-    shows: what the cells say. run: which run, or edited minus clean.
+    file: of the lens that translates L*.post before, of safetensors; empty without one. shows: what the cells say. run:
+    which run, or edited minus clean.
     """
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"shows", "run"})
 
     mid: bool = False
+    file: str = ""
     shows: Shows = "token"
     run: Run = "edited"
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
         found: dict[str, Any] = {}
-        for word, at in cut(line)[1:]:
+        words = cut(line)[1:]
+        while words:
+            word, at = words.pop(0)
+            if word == "file":
+                if "file" in found or not words:
+                    raise LineError(line, at, "file should stand once, and a file behind it: file lens.safetensors")
+                name, begin = words.pop(0)
+                found["file"] = unquote(name, line, begin) if name.startswith('"') else name
+                continue
             name = "mid" if word == "mid" else "shows" if word in SHOWS else "run" if word in RUNS else ""
             if not name:
-                raise LineError(line, at, f"{short(word)} should be mid, {', '.join(SHOWS)}, clean or difference")
+                raise LineError(line, at, f"{short(word)} should be mid, file, {', '.join(SHOWS)}, clean or difference")
             value = word == "mid" or word
             if found.setdefault(name, value) != value:
                 raise LineError(line, at, f"{short(word)} and {found[name]} cannot be shown together: take one of them")
+        if "mid" in found and "file" in found:
+            raise LineError(line, line.index("mid"), "a file translates what leaves a layer (L*.post): leave out mid")
         return cls(**found)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.file,) if self.file else ()
 
     def line(self) -> str:
         words = ["mid"] if self.mid else []
+        words += ["file", quote(self.file)] if self.file else []
         words += [word for word in (self.shows, self.run) if word not in ("token", "edited")]
         return " ".join(("lens", *words))
 
@@ -60,6 +78,7 @@ class LensAnswer(Answer, frozen=True, tag="lens", eq=False):
     from the final one, KL(final || here), in nats. answers, foils [pos]: ids of answer and foil; those that the
     session names, or (auto) the two most probable after that position in the clean run. answer_rank: how many tokens
     are more probable. What is of an answer or a foil is None without one. vocabulary: all tokens that are named.
+    translator: the name of the lens that a file holds; empty for the logit lens.
     """
 
     layers: tuple[str, ...]
@@ -76,6 +95,7 @@ class LensAnswer(Answer, frozen=True, tag="lens", eq=False):
     foils: np.ndarray | None = None
     foil_logit: np.ndarray | None = None
     foil_prob: np.ndarray | None = None
+    translator: str = ""
 
     @property
     def deciding(self) -> np.ndarray:
@@ -98,6 +118,7 @@ class LensAnswer(Answer, frozen=True, tag="lens", eq=False):
 
         return {
             "layers": list(self.layers),
+            "translator": self.translator,
             "top": [
                 [{"token": text[int(id)], "prob": float(prob)} for id, prob in zip(ids, probs, strict=True)]
                 for ids, probs in zip(self.top, self.prob, strict=True)
@@ -125,7 +146,10 @@ SPEC = View(
         "For every layer (the first at the bottom) and position what the model would say if it stopped there, "
         "softmax(W_U norm(post)): the likeliest token coloured by its probability; or the answer's probability, logit "
         "or rank; the distribution's entropy; KL(final || here), how far it is from the final one; or each of these "
-        "edited minus clean. With mid, the same between attention and MLP. The curve has it for the selected token."
+        "edited minus clean. With mid, the same between attention and MLP. The curve has it for the selected token. "
+        "With a file, as in lens file demo.safetensors, what leaves a layer is translated to the last layer's terms "
+        "before: of a Jacobian lens by the mean effect of a small change there on the end, J h; of a tuned lens by an "
+        "affine map h + W h + b that was trained to come near the final distribution. mechtui lens fit makes one."
     ),
     read=(
         "The marked row is the layer that decides: from it on the answer, or without one the final top token, is "
@@ -133,12 +157,17 @@ SPEC = View(
     ),
     trap=(
         "Early layers do not write in the unembedding's terms: nonsense there is the lens's, not the model's. A token "
-        "that is not on top may be known long before."
+        "that is not on top may be known long before. A tuned lens predicts what the model will say, also where the "
+        "layer's own output plays no part in it; of another model, or of text unlike its own, it says little."
     ),
-    paper="nostalgebraist 2020, interpreting GPT: the logit lens",
+    paper=(
+        "nostalgebraist 2020, interpreting GPT: the logit lens; Belrose et al. 2023, Eliciting latent predictions with "
+        "the tuned lens; Gurnee et al. 2026, Verbalizable representations form a global workspace"
+    ),
     words=("residual stream", "unembedding", "rank", "entropy", "clean, edited"),
     cost=Cost.OWN_RUNS,
     footer=("target", "token_back", "token_next", "summary", "next_run", "mid", "maximise"),
+    line_words=(("mid", "the stream between attention and MLP, too"),),
     actions=(Action("mid", ("r",), "mid", "Show the residual stream between attention and MLP, too."),),
     numbers=(
         Numbers("kl", "KL to the final", "nats", ("layers", "position")),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine.api import Answers, Need, OpenSession, Readout, Run
+from mechtui.engine.api import Answers, Need, OpenSession, Readout, Run, Translator
 from mechtui.session.grammar.places import parse_site
 from mechtui.views.lens import Lens, LensAnswer
 
@@ -46,6 +46,7 @@ def answers(question: Lens, opened: OpenSession) -> Answers:
         opened.check_site(parse_site("L*.mid"))
     parts = ("mid", "post") if question.mid else ("post",)
     names = tuple(f"L{layer}.{part}" for layer in range(opened.shape.n_layers) for part in parts)
+    translator = opened.translator(question.file) if question.file else None
     answer, foil = (-1 if id is None else id for id in opened.targets)
     named = None if opened.auto else [(answer, foil)] * len(opened.ids)
 
@@ -53,16 +54,18 @@ def answers(question: Lens, opened: OpenSession) -> Answers:
         mids = [run.take(need) for need in _mids(question, opened)]
         posts = [run.resid(layer + 1) for layer in range(opened.shape.n_layers)]
         rows = [row for pair in zip(mids, posts, strict=True) for row in pair] if mids else posts
-        return _columns(opened, rows, targets)
+        return _columns(opened, rows, targets, translator)
 
     clean = columns(opened.clean, named)
     edited = None
     if opened.edited is not None:
-        edited = _answer(opened, names, columns(opened.edited, [targets for targets, _ in clean]))
-    yield _answer(opened, names, clean), edited, False
+        edited = _answer(opened, names, columns(opened.edited, [targets for targets, _ in clean]), translator)
+    yield _answer(opened, names, clean, translator), edited, False
 
 
-def _answer(opened: OpenSession, names: tuple[str, ...], columns: Sequence[Column]) -> LensAnswer:
+def _answer(
+    opened: OpenSession, names: tuple[str, ...], columns: Sequence[Column], translator: Translator | None
+) -> LensAnswer:
     tables = dict(zip(NUMBERS, np.stack([numbers for _, numbers in columns], axis=2), strict=True))
     ids = np.array([targets for targets, _ in columns], dtype=np.int32)
     tables |= {name: tables[name].astype(np.int32) for name in ("top", "answer_rank")}
@@ -71,25 +74,36 @@ def _answer(opened: OpenSession, names: tuple[str, ...], columns: Sequence[Colum
     without = [which for which, id in zip(("answer", "foil"), ids[0], strict=True) if id < 0]
     tables = {name: table for name, table in tables.items() if not name.startswith(tuple(without))}
     seen = np.unique(np.concatenate([tables[name].ravel() for name in ("top", "answers", "foils") if name in tables]))
-    return LensAnswer(names, vocabulary=tuple(opened.token(int(id)) for id in seen), auto=opened.auto, **tables)
+    vocabulary = tuple(opened.token(int(id)) for id in seen)
+    name = "" if translator is None else translator.name
+    return LensAnswer(names, vocabulary=vocabulary, auto=opened.auto, translator=name, **tables)
 
 
 @torch.inference_mode()
-def _columns(opened: OpenSession, rows: Sequence[Tensor], targets: Targets) -> list[Column]:
-    """rows: of each the residual stream [pos, d_model]; the last is what leaves the last block. Positions whose stream
-    is that of an earlier reading are not read again: those before an edit, and those before what was typed."""
+def _columns(
+    opened: OpenSession, rows: Sequence[Tensor], targets: Targets, translator: Translator | None
+) -> list[Column]:
+    """rows: of each the residual stream [pos, d_model]; the last is what leaves the last block. translator: of rows
+    that are those of L*.post. Positions whose stream is that of an earlier reading are not read again: those before an
+    edit, and those before what was typed."""
     kept = _kept.setdefault(opened.readout, OrderedDict())
     stream = torch.stack([row.to(rows[0].device) for row in rows], dim=1)  # [pos, row, d_model]
     held = stream.view(torch.uint8).cpu().numpy()
     count = len(held)
-    keys = [(blake2b(held[p], digest_size=16).digest(), targets[p] if targets else None) for p in range(count)]
+    lens = b"" if translator is None else translator.mark
+    keys = [
+        (blake2b(held[p], digest_size=16, key=lens).digest(), targets[p] if targets else None) for p in range(count)
+    ]
     found = {p: kept[key] for p, key in enumerate(keys) if key in kept}
     missing = [p for p in range(count) if p not in found]
     at_once = max(AT_ONCE // (4 * opened.shape.d_vocab), 1)
     for begin in range(0, len(missing), at_once):
         some = missing[begin : begin + at_once]
         given = torch.tensor([targets[p] for p in some], device=stream.device) if targets else None
-        found |= zip(some, _read(opened, stream[some], given, max(at_once // len(some), 1)), strict=True)
+        part = stream[some]
+        if translator is not None:
+            part = torch.stack([translator.translated(layer, part[:, layer]) for layer in range(part.shape[1])], dim=1)
+        found |= zip(some, _read(opened, part, given, max(at_once // len(some), 1)), strict=True)
     for p, key in enumerate(keys):
         # What was read without targets is what will be asked for with those that were found.
         for known in (key, (key[0], found[p][0])):

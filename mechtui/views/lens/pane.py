@@ -17,6 +17,7 @@ from mechtui.panes.curve import Axis, Series, curve
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Grid
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture
+from mechtui.session.changes import CannotError
 from mechtui.session.document import Site
 from mechtui.session.grammar.places import parse_site
 from mechtui.views import Question
@@ -158,12 +159,15 @@ class LensPane(Pane):
         token, when = _name(answer, int(answer.deciding[position])), _decided(answer, clean, position)
         brief = when.partition(" (")[0]
         here = f"{self._here} @{position} {_here(question, clean, answer, (row, position))}"
+        # Whose words these are stands there however narrow the pane is.
+        whole = f"{answer.translator} · " if answer.translator else ""
+        lens = f"{answer.translator.partition(',')[0]} · " if answer.translator else ""
         titles = (f"{short}: {token} {when}", f"{short}: {when}", f"{short}: {brief}", brief)
         legend = grid.legend(self.palette, here, UNITS.get(question.shows, ""), ends=shown.ends)
         return grid.page(
             self.palette,
             height,
-            title=self.titled(picture, width, f"{what}: {token} {when}", *titles),
+            title=self.titled(picture, width, f"{whole}{what}: {token} {when}", *(lens + title for title in titles)),
             legend=legend.border,
             foot=[*legend.foot, *self._curve(picture, (clean, edited), (row, position), width, height)],
         )
@@ -258,6 +262,10 @@ class LensPane(Pane):
     def do_mid(self, desk: Desk) -> None:
         question = self._question()
         assert isinstance(question, Lens)
+        if question.file:
+            raise CannotError(
+                f"{question.file} translates what leaves a layer: between attention and MLP it has nothing."
+            )
         desk.put(replace(question, mid=not question.mid))
 
     def value(self) -> str:

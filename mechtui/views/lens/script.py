@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from mechtui.views.lens import Lens
-from mechtui.views.script import Around
+from mechtui.views.script import Around, quoted
+
+OMITS = ("translator",)
+# Lines after which `translated(layer, x)` is what a lens makes of what leaves a layer.
+TRANSLATED = (
+    "",
+    "def translated(layer, x):",
+    '    if f"J.{layer}" in held:  # a Jacobian lens',
+    '        return x @ held[f"J.{layer}"].T + held.get(f"b.{layer}", 0)',
+    '    for name in (f"layer_translators.{layer + 1}", f"{layer + 1}"):  # a tuned lens, by the block that x enters',
+    '        if f"{name}.weight" in held:',
+    '            return x + x @ held[f"{name}.weight"].T + held.get(f"{name}.bias", 0)',
+    "    return x",
+    "",
+)
 
 
 def lines(question: Lens, around: Around) -> list[str]:
@@ -14,10 +28,17 @@ def lines(question: Lens, around: Around) -> list[str]:
     else:
         named = [f"{name} = torch.full((len(logits),), {name})" for name, text in texts.items() if text]
         targets = [*around.target(-1), *named]
+    stream = 'cache[f"blocks.{layer}.hook_resid_{part}"][0]'
+    lens: list[str] = []
+    if question.file:
+        file = f"pathlib.Path({quoted(question.file)}).expanduser()"
+        lens = [f"held = {{name: each.float() for name, each in load_file({file}).items()}}", *TRANSLATED]
+        stream = f"translated(layer, {stream})"
     return [
+        *lens,
         f"parts = {('mid', 'post') if question.mid else ('post',)!r}",
         f"layers = [(layer, part) for layer in range({around.shape.n_layers}) for part in parts]",
-        'stream = torch.stack([cache[f"blocks.{layer}.hook_resid_{part}"][0] for layer, part in layers])',
+        f"stream = torch.stack([{stream} for layer, part in layers])",
         "at = bridge.unembed(bridge.ln_final(stream))  # [row, pos, d_vocab]",
         "# What a model does to its logits behind the unembedding, a cap or a factor.",
         'behind = getattr(getattr(bridge, "adapter", None), "apply_output_logits_transform", None)',
