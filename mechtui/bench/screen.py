@@ -94,7 +94,7 @@ async def measure(
     taken = []
     async with app.run_test(size=SIZE) as pilot:
         async with asyncio.timeout(PATIENCE):
-            while app.talk.ms is None or app.talk.running:
+            while app.ready is None or app.talk.running:
                 await asyncio.sleep(0.05)
         app.go("effects")
         await pilot.pause()
