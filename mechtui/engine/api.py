@@ -31,6 +31,7 @@ from mechtui.engine.lengths import direction, length, typical
 from mechtui.engine.linear import LinearModel, linear_run
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
+from mechtui.engine.neurons import Mlp, Opening, of_embeddings
 from mechtui.engine.path_check import PathCheck
 from mechtui.engine.readout import Norm, Readout
 from mechtui.engine.repeats import lengths_for
@@ -185,6 +186,14 @@ class OpenSession:
     def W_out(self, layer: int) -> Tensor:
         """[d_mlp, d_model]: row n is what neuron n writes to the residual stream."""
         return weights.W_out(self.model.bridge, layer)
+
+    def mlp(self, layer: int) -> Mlp:
+        """A layer's MLP as neurons. Raises SessionError."""
+        return Mlp(self.model.bridge, layer, self.ready.name)
+
+    def of_embeddings(self, openings: Sequence[Opening]) -> Tensor:
+        """[neuron, d_vocab]: what opens neurons where a token's embedding, normed, is all that they read."""
+        return of_embeddings(self.model.bridge, openings)
 
     def W_U(self) -> Tensor:
         """[d_model, d_vocab]."""

@@ -14,6 +14,21 @@ def W_out(bridge: Any, layer: int) -> Tensor:
     return weight if weight.shape[1] == bridge.cfg.d_model else weight.T
 
 
+def mlp_reading(bridge: Any, layer: int, name: str) -> Tensor | None:
+    """W_in or W_gate, [d_model, d_mlp]; None where the MLP has none, or the bridge not as one table."""
+    weight: Tensor | None = getattr(bridge.blocks[layer].mlp, name, None)
+    shape = (W_out(bridge, layer).shape[0], int(bridge.cfg.d_model))
+    if weight is None or weight.dim() != 2 or tuple(sorted(weight.shape)) != tuple(sorted(shape)):
+        return None
+    return weight.detach() if weight.shape[0] == bridge.cfg.d_model else weight.detach().T
+
+
+def mlp_bias(bridge: Any, layer: int, name: str, weight: Tensor) -> Tensor:
+    """b_in or b_gate, [d_mlp] float32; zero where the MLP has none. weight: what it belongs to."""
+    bias: Tensor | None = getattr(bridge.blocks[layer].mlp, name, None)
+    return weight.new_zeros(weight.shape[1], dtype=torch.float32) if bias is None else bias.detach().float()
+
+
 def write_vector(bridge: Any, layer: int, neuron: int) -> Tensor:
     """[d_model], float32."""
     return W_out(bridge, layer)[neuron].detach().float().clone()

@@ -53,6 +53,7 @@ LINES = {
     "composition": ("composition Q", "composition V"),
     "generate": ("generate 4 prompt",),
     "heads": ("heads entropy", "heads attribution", "heads copying"),
+    "neurons": ("neurons top5", "neurons activation top3"),
     "perplexity": (f"perplexity {quote(str(NOTES))} window40",),
     "sweep": ("sweep zero L2-3H0-3", "sweep patch L2.pre", "sweep cut L3H0-1 -1>0"),
 }

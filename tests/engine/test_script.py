@@ -252,6 +252,7 @@ LINES = {
     "lens": ["lens", "lens mid"],
     "cases": [],  # a program runs one prompt
     "loss": ["loss"],
+    "neurons": ["neurons top7", "neurons L0 @3 activation top4"],
     "next_tokens": ["next_tokens", "next_tokens @3 top4"],
     "sweep": [
         *("sweep zero L*H*", "sweep mean L*H0-1.v @1-3", "sweep patch L1H*", "sweep patch L*.pre"),
@@ -262,6 +263,8 @@ LINES = {
 }
 QUESTIONS = [line for name in specs() if find_spec(f"mechtui.views.{name}.script") for line in LINES.get(name, [name])]
 TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}]
+# Lines that explain a logit difference.
+NEED_BOTH = ("sweep", "attribution", "heads attribution", "neurons top")
 # Views whose edited answer no program gives: its edits are made for the prompt's positions.
 CLEAN_ALONE = ("perplexity",)
 # A sweep costs many runs, and how the target is said is the same for all of them.
@@ -293,7 +296,7 @@ def test_every_view_says_the_same(target: dict[str, str], family: str, request: 
         **target,
     )
     if len(target) == 1:  # a logit difference is of two
-        views = [line for line in session.views if not line.startswith(("sweep", "attribution", "heads attribution"))]
+        views = [line for line in session.views if not line.startswith(NEED_BOTH)]
         session = replace(session, views=(*(v for v in views if v != "heads sweep"), "attribution answer"))
     else:
         [*_, (clean, edited, _)] = Engine(model).open(session).answer(SWEEP)

@@ -19,7 +19,7 @@ from mechtui.engine.forward.replaced import replaced
 
 # Hook points behind z or at it; every other one counts as before it.
 LATE = (
-    *("attn.hook_z", "hook_attn_out", "hook_resid_mid", "hook_mlp_in"),
+    *("attn.hook_z", "hook_attn_out", "hook_resid_mid", "hook_mlp_in", "mlp.hook_in"),
     *("mlp.hook_post", "hook_mlp_out", "hook_resid_post"),
 )
 

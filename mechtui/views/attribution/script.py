@@ -19,7 +19,7 @@ def lines(question: Attribution, around: Around) -> list[str]:
     else:
         parts = _neurons(site.layers.first, position, question.top, around)
     return [
-        *_reads(position, around, question.answer),
+        *reads_of(position, around, question.answer),
         *parts,
         "",
         "return {",
@@ -35,10 +35,10 @@ def lines(question: Attribution, around: Around) -> list[str]:
 
 def heads_of(position: int, around: Around) -> list[str]:
     """Lines after which `heads` is [layer, head]: what each head adds to the logit difference. Raises ScriptError."""
-    return [*_reads(position, around, False), *_heads(position, around)]
+    return [*reads_of(position, around, False), *_heads(position, around)]
 
 
-def _reads(position: int, around: Around, alone: bool) -> list[str]:
+def reads_of(position: int, around: Around, alone: bool) -> list[str]:
     """Lines after which `reads` [d_model] gives what a write adds to the logits as its product with it, `constant` is
     there whatever is written, and `final` is the stream as it ends. alone: of the answer's logit only. Raises
     ScriptError."""

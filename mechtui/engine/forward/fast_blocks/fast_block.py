@@ -101,7 +101,8 @@ class FastBlock(Block):
         """What leaves the block, from what entered it and what its heads gave."""
         z = tap("attn.hook_z", z.view(*z.shape[:-1], -1, self.d_head)).reshape(z.shape)
         mid = tap("hook_resid_mid", residual + tap("hook_attn_out", self.o(z)))
-        post = tap("mlp.hook_post", self.neurons(self.norm(self.ln2, tap("hook_mlp_in", mid))))
+        normed = tap("mlp.hook_in", self.norm(self.ln2, tap("hook_mlp_in", mid)))
+        post = tap("mlp.hook_post", self.neurons(normed))
         return tap("hook_resid_post", mid + tap("hook_mlp_out", self.out(post)))
 
     @abstractmethod
