@@ -172,6 +172,7 @@ class Board(Guarded, Kept, Container):
             tree=tree,
             over=over[0] if over else None,
             over_stale=over_stale and talk.overdue,
+            over_refused=talk.refusal(OVER) if session.cases else "",
         )
 
     def changed(self, before: Session, after: Session) -> None:

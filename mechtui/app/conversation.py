@@ -164,11 +164,11 @@ class Conversation:
         self.progress.clear()
 
     def stop(self) -> None:
-        """Stop what is under way. A job that needs no start would begin again at once: it waits until the session
-        is another, or `again` is called."""
+        """Stop what is under way. A job that needs no start would begin again at once: it keeps what it has, and waits
+        until the session is another, or `again` is called."""
         self.link.send(Cancel("ask"))
         again = [each for each in self._asked if spec_of(each).cost is Cost.JOB and not each.costly]
-        self._failed |= dict.fromkeys(again, f"stopped: {self._key('start')} goes on")
+        self._failed |= dict.fromkeys(again, "")
 
     def again(self, view: str) -> None:
         """What was stopped of this view may be asked again."""

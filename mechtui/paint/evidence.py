@@ -1,11 +1,11 @@
-"""What is said of many cases in a line: `+3.20 [+2.91, +3.48] n64`, as exactly as there is room."""
+"""What is said of many cases in a line: `+3.20 [+2.91, +3.48] sd 1.21 98% + n 64`, as exactly as there is room."""
 
 from __future__ import annotations
 
 import math
 
 from mechtui.evidence import Summary
-from mechtui.paint.numbers import share, signed
+from mechtui.paint.numbers import signed
 from mechtui.paint.tokens import width as cells
 
 
@@ -17,7 +17,7 @@ def said(over: Summary, room: int) -> str:
     mean, count = signed(over.mean).strip(), f"n {over.n}"
     interval = "" if math.isnan(over.low) else f" [{signed(over.low).strip()}, {signed(over.high).strip()}]"
     spread = "" if math.isnan(over.sd) else f" sd {over.sd:.2f}"
-    agree = f" {share(over.share).strip()}{'+' if over.mean > 0 else '−' if over.mean < 0 else ' 0'}"
+    agree = f" {over.share:.0%} {'+' if over.mean > 0 else '−' if over.mean < 0 else '0'}"
     ways = (
         f"{mean}{interval}{spread}{agree} {count}",
         f"{mean}{interval}{agree} {count}",

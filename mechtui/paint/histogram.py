@@ -16,6 +16,8 @@ from mechtui.paint.tokens import width as cells
 # Of so few numbers more columns would say nothing.
 MOST_COLUMNS = 40
 LEAST_WIDTH = 24
+# Cells of a column.
+WIDEST = 4
 
 
 def histogram(values: np.ndarray, width: int, rows: int, palette: Palette, here: float = math.nan) -> list[list[Piece]]:
@@ -29,7 +31,7 @@ def histogram(values: np.ndarray, width: int, rows: int, palette: Palette, here:
     counts, _ = np.histogram(known, edges)
     most = int(counts.max())
     margin = len(str(most)) + 1
-    wide = max(1, min(2, (width - margin - 1) // len(counts)))
+    wide = max(1, min(WIDEST, (width - margin - 1) // len(counts)))
     marked = -1 if math.isnan(here) else min(int(np.searchsorted(edges, here, "right")) - 1, len(counts) - 1)
     lines: list[list[Piece]] = []
     for row in range(rows, 0, -1):

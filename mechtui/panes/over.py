@@ -5,7 +5,7 @@ from __future__ import annotations
 from mechtui.paint.evidence import said
 from mechtui.paint.palette import Palette
 from mechtui.paint.tokens import cut, pad
-from mechtui.panes.pane import OLDER, Line, Picture, line
+from mechtui.panes.pane import OLDER, Line, Picture, line, wrap
 from mechtui.views.cases import CasesAnswer
 from mechtui.visible import seen
 
@@ -19,6 +19,8 @@ def over_cases(picture: Picture, width: int, palette: Palette) -> list[Line]:
         return []
     answered = picture.over
     clean, edited = (None, None) if answered is None else (answered.clean, answered.edited)
+    if picture.over_refused:
+        return [line((text, palette.bad)) for text in wrap(seen(f"✗ {picture.over_refused}"), width)]
     if not isinstance(clean, CasesAnswer):
         return [line((cut(f"over {seen(picture.session.cases)}: no numbers yet", width), palette.dim))]
     state = OLDER if picture.over_stale else f", {clean.left} runs to come" if clean.left else ""

@@ -35,9 +35,9 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     be older than the session: then `stale` is True and the pane says so. earlier: what was set for another prompt
     than the present one, of "target" and "source". job: whether the pane's job was started. progress: its share that is
     computed, 0 to 1; None where nothing is under way. refused: why the pane's question has no answer; empty where it
-    may have one. over: the newest answer over the session's cases; over_stale: it is older than the session. idle:
-    there is no model, and none is being loaded. sweeps: those
-    that were made, the newest last. tree: all states of the session."""
+    may have one. over: the newest answer over the session's cases; over_stale: it is older than the session;
+    over_refused: why there is none. idle: there is no model, and none is being loaded. sweeps: those that were made,
+    the newest last. tree: all states of the session."""
 
     session: Session
     focus: Focus
@@ -52,6 +52,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     refused: str = ""
     over: Answered | None = None
     over_stale: bool = False
+    over_refused: str = ""
     idle: bool = False
     sweeps: tuple[Swept, ...] = ()
     tree: Tree | None = None
@@ -67,7 +68,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             and self.over is other.over
             and len(self.answered) == len(other.answered)
             and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
-            and self.over_stale is other.over_stale
+            and (self.over_stale, self.over_refused) == (other.over_stale, other.over_refused)
             and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress, self.refused, self.idle)
             == (
                 other.focus,

@@ -26,6 +26,8 @@ NONE = (
 )
 # Rows of the list that a histogram leaves, and of its columns.
 LEAST_ROWS, COLUMNS_HIGH = 5, 4
+# Cells of a prompt, at least and at most, and of the numbers beside it.
+LEAST, MOST, NUMBERS = 12, 34, 40
 # Cells of a name before what is said of all cases.
 NAME = 7
 
@@ -38,6 +40,7 @@ class CasesPane(Pane):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._row = 0
+        self._most = MOST
         self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
@@ -65,7 +68,11 @@ class CasesPane(Pane):
         digits = len(str(count))
         most = float(np.nanmax(np.abs(edited.effect), initial=0.0)) if edited is not None else 0.0
         columns: list[Column] = [
-            Texts("prompt", [f"{at + 1:>{digits}} {_prompt(case)}" for at, case in enumerate(clean.cases)], most=48),
+            Texts(
+                "prompt",
+                [f"{at + 1:>{digits}} {_prompt(case)}" for at, case in enumerate(clean.cases)],
+                most=self._most,
+            ),
             Numbers("clean", clean.logit_diff, unit="logits", signs=True),
         ]
         if edited is not None:
@@ -87,6 +94,8 @@ class CasesPane(Pane):
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         if not picture.session.cases:
             return self.blank(NONE, width)
+        # Numbers before names: in a narrow window only the begin of a prompt stands beside them.
+        self._most = max(LEAST, min(MOST, width - NUMBERS))
         found, rows = self._answers(picture), self._rows(picture)
         if found is None or rows is None:
             return self.blank(self.WAITING if found is None else "there is no case", width, picture.session.cases)
