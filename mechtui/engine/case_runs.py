@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Protocol
 
 import numpy as np
@@ -93,16 +93,22 @@ class Kept:
                 del self.known[old]
 
 
+# A session's runs of a case: without edits, with those that are on, and from here on with each edit alone.
+CLEAN, EDITED, ALONE = 0, 1, 2
+
+
 @dataclass(frozen=True)
 class _Case:
-    """A case on the model. ids: its prompt's. targets: of answer and foil. edits: those of the session's that are on.
-    problem: why it has no number at all; edit_problem: why it has none of the edited run. Empty where it has one."""
+    """A case on the model. ids: its prompt's. targets: of answer and foil. edits: of each of its runs. problems: why it
+    has no number in that run; empty where it has one."""
 
-    ids: Ids = ()
-    targets: tuple[int, int] = (0, 0)
-    edits: HookEdits = ()
-    problem: str = ""
-    edit_problem: str = ""
+    ids: Ids
+    targets: tuple[int, int]
+    edits: tuple[HookEdits, ...]
+    problems: tuple[str, ...]
+
+    def key(self, run: int) -> Key:
+        return (self.ids, self.edits[run], *self.targets)
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,12 @@ class CaseRuns:
     ) -> None:
         """open: a session on the model; it raises SessionError. Raises SessionError, Cancelled."""
         self._kept, self._cancelled = kept, cancelled
-        self.cases = self._cases(session)
-        self.edited = any(edit.on for edit in session.edits)
-        self._texts = self._all([case.alone(session) for case in self.cases], open)
+        self.cases = self._named(session)
+        self.edited = bool(session.active_edits())
+        self._edits = len(session.edits)
+        self._cases = self._all([case.alone(session) for case in self.cases], open)
 
-    def _cases(self, session: Session) -> tuple[Case, ...]:
+    def _named(self, session: Session) -> tuple[Case, ...]:
         wanted = parse_cases(session.cases) if session.cases else None
         if wanted is None or not wanted.family or wanted.file:  # a file may be another by now
             return cases_of(session, self._kept.runner.model)
@@ -135,8 +142,9 @@ class CaseRuns:
         return self._kept.made[1]
 
     def _all(self, sessions: Sequence[Session], open: Callable[[Session], Opened]) -> tuple[_Case, ...]:
-        """The same sessions as before are not read again."""
-        if self._kept.opened[0] != tuple(sessions):
+        """The same sessions as before are not read again, unless a vector's file may be another by now."""
+        reads = any(vector.reads for session in sessions[:1] for vector in session.vectors)
+        if reads or self._kept.opened[0] != tuple(sessions):
             found = []
             for session in sessions:
                 if self._cancelled():
@@ -146,46 +154,45 @@ class CaseRuns:
         return self._kept.opened[1]
 
     def clean(self) -> Differences:
-        return self._differences(edited=False)
+        return self._differences(CLEAN)
 
     def of_edited(self) -> Differences:
         """Of the run with the edits that are on."""
-        return self._differences(edited=True)
+        return self._differences(EDITED)
 
-    def _differences(self, edited: bool) -> Differences:
+    def alone(self) -> list[Differences]:
+        """Of the runs with each edit of the session alone, on or off."""
+        return [self._differences(ALONE + number) for number in range(self._edits)]
+
+    def _differences(self, run: int) -> Differences:
         values = np.full(len(self.cases), np.nan)
         problems = []
-        for number, text in enumerate(self._texts):
-            problem = text.problem or (text.edit_problem if edited else "")
-            value = math.nan if problem else self._kept.known.get(_key(text, edited), math.nan)
+        for number, case in enumerate(self._cases):
+            problem = case.problems[run]
+            value = math.nan if problem else self._kept.known.get(case.key(run), math.nan)
             if math.isinf(value):
                 problem, value = "its logits are not finite", math.nan
             values[number] = value
             problems.append(problem)
         return Differences(values, tuple(problems))
 
-    def _runs(self) -> list[tuple[_Case, bool]]:
-        """All that can be had: a case, and whether its edited run."""
-        ways = (False, True) if self.edited else (False,)
-        return [
-            (text, edited)
-            for text in self._texts
-            for edited in ways
-            if not (text.problem or (edited and text.edit_problem))
-        ]
+    def _keys(self, runs: Sequence[int]) -> list[Key]:
+        """Of all that can be had in these runs, each once, the short texts first."""
+        found = dict.fromkeys(case.key(run) for case in self._cases for run in runs if not case.problems[run])
+        return sorted(found, key=lambda key: len(key[0]))
 
-    def fill(self) -> Iterator[float]:
-        """Run what is missing -> after each batch the share that is done. Raises Cancelled."""
-        every = self._runs()
-        missing = {_key(text, edited): (text, edited) for text, edited in every if self._unknown(text, edited)}
-        runs, done = len({_key(text, edited) for text, edited in every}), 0
-        done = runs - len(missing)
-        keys = sorted(missing, key=lambda key: len(key[0]))
-        runner, at = self._kept.runner, 0
-        while at < len(keys):
-            length = len(keys[at][0])
+    def fill(self) -> Iterator[tuple[int, int]]:
+        """Run what is missing: clean and edited first, each edit alone behind -> after each batch (runs that are known
+        now, of so many). Raises Cancelled."""
+        first = self._keys((CLEAN, EDITED) if self.edited else (CLEAN,))
+        every = list(dict.fromkeys([*first, *self._keys(range(ALONE, ALONE + self._edits))]))
+        missing = [key for key in every if key not in self._kept.known]
+        done, at = len(every) - len(missing), 0
+        runner = self._kept.runner
+        while at < len(missing):
+            length = len(missing[at][0])
             size = max(1, min(TOKENS, batch_tokens(runner)) // length)
-            batch = [key for key in keys[at : at + size] if len(key[0]) == length]
+            batch = list(takewhile(lambda key: len(key[0]) == length, missing[at : at + size]))  # noqa: B023
             if any(edit.source_ids for key in batch for edit in key[1]):
                 batch = batch[:MOST_TAKING]
                 sources = dict.fromkeys(edit.source_ids for key in batch for edit in key[1] if edit.source_ids)
@@ -196,31 +203,34 @@ class CaseRuns:
                     key = batch[number]
                     value = float(logits[key[2]] - logits[key[3]])
                     self._kept.put(key, value if math.isfinite(value) else math.inf)
-            at += len(batch)
-            done += len(batch)
-            yield done / runs
+            at, done = at + len(batch), done + len(batch)
+            yield done, len(every)
         runner.store.forget()
-
-    def _unknown(self, text: _Case, edited: bool) -> bool:
-        return _key(text, edited) not in self._kept.known
-
-
-def _key(text: _Case, edited: bool) -> Key:
-    return (text.ids, text.edits if edited else (), *text.targets)
 
 
 def _case(session: Session, open: Callable[[Session], Opened]) -> _Case:
+    edits = session.edits
+
+    def without(problem: str) -> _Case:
+        count = ALONE + len(edits)
+        return _Case((), (0, 0), ((),) * count, (problem,) * count)
+
     try:
         case = open(session)
     except SessionError as error:
-        return _Case(problem=str(error))
+        return without(str(error))
     answer, foil = case.targets
     general = {problem.where: problem.sentence for problem in case.problems if problem.index < 0}
     if answer is None or foil is None:
-        return _Case(problem=general.get("answer") or general.get("foil") or NO_TARGET)
-    refused = {problem.index: f"{problem.where}: {problem.sentence}" for problem in case.problems}
-    why = next((refused[number] for number, edit in enumerate(session.edits) if edit.on and number in refused), "")
-    edits = tuple(
-        each for number, edit in enumerate(session.edits) if edit.on for each in case.hook_edits(number) or ()
-    )
-    return _Case(case.ids, (answer, foil), in_order(edits), "", general.get("source", why) if why else "")
+        return without(general.get("answer") or general.get("foil") or NO_TARGET)
+    refused = {
+        problem.index: general.get("source", f"{problem.where}: {problem.sentence}")
+        for problem in case.problems
+        if problem.index >= 0
+    }
+    on = [number for number, edit in enumerate(edits) if edit.on]
+    alone = [in_order(case.hook_edits(number) or ()) for number in range(len(edits))]
+    together = in_order(each for number in on for each in case.hook_edits(number) or ())
+    why = next((refused[number] for number in on if number in refused), "")
+    problems = ("", why, *(refused.get(number, "") for number in range(len(edits))))
+    return _Case(case.ids, (answer, foil), ((), together, *alone), problems)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from mechtui.paint.evidence import said
 from mechtui.paint.palette import Palette
 from mechtui.paint.tokens import cut, pad
 from mechtui.panes.pane import OLDER, Line, Picture, line, wrap
+from mechtui.session.document import Edit
+from mechtui.session.grammar.edits import format_edit
 from mechtui.views.cases import CasesAnswer
 from mechtui.visible import seen
 
 # Cells of a name before what is said.
 NAME = 7
+# Cells in which all is said.
+LONG = 80
 
 
 def over_cases(picture: Picture, width: int, palette: Palette) -> list[Line]:
@@ -38,3 +44,13 @@ def rows_of(picture: Picture) -> int:
     if not picture.session.cases:
         return 0
     return 4 if picture.session.active_edits() else 2
+
+
+def over_alone(picture: Picture, edit: Edit) -> list[str]:
+    """What this edit does over the cases as the only one; nothing where that is not known."""
+    answered = picture.over
+    clean = None if answered is None else answered.clean
+    if not isinstance(clean, CasesAnswer) or clean.of != picture.session.cases or picture.over_stale:
+        return []
+    name = format_edit(replace(edit, on=True))
+    return [f"over the cases {said(each.over, LONG)}" for each in clean.alone if each.edit == name and each.over.n][:1]

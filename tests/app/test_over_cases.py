@@ -10,17 +10,19 @@ import pytest
 from msgspec.structs import replace
 
 from mechtui.app.app import Mechtui
-from mechtui.evidence import summary
+from mechtui.evidence import Summary, summary
 from mechtui.link.messages import Answered, Ask, Cancel, Failed, Finished, Reply
 from mechtui.session.document import Session
+from mechtui.session.grammar.edits import format_edit
 from mechtui.session.storage import dumps
 from mechtui.views import Question
-from mechtui.views.cases import Cases, CasesAnswer
+from mechtui.views.cases import Alone, Cases, CasesAnswer
 from mechtui.views.cases.example import COUNT, example
 from tests.app.answering import PROMPT, Model, app, idle, session
 
 SIZE = (160, 45)
 LINE = "ioi 24"
+OTHER = Summary(22, -0.71, -0.9, -0.5, 0.4, 0.95)
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,8 @@ def part(session: Session, edited: bool, known: int) -> CasesAnswer:
     values[known:] = np.nan
     effect[known:] = np.nan
     change = summary(effect) if edited else None
+    edits = () if edited else session.edits
+    alone = tuple(Alone(format_edit(replace(each, on=True)), OTHER) for each in edits)
     return replace(
         answer,
         of=session.cases,
@@ -46,6 +50,7 @@ def part(session: Session, edited: bool, known: int) -> CasesAnswer:
         effect=effect,
         over=summary(values),
         change=change,
+        alone=alone,
         left=COUNT - known,
     )
 
@@ -103,6 +108,8 @@ async def test_a_line_names_cases_and_the_rail_judges_by_them() -> None:
             assert f"{over.mean:+.2f} [{over.low:+.2f}, {over.high:+.2f}]" in shown
             assert f"n {n}" in shown
         assert "n 24" in shown
+        assert "over the cases -0.71 [-0.90, -0.50]" in shown
+        assert "n 22" in shown
         # It is in the document, and undo takes it back.
         assert f'cases = "{LINE}"' in dumps(it.document())
         await pilot.press("u")

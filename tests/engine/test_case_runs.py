@@ -61,8 +61,9 @@ def over(engine: Engine, session: Session, cancelled: Callable[[], bool] = lambd
 
 def filled(engine: Engine, session: Session) -> CaseRuns:
     runs = over(engine, session)
-    shares = list(runs.fill())
-    assert shares == sorted(shares)
+    steps = list(runs.fill())
+    assert steps == sorted(steps)
+    assert all(done == of for done, of in steps[-1:])
     return runs
 
 
@@ -105,6 +106,7 @@ def test_a_place_that_a_case_lacks_leaves_that_case_out(twin: Twin, file: str) -
     assert isinstance(edited, CasesAnswer)
     assert not more
     assert (clean.over.n, edited.over.n, edited.left) == (6, 5, 0)
+    assert [(each.edit, each.over) for each in clean.alone] == [('zero L0H1 @" Mary"', edited.change)]
     assert edited.change is not None
     assert edited.change.n == 5
     assert edited.change.mean == pytest.approx(float(edited.effect[:5].mean()), abs=1e-5)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from mechtui.evidence import Summary
 from mechtui.session.cases import Case
+from mechtui.session.document import Struct
 from mechtui.session.grammar.words import LineError, cut, one_of, short
 from mechtui.views.question import Answer, Question, after, plain
 from mechtui.views.spec import Action, Cost, View
@@ -47,13 +48,20 @@ class Cases(Question, frozen=True, tag="cases"):
         return replace(self, by=after(self.by, ORDERS), up=False)
 
 
+class Alone(Struct, frozen=True):
+    """What an edit, by its line, changes over the cases as the only one."""
+
+    edit: str
+    over: Summary
+
+
 class CasesAnswer(Answer, frozen=True, tag="cases", eq=False):
     """of: the session's line that names the cases. cases: their texts; None where the session's own stands.
     logit_diff [case]: logit(answer) - logit(foil) after the case's last token in this run; NaN where it was not
     computed (yet). problems: of each case why it has no number; empty where it has one, or will. over: what the
     numbers say together. effect [case], change: in the edited run, edited minus clean of each case that has both, and
-    what these say together; empty and None in the clean run. left: runs that are still to come, of both runs
-    together."""
+    what these say together; empty and None in the clean run. alone: in the clean run, what each edit of
+    the session changes as the only one, on or off. left: runs that are still to come, of all together."""
 
     of: str
     cases: tuple[Case, ...]
@@ -62,6 +70,7 @@ class CasesAnswer(Answer, frozen=True, tag="cases", eq=False):
     over: Summary
     effect: np.ndarray
     change: Summary | None = None
+    alone: tuple[Alone, ...] = ()
     left: int = 0
 
     def json(self) -> dict[str, Any]:
@@ -82,7 +91,9 @@ class CasesAnswer(Answer, frozen=True, tag="cases", eq=False):
             ],
             "logit_diff": plain(self.logit_diff),
         }
-        return said if self.change is None else {**said, "effect": plain(self.effect), "change": plain(self.change)}
+        if self.change is None:
+            return {**said, "alone": [{"edit": each.edit, **plain(each.over)} for each in self.alone]}
+        return {**said, "effect": plain(self.effect), "change": plain(self.change)}
 
 
 SPEC = View(

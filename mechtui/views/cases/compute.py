@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 
 from mechtui.engine.api import Answers, CaseRuns, Differences, Need, OpenSession
 from mechtui.evidence import summary
-from mechtui.views.cases import Cases, CasesAnswer
+from mechtui.session.document import Session
+from mechtui.session.grammar.edits import format_edit
+from mechtui.views.cases import Alone, Cases, CasesAnswer
 
 # Times that an answer comes before it is whole: each holds all texts.
 MOST_PARTS = 24
@@ -19,20 +22,24 @@ def needs(question: Cases, opened: OpenSession) -> list[Need]:
 def answers(question: Cases, opened: OpenSession) -> Answers:
     runs = opened.over_cases()
     told = 0.0
-    for done in runs.fill():
-        opened.progress(done)
-        if done < 1 and done - told >= 1 / MOST_PARTS:
-            told = done
-            yield *_answers(opened.session.cases, runs), True
-    yield *_answers(opened.session.cases, runs), False
+    for done, of in runs.fill():
+        opened.progress(done / of)
+        if done < of and done / of - told >= 1 / MOST_PARTS:
+            told = done / of
+            yield *_answers(opened.session, runs, of - done), True
+    yield *_answers(opened.session, runs, 0), False
 
 
-def _answers(line: str, runs: CaseRuns) -> tuple[CasesAnswer, CasesAnswer | None]:
-    clean = runs.clean()
+def _answers(session: Session, runs: CaseRuns, left: int) -> tuple[CasesAnswer, CasesAnswer | None]:
+    line, clean = session.cases, runs.clean()
     edited = runs.of_edited() if runs.edited else None
-    left = sum(_left(each) for each in (clean, edited) if each is not None)
     none = np.empty(0, dtype=np.float32)
-    first = CasesAnswer(line, runs.cases, _float32(clean), clean.problems, summary(clean.values), none, None, left)
+    lines = [format_edit(replace(edit, on=True)) for edit in session.edits]
+    effects = (summary(each.values - clean.values) for each in runs.alone())
+    alone = tuple(map(Alone, lines, effects))
+    first = CasesAnswer(
+        line, runs.cases, _float32(clean), clean.problems, summary(clean.values), none, None, alone, left
+    )
     if edited is None:
         return first, None
     effect = edited.values - clean.values
@@ -44,6 +51,7 @@ def _answers(line: str, runs: CaseRuns) -> tuple[CasesAnswer, CasesAnswer | None
         summary(edited.values),
         effect.astype(np.float32),
         summary(effect),
+        (),
         left,
     )
     return first, second
@@ -51,8 +59,3 @@ def _answers(line: str, runs: CaseRuns) -> tuple[CasesAnswer, CasesAnswer | None
 
 def _float32(found: Differences) -> np.ndarray:
     return found.values.astype(np.float32)
-
-
-def _left(found: Differences) -> int:
-    """Cases that have neither a number nor a reason."""
-    return sum(not why and bool(np.isnan(value)) for value, why in zip(found.values, found.problems, strict=True))

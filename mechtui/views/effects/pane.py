@@ -8,6 +8,7 @@ from mechtui.paint.numbers import amount, column, signed
 from mechtui.paint.tokens import cut, pad
 from mechtui.paint.tokens import width as cells
 from mechtui.panes.desk import Desk
+from mechtui.panes.over import over_alone
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.session import changes
 from mechtui.session.document import Edit, Session
@@ -128,7 +129,8 @@ class EditsPane(Pane):
         if (chosen := problems.get(here)) is not None:
             sentences, look = [f"✗ {chosen.where}: {seen(chosen.sentence)}"], palette.bad
         else:
-            sentences, look = self._notes(picture.session, edits[here]), palette.dim
+            over = over_alone(picture, edits[here])
+            sentences, look = [*over, *self._notes(picture.session, edits[here])], palette.dim
         if height >= 5:
             wrapped = [text for sentence in sentences for text in wrap(sentence, width)]
             foot = [line((text, look)) for text in wrapped[: height - 3]]
@@ -192,7 +194,7 @@ class EditsPane(Pane):
 
     def rows_at(self, width: int, session: Session) -> int:
         # The edits, and what is to be known of the one under the cursor.
-        return len(session.edits) + 2
+        return len(session.edits) + (4 if session.cases else 2)
 
     def move(self, dx: int, dy: int) -> None:
         if self.picture is not None and (count := self._count()):
