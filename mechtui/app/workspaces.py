@@ -76,7 +76,7 @@ def built_in() -> tuple[Workspace, ...]:
         read("Look", ("heads / scores", "attention / residual / loss", "lens / attribution"), job="generate"),
         read("Explain", ("heads / scores", "attribution | neurons / lens", "sweep / attention"), job="sweep"),
         read("Weights", ("heads / scores", "circuit / attention", "composition | bigrams")),
-        read("Steer", ("heads / residual", "vectors / lens", "generate / attribution")),
+        read("Steer", ("heads / residual", "vectors / dose | lens", "generate / attribution"), job="generate"),
         read("Compare", ("history / compare | loss | perplexity | cases",)),
     )
 

@@ -76,6 +76,7 @@ __all__ = [
     "each",
     "length",
     "seen_in",
+    "steering",
     "together",
     "typical",
 ]
@@ -140,6 +141,8 @@ class OpenSession:
 
     def over_cases(self) -> CaseRuns:
         """The session's cases, and its edits over them. Raises SessionError, Cancelled."""
+        if self.session.linear:
+            raise SessionError("linear mode is that of one prompt, and cases are many: L turns it off")
         engine = self._engine
         return CaseRuns(
             self.session, engine.cases, lambda case: OpenSession(engine, case, self.cancelled), self.cancelled
@@ -376,9 +379,11 @@ class OpenSession:
     @property
     def source(self) -> Run | None:
         """The source's clean run; None without a source."""
-        if not self.source_ids:
-            return None
-        return Run(self._runner, self._runner.run(self.source_ids, (), (), self.cancelled), self.cancelled)
+        return self.real_run(self.source_ids) if self.source_ids else None
+
+    def real_run(self, ids: Ids, edits: HookEdits = (), needs: Sequence[Need] = ()) -> Run:
+        """A run of the model itself, in linear mode, too. Raises Cancelled."""
+        return Run(self._runner, self._runner.run(ids, edits, needs, self.cancelled), self.cancelled)
 
     def run(self, ids: Ids, edits: HookEdits = (), needs: Sequence[Need] = ()) -> Run:
         """Any run on this model, in linear mode of the linear model around the clean run of these tokens. Only what
@@ -386,10 +391,13 @@ class OpenSession:
         if self.session.linear:
             clean = self._runner.run(ids, (), needs, self.cancelled)
             return linear_run(self._engine.linear, clean, edits, self.cancelled)
-        return Run(self._runner, self._runner.run(ids, edits, needs, self.cancelled), self.cancelled)
+        return self.real_run(ids, edits, needs)
 
     def run_once(self, ids: Ids, edits: HookEdits = (), after: Run | None = None) -> Run:
         """A run that nothing keeps, so that the prompt's stay. after: one to resume from. Raises Cancelled."""
+        if self.session.linear:
+            clean = self._runner.run(ids, (), self._engine.linear.patterns(), self.cancelled, keep=False)
+            return linear_run(self._engine.linear, clean, edits, self.cancelled)
         base = None if after is None else after.trace
         return Run(self._runner, self._runner.run(ids, edits, (), self.cancelled, base, keep=False), self.cancelled)
 

@@ -51,6 +51,7 @@ LINES = {
     "compare": (),  # a program holds one session
     "attribution": ("attribution", "attribution L3H1", "attribution L2.mlp top9"),
     "composition": ("composition Q", "composition V"),
+    "dose": ("dose scale L1H2 @-1 0..2 step1", "dose add L1.pre d -2..2 step2 layers"),
     "generate": ("generate 4 prompt",),
     "heads": ("heads entropy", "heads attribution", "heads copying"),
     "neurons": ("neurons top5", "neurons activation top3"),

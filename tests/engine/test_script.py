@@ -242,6 +242,7 @@ LINES = {
     "composition": ["composition Q", "composition K", "composition V"],
     "compare": [],  # a program holds one session
     "circuit": ["circuit L1H2", 'circuit L0H3 " Mary"'],
+    "dose": ["dose", "dose add L1.mid @3 t -2..2 step2", "dose add L0.pre n 0..1 step1 layers kl"],
     "effects": ["effects", "effects @4"],
     "generate": ["generate 7 prompt", "generate 7 prompt temperature1.5 top_p0.9 seed3"],
     "heads": [
@@ -266,7 +267,7 @@ TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer
 # Lines that explain a logit difference.
 NEED_BOTH = ("sweep", "attribution", "heads attribution", "neurons top")
 # Views whose edited answer no program gives: its edits are made for the prompt's positions.
-CLEAN_ALONE = ("perplexity",)
+CLEAN_ALONE = ("dose", "perplexity")
 # A sweep costs many runs, and how the target is said is the same for all of them.
 SWEEPS = LINES["sweep"][1:]
 SWEEP = parse_question("sweep zero L*H*")

@@ -71,4 +71,4 @@ def _through_mlps(opened: OpenSession, run: Run) -> Tensor:
     """[pos, d_model]: what leaves the last layer where no position was added and no attention has written."""
     lines = ["zero L*.attn", *(["zero pos"] if opened.shape.has_pos else [])]
     silent = tuple(edit for line in lines for edit in opened.hook_edits_of(parse_edit(line), run.ids, True))
-    return opened.run(run.ids, (*run.edits, *silent)).resid(opened.shape.n_layers)
+    return opened.real_run(run.ids, (*run.edits, *silent)).resid(opened.shape.n_layers)

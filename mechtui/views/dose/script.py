@@ -1,0 +1,125 @@
+"""One run for each number, and layer, with the dosed edit as its only one."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import replace
+
+from mechtui.session import sites
+from mechtui.session.document import Vector
+from mechtui.session.grammar.edits import format_edit
+from mechtui.session.hook_edits import HookEdit
+from mechtui.session.ops import ops
+from mechtui.views.dose import Dose, called, dosed
+from mechtui.views.script import Around, ScriptError, quoted
+
+# Beside the other edits nothing is computed again; nor are texts, which grow tables and edits at every token.
+EACH_RUN = False
+OMITS = ("loss", "text")
+
+
+class _Name(float):
+    """A number that is written as a name."""
+
+    def __repr__(self) -> str:
+        return "number"
+
+
+def lines(question: Dose, around: Around) -> list[str]:
+    session = around.session
+    edit = question.chosen(session)
+    if edit is None:
+        raise ScriptError("there is no edit with a number to be dosed")
+    # Without one of both there is no logit difference.
+    differs = bool(session.answer) == bool(session.foil)
+    baseline = "(clean_logits[0, -1, answer] - clean_logits[0, -1, foil]).item()"
+    if question.layers and edit.site.kind != "layer":
+        raise ScriptError(f"{called(edit)} acts at no part of a layer")
+    numbers = question.numbers(edit)
+    layers = list(range(around.shape.n_layers)) if question.layers else [-1]
+    made = [around.hook_edits(dosed(edit, 1.0, layer)) for layer in layers]
+    if not made[0]:
+        raise ScriptError(f"{format_edit(edit)} has no position in this prompt")
+    one, mid = made[0][0], edit.site.part == "mid" and edit.site.kind == "layer"
+    hooks = [[each.hook for each in row] for row in made]
+    vector = session.vector(edit.vector) if edit.vector else None
+    adds = ["vector = None"] if vector is None else _vector(vector, question, around, edit.site.part)
+    share = "abs(number - 1)"
+    if vector is not None:
+        norm = f"clean[hooks[row][0]][0, {one.positions}].float().norm(dim=-1).quantile(0.5)"
+        share = f"abs(number) * vector.norm() / {norm}"
+    put = [
+        "    pairs = [at_mid(int(hook.split('.')[1]), at(number, vector)) for hook in hooks[row]]",
+        "    made = [*(beyond for _, beyond in pairs), *(first for first, _ in pairs)]",
+    ]
+    return [
+        *(around.target(-1) if differs else []),
+        *_change(one),
+        f"numbers, layers = {list(numbers)}, {layers}",
+        f"hooks = {hooks}",
+        "logit_diff, kl, share = torch.full((3, len(layers), len(numbers)), torch.nan)",
+        "before = clean_logits[0, -1].log_softmax(-1)",
+        "for row, column in np.ndindex(len(layers), len(numbers)):",
+        "    number = numbers[column]",
+        *(f"    {each}" for each in adds),
+        *(put if mid else ["    made = [(hook, at(number, vector)) for hook in hooks[row]]"]),
+        "    said = bridge.run_with_hooks(tokens, fwd_hooks=made)[0, -1]",
+        *(["    logit_diff[row, column] = said[answer] - said[foil]"] if differs else []),
+        "    kl[row, column] = (before.exp() * (before - said.log_softmax(-1))).sum()",
+        f"    share[row, column] = {share}",
+        "return {",
+        f'    "edit": {quoted(called(edit))},',
+        '    "numbers": numbers,',
+        '    "layers": layers,',
+        f'    "baseline": {baseline if differs else None},',
+        '    "logit_diff": logit_diff,',
+        '    "kl": kl,',
+        '    "share": share,',
+        "}",
+    ]
+
+
+def _change(one: HookEdit) -> list[str]:
+    """Lines after which `at(number, vector)` makes the edit."""
+    pick, loop = "", ""
+    if one.index is not None:
+        neurons = one.hook.endswith(sites.NEURON.hook)
+        loop = f"for {'neuron' if neurons else 'head'} in {list(one.index)}:"
+        pick = "[:, :, neuron : neuron + 1]" if neurons else "[:, head]" if one.is_pattern else "[:, :, head]"
+    inside = "\n".join([f"part = x{pick}", *ops()[one.op].script(replace(one, factor=_Name(1)), pick, "vector")])
+    if loop:
+        inside = f"{loop}\n{textwrap.indent(inside, '    ')}"
+    body = [
+        "x, before = x.clone(), x" if one.is_pattern else "x = x.clone()",
+        *inside.split("\n"),
+        "return torch.where(seen(hook), x, before)" if one.is_pattern else "return x",
+    ]
+    change = ["    def change(x, hook):", *(f"        {each}" for each in body)]
+    return ["", "def at(number, vector):", *change, "", "    return change", ""]
+
+
+def _vector(vector: Vector, question: Dose, around: Around, part: str | None) -> list[str]:
+    """Lines after which `vector` is what is added in this row."""
+    if not question.layers or vector.source not in ("diff", "mean", "pca"):
+        return [f"vector = {around.vector(vector.name)}"]
+    if vector.files or part is None:
+        raise ScriptError(f"{vector.name} is read from files, and no program reads it at every layer")
+    hook = sites.hook(0, part).replace(".0.", ".{layers[row]}.", 1)  # type: ignore[arg-type]
+    which = ".mean(0)" if vector.position is None else f"[{vector.position}]"
+    sides = [list(side) for side in zip(*vector.rows, strict=True)]
+    found = [
+        f"texts = {sides!r}",
+        f'read = [[bridge.run_with_cache(encode(each))[1][f"{hook}"][0].float() for each in side] for side in texts]',
+        f"read = [torch.stack([each{which} for each in side]) for side in read]",
+    ]
+    match vector.source:
+        case "diff":
+            found.append("vector = (read[0] - read[1]).mean(0)")
+        case "mean":
+            found.append("vector = read[0].mean(0)")
+        case _:
+            found += [
+                f"vector = torch.linalg.svd(read[0] - read[0].mean(0), full_matrices=False)[2][{vector.component - 1}]",
+                "vector = vector * torch.sign(vector[vector.abs().argmax()])",
+            ]
+    return [*found, *(["vector = vector / vector.norm()"] if vector.unit else [])]
