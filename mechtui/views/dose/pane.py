@@ -23,7 +23,7 @@ from mechtui.views import Question
 from mechtui.views.dose import SPEC, Dose, DoseAnswer, Point, Shows, bare, called, dosed, read_at
 from mechtui.visible import seen
 
-NO_EDIT = "no edit has a number that could be dosed: e writes one, as in scale L3.mlp x0.5 or add L6.pre NAME x5"
+NO_EDIT = "no edit yet has a number to be dosed: e writes one, as in scale L3.mlp x0.5 or add L6.pre NAME x5"
 NAMES: dict[Shows, str] = {
     "diff": "logit difference",
     "kl": "KL to clean",
@@ -35,6 +35,8 @@ UNITS: dict[Shows, str] = {"diff": "logits", "kl": "nats", "share": "of the acti
 LEAST_CURVE, MOST_CURVE, LISTED = 6, 16, 5
 # Cells of the list's columns before the text, and the least of the text.
 BEFORE_TEXT, LEAST_TEXT = 44, 10
+# Cells from which on the list has room for a whole text.
+WIDE = 140
 
 
 class DosePane(Pane):
@@ -160,18 +162,22 @@ class DosePane(Pane):
         if edited is not None:
             series.insert(0, Series("with the other edits", _values(edited, shows)[0], palette.edited))
         rows = self._rows(answer, width)
-        tall = min(MOST_CURVE, height - LISTED)
+        tall = min(MOST_CURVE, height - LISTED - (2 if any(answer.tokens[0]) and width < WIDE else 0))
         lines: list[Line] = []
         if tall >= LEAST_CURVE:
             axis = Axis(UNITS[shows], low=None if shows == "diff" else 0.0, signs=shows == "diff")
             lines = curve(series, width, tall, palette, points=names, of="x", xs=answer.numbers, axis=axis, cursor=at)
-        page = rows.page(palette, width, height - len(lines), at)
+        # What the list has no room for.
+        said_here = self._said(answer, (0, at), width) if any(answer.tokens[0]) and width < WIDE else []
+        foot = said_here if height - len(lines) > LISTED - 2 + len(said_here) else []
+        page = rows.page(palette, width, height - len(lines) - len(foot), at)
         said = f"x{names[at]} {NAMES[shows]} {_number(_values(answer, shows)[0][at])}"
         base = "" if answer.baseline is None else f" ─ without it {answer.baseline:+.2f}"
         return changed(
             page,
             head=lambda left: [*lines, *page.head(left)],
             head_rows=len(lines) + page.head_rows,
+            foot=[*page.foot, *foot],
             title=title,
             legend=((said, palette.bold), (base if shows == "diff" else "", palette.dim)),
         )
