@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 from transformer_lens.tools.analysis import JacobianLens
@@ -21,11 +23,9 @@ def fit(model: Model, rows: Tensor, count: int, seed: int, tell: Callable[[str, 
     KeyboardInterrupt where no text was done by then."""
     lens: JacobianLens | None = None
     some, interrupted = rows[:count], False
-    bos = int(model.prepends("auto") and model.bos_id is not None)
     try:
         for number, row in enumerate(some):
-            text = model.tokenizer.decode(row[bos:].tolist(), clean_up_tokenization_spaces=False)
-            one = _one(model, text, len(row))
+            one = _one(model, row)
             lens = one if lens is None else JacobianLens.merge([lens, one])
             tell("fitting", number + 1, len(some), f"text {number + 1} of {len(some)}")
     except KeyboardInterrupt:
@@ -37,12 +37,24 @@ def fit(model: Model, rows: Tensor, count: int, seed: int, tell: Callable[[str, 
     return Fitted("jacobian", lens.jacobians, {}, said, interrupted)
 
 
-def _one(model: Model, text: str, length: int) -> JacobianLens:
+def _one(model: Model, row: Tensor) -> JacobianLens:
+    length = len(row)
     try:
-        return JacobianLens.fit(
-            model.bridge, [text], corpus="mechtui", dim_batch=AT_ONCE, max_seq_len=length, show_progress=False,
-            skip_first_positions=min(16, length // 4),
-        )  # fmt: skip
+        with _reading(model.bridge, row):
+            return JacobianLens.fit(
+                model.bridge, ["a row"], corpus="mechtui", dim_batch=AT_ONCE, max_seq_len=length, show_progress=False,
+                skip_first_positions=min(16, length // 4),
+            )  # fmt: skip
     except (TypeError, ValueError) as error:
         problem = f"transformer-lens fits no Jacobian lens on {model.ready.name} ({first_line(error)})"
         raise SessionError(f"{problem}: --kind tuned fits another kind") from error
+
+
+@contextmanager
+def _reading(bridge: Any, row: Tensor) -> Iterator[None]:
+    """The bridge, which has no tokenizer here, reads any text as this row of tokens."""
+    bridge.to_tokens = lambda _text: row[None]
+    try:
+        yield
+    finally:
+        del bridge.to_tokens
