@@ -9,6 +9,7 @@ edited one. A question that no program answers raises `ScriptError`: one sentenc
 Besides `lines` the file may have:
 
 OMITS                 keys that the program leaves out, since no model computes them; `top.hex` for one of a part
+lines_of(question, around, answers)   in place of `lines`, where the answers are known that the program is compared with
 EACH_RUN              False where it is called for the clean run only
 each_run(question)    the same, where the question decides it
 looser(question, around, answer)   how many times as far off as others its numbers may be, from the answer as
@@ -182,15 +183,19 @@ def quoted(text: str) -> str:
 
 
 def scripts(views: Iterable[str], around: Around) -> dict[str, ViewLines]:
-    """Question line -> how the program answers it, or why it does not."""
+    """Question line -> how the program answers it, or why it does not. views: lines; by each the answers of both runs,
+    as `mechtui run` prints them, where they are known."""
     found = {}
+    answers = views if isinstance(views, Mapping) else {}
     for line in views:
         try:
             question = parse_question(line).asked()
             view = spec_of(question)
             module = importlib.import_module(f"mechtui.views.{view.name}.script")
+            given = answers.get(line)
+            known = given is not None and hasattr(module, "lines_of")
             found[line] = ViewLines(
-                module.lines(question, around),
+                module.lines_of(question, around, given) if known else module.lines(question, around),
                 module.each_run(question) if hasattr(module, "each_run") else getattr(module, "EACH_RUN", True),
                 says=view.shows,
                 omits=getattr(module, "OMITS", ()),

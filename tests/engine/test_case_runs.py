@@ -19,6 +19,7 @@ from mechtui.session.document import Session
 from mechtui.views import parse_question
 from mechtui.views.cases import CasesAnswer
 from tests.engine.conftest import load_now, watched
+from tests.engine.test_script import exported, run, text_of
 from tests.engine.twin import CLOSE, Twin, make_twin, session_of
 
 TO = "went to the {}store, {} gave a drink to"
@@ -179,9 +180,14 @@ def test_runs_made_together_are_found_by_who_asks_next(gpt2_model: Model) -> Non
         got = [[run.logits() for run in (each.clean, each.edited) if run is not None] for each in opened]
     for session, logits in zip(sessions, got, strict=True):
         alone = Engine(gpt2_model).open(session)
-        for run, mine in zip((alone.clean, alone.edited), logits, strict=True):
-            assert run is not None
-            torch.testing.assert_close(mine, run.logits(), atol=CLOSE, rtol=0)
+        for way, mine in zip((alone.clean, alone.edited), logits, strict=True):
+            assert way is not None
+            torch.testing.assert_close(mine, way.logits(), atol=CLOSE, rtol=0)
+
+
+def test_linear_mode_has_no_cases(gpt2_model: Model, file: str) -> None:
+    with pytest.raises(SessionError, match="linear mode does not: turn it off"):
+        over(Engine(gpt2_model), session_of("zero L0H1", cases=file, linear=True))
 
 
 @pytest.mark.parametrize(
@@ -195,3 +201,18 @@ def test_runs_made_together_are_found_by_who_asks_next(gpt2_model: Model) -> Non
 def test_cases_that_cannot_be_had_are_said(gpt2_model: Model, line: str, said: str) -> None:
     with pytest.raises(SessionError, match=said):
         over(Engine(gpt2_model), Session(prompt="Mary", cases=line))
+
+
+def test_the_program_runs_each_case_alone_and_finds_the_same(gpt2_model: Model, file: str) -> None:
+    """In TransformerLens's own terms; it compares all numbers by itself."""
+    session = session_of(
+        "zero L0H1 @-1", cases=file, views=("cases",), model=gpt2_model.ready.name, answer=" Mary", foil=" John"
+    )
+    program = text_of(exported(gpt2_model, session))
+    names = run(program)
+    [(_, wanted)] = names["wanted"].items()
+    assert len(wanted["logit_diff[]"]) == len(CASES)
+    assert wanted["over.n"] == [6] or list(wanted["over.n"]) == [6.0]
+    assert "np.random.default_rng(0)" in program
+    with pytest.raises(AssertionError, match="logit_diff"):
+        run(program.replace("When Mary went to the store", "When Mary went to the big store"))

@@ -27,7 +27,7 @@ NONE = (
 # Rows of the list that a histogram leaves, and of its columns.
 LEAST_ROWS, COLUMNS_HIGH = 5, 4
 # Cells of a prompt, at least and at most, and of the numbers beside it.
-LEAST, MOST, NUMBERS = 12, 34, 40
+LEAST, MOST, NUMBERS = 12, 64, 44
 # Cells of a name before what is said of all cases.
 NAME = 7
 
