@@ -370,9 +370,9 @@ class Conversation:
 
 
 def _aside(question: Question) -> bool:
-    """Whether it is a job, or measured once for a model."""
+    """Whether it is a job, reads many texts, or is measured once for a model."""
     view = spec_of(question)
-    return view.cost is Cost.JOB or view.follows is Follows.MODEL
+    return view.cost in (Cost.TEXTS, Cost.JOB) or view.follows is Follows.MODEL
 
 
 def _told(problem: EditProblem) -> str:

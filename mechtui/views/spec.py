@@ -10,10 +10,12 @@ from mechtui.views.question import Answer, Question
 
 class Cost(Enum):
     """In the order in which they are asked for. ONE_RUN: answered from the run that all views share. OWN_RUNS: costs a
-    few runs more. JOB: costs many runs, so it is asked for once the user starts it."""
+    few runs more. TEXTS: may have to read many texts first, once; what is read stays. JOB: costs many runs, so it is
+    asked for once the user starts it."""
 
     ONE_RUN = "one run"
     OWN_RUNS = "own runs"
+    TEXTS = "texts"
     JOB = "job"
 
 

@@ -861,6 +861,15 @@ def test_a_contrast_says_how_well_it_tells_what_it_has_not_seen() -> None:
     assert "held out of 60: 95% right, AUC .93" in "".join(lines)
 
 
+def test_a_vector_whose_texts_are_read_says_how_far_it_is() -> None:
+    given_picture = picture(focus=Focus(vector=1))
+    answered = given_picture.answered[-1]
+    first = replace(answered, clean=replace(answered.clean, vectors=answered.clean.vectors[:1]), partial=True)
+    lines = drawn(VectorsPane(), replace(given_picture, answered=(first,), progress=0.62), 40, 10)
+    assert "·love +0.30" in lines[1]
+    assert lines[4].strip() == "reading texts 62%"
+
+
 @pytest.mark.parametrize("width", [24, 50])
 def test_heads_always_have_a_scale(width: int) -> None:
     said = picture(layers=4, heads=8)

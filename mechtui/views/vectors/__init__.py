@@ -64,7 +64,7 @@ SPEC = View(
     ),
     paper="Turner et al. 2023, Activation addition; Rimsky et al. 2024, Contrastive activation addition",
     words=("steering vector", "unembedding", "neuron", "residual stream"),
-    cost=Cost.OWN_RUNS,
+    cost=Cost.TEXTS,
     footer=("vector_line", "change_vector", "add_vector", "delete_vector", "undo", "save_vectors", "start"),
     actions=(
         Action("change_vector", ("enter",), "change", "Change the vector under the cursor.", needs=Needs.VECTORS),

@@ -55,7 +55,10 @@ class VectorsPane(Pane):
                 room = max(width - cells(head) - cells(size) - 1, 0)
                 return line((head, look), " ", (pad(seen(made), room), palette.dim), (size, palette.bold))
             if meaning is None:
-                return line((f"  {self.waiting(picture)}" if part == 1 else "", palette.dim))
+                waits = self.waiting(picture)
+                if picture.progress is not None and which == len(meanings):
+                    waits = f"reading texts {picture.progress:.0%}"
+                return line((f"  {waits}" if part == 1 else "", palette.dim))
             if meaning.problem:
                 return line((f"  ✗ {seen(meaning.problem)}" if part == 1 else "", palette.bad))
             found, sign = (meaning.raises, "▲ raises") if part == 1 else (meaning.lowers, "▼ lowers")
