@@ -21,14 +21,15 @@ def linear_run(ids, hooks):
     passed = {}
 
     def note(norm, inputs, output):
-        passed[norm] = inputs[0], output
+        passed[norm] = inputs[0]
 
     def replay(norm, inputs, output):
-        was, gave = passed[norm]
-        of, change = centred(was), centred(inputs[0] - was)
+        # Added, so that what an edit changes behind the norm stays.
+        here, was = centred(inputs[0]), centred(passed[norm])
         weight = getattr(norm, "weight", None)
-        change = change if weight is None else change * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)
-        return gave + change / (of.pow(2).mean(-1, keepdim=True) + bridge.cfg.eps).sqrt()
+        normed = here if weight is None else here * (weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight)
+        scales = [(x.pow(2).mean(-1, keepdim=True) + bridge.cfg.eps).sqrt() for x in (was, here)]
+        return output + normed / scales[0] - normed / scales[1]
 
     noting = [norm.register_forward_hook(note) for norm in norms]
     logits, held = bridge.run_with_cache(ids)
@@ -69,10 +70,20 @@ edited_logits, edited = linear_run(tokens, hooks)
 """
 
 
+# Where an edit of patterns does nothing, none can be held.
+DROPS = """\
+blank = [("blocks.0.attn.hook_pattern", lambda x, hook: torch.zeros_like(x))]
+if torch.equal(bridge.run_with_hooks(tokens, fwd_hooks=blank), clean_logits):
+    raise SystemExit(f"TransformerLens drops edits at patterns of {MODEL}, so no program holds them")
+
+
+"""
+
+
 def linear_tools(has_neurons: bool) -> str:
     """Lines after which `linear_run` and `linearly` are there."""
     run = RUN.replace("NEURONS", "neurons" if has_neurons else "what MLPs write")
-    return run.replace("HELD", "mlp.hook_post" if has_neurons else "hook_mlp_out")
+    return DROPS + run.replace("HELD", "mlp.hook_post" if has_neurons else "hook_mlp_out")
 
 
 def linearly(line: str) -> str:

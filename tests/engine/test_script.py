@@ -28,6 +28,7 @@ from mechtui.views import parse_question, specs
 from mechtui.views.question import plain
 from mechtui.views.tokens import Tokens
 from tests.engine.conftest import load_now
+from tests.grid.families import make
 
 NOTES = Path(__file__).with_name("notes.txt")
 PROMPT = "When Mary and John went to the store, John gave a drink to"
@@ -176,6 +177,13 @@ def test_a_program_of_linear_mode_proves_its_numbers(family: str, request: pytes
     )
     text, logits = with_logits(model, session)
     torch.testing.assert_close(edited_logits(text), logits, atol=1e-3, rtol=1e-3)
+
+
+def test_a_program_holds_the_norms_behind_parts_of_blocks_too(tmp_path: Path) -> None:
+    model = load_now(make("olmo 2", tmp_path))
+    edits = tuple(map(parse_edit, ("scale L1.attn @-1 x2", "zero L0.mlp", "zero L0H1", "zero embed @3")))
+    text, logits = with_logits(model, Session(prompt="When Mary and John went to", linear=True, edits=edits))
+    torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
 
 
 def test_several_edits_act_in_order(gpt2_model: Model) -> None:
