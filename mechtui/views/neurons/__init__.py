@@ -124,7 +124,7 @@ SPEC = View(
         "The MLP neurons that add most to the logit difference at the selected token (attribution: activation times "
         "what the row of W_out adds to logit(answer) - logit(foil), the norms' scales held), or whose activation is "
         "largest. Of each its activation (post), what goes into the activation function (pre; in gated MLPs gate and "
-        "in, whose product with the gate's activation is post), post over the prompt, the tokens whose embeddings "
+        "in, whose product with the gate's activation is post), its size over the prompt, the tokens whose embeddings "
         "alone open it (reads), and those whose logits its write vector raises and lowers."
     ),
     read=(

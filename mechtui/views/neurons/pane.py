@@ -24,10 +24,9 @@ from mechtui.views.circuit import Scored
 from mechtui.views.neurons import SPEC, Neurons, NeuronsAnswer
 
 NO_DIFFERENCE = "no edit is on: there is no difference to show"
-# A pane of this many cells has room for three words of each kind; a narrower one for one. Words, their cells, and those
-# of the activations over the prompt.
-ROOMY = 100
-WIDE, NARROW = (3, 28, 24), (1, 9, 9)
+# By the pane's least width: how many words of each kind there is room for, their cells, and those of the activations
+# over the prompt.
+ROOM = ((140, (3, 26, 24)), (100, (2, 15, 14)), (0, (1, 9, 9)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class NeuronsPane(Pane):
         super().__init__(name=name, id=id, classes=classes)
         self._on = ""  # the neuron under the cursor
         self._at: int | None = None  # the cursor's column, once it was moved
-        self._wide = True
+        self._sizes = ROOM[0][1]
 
     def _shown(self, picture: Picture) -> _Shown | None:
         """None where there is nothing to show (yet)."""
@@ -83,7 +82,7 @@ class NeuronsPane(Pane):
         columns.append(Numbers("pre" if into is None else "gate", pre[:, here], signs=True))
         if into is not None:
             columns.append(Numbers("in", into[:, here], signs=True))
-        count, wide, spark = WIDE if self._wide else NARROW
+        count, wide, spark = self._sizes
         columns += [
             Texts("over the prompt", [_spark(row, spark) for row in post], "prompt", most=spark),
             Texts("reads", [_words(each, count) for each in answer.reads], most=wide),
@@ -100,7 +99,7 @@ class NeuronsPane(Pane):
         return Rows(tuple(columns), tuple(range(len(names))), by, edited=edited)
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
-        self._wide = width >= ROOMY
+        self._sizes = next(room for least, room in ROOM if width >= least)
         question = picture.question(Neurons)
         where = f"@{picture.position()} {picture.token(picture.position())}"
         of = f"L{question.of} " if question.of >= 0 else ""
@@ -236,9 +235,9 @@ class NeuronsPane(Pane):
 
 
 def _spark(row: np.ndarray, width: int) -> str:
-    """The activations over the prompt, with 0 on the scale."""
-    low, high = min(float(np.nanmin(row, initial=0.0)), 0.0), float(np.nanmax(row, initial=0.0))
-    return sparkline(row.tolist(), width, low, high)
+    """The sizes of the activations over the prompt: those of a gated neuron may all be below 0."""
+    sizes = np.abs(row)
+    return sparkline(sizes.tolist(), width, 0.0, float(np.nanmax(sizes, initial=0.0)))
 
 
 def _words(found: tuple[Scored, ...], count: int) -> str:
