@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from torch import Tensor
 
 from mechtui.engine.api import Engine, SessionError
 from mechtui.session.document import Session
+from mechtui.session.grammar.places import parse_site
+from mechtui.session.hook_edits import EditError
 from mechtui.views import parse_question
 from mechtui.views.circuit import Scored
 from mechtui.views.neurons import Neurons, NeuronsAnswer
 from tests.engine.conftest import load_now
 from tests.engine.reference import Activations, run
 from tests.engine.twin import CLOSE, Twin, make_twin, session_of
+from tests.grid.families import LAYERS, MLP, make
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -168,3 +172,15 @@ def test_what_a_model_has_not_is_said(model: str, line: str, sentence: str) -> N
     opened = Engine(load_now(model)).open(Session(prompt="a"), questions=[parse_question(line)])
     with pytest.raises(SessionError, match=sentence):
         list(opened.answer(parse_question(line)))
+
+
+@pytest.mark.parametrize("kind", ["opt", "falcon alibi"])
+def test_there_are_as_many_neurons_as_the_weights_have(kind: str, tmp_path: Path) -> None:
+    """Not four times the stream's width, which the bridge says of these models."""
+    model = load_now(make(kind, tmp_path))
+    assert model.shape.d_mlp == MLP
+    with pytest.raises(EditError, match=f"its neurons are 0 to {MLP - 1}"):
+        Engine(model).open(Session(prompt="a")).check_site(parse_site(f"L1N{MLP}"))
+    ((answer, _, _),) = Engine(model).open(Session(prompt="a b")).answer(parse_question("neurons activation top99"))
+    assert isinstance(answer, NeuronsAnswer)
+    assert set(answer.names) == {f"L{layer}N{neuron}" for layer in range(LAYERS) for neuron in range(MLP)}

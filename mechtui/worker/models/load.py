@@ -17,7 +17,7 @@ from mechtui.engine.api import Engine
 from mechtui.engine.errors import ModelError, told
 from mechtui.engine.memory import free
 from mechtui.engine.readout import Norm
-from mechtui.engine.weights import W_U
+from mechtui.engine.weights import W_U, W_out
 from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
 from mechtui.worker.check import TEXT, TOKENS, Plain, compare
@@ -295,7 +295,7 @@ def _shape(bridge: Any) -> ModelShape:
         n_kv_heads=getattr(cfg, "n_key_value_heads", None) or cfg.n_heads,
         d_model=cfg.d_model,
         d_head=cfg.d_head,
-        d_mlp=0 if getattr(cfg, "attn_only", False) else int(cfg.d_mlp or 0),
+        d_mlp=_d_mlp(bridge),
         d_vocab=cfg.d_vocab,
         n_ctx=cfg.n_ctx,
         has_mid=not getattr(cfg, "attn_only", False)
@@ -304,6 +304,17 @@ def _shape(bridge: Any) -> ModelShape:
         has_pos="pos_embed.hook_out" in hooks,
         has_neurons=not any(isinstance(getattr(block, "mlp", None), MoEBridge) for block in bridge.blocks),
     )
+
+
+def _d_mlp(bridge: Any) -> int:
+    """How many neurons an MLP has. What the bridge's configuration says is four times the stream in some models that
+    have another number; the weights know."""
+    if getattr(bridge.cfg, "attn_only", False):
+        return 0
+    weight = getattr(getattr(bridge.blocks[0], "mlp", None), "W_out", None)
+    if not isinstance(weight, torch.Tensor) or weight.dim() != 2:
+        return int(bridge.cfg.d_mlp or 0)
+    return int(W_out(bridge, 0).shape[0])
 
 
 def _bos_auto(tokenizer: Any, architecture: str) -> bool:
