@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -95,10 +95,11 @@ class Run:
             self.trace.variants = {(each, position): logits for each, logits in zip(variants, results, strict=True)}
         return results
 
-    def parts(self, variants: Sequence[HookEdits], position: int) -> Iterator[Part]:
-        """The same, batch by batch as they come. Raises SessionError where memory is too short for a single one."""
+    def parts(self, variants: Sequence[HookEdits], position: int, first: Collection[int] = ()) -> Iterator[Part]:
+        """The same, batch by batch as they come. first: numbers of those that come before the others. Raises
+        SessionError where memory is too short for a single one."""
         try:
-            yield from parts_of(self._runner, self.trace, variants, position, self.cancelled)
+            yield from parts_of(self._runner, self.trace, variants, position, self.cancelled, first)
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise

@@ -232,6 +232,13 @@ class Runner:
         missing = [need for need in needs if need not in trace.taken]
         if not missing:
             return
+        for need in missing:
+            held = self._held(trace, need)
+            if held is not None:
+                trace.taken[need] = held
+        missing = [need for need in missing if need not in trace.taken]
+        if not missing:
+            return
         givens = self.givens.of(trace.edits, cancelled)
         outside = [need for need in missing if need.layer < 0]
         if outside:
@@ -252,6 +259,18 @@ class Runner:
                 cancelled,
                 sent=self.sent(own, cancelled, trace, layer),
             ).taken
+
+    def _held(self, trace: Trace, need: Need) -> Tensor | None:
+        """What a need asks of the residual that enters a block, or of its heads' outputs, where no edit acts in it: the
+        trace has them, and no block runs. None of all else."""
+        if need.take != "all" or need.layer < 0 or any(edit.layer == need.layer for edit in trace.edits):
+            return None
+        if need.hook.endswith(".hook_resid_pre"):
+            return trace.resid[need.layer].whole[0]
+        if need.hook.endswith(".attn.hook_z") and trace.z:
+            z = trace.z[need.layer].whole[0]
+            return z.view(len(z), self.model.shape.n_heads, -1)
+        return None
 
 
 def _joined(old: dict[Need, Tensor], new: dict[Need, Tensor], offset: int, total: int) -> dict[Need, Tensor]:

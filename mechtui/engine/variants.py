@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -74,10 +74,18 @@ def logits_of(
 
 
 def parts_of(
-    runner: Runner, base: Trace, variants: Sequence[HookEdits], position: int, cancelled: Callable[[], bool]
+    runner: Runner,
+    base: Trace,
+    variants: Sequence[HookEdits],
+    position: int,
+    cancelled: Callable[[], bool],
+    first: Collection[int] = (),
 ) -> Iterator[Part]:
-    """The same, as they come; none twice. On out of memory the batch halves; of one variant alone it is raised."""
+    """The same, as they come; none twice. first: numbers of those that come before the others. On out of memory the
+    batch halves; of one variant alone it is raised."""
     known, to_run = _sorted(runner, base, variants, position, cancelled)
+    to_run.sort(key=lambda variant: variant.number not in first)  # each part in the order in which it shares most
+    ends = sorted({sum(variant.number in first for variant in to_run), len(to_run)})
     work = [_work(runner, base, variant) for variant in to_run]
     left = sum(work)
     if known:
@@ -88,7 +96,8 @@ def parts_of(
     while at < len(to_run):
         begin = to_run[at].position
         size = max(1, largest // (len(base.ids) - begin))
-        part = sorted(to_run[at : at + size], key=lambda variant: variant.layer)
+        end = min(at + size, next(each for each in ends if each > at))
+        part = sorted(to_run[at:end], key=lambda variant: variant.layer)
         began = time.perf_counter()
         try:
             logits = _batch(runner, base, part, begin, position, cancelled)

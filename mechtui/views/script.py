@@ -10,6 +10,7 @@ Besides `lines` the file may have:
 
 OMITS                 keys that the program leaves out, since no model computes them; `top.hex` for one of a part
 lines_of(question, around, answers)   in place of `lines`, where the answers are known that the program is compared with
+omits(question)       the same, where the question decides it
 EACH_RUN              False where it is called for the clean run only
 each_run(question)    the same, where the question decides it
 looser(question, around, answer)   how many times as far off as others its numbers may be, from the answer as
@@ -198,7 +199,7 @@ def scripts(views: Iterable[str], around: Around) -> dict[str, ViewLines]:
                 module.lines_of(question, around, given) if known else module.lines(question, around),
                 module.each_run(question) if hasattr(module, "each_run") else getattr(module, "EACH_RUN", True),
                 says=view.shows,
-                omits=getattr(module, "OMITS", ()),
+                omits=module.omits(question) if hasattr(module, "omits") else getattr(module, "OMITS", ()),
                 looser=partial(module.looser, question, around) if hasattr(module, "looser") else _as_others,
             )
         except (LineError, ScriptError) as error:

@@ -21,8 +21,8 @@ LINES = (Path(__file__).parents[2] / "docs" / "lines.md").read_text(encoding="ut
 VIEWS = {
     "attention": ("attention L0H1", "attention L0H1 scores", "attention L0H1 value"),
     "attribution": ("attribution", "attribution L0H1 answer", "attribution L0.mlp top3"),
-    "sweep": ("sweep zero L*H*", "sweep patch L*.pre"),
     "dose": ("dose add L1.pre v -2..2 step2 layers text tokens2",),
+    "sweep": ("sweep zero L*H*", "sweep patch L*.pre", "sweep zero L*H* estimate"),
     "generate": ("generate 2",),
     "perplexity": (f"perplexity {quote(str(Path(__file__).with_name('notes.txt')))} window24",),
     "circuit": ("circuit L0H1", "circuit L0H1 trigrams", "circuit L0H1 directions"),

@@ -267,6 +267,8 @@ LINES = {
         *("sweep zero L*H*", "sweep mean L*H0-1.v @1-3", "sweep patch L1H*", "sweep patch L*.pre"),
         *("sweep add L*.mlp n x2", "sweep scale L0.attn x2", "sweep resample L0H* seed3", "sweep freeze L1.mlp"),
         *("sweep zero L*.mid", "sweep patch L*.mid", "sweep add L1.mid t", "sweep zero L*H*.pattern @-1"),
+        *("sweep zero L*H* estimate", "sweep patch L1H*.k estimate", "sweep mean L*H*.scores estimate"),
+        *("sweep scale L*.mid x2 estimate", "sweep patch L*.pre ig3 estimate", "sweep patch L1H* ig2"),
         *("sweep mean L*H*.scores", "sweep patch L1H*.pattern", "sweep noise L*H1-2.scores sd1", "sweep cut L*H* -1>0"),
     ],
 }
@@ -355,13 +357,10 @@ def test_a_model_that_transformer_lens_computes_otherwise_is_refused(gpt2_folder
 
 
 def test_what_no_program_answers_is_told_in_the_program(gpt2_model: Model) -> None:
-    views = ("sweep zero L*H* plan", "generate 7", "next_tokens")
+    views = ("generate 7", "next_tokens")
     session = Session(prompt=PROMPT, bos="yes", edits=(parse_edit("scale L0.mlp x2"),), views=views)
     it = exported(gpt2_model, session)
     text = text_of(replace_shown(it, {**it.shown, "nonsense": None, "residual": None}))
-    assert (
-        "\n# %% sweep zero L*H* plan\n# Not computed: what a sweep would take on another machine is no number" in text
-    )
     assert "\n# %% generate 7\n# Not computed: scale L0.mlp x2 acts on generated tokens too" in text
     assert "\n# %% nonsense\n# Not computed: nonsense is not a question" in text
     assert "they are compared with nothing" in " ".join(text.partition("# %% residual")[2][:900].split("\n# "))

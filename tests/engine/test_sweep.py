@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from mechtui.engine import variants
-from mechtui.engine.api import Cancelled, Engine, SessionError
+from mechtui.engine import gradients, variants
+from mechtui.engine.api import Cancelled, Engine, NoGradientError, SessionError
 from mechtui.engine.model import Model
 from mechtui.link.messages import Answered, Ask, Finished, Reply
 from mechtui.views import parse_question
-from mechtui.views.sweep import SweepAnswer
+from mechtui.views.sweep import SweepAnswer, compute
 from mechtui.worker.main import Worker
 from tests.engine.twin import session_of
 
@@ -267,3 +267,55 @@ def test_a_moved_cursor_does_not_begin_a_sweep_anew(model: Model, small: None, r
     np.testing.assert_allclose(last.values, whole.values, atol=1e-5)
     # Each cell once, but for the batches that had begun when they were stopped, and the whole one just now.
     assert sum(ran) <= 2 * whole.values.size + 2 * max(ran)
+
+
+@pytest.mark.parametrize("line", ["zero L*H*", "patch L*.pre", "patch L*H* ig4"])
+def test_estimates_come_first_and_what_they_promise_most_runs_first(
+    model: Model, line: str, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "LEAST_FIRST", 2)
+    first, *parts = [clean for clean, _, _ in asked(Engine(model), line)]
+    assert first.estimates is not None
+    assert np.isfinite(first.estimates).all()
+    assert np.isnan(first.values).all()
+    assert all(np.array_equal(part.estimates, first.estimates) for part in parts)
+    size = np.abs(first.estimates)
+    count = max(size.size // compute.FIRST, 2)
+    early = next(part for part in parts if np.isfinite(part.values).sum() >= count)
+    there = np.isfinite(early.values)
+    assert set(np.argsort(-size.ravel(), kind="stable")[:count]) <= set(np.flatnonzero(there))
+    whole = parts[-1]
+    assert whole.agreement is not None
+    assert whole.agreement.cells == whole.values.size
+    only, edited = final(Engine(model), f"{line} estimate")
+    np.testing.assert_allclose(only.estimates, first.estimates, atol=1e-6)
+    assert np.isnan(only.values).all()
+    assert (only.left, only.agreement, edited) == (None, None, None)
+    assert "values" not in only.json()
+    assert only.json()["estimated_by"].startswith("integrated" if "ig4" in line else "gradient")
+
+
+def test_estimates_follow_an_edit_and_come_back_without_it(model: Model) -> None:
+    engine = Engine(model)
+    before, _ = final(engine, "zero L*H* estimate")
+    clean, edited = final(engine, "zero L*H* estimate", "zero L0H1")
+    assert edited is not None
+    assert edited.estimates is not None
+    np.testing.assert_array_equal(clean.estimates, before.estimates)
+    assert np.abs(edited.estimates - before.estimates).max() > 1e-3
+    assert edited.estimates[0, 1] == 0, "what is zero already stays so"
+    again, _ = final(engine, "zero L*H* estimate")
+    np.testing.assert_array_equal(again.estimates, before.estimates)
+
+
+def test_a_model_without_gradients_is_swept_without_estimates(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = final(Engine(model), "zero L*H*")
+
+    def none(*_: object) -> np.ndarray:
+        raise NoGradientError("nothing is estimated of m")
+
+    monkeypatch.setattr(gradients, "estimates", none)
+    without, _ = final(Engine(model), "zero L*H*")
+    assert (without.estimates, without.refused) == (None, "nothing is estimated of m")
+    assert {"estimates", "agreement", "estimated_by"}.isdisjoint(without.json())
+    np.testing.assert_allclose(without.values, whole.values, atol=1e-5)

@@ -1,7 +1,9 @@
-"""`sweep OP SITES [@POSITIONS] [ARGUMENT]`: the same edit at every site in turn, one run each.
+"""`sweep OP SITES [@POSITIONS] [ARGUMENT]`: the same edit at every site in turn, one run each; before them estimates of
+all, from one pass back.
 
 `sweep zero L*H*`: layers by heads. `sweep patch L*.pre`: layers by positions. Words behind the edit: `list`, `clean`,
-`difference`, `earlier` say what the pane shows; `plan` asks only what it takes.
+`difference`, `earlier` say what the pane shows; `estimate` asks only the estimates, `ig8` those by integrated gradients
+over 8 steps; `plan` asks only what it takes, with the estimates.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.places import format_site
 from mechtui.session.grammar.words import LineError
 from mechtui.session.sweeps import made_of, of_now
-from mechtui.views.question import RUNS, Answer, Question, Run, after
+from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
 from mechtui.views.spec import Action, Cost, View
 
 ZERO_HEADS = Edit("zero", Site("head", part="z"))
@@ -30,21 +32,29 @@ USEFUL = (
     *(Edit("patch", Site("layer", part=part)) for part in ("pre", "attn", "mlp")),
 )
 _WORD = re.compile(
-    rf"(?:^|\s+)(?:(?P<run>{'|'.join(RUNS)})|(?P<list>list)|(?P<earlier>earlier(?P<which>[1-9][0-9]?)?)|plan)$"
+    rf"(?:^|\s+)(?:(?P<run>{'|'.join(RUNS)})|(?P<list>list)|(?P<earlier>earlier(?P<which>[1-9][0-9]?)?)|"
+    r"ig(?P<ig>[1-9][0-9]?)|(?P<estimate>estimate)|plan)$"
 )
+# An estimate agrees with the exact number if it has its sign and is off by no more than half of it. Where both are less
+# than this share of the largest of all, there is nothing to agree about.
+HALF, LITTLE = 0.5, 0.01
 
 
 class Sweep(Question, frozen=True, tag="sweep"):
     """What `edit` does to the logit difference at each of its sites alone. Heads: a column each, at the
     positions that the edit names. Layers (attn, mlp, pre, mid, post): a column for every position.
 
-    plan: only what it takes is asked, and what is known already. run, listed, earlier: what the pane shows; a list
-    instead of the map; the newest of those that were made of something else (2: the one before).
+    estimate: only the estimates are asked: no run for each. ig: they are integrated gradients over so many steps
+    between this prompt's input and the source's; 0: the gradient at this prompt. plan: only what it takes is asked, the
+    estimates, and what is known already. run, listed, earlier: what the pane shows; a list instead of the map; the
+    newest of those that were made of something else (2: the one before).
     """
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"run", "listed", "earlier"})
 
     edit: Edit = ZERO_HEADS
+    estimate: bool = False
+    ig: int = 0
     plan: bool = False
     run: Run = "edited"
     listed: bool = False
@@ -64,6 +74,10 @@ class Sweep(Question, frozen=True, tag="sweep"):
                 said["run"] = word["run"]
             elif word["earlier"]:
                 said["earlier"] = int(word["which"] or 1)
+            elif word["ig"]:
+                said["ig"] = int(word["ig"])
+            elif word["estimate"]:
+                said["estimate"] = True
             else:
                 said["listed" if word["list"] else "plan"] = True
             edit, error = _parsed(rest) if rest else (ZERO_HEADS, None)
@@ -79,24 +93,35 @@ class Sweep(Question, frozen=True, tag="sweep"):
             )
         if edit.site.kind == "layer" and edit.positions != ALL:
             raise LineError(line, column, "a sweep over layers has a column for every position: leave the @ out")
+        if "ig" in said and edit.op != "patch":
+            raise LineError(
+                line,
+                line.index(f"ig{said['ig']}", column),
+                "integrated gradients go from this prompt to the source, which only patch takes: leave ig out, or "
+                f"sweep patch {format_edit(edit).split()[1]} ig{said['ig']}",
+            )
         return cls(edit, **said)
 
     def line(self) -> str:
-        words = [format_edit(self.edit)]
+        words = [format_edit(self.edit)] + ["estimate"] * self.estimate + [f"ig{self.ig}"] * (self.ig > 0)
         words += [self.run] * (self.run != "edited") + ["list"] * self.listed
         words += [f"earlier{self.earlier if self.earlier > 1 else ''}"] * (self.earlier > 0) + ["plan"] * self.plan
         return f"sweep {' '.join(words)}"
 
     @property
     def costly(self) -> bool:
-        return not self.plan
+        return not (self.plan or self.estimate)
 
     def next(self) -> Self:
         """The next of the useful sweeps."""
-        return replace(self, edit=after(self.edit, USEFUL))
+        return self.of(after(self.edit, USEFUL))
+
+    def of(self, edit: Edit) -> Self:
+        """The same of another edit; integrated gradients are of patches only."""
+        return replace(self, edit=edit, ig=self.ig if edit.op == "patch" else 0)
 
     def remembered(self, session: Session, clean: bool) -> SweepAnswer | None:
-        made = None if self.plan else of_now(session.sweeps, session, self.edit, clean)
+        made = None if self.plan or self.estimate else of_now(session.sweeps, session, self.edit, clean)
         return None if made is None or made.done < made.runs else SweepAnswer.of(made)
 
     def cell(self, layer: int, column: int) -> Edit:
@@ -124,6 +149,46 @@ class Left(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class Agreement(msgspec.Struct, frozen=True):
+    """How far estimates are those of the exact numbers. cells: that have both. agree: of them, see `disagreeing`.
+    rank_correlation: Spearman's, over them; None where they are fewer than two or one kind has no order."""
+
+    cells: int
+    agree: int
+    rank_correlation: float | None
+
+
+def disagreeing(values: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """Which cells have an exact number and an estimate that has another sign or is off by more than half of it; not
+    where both are less than a hundredth of the largest exact number or estimate there is."""
+    both = np.isfinite(values) & np.isfinite(estimates)
+    exact, said = np.where(both, values, 0.0), np.where(both, estimates, 0.0)
+    most = max(float(np.abs(exact).max(initial=0.0)), float(np.abs(said).max(initial=0.0)))
+    off = (exact * said < 0) | (np.abs(said - exact) > HALF * np.abs(exact))
+    found: np.ndarray = both & off & (np.maximum(np.abs(exact), np.abs(said)) > LITTLE * most)
+    return found
+
+
+def agreement(values: np.ndarray, estimates: np.ndarray) -> Agreement | None:
+    """Over the cells that have both; None where no cell has."""
+    both = np.isfinite(values) & np.isfinite(estimates)
+    count = int(both.sum())
+    if not count:
+        return None
+    one, two = (_ranks(each[both].astype(np.float64)) for each in (values, estimates))
+    known = count > 1 and one.std() > 0 and two.std() > 0
+    correlation = float(np.corrcoef(one, two)[0, 1]) if known else None
+    return Agreement(count, count - int(disagreeing(values, estimates).sum()), correlation)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """From the smallest; equal ones share the mean of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: np.ndarray = (ends - (counts - 1) / 2)[which]
+    return ranks
+
+
 class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     """rows: layers; columns: heads, key-value groups or positions. values [row, column]: NaN where the edit
     cannot be applied, and where it was not yet.
@@ -132,6 +197,10 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     (patch): (patched - corrupted) / (clean - corrupted), where corrupted is this prompt and clean is the
     source; 1 restores the source's logit difference, 0 changes nothing. baseline: this prompt's logit
     difference; source_baseline: the source's, for patch. left: None once all is computed.
+
+    estimates: of every cell, in the unit of the values, none of them measured: the gradient times what the edit
+    changes; None in an answer that was kept, and where `refused` says why there are none. ig: the steps of integrated
+    gradients, 0 for the gradient at this prompt alone.
     """
 
     rows: tuple[str, ...]
@@ -141,6 +210,9 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     baseline: float | None
     source_baseline: float | None = None
     left: Left | None = None
+    estimates: np.ndarray | None = None
+    ig: int = 0
+    refused: str = ""
 
     @classmethod
     def of(cls, swept: Swept) -> Self:
@@ -171,9 +243,30 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
             self.source_baseline,
         )
 
+    @property
+    def agreement(self) -> Agreement | None:
+        """Of the estimates with the exact values, as far as both are there."""
+        return None if self.estimates is None else agreement(self.values, self.estimates)
+
+    @property
+    def estimated_by(self) -> str:
+        """How the estimates were made, in words."""
+        return f"integrated gradients over {self.ig} steps" if self.ig else "gradient times difference"
+
     def json(self) -> dict[str, Any]:
+        """Without what there is none of; estimates are under names of their own."""
         said = super().json()
-        return said if self.left else {name: value for name, value in said.items() if name != "left"}
+        del said["ig"]
+        if self.left is None:
+            del said["left"]
+        if not self.refused:
+            del said["refused"]
+        if self.estimates is None:
+            del said["estimates"]
+            return said
+        if self.left is None and not np.isfinite(self.values).any():
+            del said["values"]
+        return said | {"estimated_by": self.estimated_by, "agreement": plain(self.agreement)}
 
 
 SPEC = View(

@@ -1,18 +1,34 @@
-"""Many runs that differ in one site, batched on what they share; cells that are known are not run again."""
+"""Many runs that differ in one site, batched on what they share; cells that are known are not run again. Before them an
+estimate of every cell, from one pass back through the blocks; the cells that it says most of run first."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from mechtui.engine.api import Answers, Cost, EditError, HookEdits, Need, OpenSession, Run, SessionError
+from mechtui.engine.api import (
+    Answers,
+    Cost,
+    EditError,
+    HookEdits,
+    Metric,
+    Need,
+    NoGradientError,
+    OpenSession,
+    Run,
+    SessionError,
+    Towards,
+)
 from mechtui.session.document import Edit
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views.sweep import Left, Sweep, SweepAnswer
+
+# One cell of so many runs first, as its estimate promises most, but at least so many cells.
+FIRST, LEAST_FIRST = 8, 8
 
 
 def needs(question: Sweep, opened: OpenSession) -> list[Need]:
@@ -30,8 +46,10 @@ def answers(question: Sweep, opened: OpenSession) -> Answers:
 
     both = [cells for cells in (edited, clean) if cells is not None]
     for cells in both:
-        cells.measure(timed=question.plan)
-    if question.plan:
+        if not question.estimate:
+            cells.measure(timed=question.plan)
+        cells.estimate()
+    if question.plan or question.estimate:
         yield answer(False)
         return
     yield answer(any(cells.missing for cells in both))
@@ -84,6 +102,9 @@ class _Cells:
             self.source = self._difference(opened.source)
         self.variants = [(*run.edits, *edits) for edits in sites.edits]
         self.cost: Cost | None = None
+        self.opened = opened
+        self.estimates: np.ndarray | None = None
+        self.refused = ""
         # Infinite where a run left no finite number; NaN where there was none yet.
         kept = run.remembered(Sweep, (tuple(self.variants), self.targets), self._empty)
         assert isinstance(kept, SweepAnswer)
@@ -115,11 +136,38 @@ class _Cells:
         """Find out what the missing ones take."""
         self.cost = self.run.cost([self.variants[number] for number in self.missing], self.position, timed)
 
+    def estimate(self) -> None:
+        """Estimate all of them, or say why not."""
+        answer, foil = self.targets
+        assert answer is not None
+        assert foil is not None
+        towards = None
+        if self.question.ig:
+            towards = Towards(self.opened.source_ids, self.opened.alignment, self.question.ig)
+        try:
+            found = self.run.estimates(self.sites.edits, Metric(answer, foil, self.position), towards)
+        except NoGradientError as error:
+            self.refused = str(error)
+            return
+        self.estimates = self._empty().values
+        for place, estimate in zip(self.sites.places, found.tolist(), strict=True):
+            self.estimates[place] = estimate
+
+    def _promising(self, missing: Sequence[int]) -> list[int]:
+        """Of these places those that are estimated to matter most, as many as are shown soon without the others coming
+        much later."""
+        if self.estimates is None:
+            return []
+        sizes = np.abs([self.estimates[self.sites.places[number]] for number in missing])
+        count = max(len(missing) // FIRST, min(len(missing), LEAST_FIRST))
+        return [int(number) for number in np.argsort(-sizes, kind="stable")[:count]]
+
     def fill(self) -> Iterator[None]:
         """Compute the missing ones; after each batch there are more."""
         answer, foil = self.targets
         missing = self.missing
-        for part in self.run.parts([self.variants[number] for number in missing], self.position):
+        variants = [self.variants[number] for number in missing]
+        for part in self.run.parts(variants, self.position, self._promising(missing)):
             differences = (part.logits[:, answer] - part.logits[:, foil]).tolist()
             for number, difference in zip(part.numbers, differences, strict=True):
                 change = difference - self.baseline
@@ -131,8 +179,12 @@ class _Cells:
     def answer(self) -> SweepAnswer:
         metric: Literal["logit_diff", "normalised"] = "logit_diff"
         values = np.where(np.isinf(self.changes), np.float32(np.nan), self.changes)
+        estimates = self.estimates
+        if self.question.estimate:
+            values = self._empty().values
         if self.source is not None and self.source != self.baseline:
-            metric, values = "normalised", values / np.float32(self.source - self.baseline)
+            metric, whole = "normalised", np.float32(self.source - self.baseline)
+            values, estimates = values / whole, None if estimates is None else estimates / whole
         what = "H" if self.question.edit.site.kind == "head" else "@"
         left = None
         if self.cost is not None and (self.done < self.runs or self.question.plan):
@@ -145,6 +197,9 @@ class _Cells:
             self.baseline,
             self.source,
             left,
+            estimates,
+            self.question.ig,
+            self.refused,
         )
 
 

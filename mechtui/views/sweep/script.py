@@ -1,9 +1,13 @@
-"""One run for each site, with the sweep's hook behind those of the edits."""
+"""One run for each site, with the sweep's hook behind those of the edits; estimates by torch's own gradients.
+
+Estimates are computed where the line asks for them by a word of its own (`estimate`, `ig8`, `plan`): a sweep that was
+kept with its session has none.
+"""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,26 +39,34 @@ def share_of(metric: str, baseline: float | None, source_baseline: float | None)
     return max(1.0, 1 / abs(source_baseline - baseline))
 
 
+def omits(question: Sweep) -> Sequence[str]:
+    of_this_machine = ("left", "refused", "agreement", "estimated_by")
+    if question.plan or question.estimate:
+        return *of_this_machine, "values"
+    return of_this_machine if question.ig else (*of_this_machine, "estimates")
+
+
 def lines(question: Sweep, around: Around) -> list[str]:
-    if question.plan:
-        raise ScriptError("what a sweep would take on another machine is no number of the model's")
     letter = "H" if question.edit.site.kind == "head" else "@"
     from_source = question.edit.op == "patch"
+    only = question.plan or question.estimate
     return [
-        *swept(question, around),
+        *swept(question, around, exact=not only, estimates=only or question.ig > 0),
         "return {",
         '    "rows": [f"L{layer}" for layer in layers],',
         f'    "columns": [f"{letter}{{column}}" for column in columns],',
         '    "metric": metric,' if from_source else '    "metric": "logit_diff",',
-        '    "values": values,',
+        *(['    "values": values,'] * (not only)),
+        *(['    "estimates": estimates,'] * (only or question.ig > 0)),
         '    "baseline": float(baseline),',
         f'    "source_baseline": {"float(source_baseline)" if from_source else None},',
         "}",
     ]
 
 
-def swept(question: Sweep, around: Around) -> list[str]:
-    """Lines after which `values` is [row, column] of `layers` and `columns`. Raises ScriptError."""
+def swept(question: Sweep, around: Around, *, exact: bool = True, estimates: bool = False) -> list[str]:
+    """Lines after which `values` is [row, column] of `layers` and `columns`, and so is `estimates`. exact, estimates:
+    which of them. Raises ScriptError."""
     edit, session = question.edit, around.session
     if bool(session.answer) != bool(session.foil):
         raise ScriptError("a sweep measures a logit difference: give the session an answer and a foil")
@@ -85,13 +97,26 @@ def swept(question: Sweep, around: Around) -> list[str]:
     if edit.site.part == "mid":
         # What goes around the second norm comes before edits of resid_post.
         cell = ["    hook, beyond = at_mid(layer, at(columns[column]))", "    hooks = [beyond, *fwd_hooks, hook]"]
+        probes = ["probes, beyond = map(list, zip(*[at_mid(layer, probe(layer)) for layer in layers]))"]
+        probed = "[*beyond, *fwd_hooks, *probes]"
     else:
         cell = [f"    hooks = [*fwd_hooks, (f{quoted(hook)}, at(columns[column]))]"]
+        probes = [f"probes = [(f{quoted(hook)}, probe(layer)) for layer in layers]"]
+        probed = "[*fwd_hooks, *probes]"
     shares = [
         "source_baseline = source_logits[0, -1, answer] - source_logits[0, -1, foil]",
         'metric = "logit_diff" if source_baseline == baseline else "normalised"',
         'if metric == "normalised":',
-        "    values = values / (source_baseline - baseline)",
+        *(["    values = values / (source_baseline - baseline)"] * exact),
+        *(["    estimates = estimates / (source_baseline - baseline)"] * estimates),
+    ]
+    runs = [
+        "values = torch.full((len(layers), len(columns)), torch.nan)",
+        f"for row, column in {cells}:",
+        "    layer = layers[row]",
+        *cell,
+        "    changed = bridge.run_with_hooks(tokens, fwd_hooks=hooks)[0, -1]",
+        "    values[row, column] = changed[answer] - changed[foil] - baseline",
     ]
     return [
         *around.target(-1),
@@ -110,13 +135,59 @@ def swept(question: Sweep, around: Around) -> list[str]:
         "    return change",
         "",
         f"layers, columns = {layers}, {columns}",
-        "values = torch.full((len(layers), len(columns)), torch.nan)",
-        f"for row, column in {cells}:",
-        "    layer = layers[row]",
-        *cell,
-        "    changed = bridge.run_with_hooks(tokens, fwd_hooks=hooks)[0, -1]",
-        "    values[row, column] = changed[answer] - changed[foil] - baseline",
+        *(runs if exact else []),
+        *(_estimated(question.ig, around, probes, probed, cells.replace("values", "estimates")) if estimates else []),
         *(shares if from_source else []),
+    ]
+
+
+def _estimated(ig: int, around: Around, probes: list[str], probed: str, cells: str) -> list[str]:
+    """Lines after which `estimates` is [row, column]: the gradient, or the mean of `ig` gradients, times what the edit
+    changes. probes: lines after which they are hooks; probed: those of a run with them."""
+    steps: list[str] = []
+    inputs = ""
+    if ig:
+        inputs = f"*[between((step + 0.5) / {ig}) for step in range({ig})]"
+        steps = [
+            "entering = []",
+            'note = ("blocks.0.hook_resid_pre", lambda x, hook: entering.append(x.clone()))',
+            "bridge.run_with_hooks(tokens, fwd_hooks=[note, *fwd_hooks])",
+            "[first] = entering",
+            "end = first.clone()",
+            f"for position, partner in enumerate({list(around.alignment)}):",
+            "    if partner >= 0:",
+            '        end[:, position] = source["blocks.0.hook_resid_pre"][:, partner]',
+            "",
+            "def between(far):",
+            "    # An input on the way from this prompt's to the source's.",
+            '    return [("blocks.0.hook_resid_pre", lambda x, hook: first + far * (end - first))]',
+            "",
+        ]
+    return [
+        "passed, added = {}, {}",
+        "",
+        "def probe(layer):",
+        "    def look(x, hook):",
+        "        passed.setdefault(layer, (x.detach(), hook))",
+        "        added[layer] = torch.zeros_like(x, requires_grad=True)",
+        "        return x + added[layer]",
+        "",
+        "    return look",
+        "",
+        *steps,
+        *probes,
+        "gradients = {}",
+        f"for way in [[]{', ' if inputs else ''}{inputs}]:",
+        "    with torch.enable_grad():",
+        f"        changed = bridge.run_with_hooks(tokens, fwd_hooks=[*way, *{probed}])[0, -1]",
+        "        found = torch.autograd.grad(changed[answer] - changed[foil], [added[layer] for layer in layers])",
+        f"    for layer, gradient in zip(layers, found{' if way else []' if ig else ''}):",
+        f"        gradients[layer] = gradients.get(layer, 0) + gradient{f' / {ig}' if ig else ''}",
+        "estimates = torch.full((len(layers), len(columns)), torch.nan)",
+        f"for row, column in {cells}:",
+        "    x, hook = passed[layers[row]]",
+        "    difference = at(columns[column])(x.clone(), hook) - x",
+        "    estimates[row, column] = (gradients[layers[row]] * difference.nan_to_num(0)).sum()",
     ]
 
 

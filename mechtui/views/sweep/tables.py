@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views.sweep import Sweep, SweepAnswer
 from mechtui.views.tables import Around, Block, Matrix, fact
@@ -18,18 +20,21 @@ def tables(question: Sweep, answer: SweepAnswer, around: Around) -> list[Block]:
     of = "head"
     if columns and columns[0].startswith("@"):
         of, columns = "token", tuple(around.at(int(name[1:])) for name in columns)
-    blocks: list[Block] = [
-        Matrix(
-            f"{format_edit(question.edit)} at every site alone: {TITLES[answer.metric]}",
-            UNITS[answer.metric],
-            ("layer", of),
-            answer.rows,
-            columns,
-            answer.values,
-            signs=True,
-        ),
-        fact("logit difference without it", answer.baseline, "logits", signs=True),
-    ]
+    name, unit = format_edit(question.edit), UNITS[answer.metric]
+    blocks: list[Block] = []
+    if not (question.estimate or (question.plan and not np.isfinite(answer.values).any())):
+        title = f"{name} at every site alone: {TITLES[answer.metric]}"
+        blocks.append(Matrix(title, unit, ("layer", of), answer.rows, columns, answer.values, signs=True))
+    if answer.estimates is not None:
+        title = f"estimated, not measured ({answer.estimated_by}): {name} at every site alone: {TITLES[answer.metric]}"
+        blocks.append(Matrix(title, unit, ("layer", of), answer.rows, columns, answer.estimates, signs=True))
+    if (agreement := answer.agreement) is not None:
+        blocks.append(fact("cells that have an estimate and an exact number", agreement.cells, "cells"))
+        blocks.append(fact("of them, estimates that agree", agreement.agree, "cells"))
+        if agreement.rank_correlation is not None:
+            title = "rank correlation of the estimates with the exact numbers"
+            blocks.append(fact(title, agreement.rank_correlation, "Spearman's"))
+    blocks.append(fact("logit difference without it", answer.baseline, "logits", signs=True))
     if answer.source_baseline is not None:
         blocks.append(fact("logit difference of the source", answer.source_baseline, "logits", signs=True))
     return blocks
