@@ -88,6 +88,8 @@ _ORANGE_16: tuple[tuple[Triplet, ...], ...] = ((_BROWN, _SALMON, _YELLOW), (_YEL
 # WCAG's contrast for text.
 LEGIBLE = 4.5
 DIM = 0.66
+# Of a colour, what is left of it in its paler shade.
+PALE = 0.45
 # What text colours begin as, with many colours and, in the order of choice, with sixteen.
 _TEXT: dict[str, tuple[Triplet, tuple[Triplet, ...]]] = {
     "mark": ((253, 151, 31), (_YELLOW, _BROWN, _PURPLE)),
@@ -174,6 +176,7 @@ class Palette:
         self._ramp = tuple(_on(Color.from_rgb(*each)) for each in ramp)
         self._sequential = tuple(self._make_sequential(level) for level in range(LEVELS))
         self._diverging = {level: self._make_diverging(level) for level in range(-HALF, HALF + 1)}
+        self._pale = {level: self._make_pale(style) for level, style in self._diverging.items()}
         plain = depth == Depth.NONE
         self.dim = Style(dim=True) if plain else _front(self._dimmed())
         self.plain = Style.null() if plain else _front(self._text(ground.front))
@@ -204,6 +207,10 @@ class Palette:
     def diverging(self, level: int) -> Style:
         """Background for level -8 (blue) .. 0 (nothing) .. 8 (orange)."""
         return self._diverging[level]
+
+    def pale(self, level: int) -> Style:
+        """The same paler, for what is only estimated; without a colour of its own where few colours are told apart."""
+        return self._pale[level]
 
     def shade(self, level: int, levels: int = LEVELS) -> str:
         """` ░▒▓█` for level 0..levels-1."""
@@ -275,6 +282,13 @@ class Palette:
                 return _on(Color.from_ansi((_BLUE_256 if level < 0 else _ORANGE_256)[size - 1]))
             case _:
                 return _on(Color.from_rgb(*_between(_BLUE if level < 0 else _ORANGE, (size - 1) / (HALF - 1))))
+
+    def _make_pale(self, style: Style) -> Style:
+        if style.bgcolor is None or self.depth in (Depth.NONE, Depth.SIXTEEN):
+            return Style.null()
+        full = style.bgcolor.get_truecolor()
+        mixed = Color.from_rgb(*_between((self.ground.backs[0], (full.red, full.green, full.blue)), PALE))
+        return _on(mixed.downgrade(ColorSystem.EIGHT_BIT) if self.depth == Depth.EIGHT_BIT else mixed)
 
 
 @cache

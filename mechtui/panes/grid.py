@@ -33,6 +33,8 @@ NUMBERED = 10
 FOOTED = 6
 # What the border keeps to itself around the legend.
 BORDER = 4
+# Before a number that is only estimated, and in a cell that one is warned of.
+ESTIMATED, FLAG = "~", "!"
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -53,7 +55,8 @@ class Grid:
     number, visible already. width: cells of the whole table; a column takes `least` to `most` of them, and scrolls
     where not all fit. low, high: the ends of the colours; signs: a difference, -high..high, blue and orange.
     cursor: the cell that is looked at. edited: cells with a star. touched: rows with a star. touched_columns: columns
-    with a coloured name.
+    with a coloured name. pale [row, column]: cells that are only estimated, in a paler shade and with a `~`. flagged:
+    cells with a `!`.
     """
 
     values: np.ndarray
@@ -72,6 +75,8 @@ class Grid:
     least: int = 2
     most: int = 6
     digits: int = 3
+    pale: np.ndarray | None = None
+    flagged: frozenset[Cell] = frozenset()
 
     @cached_property
     def label(self) -> int:
@@ -132,15 +137,24 @@ class Grid:
     def number(self) -> str:
         """The cursor's number as a legend says it."""
         value = math.nan if self.cursor is None else float(self.values[self.cursor])
-        return fit(value, 7, sign=self.signs).strip() or "not computed"
+        said = fit(value, 7, sign=self.signs).strip()
+        return (ESTIMATED * self._is_pale(self.cursor) + said) if said else "not computed"
 
     def value(self) -> str:
-        """The cursor's number for the clipboard."""
-        return "" if self.cursor is None else f"{float(self.values[self.cursor]):.6g}"
+        """The cursor's number for the clipboard; with a `~` where it is only estimated."""
+        return "" if self.cursor is None else self._copied(*self.cursor)
+
+    def _copied(self, row: int, column: int) -> str:
+        return ESTIMATED * self._is_pale((row, column)) + f"{float(self.values[row, column]):.6g}"
+
+    def _is_pale(self, cell: Cell | None) -> bool:
+        return self.pale is not None and cell is not None and bool(self.pale[cell])
 
     def row_values(self) -> str:
         """The cursor's row for the clipboard, separated by tabs."""
-        return "" if self.cursor is None else "\t".join(f"{value:.6g}" for value in self.values[self.cursor[0]])
+        if self.cursor is None:
+            return ""
+        return "\t".join(self._copied(self.cursor[0], column) for column in range(len(self.columns)))
 
     def legend(
         self, palette: Palette, here: str, unit: str = "", before: str = "", ends: tuple[str, str] | None = None
@@ -228,12 +242,15 @@ class Grid:
         if (row, column) == self.cursor:
             return "▸" + text[1:], style + palette.selected
         if (row, column) not in self.edited:
-            return text, style
+            # The number has a blank before it; a shade gives up its first cell.
+            return (FLAG + text[1:] if (row, column) in self.flagged else text), style
         if self.texts is None:
             return _starred(text, value, wide, self.signs), style + palette.bold
         return "*" + text[1:], style + palette.bold
 
     def _text(self, row: int, column: int, value: float, palette: Palette) -> Piece:
+        if self._is_pale((row, column)) and not math.isnan(value):
+            return self._estimated(value, palette)
         if self.texts is None or self.wide < NAMED or math.isnan(value):
             return cell(value, self.low, self.high, self.wide, palette, signs=self.signs, digits=self.digits)
         if self.signs:
@@ -241,6 +258,14 @@ class Grid:
         else:
             style = palette.sequential(level(value, self.low, self.high) or 0)
         return " " + column_name(self.texts[row][column], self.wide - 1, right=False), style
+
+    def _estimated(self, value: float, palette: Palette) -> Piece:
+        """A number that nobody measured: it is paler and says so, in narrow cells with its sign alone."""
+        room = self.wide - 2
+        text = fit(value, room, sign=self.signs).strip() if room >= self.digits else ""
+        step = diverging_level(value, self.high) or 0
+        mark = ("+" if step > 0 else "-" if step < 0 else " ") if self.signs else ""
+        return f"{ESTIMATED}{text or mark}".rjust(self.wide)[: self.wide], palette.pale(step)
 
 
 def _starred(text: str, value: float, wide: int, signs: bool) -> str:

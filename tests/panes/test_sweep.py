@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,11 @@ from mechtui.views.sweep import Left, Sweep, SweepAnswer
 from mechtui.views.sweep.pane import SweepPane
 from tests.panes.pictures import Holder, pictured, shown
 
-EXAMPLE = example_of("sweep")
+WHOLE = example_of("sweep")
+assert isinstance(WHOLE.clean, SweepAnswer)
+assert isinstance(WHOLE.edited, SweepAnswer)
+# As a sweep that was kept: without estimates.
+EXAMPLE = changed(WHOLE, clean=replace(WHOLE.clean, estimates=None), edited=replace(WHOLE.edited, estimates=None))
 assert isinstance(EXAMPLE.clean, SweepAnswer)
 assert isinstance(EXAMPLE.edited, SweepAnswer)
 BARE = replace(EXAMPLE.session, edits=())
@@ -322,6 +327,89 @@ def test_what_is_kept_is_what_was_answered() -> None:
     assert PART.kept(Sweep(plan=True), BARE, True) is None
 
 
+ESTIMATED = replace(PLAN, estimates=WHOLE.clean.estimates)
+
+
+def test_estimates_stand_there_before_anything_runs_and_say_so() -> None:
+    pane = SweepPane()
+    picture = answered(of(focus=Focus(layer=9, head=9)), ESTIMATED)
+    text = text_of(pane, picture)
+    assert "zero L*H*: estimated change of the logit difference" in text
+    assert "~ estimated, not measured: gradient times difference" in text
+    assert ". measures them: 144 runs, about 2 s and 90 MB" in text
+    assert "L9H9 ~-1.37" in text
+    assert "~L5H5" in text
+    assert pane.value().startswith("~-1.36")
+    assert all(cell.startswith("~") for cell in pane.row().split("\t"))
+    # A narrow map has no room for numbers: the sign is paler than a measured one.
+    narrow = text_of(pane, picture, 50, 24)
+    assert "~-" in narrow
+    assert "strongest" in narrow
+
+
+def test_exact_cells_replace_estimates_and_those_that_were_wrong_are_marked() -> None:
+    pane = SweepPane()
+    part = replace(WHOLE.edited, baseline=6.12)
+    picture = replace(answered(of(focus=Focus(layer=9, head=6)), part, partial=True), job=True)
+    text = text_of(pane, picture)
+    rows = [line.split() for line in text.split("\n")]
+    assert any(cell.startswith("~") for cell in rows[13][1:8]), "the last row has no exact cell yet"
+    assert not any(cell.startswith("~") for cell in rows[2][1:8])
+    assert "L9H6 -1.63 (~-1.47)" in text
+    assert "L10H7!" in text
+    assert "!+.96" in text
+    assert "estimates agree in" in text
+    assert "of 131 cells, rank correlation" in text
+    assert "! other sign or off by more than half" in text
+    lines = text_of(pane, answered(of("sweep zero L*H* list"), WHOLE.clean), 70, 200).split("\n")
+    assert "estimate" in lines[1]
+    assert next(line for line in lines if "L9H9" in line).split()[-1] == "-1.37"
+
+
+def test_a_kept_sweep_takes_the_estimates_of_the_plan_unless_it_is_old() -> None:
+    session = kept(BARE)
+    assert "estimates agree in" in text_of(SweepPane(), answered(of(session=session), ESTIMATED))
+    old = answered(of(session=replace(session, prompt="Another one")), ESTIMATED)
+    assert "agree" not in text_of(SweepPane(), old)
+
+
+def test_the_estimates_of_edited_and_clean_have_a_difference() -> None:
+    picture = of("sweep zero L*H* difference", session=EXAMPLE.session, focus=Focus(layer=9, head=6))
+    both = answered(picture, ESTIMATED, replace(ESTIMATED, estimates=ESTIMATED.estimates * 2))
+    assert "L9H6 ~-.98" in text_of(SweepPane(), both)
+
+
+def test_the_key_measures_what_a_line_only_estimates() -> None:
+    pane = SweepPane()
+    only = replace(WHOLE.clean, values=np.full_like(WHOLE.clean.values, np.nan))
+    picture = of("sweep zero L*H* estimate")
+    picture = replace(picture, answered=(Answered(1, picture.question(Sweep), only, None, 1.0),))
+    assert [question.line() for question in pane.questions(picture)] == ["sweep zero L*H* estimate"]
+    text = text_of(pane, picture)
+    assert "~ estimated, not measured" in text
+    assert ". measures them" in text
+
+    class Starting(Writing):
+        started = ""
+
+        def go(self, name: str) -> None:
+            pass
+
+        def start(self, name: str) -> None:
+            self.started = name
+
+    desk: Any = Starting(picture.session)
+    pane.start(desk)
+    assert desk.session.views[-1:] in ((), ("sweep zero L*H*",))
+    assert desk.started == "sweep"
+
+
+def test_a_model_without_gradients_says_so_beside_the_plan() -> None:
+    text = text_of(SweepPane(), answered(of(), replace(PLAN, refused="nothing is estimated of m: why")))
+    assert "nothing is estimated of m: why." in text
+    assert "144 runs" in text
+
+
 async def test_a_moved_cursor_repaints_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     app = Holder(SweepPane())
     async with app.run_test(size=(110, 24)) as pilot:
@@ -369,8 +457,9 @@ def test_draws_anything_at_any_size(
     values[rng.random(values.shape) < rng.choice([0.3, 1.0])] = np.nan
     done = int(np.isfinite(values).sum())
     left = Left(values.size, done, None if seed % 2 else 3.0, 10**6) if partial and done < values.size else None
+    estimates = rng.normal(size=values.shape).astype(np.float32) if seed % 3 else None
     names = tuple(f"{'@' if positions else 'H'}{i}" for i in range(columns))
-    answer = SweepAnswer(tuple(f"L{i}" for i in range(layers)), names, "logit_diff", values, 1.0, None, left)
+    answer = SweepAnswer(tuple(f"L{i}" for i in range(layers)), names, "logit_diff", values, 1.0, None, left, estimates)
     session = EXAMPLE.session if edited else BARE
     picture = of(f"sweep zero {'L*.mlp' if positions else 'L*H*'}{line}", session=session, focus=focus)
     question = replace(picture.question(Sweep).asked(), plan=False)

@@ -278,16 +278,24 @@ SPEC = View(
         "The same edit at every site in turn, one run each, and what it does to the logit difference after the last "
         "token: as a change in logits; for patch as a share of the source's, (patched - corrupted) / (clean - "
         "corrupted). Beside the map the strongest, by size. What is blank is not computed, or the edit cannot be made "
-        "there."
+        "there. Before a cell has run it is estimated, pale and with a ~: the gradient at its activation times what "
+        "the edit changes, all cells from one pass back."
     ),
     read=(
         "Without a head that writes towards the answer the difference falls: it is blue. Of a patch, 1 restores the "
         "source's logit difference, 0 changes nothing. A sweep stays with the session; when the prompt, the target or "
         "an edit is another, it is marked old and says what has changed."
     ),
-    trap="A site that shows nothing alone may matter where another stands in for it once it is gone.",
-    paper="Meng et al. 2022, Locating and Editing Factual Associations in GPT (causal tracing)",
-    words=("logit difference", "source", "clean, edited"),
+    trap=(
+        "A site that shows nothing alone may matter where another stands in for it once it is gone. An estimate is "
+        "right for small changes: where attention saturates it may be far off or have the other sign (!); integrated "
+        "gradients (ig8) change all of the input on the way, not one site."
+    ),
+    paper=(
+        "Meng et al. 2022, Locating and Editing Factual Associations in GPT (causal tracing); Nanda 2023, Attribution "
+        "Patching; Hanna et al. 2024, Have Faith in Faithfulness (integrated gradients)"
+    ),
+    words=("logit difference", "source", "clean, edited", "estimate"),
     cost=Cost.JOB,
     renews=False,
     footer=("start", "summary", "as_edit", "as_list", "earlier"),

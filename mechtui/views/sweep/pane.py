@@ -15,7 +15,7 @@ from mechtui.paint.numbers import duration, memory, signed
 from mechtui.paint.tokens import visible_text
 from mechtui.paint.tokens import width as cells
 from mechtui.panes.desk import Desk
-from mechtui.panes.grid import Cell, Grid
+from mechtui.panes.grid import ESTIMATED, FLAG, Cell, Grid
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
 from mechtui.panes.rows import Numbers, Rows, Texts, ordered
 from mechtui.session import changes, sweeps
@@ -24,7 +24,7 @@ from mechtui.session.document import Edit, Site, Span, Swept
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views import Question
 from mechtui.views.attention import Attention
-from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer
+from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer, disagreeing
 
 UNITS = {"logit_diff": "logits", "normalised": "of the source"}
 # Cells of the list beside the map, and of the blank between them; the narrowest column beside it.
@@ -49,6 +49,32 @@ class Shown:
     which: str = ""
     prompt: str = ""
 
+    @property
+    def estimated(self) -> np.ndarray:
+        """[row, column]: cells that have an estimate and no exact number."""
+        if self.answer.estimates is None:
+            return np.zeros(self.answer.values.shape, dtype=bool)
+        found: np.ndarray = np.isfinite(self.answer.estimates) & ~np.isfinite(self.answer.values)
+        return found
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """[row, column]: exact, or estimated where that is not known."""
+        answer = self.answer
+        return answer.values if answer.estimates is None else np.where(self.estimated, answer.estimates, answer.values)
+
+    @property
+    def doubted(self) -> np.ndarray:
+        """[row, column]: cells whose estimate and exact number disagree."""
+        if self.answer.estimates is None:
+            return np.zeros(self.answer.values.shape, dtype=bool)
+        return disagreeing(self.answer.values, self.answer.estimates)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is any exact number."""
+        return bool(np.isfinite(self.answer.values).any())
+
 
 class SweepPane(Pane):
     VIEW = SPEC
@@ -65,11 +91,11 @@ class SweepPane(Pane):
     # What is asked
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
-        """The sweep itself, once it is started, and before that what it takes."""
+        """The sweep itself, once it is started, and before that what it takes, with the estimates."""
         question = _asked(picture)
         if _lacks(question, picture):
             return ()
-        return question, replace(question, plan=True)
+        return (question,) if question.estimate else (question, replace(question, plan=True))
 
     def start(self, desk: Desk) -> None:
         """Run it, or what of it is left."""
@@ -77,11 +103,12 @@ class SweepPane(Pane):
         question = picture.question(Sweep)
         if why := _lacks(question, picture):
             raise changes.CannotError(why)
-        whole = any(each.question == _asked(picture) and not each.partial for each in picture.answered)
+        exact = replace(_asked(picture), estimate=False)
+        whole = any(each.question == exact and not each.partial for each in picture.answered)
         if whole and not picture.stale:
             raise changes.CannotError("This sweep has all its cells; s takes another one.")
-        if question.earlier:
-            desk.put(replace(question, earlier=0))
+        if question.earlier or question.estimate:
+            desk.put(replace(question, earlier=0, estimate=False))
         self._best = True
         super().start(desk)
 
@@ -103,7 +130,7 @@ class SweepPane(Pane):
         source = self.picture is not None and self.picture.session.source
         edits = [edit for edit in dict.fromkeys((*USEFUL, *made)) if source or edit.op != "patch"]
         at = edits.index(question.edit) + 1 if question.edit in edits else 0
-        return replace(question, edit=edits[at % len(edits)], earlier=0)
+        return replace(question.of(edits[at % len(edits)]), earlier=0)
 
     # What is shown
 
@@ -128,11 +155,30 @@ class SweepPane(Pane):
             return Shown(first, first.left, which="clean")
         return _kept(earlier[0], picture, question) if shown is None and earlier else shown
 
+    def _with_estimates(self, shown: Shown | None, picture: Picture) -> Shown | None:
+        """With the estimates that come with the plan, where it has none of its own; they alone before anything is
+        measured. What was made of something else has none."""
+        question = picture.question(Sweep)
+        if question.earlier or question.estimate or (shown is not None and shown.changed):
+            return shown
+        if shown is not None and (shown.answer.estimates is not None or shown.answer.refused):
+            return shown
+        clean, edited = _planned(picture)
+        of_clean = question if shown is None or shown.which != "clean" else replace(question, run="clean")
+        plan = _of_run(clean, edited, of_clean, bool(picture.session.active_edits()))
+        if plan is None or plan.answer.estimates is None:
+            return shown
+        if shown is None:
+            return plan
+        if plan.answer.estimates.shape != shown.answer.values.shape:
+            return shown
+        return changed(shown, answer=replace(shown.answer, estimates=plan.answer.estimates, ig=plan.answer.ig))
+
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         self._grid, self._rows, self._beside = None, None, 0
         question = picture.question(Sweep)
         name = format_edit(question.edit)
-        shown = self._found(picture)
+        shown = self._with_estimates(self._found(picture), picture)
         why = _lacks(question, picture)
         plan = _plan(picture, question)
         if shown is None:
@@ -143,6 +189,8 @@ class SweepPane(Pane):
             if plan is None or plan.left is None:
                 return self.blank("starting" if picture.job else self.WAITING, width, name)
             return self._planned(plan, plan.left, picture, width)
+        if not (shown.measured or shown.estimated.any()):
+            return self.blank(shown.answer.refused or "the edit can be estimated nowhere", width, name)
         notes = self._notes(shown, plan, picture)
         if question.listed:
             return self._list(shown, picture, width, height, notes)
@@ -158,12 +206,15 @@ class SweepPane(Pane):
             f"Each run is compared by {_measured(plan, picture)}.",
             "" if picture.job else ". starts it; s takes another sweep.",
         )
-        lines = [line((each, self.palette.plain)) for text in texts if text for each in wrap(text, width)]
+        said = [*texts, f"{plan.refused}." if plan.refused else ""]
+        lines = [line((each, self.palette.plain)) for text in said if text for each in wrap(text, width)]
         return lines_page(lines, title="not run yet")
 
     def _notes(self, shown: Shown, plan: SweepAnswer | None, picture: Picture) -> list[str]:
         """What must be said of the numbers, each in one line below them."""
-        notes = []
+        notes = self._of_estimates(shown, plan, picture)
+        if not shown.measured:
+            return notes
         if shown.changed:
             again = f"; . runs it again: {_takes(plan.left)}" if plan and plan.left and not picture.job else ""
             notes.append(f"old, made with {_others(shown.changed)}{again}")
@@ -175,9 +226,33 @@ class SweepPane(Pane):
             notes.append(f"{shown.left.done} of {shown.left.runs}: it was stopped; . goes on where it was")
         return notes
 
+    def _of_estimates(self, shown: Shown, plan: SweepAnswer | None, picture: Picture) -> list[str]:
+        """Which numbers are estimates, how far they are right, and what the exact ones take."""
+        answer = shown.answer
+        if answer.estimates is None:
+            return [answer.refused] if answer.refused else []
+        if not shown.measured:
+            left = plan.left if plan is not None else None
+            takes = f": {_takes(left)}" if left is not None else ""
+            return [
+                f"{ESTIMATED} estimated, not measured: {answer.estimated_by}",
+                *([] if picture.job or shown.running else [f". measures them{takes}"]),
+            ]
+        notes = [f"{ESTIMATED} estimated, not measured: {answer.estimated_by}"] if shown.estimated.any() else []
+        agreement = answer.agreement
+        if agreement is None:
+            return notes
+        rank = agreement.rank_correlation
+        notes.append(
+            f"estimates agree in {agreement.agree} of {agreement.cells} cells"
+            + (f", rank correlation {rank:.2f}" if rank is not None else "")
+            + (f"; {FLAG} other sign or off by more than half" if agreement.agree < agreement.cells else "")
+        )
+        return notes
+
     def _state(self, shown: Shown) -> str:
         left = shown.left
-        if left is None:
+        if left is None or not (shown.measured or shown.running):
             return ""
         if not shown.running:
             return f" {left.done} of {left.runs}"
@@ -188,13 +263,13 @@ class SweepPane(Pane):
         name = format_edit(picture.question(Sweep).edit)
         old = "○ old" if shown.changed else ""
         state, which = self._state(shown), f" {shown.which}" if shown.which else ""
-        spare = f" {old}" if old else state
+        spare, said = f" {old}" if old else state, "" if shown.measured else " estimated"
         return self.titled(
             picture,
             width,
-            f"{name}{which}: {metric}{state}{f' {old}' if old else ''}",
-            f"{name}{which}{spare}",
-            f"{name}{spare}",
+            f"{name}{which}: {'' if shown.measured else 'estimated '}{metric}{state}{f' {old}' if old else ''}",
+            f"{name}{which}{said}{spare}",
+            f"{name}{said}{spare}",
             spare.partition(",")[0].strip() or name,
         )
 
@@ -207,7 +282,7 @@ class SweepPane(Pane):
         self._grid = grid = self._table(answer, shown, picture, room, cursor)
         taken = min(grid.label + grid.wide * len(answer.columns), room)
         foot = [line((text, self.palette.dim)) for note in notes for text in wrap(note, width)[:2]]
-        here = f"{self._cell_name(answer, cursor)}{'*' if cursor in grid.edited else ''} {grid.number()}"
+        here = f"{self._cell_name(answer, cursor)}{'*' if cursor in grid.edited else ''} {self._said(shown, cursor)}"
         # The border is as wide as the pane, also where the map is not.
         legend = changed(grid, width=width).legend(self.palette, here, UNITS[answer.metric])
         foot = [*foot, *legend.foot]
@@ -224,7 +299,7 @@ class SweepPane(Pane):
             lines = [below.row(i, 0) for i in range(min(below.rows, spare - 1, MOST_BELOW))]
             return changed(page, foot=[line(("strongest", self.palette.dim)), *lines, *page.foot])
         if page.foot or height >= 8:
-            return changed(page, foot=[self._strongest(rows, answer, width), *page.foot])
+            return changed(page, foot=[self._strongest(rows, shown, width), *page.foot])
         return page
 
     def _with_list(self, page: Page, rows: Rows, cursor: int, width: int, height: int) -> Page:
@@ -251,22 +326,30 @@ class SweepPane(Pane):
     def _list(self, shown: Shown, picture: Picture, width: int, height: int, notes: list[str]) -> Page:
         answer, cursor = shown.answer, self._cursor(shown, picture)
         self._rows = rows = self._ranking(answer, shown, picture)
-        self._grid = grid = self._table(answer, shown, picture, width, cursor)
+        self._grid = self._table(answer, shown, picture, width, cursor)
         page = rows.page(self.palette, width, height, self._flat(answer, cursor))
         foot = [line((text, self.palette.dim)) for note in notes for text in wrap(note, width)[:2]]
-        legend = ((f"{self._cell_name(answer, cursor)} {grid.number()}", self.palette.bold),)
+        legend = ((f"{self._cell_name(answer, cursor)} {self._said(shown, cursor)}", self.palette.bold),)
         unit = ((f" {UNITS[answer.metric]}", self.palette.dim),)
         title = self._title(shown, picture, width, _METRICS[answer.metric])
         return changed(page, title=title, legend=legend + unit, foot=foot if height >= 6 else [])
 
+    def _said(self, shown: Shown, cursor: Cell | None) -> str:
+        """The cursor's number, and where it was measured what was estimated before."""
+        assert self._grid is not None
+        estimates = shown.answer.estimates
+        if cursor is None or estimates is None or shown.estimated[cursor] or math.isnan(estimates[cursor]):
+            return self._grid.number()
+        return f"{self._grid.number()} ({ESTIMATED}{signed(float(estimates[cursor]))})"
+
     def _table(self, answer: SweepAnswer, shown: Shown, picture: Picture, width: int, cursor: Cell | None) -> Grid:
-        finite = answer.values[np.isfinite(answer.values)]
-        most = float(np.abs(finite).max(initial=0.0))
+        numbers = shown.numbers
+        most = float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0))
         positions = picture.question(Sweep).edit.site.kind == "layer"
         named = positions and "prompt" not in shown.changed
         tokens = tuple(picture.token(int(name[1:])) for name in answer.columns) if named else ()
         return Grid(
-            answer.values,
+            numbers,
             tuple(name[1:] for name in answer.rows),
             tuple(name[1:] for name in answer.columns),
             width,
@@ -277,30 +360,44 @@ class SweepPane(Pane):
             tokens=tokens,
             edited=self._edited(answer, picture),
             most=WIDEST,
+            pale=shown.estimated,
+            flagged=frozenset((int(row), int(column)) for row, column in np.argwhere(shown.doubted)),
         )
 
     def _ranking(self, answer: SweepAnswer, shown: Shown, picture: Picture) -> Rows:
-        """All cells that have a value, the strongest first. A cell's number counts row by row."""
+        """All cells that have a number, the strongest first. A cell's number counts row by row. An estimate has `~`
+        before its name, `!` stands behind one that was wrong. As a list it has the estimates beside the exact numbers.
+        """
         edited = self._edited(answer, picture)
-        key = (answer.values.tobytes(), answer.rows, answer.columns, edited)
+        listed = picture.question(Sweep).listed and answer.estimates is not None
+        estimates = b"" if answer.estimates is None else answer.estimates.tobytes()
+        key = (answer.values.tobytes(), estimates, answer.rows, answer.columns, edited, listed)
         if self._ranked is None or self._ranked[0] != key:
-            values = answer.values.ravel().astype(float)
+            values = shown.numbers.ravel().astype(float)
             most = float(np.nanmax(np.abs(values), initial=0.0)) if np.isfinite(values).any() else 0.0
-            names = [self._cell_name(answer, cell) for cell in np.ndindex(*answer.values.shape)]
-            columns = (
+            pale, doubted = shown.estimated, shown.doubted
+            names = [
+                ESTIMATED * bool(pale[cell]) + self._cell_name(answer, cell) + FLAG * bool(doubted[cell])
+                for cell in np.ndindex(*answer.values.shape)
+            ]
+            effect = "effect" if shown.measured else "estimated"
+            columns: tuple[Texts | Numbers, ...] = (
                 Texts("head" if picture.question(Sweep).edit.site.kind == "head" else "site", names),
-                Numbers("effect", values, signs=True, look="bar", high=most),
+                Numbers(effect, values, signs=True, look="bar", high=most),
             )
-            order = tuple(row for row in ordered(columns, "effect") if not math.isnan(values[row]))
+            if listed and shown.measured and answer.estimates is not None:
+                columns += (Numbers("estimate", answer.estimates.ravel().astype(float), signs=True, head="est."),)
+            order = tuple(row for row in ordered(columns, effect) if not math.isnan(values[row]))
             marked = frozenset(row * len(answer.columns) + column for row, column in edited)
-            self._ranked = key, Rows(columns, order, "effect", edited=marked)
+            self._ranked = key, Rows(columns, order, effect, edited=marked)
         return self._ranked[1]
 
-    def _strongest(self, rows: Rows, answer: SweepAnswer, width: int) -> Line:
+    def _strongest(self, rows: Rows, shown: Shown, width: int) -> Line:
         """As many of the strongest as fit into one line."""
+        numbers = shown.numbers.ravel()
         text = "strongest"
         for row in rows.order:
-            more = f"  {rows.columns[0].text(row)} {signed(float(answer.values.ravel()[row]))}"
+            more = f"  {rows.columns[0].text(row)} {signed(float(numbers[row]))}"
             if cells(text + more) > width:
                 break
             text += more
@@ -476,13 +573,20 @@ def _lacks(question: Sweep, picture: Picture) -> str:
 
 def _plan(picture: Picture, question: Sweep) -> SweepAnswer | None:
     """What it takes, over both runs."""
+    clean, edited = _planned(picture)
+    if clean is None:
+        return None
+    shown = edited if edited is not None and question.run != "clean" else clean
+    return replace(shown, left=_left(clean, edited))
+
+
+def _planned(picture: Picture) -> tuple[SweepAnswer | None, SweepAnswer | None]:
+    """What was answered of the plan, of the clean and the edited run."""
     asked = replace(_asked(picture), plan=True)
     answered = next((each for each in picture.answered if each.question == asked), None)
     if answered is None or picture.stale or not isinstance(answered.clean, SweepAnswer):
-        return None
-    edited = answered.edited if isinstance(answered.edited, SweepAnswer) else None
-    shown = edited if edited is not None and question.run != "clean" else answered.clean
-    return replace(shown, left=_left(answered.clean, edited))
+        return None, None
+    return answered.clean, answered.edited if isinstance(answered.edited, SweepAnswer) else None
 
 
 def _left(*answers: SweepAnswer | None) -> Left | None:
@@ -515,7 +619,10 @@ def _of_run(
         return Shown(edited, _left(clean, edited), running, which="edited")
     if clean is None or clean.values.shape != edited.values.shape:
         return None
-    difference = replace(edited, values=edited.values - clean.values)
+    estimates = None
+    if clean.estimates is not None and edited.estimates is not None:
+        estimates = edited.estimates - clean.estimates
+    difference = replace(edited, values=edited.values - clean.values, estimates=estimates)
     return Shown(difference, _left(clean, edited), running, which="edited-clean")
 
 
