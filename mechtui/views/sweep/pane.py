@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from mechtui.link.messages import Answered
 from mechtui.paint import marks
-from mechtui.paint.numbers import duration, memory, signed
+from mechtui.paint.numbers import duration, fit, memory, signed
 from mechtui.paint.tokens import visible_text
 from mechtui.paint.tokens import width as cells
 from mechtui.panes.desk import Desk
@@ -340,7 +340,7 @@ class SweepPane(Pane):
         estimates = shown.answer.estimates
         if cursor is None or estimates is None or shown.estimated[cursor] or math.isnan(estimates[cursor]):
             return self._grid.number()
-        return f"{self._grid.number()} ({ESTIMATED}{signed(float(estimates[cursor]))})"
+        return f"{self._grid.number()} ({ESTIMATED}{fit(float(estimates[cursor]), 7, sign=True).strip()})"
 
     def _table(self, answer: SweepAnswer, shown: Shown, picture: Picture, width: int, cursor: Cell | None) -> Grid:
         numbers = shown.numbers
