@@ -14,7 +14,7 @@ That the maps are the model's is tried out on a clean run of every model.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -360,7 +360,7 @@ class LinearRun(Run):
             self.trace.variants = {(each, position): logits for each, logits in zip(variants, found, strict=True)}
         return found
 
-    def parts(self, variants: Sequence[HookEdits], position: int) -> Iterator[Part]:
+    def parts(self, variants: Sequence[HookEdits], position: int, first: Collection[int] = ()) -> Iterator[Part]:
         variants = [in_order(edits) for edits in variants]
         known = {
             number: self.trace.variants[edits, position]
@@ -370,7 +370,7 @@ class LinearRun(Run):
         # Those that begin in the same block run together.
         left = sorted(
             (number for number in range(len(variants)) if number not in known),
-            key=lambda number: _first_layer(variants[number]),
+            key=lambda number: (number not in first, _first_layer(variants[number])),
         )
         if known:
             yield Part(list(known), torch.stack(list(known.values())), self._seconds(variants, left) or 0.0)
