@@ -5,7 +5,8 @@ The definitions are those of docs/lines.md; every one is tested against plain ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.lengths import direction
-from mechtui.session.hook_edits import HookEdit, Parameter
+from mechtui.session.hook_edits import HookEdit, HookEdits, Parameter
 
 # What a hook edit takes from elsewhere: the values for its places [place, head, width], or a vector [d_model].
 Givens = Mapping[HookEdit, Tensor]
@@ -118,6 +119,18 @@ def cut(part: Part) -> Tensor:
         return new
     rest = new.sum(-1, keepdim=True)
     return torch.where(rest != 0, new / torch.where(rest != 0, rest, 1), new)
+
+
+def rows_of(batch: Iterable[HookEdits]) -> list[tuple[HookEdit, list[int]]]:
+    """Every edit, with the rows of the batch on which it acts: row i has the i-th edits. At each hook point those of a
+    row stand in the row's own order, and what it has twice stands there twice."""
+    found: dict[tuple[int, HookEdit], list[int]] = {}
+    for row, edits in enumerate(batch):
+        before = Counter[str]()
+        for edit in edits:
+            found.setdefault((before[edit.hook], edit), []).append(row)
+            before[edit.hook] += 1
+    return [(edit, rows) for (_, edit), rows in sorted(found.items(), key=lambda each: each[0][0])]
 
 
 def hook_function(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mechtui.engine.apply import Givens, Rows
+from mechtui.engine.apply import Givens, Rows, rows_of
 from mechtui.engine.forward.cache import keys_values
 from mechtui.engine.memory import ran_out
 from mechtui.engine.overlap import in_order
@@ -69,20 +69,17 @@ class _Together:
     """Texts of one length before block 0: row i of the batch is text i."""
 
     def __init__(self, runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool]) -> None:
-        rows: dict[HookEdit, list[int]] = {}
-        for row, (_, edits) in enumerate(texts):
-            for edit in in_order(edits):
-                rows.setdefault(edit, []).append(row)
-        self._rows = rows
-        self.givens: Givens = runner.givens.of(tuple(rows), cancelled)
+        self._rows = rows_of(in_order(edits) for _, edits in texts)
+        every = tuple(edit for edit, _ in self._rows)
+        self.givens: Givens = runner.givens.of(every, cancelled)
         ids = [ids for ids, _ in texts]
         self.calls = runner.forward.calls_for(ids[0])
-        self.sent = runner.sent(tuple(rows), cancelled)
+        self.sent = runner.sent(every, cancelled)
         self.residual = runner.forward.embedded(ids, self.here(range(-1, 0)), self.givens, self.sent)
 
     def here(self, layers: range) -> list[tuple[HookEdit, Rows]]:
         """What acts in these layers, and on which rows."""
-        return [(edit, rows) for edit, rows in self._rows.items() if edit.layer in layers]
+        return [(edit, rows) for edit, rows in self._rows if edit.layer in layers]
 
 
 @torch.inference_mode()

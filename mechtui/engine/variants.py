@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from mechtui.engine import reading
-from mechtui.engine.apply import Rows
+from mechtui.engine.apply import Rows, rows_of
 from mechtui.engine.forward.cache import KeysValues, before, new_cache
 from mechtui.engine.memory import ran_out
 from mechtui.engine.overlap import common, in_order, same_layers, same_positions
@@ -217,12 +217,10 @@ class _Batch:
     ) -> None:
         self.runner, self.base, self.variants = runner, base, variants
         self.begin, self.cancelled = begin, cancelled
-        self.rows: dict[HookEdit, list[int]] = {}
-        for row, variant in enumerate(variants):
-            for edit in variant.edits:
-                self.rows.setdefault(edit, []).append(row)
-        self.givens = runner.givens.of(tuple(self.rows), cancelled)
-        self.sent = runner.sent(tuple(self.rows), cancelled, base, runner.n_layers, begin, len(variants))
+        self.rows = rows_of(variant.edits for variant in variants)
+        every = tuple(edit for edit, _ in self.rows)
+        self.givens = runner.givens.of(every, cancelled)
+        self.sent = runner.sent(every, cancelled, base, runner.n_layers, begin, len(variants))
         self.before: list[KeysValues] = []
         if begin:
             assert base.keys_values is not None
@@ -263,7 +261,7 @@ class _Batch:
 
     def _may_end_short(self) -> bool:
         last = self.runner.n_layers - 1
-        local = all(edit.is_local for edit in self.rows if edit.layer == last)
+        local = all(edit.is_local for edit, _ in self.rows if edit.layer == last)
         return local and self.runner.may_begin_at_z(self.base, last)
 
     def _last_block(self, residual: Tensor, at: slice) -> Tensor:
@@ -290,7 +288,7 @@ class _Batch:
         self.sent.first_row = first_row
         here: list[tuple[HookEdit, Rows]] = [
             (edit, own)
-            for edit, which in self.rows.items()
+            for edit, which in self.rows
             if edit.layer in layers and (own := [row - first_row for row in which if 0 <= row - first_row < count])
         ]
         if not self.before:

@@ -94,6 +94,14 @@ def test_cases_in_batches_are_what_each_is_alone(twin: Twin, file: str, edits: S
     assert np.isnan(clean.values[-1])
 
 
+def test_edits_that_meet_at_one_place_act_in_their_order_in_every_case(twin: Twin, file: str) -> None:
+    """The first at a place that is another in each case of the batch, the second at all."""
+    session = session_of('scale L1.pre @" Mary" x3', "add L1.pre v x2", vectors=VECTORS, cases=file)
+    edited = filled(twin.engine, session).of_edited()
+    for number, case in enumerate(CASES[:4]):
+        assert edited.values[number] == pytest.approx(one_by_one(twin, session, case, edits=True), abs=CLOSE)
+
+
 def test_a_place_that_a_case_lacks_leaves_that_case_out(twin: Twin, file: str) -> None:
     runs = filled(twin.engine, session_of('zero L0H1 @" Mary"', "# zero L9H9", cases=file))
     problems = runs.of_edited().problems

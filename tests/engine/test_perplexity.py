@@ -43,7 +43,8 @@ def windows(ids: list[int], front: list[int], window: int, stride: int) -> list[
 @pytest.mark.parametrize("bos", ["yes", "no"])
 @pytest.mark.parametrize(("window", "stride"), [(24, 9), (24, 23), (60, 1)])
 def test_windows_as_transformers_reads_them(twin: Twin, bos: str, window: int, stride: int) -> None:
-    session = session_of(EDIT, "zero L0H1 @-1", "patch L1.pre", source=SOURCE, bos=bos)
+    elsewhere = ("zero L0H1 @-1", "patch L1.pre", "patch-path L0H0>L1H1.q")
+    session = session_of(EDIT, *elsewhere, source=SOURCE, bos=bos)
     front = twin.tokens(session).bos
     assert len(front) == (bos == "yes")
     ids = twin.text_ids(NOTES.read_text("utf-8"), ())
@@ -51,7 +52,7 @@ def test_windows_as_transformers_reads_them(twin: Twin, bos: str, window: int, s
     expected = windows(ids, front, window, stride)
     for answer, edits in zip(both, ((), session.edits[:1]), strict=True):
         assert isinstance(answer, PerplexityAnswer)
-        assert [each.partition(": ")[0] for each in answer.left_out] == ["zero L0H1 @-1", "patch L1.pre"]
+        assert [each.partition(": ")[0] for each in answer.left_out] == list(elsewhere)
         losses, counts = [], []
         for read, labels in expected:
             if edits:

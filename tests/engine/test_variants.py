@@ -65,6 +65,16 @@ def test_variants_are_what_each_is_alone(model: Model, before: tuple[str, ...]) 
         )
 
 
+def test_edits_that_meet_at_one_place_act_in_each_variants_own_order(model: Model) -> None:
+    """Though another variant has some of them the other way round, or one of them twice."""
+    lines = ("scale L1.pre x3", "add L1.pre v x2", "add L1.pre v x-2")
+    ways = ((1, 0), (0, 1), (2, 0), (0, 0), (0, 2, 0))
+    opened = Engine(model).open(session_of(*lines, vectors=VECTORS))
+    variants = [tuple(each for number in way for each in opened.hook_edits(number) or ()) for way in ways]
+    for got, way in zip(opened.clean.variants(variants, len(opened.ids) - 1), ways, strict=True):
+        torch.testing.assert_close(got, alone(model, *(lines[number] for number in way))[-1], atol=CLOSE, rtol=1e-5)
+
+
 @pytest.mark.parametrize("lines", [LINES[1:3], ("zero L1H0.k", "zero L1H1"), ("zero L1H0.v", "cut L1H1 -1>2")])
 def test_variants_of_the_last_block_alone(model: Model, lines: tuple[str, ...]) -> None:
     engine = Engine(model)

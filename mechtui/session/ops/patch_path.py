@@ -19,6 +19,7 @@ class PatchPath(PathOp):
     order = 11
     note = "what one part reads, with what an earlier one writes in the source: L5H5>L8H6.q"
     takes = "source"
+    by_alignment = True
 
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
         return patch.from_source(self, edit, prompt, around)
