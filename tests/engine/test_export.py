@@ -37,7 +37,7 @@ EDITS = (
         "scale L2.mlp x1.2",
     ),
     *("noise embed @3 sd0.2 seed5", "add L1.mid d x2", "project L1.post @-1 t", "add L2.pre p", "# add L3.pre n x9"),
-    *("cut L2H0 *>0", "scale L3H3.scores x0.5", "add L2.post f x2"),
+    *("cut L2H0 *>0", "scale L3H3.scores x0.5", "add L2.post f x2", "cut-path L1H1>L3H0.q", "patch-path L0H4>L2.mlp"),
 )
 ATTENTION_ALONE = (
     *("zero L1H2 @-1", "mean L1H1.pattern", "resample L1H2.q seed7", "patch L1.pre @10", "freeze L1H1.v @3"),

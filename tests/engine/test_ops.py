@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterator
@@ -23,12 +24,14 @@ from mechtui.session import ops as folder
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.words import LineError
+from mechtui.session.hook_edits import EditError
 from mechtui.session.ops import ops
 from mechtui.session.path_op import PathOp
 from mechtui.session.storage import dumps, loads
 from mechtui.views import parse_question
 from tests.engine import test_parity, test_script
 from tests.engine.test_script import PROMPT, run, with_logits
+from tests.engine.twin import session_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dev" / "add-an-op.md").read_text(encoding="utf-8")
 
@@ -61,6 +64,16 @@ def test_what_it_offers_is_a_line_that_reads_back(name: str) -> None:
                 nudged = op.nudged(edit, sign)
                 assert parse_edit(format_edit(nudged)) == nudged
                 assert op.least <= getattr(nudged, op.number) <= op.most
+
+
+@pytest.mark.parametrize("line", [*test_parity.CUTS, *test_parity.PATHS, *test_script.EDITS])
+def test_on_a_longer_text_an_edit_acts_or_says_that_it_does_not(line: str, gpt2_model: Model) -> None:
+    edit = parse_edit(line.removeprefix("# "))
+    vectors = test_script.VECTORS
+    opened = Engine(gpt2_model).open(session_of(prompt="Mary gave", source="John gave", vectors=vectors))
+    longer = tuple(gpt2_model.encode(PROMPT * 2, "no"))
+    with contextlib.suppress(EditError):
+        assert opened.hook_edits_elsewhere(edit, longer)
 
 
 @pytest.fixture
