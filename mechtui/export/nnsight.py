@@ -217,6 +217,7 @@ def _translated(view: ViewLines) -> ViewLines:
     if (found := BEYOND.search(code)) is not None:
         what = {
             "hook_attn_scores": "scores before the softmax are no module's output",
+            "at_mid": "what is changed between attention and MLP has to go around a norm in every run",
             "seen": "pattern and scores are no module's output",
         }.get(found[0], "it is computed from parts that TransformerLens alone gives by name")
         return replace(view, body=(), problem=f"{what}, so that a program for nnsight has no such numbers")
