@@ -17,13 +17,16 @@ from mechtui.engine.givens import Givens
 from mechtui.engine.memory import budget
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
-from mechtui.engine.overlap import in_order
+from mechtui.engine.overlap import common, in_order
 from mechtui.engine.pieces import Pieces
 from mechtui.engine.resume import Start, leaves_behind_z, plan
 from mechtui.engine.trace import Trace
-from mechtui.engine.trace_store import TraceStore
+from mechtui.engine.trace_store import MOST_TRACES, TraceStore
 from mechtui.engine.vectors import Vectors
 from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
+
+# Texts in one pass: more are no quicker. And their tokens, from which on the weights are no longer what takes time.
+MOST_TOGETHER, TOKENS_TOGETHER = 8, 1024
 
 
 def never() -> bool:
@@ -90,6 +93,55 @@ class Runner:
         size = sum(tensor.nbytes for tensor in like.tensors()) * len(ids) // len(like.ids)
         if self.store.known(ids, ()) is None and self.store.has_room_for(size):
             self.run(ids, (), (), cancelled)
+
+    @torch.inference_mode()
+    def run_together(self, texts: Sequence[Ids], cancelled: Callable[[], bool] = never) -> None:
+        """Make the clean runs of these texts in advance, where that is quicker than one by one: those of one length in
+        one pass through the weights. Nothing is padded, so that no text knows of another. Raises Cancelled."""
+        new = [ids for ids in dict.fromkeys(texts) if self.store.known(ids, ()) is None][: MOST_TRACES // 2]
+        known = [trace.ids for trace in self.store if trace.keys_values is not None]
+        # One that begins as another does goes on from there, and runs its last tokens only.
+        new = [ids for at, ids in enumerate(new) if 2 * self._shared(ids, (*known, *new[:at])) < len(ids)]
+        if sum(self._bytes(len(ids)) for ids in new) > self.store.budget // 2:
+            return
+        for count in sorted({len(ids) for ids in new}):
+            same = [ids for ids in new if len(ids) == count]
+            size = max(min(MOST_TOGETHER, TOKENS_TOGETHER // count), 1)
+            for begin in range(0, len(same), size):
+                if len(batch := same[begin : begin + size]) > 1:
+                    self._run_batch(batch, cancelled)
+
+    def _shared(self, ids: Ids, others: Sequence[Ids]) -> int:
+        """How many first tokens it has in common with one of these, as far as a run can begin there."""
+        return max((common(ids, each) for each in others), default=0) if self.forward.caches else 0
+
+    def _bytes(self, count: int) -> int:
+        """Memory that the trace of so many tokens holds."""
+        shape = self.model.shape
+        width = (shape.n_layers + 1) * shape.d_model
+        width += shape.n_layers * shape.d_head * (shape.n_heads + 2 * shape.n_kv_heads)
+        return count * width * self.model.dtype.itemsize
+
+    def _run_batch(self, batch: Sequence[Ids], cancelled: Callable[[], bool]) -> None:
+        begun = [self.forward.prelude(ids, (), {}, (), self.forward.empty_cache(), 0) for ids in batch]
+        cache = self.forward.empty_cache()
+        passed = self.forward.through(
+            torch.cat([first for first, _, _ in begun]),
+            begun[0][1],
+            range(self.n_layers),
+            cache,
+            (),
+            {},
+            (),
+            0,
+            cancelled,
+        )
+        pairs = keys_values(cache) if cache is not None else None
+        for row, ids in enumerate(batch):
+            # Copies: a view would hold the whole batch as long as one of its rows is kept.
+            resid, z = ([Pieces(each[row : row + 1].clone()) for each in of] for of in (passed.stream, passed.z))
+            own = None if pairs is None else [(k[row : row + 1].clone(), v[row : row + 1].clone()) for k, v in pairs]
+            self.store.keep(Trace(ids, (), resid, z, own))
 
     def take(self, trace: Trace, need: Need, cancelled: Callable[[], bool] = never) -> Tensor:
         """What a need asks of a run; its block runs once more when that was not kept."""

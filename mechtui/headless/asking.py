@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -111,9 +111,9 @@ class Asker:
             self._take(await self._replies.get())
         return self.checked
 
-    def ask(self, item: Item) -> None:
-        """Ask what is asked of it, in place of what was asked before. Does not wait."""
-        self._ask(item.session, item.asked)
+    def ask(self, item: Item, ahead: Sequence[Item] = ()) -> None:
+        """Ask what is asked of it, in place of what was asked before. Does not wait. ahead: what will be asked next."""
+        self._ask(item.session, item.asked, tuple(each.session for each in ahead))
 
     async def check(self, item: Item) -> None:
         """Whether its texts and edits can be read and applied; nothing runs. Raises Stop."""
@@ -151,9 +151,9 @@ class Asker:
         except Stop as stop:
             raise stop.at(item.place) if stop.status in (MISTAKE, FAILED) else stop from stop
 
-    def _ask(self, session: Session, questions: tuple[Question, ...]) -> None:
+    def _ask(self, session: Session, questions: tuple[Question, ...], ahead: tuple[Session, ...] = ()) -> None:
         self._generation += 1
-        self.client.send(Ask(self._generation, session, questions))
+        self.client.send(Ask(self._generation, session, questions, ahead))
 
     def _tell(self, item: Item, answered: Answers, fraction: float | None) -> None:
         """Say what is being computed: the first question that has no answer yet."""

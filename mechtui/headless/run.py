@@ -30,6 +30,8 @@ from mechtui.visible import seen, write_over
 
 # Of the mistakes in what is asked, how many are named one by one.
 MOST_NAMED = 8
+# Sessions that are said in advance, so that texts of one length share a pass through the weights.
+AHEAD = 16
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,9 @@ async def answer(asker: Asker, items: Sequence[Item], sink: Sink, progress: _Pro
         checked = await asker.wait_for_check()
         assert asker.ready is not None
         before: tuple[Item, Answered] | None = None
-        for item in items[at:end]:
-            asker.ask(item)
+        for number, item in enumerate(items[at:end]):
+            ahead = items[at + number + 1 : min(at + number + AHEAD, end)] if number % AHEAD == 0 else ()
+            asker.ask(item, ahead)
             _write(sink, before, asker.ready, checked, progress)
             before = item, await asker.answers(item)
         _write(sink, before, asker.ready, checked, progress)

@@ -41,11 +41,13 @@ class Load(Message, frozen=True, tag="load"):
 
 class Ask(Message, frozen=True, tag="ask"):
     """Questions about a session, in the order in which the user looks at them. Without any, only what of the session
-    cannot be applied is said; nothing runs."""
+    cannot be applied is said; nothing runs. ahead: sessions that will be asked the same next: their clean runs may
+    share a pass through the weights with this one's."""
 
     generation: int
     session: Session
     questions: tuple[AnyQuestion, ...]
+    ahead: tuple[Session, ...] = ()
 
 
 class Models(Message, frozen=True, tag="models"):

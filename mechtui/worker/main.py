@@ -224,6 +224,8 @@ class Worker:
                 raise Cancelled
             opened = self.engine.open(ask.session, cancelled, ask.questions, self._told(ask, number))
             say(Started(ask.generation, opened.problems))
+            if ask.ahead:
+                opened.run_together(ask.ahead)
             for question in ask.questions:
                 asked = time.perf_counter()
                 opened.progress = partial(self._computed, ask.generation, number, question)
