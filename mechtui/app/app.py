@@ -162,6 +162,7 @@ class Mechtui(Guarded, App[int]):
         self._said: tuple[str, bool] = (seen(told), False)
         # What went wrong last, by a mistake of ours; and, when that ended the program, what is said of it on stderr.
         self.fault: BaseException | None = None
+        self._unkept = ""  # what was said when the session could no longer be kept
         self._trace = ""
         self.last_words = ""
         self._news = News.NOTHING
@@ -226,7 +227,7 @@ class Mechtui(Guarded, App[int]):
         self._arrange()
         self.screen.set_focus(self.pane())
         self._running_loop = asyncio.get_running_loop()
-        self.keeper.problem = lambda sentence: self.in_time(self.say_too, sentence, bad=True)
+        self.keeper.problem = lambda sentence: self.in_time(self._say_unkept, sentence)
         self.keeper.named = lambda: self.in_time(self._paint_status)
         self.talk.link.on_reply = self.hear
         self.call_after_refresh(self._begin)
@@ -788,8 +789,8 @@ class Mechtui(Guarded, App[int]):
         if self._was.model != session.model:
             self._choice = ""
         self._was = session
-        # What was said was of the session before.
-        self._said = ("", False)
+        # What was said was of the session before; that nothing is kept stays true of this one.
+        self._said = (self._unkept, True) if self.keeper.unkept else ("", False)
         self._paint_footer()
         for name, editor in self.board.editors.items():
             editor.take(getattr(session, name))
@@ -891,6 +892,10 @@ class Mechtui(Guarded, App[int]):
         self.errands.heard()
         if News.JUDGED in news and self._aimed is not None:
             self._judge_target()
+
+    def _say_unkept(self, sentence: str) -> None:
+        self._unkept = seen(sentence)
+        self.say_too(sentence, bad=True)
 
     def say_too(self, sentence: str, *, bad: bool = False) -> None:
         """News that nobody asked for takes no other's place; bad news takes that of good."""

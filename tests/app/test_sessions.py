@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -341,3 +344,31 @@ async def test_a_view_that_has_no_room_any_more_is_brought_to_the_front(state: P
         assert it.here == "residual"
         assert "residual" in it.board.seen()
         assert it.focus.layer == 1
+
+
+async def test_as_long_as_the_disk_is_full_typing_goes_on_and_the_sentence_stays(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = app_of()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        told = asyncio.Event()
+        problem = it.keeper.problem
+        it.keeper.problem = lambda sentence: (problem(sentence), it.in_time(told.set))[1]
+        with monkeypatch.context() as patch:
+
+            def full(handle: int) -> None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            patch.setattr(os, "fsync", full)
+            await pilot.press("i", "x")
+            await asyncio.wait_for(told.wait(), 60)
+            await pilot.press("y", "z")
+            await idle(pilot)
+            assert it.session.prompt.endswith("xyz")
+            assert "no space left on device" in screen(it)
+        assert it.keeper.now() == ""
+        await pilot.press("w")
+        await idle(pilot)
+        assert "no space left on device" not in screen(it)
+    assert "xyz" in load(state / f"{it.keeper.name}.toml").prompt
