@@ -34,6 +34,8 @@ WORDS = {
     "clean, edited": "the run without edits, and the run with those that are on",
     "source": "the second prompt; patching takes values from its run, position by aligned position",
     "steering vector": "a direction of the residual stream that is added to push what the model says",
+    "AUC": "how probable it is that one of the one kind lies further along than one of the other; .5 is chance",
+    "translator": "a matrix and a bias by which a lens brings a layer's output to the last layer's terms",
     "L2 norm": "the length of a vector: the root of the sum of its squares",
     "BOS": "the beginning-of-sequence token; much attention may rest on it",
     "stale, older": "the numbers shown are of an earlier state; the new ones are being computed",

@@ -16,7 +16,7 @@ from mechtui.fitting.fitted import Fitted
 from mechtui.fitting.measure import AT_ONCE, streams
 
 # Rows of one step; the first learning rate, which falls to 0, and the greatest norm of a layer's gradient.
-ROWS, RATE, MOST_NORM = 8, 1e-3, 1.0
+ROWS, RATE, MOST_NORM = 8, 3e-3, 1.0
 
 
 def fit(model: Model, rows: Tensor, steps: int, seed: int, tell: Callable[[str, int, int, str], None]) -> Fitted:

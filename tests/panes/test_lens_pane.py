@@ -13,6 +13,7 @@ from mechtui.link.messages import Answered, EditProblem
 from mechtui.paint.palette import Depth, palette
 from mechtui.panes.pane import Page
 from mechtui.panes.picture import Picture
+from mechtui.session.changes import CannotError
 from mechtui.session.document import Focus, Session, Token
 from mechtui.session.grammar.places import format_site
 from mechtui.views import example_of, parse_question, put
@@ -159,6 +160,15 @@ def test_mid_rows_stand_below_their_layers_and_the_cursor_finds_its_own() -> Non
     pane.move(0, 1)
     assert legend(page_of(pane)).startswith("L2.post @13")
     assert page_of(pane_of("lens mid", replace(CLEAN, layers=(*names[1:], "L6.mid")), None)).title.endswith("L4.mid")
+
+
+def test_whose_translator_it_is_stands_in_the_title() -> None:
+    names = {"translator": "tuned lens d\x1bemo, fitted on gpt2"}
+    pane = pane_of('lens file "d.safetensors"', replace(CLEAN, **names), None)
+    assert page_of(pane).title == "tuned d\\x1bemo, fitted on gpt2 · top token: ·Mary decides at L7"
+    assert page_of(pane, 34).title.startswith("tuned d\\x1bemo · ")
+    with pytest.raises(CannotError, match=r"d\.safetensors translates what leaves a layer"):
+        pane.do_mid(None)  # type: ignore[arg-type]
 
 
 def test_the_curve_shows_answer_and_foil_where_there_is_room() -> None:

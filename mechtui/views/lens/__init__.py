@@ -164,7 +164,7 @@ SPEC = View(
         "nostalgebraist 2020, interpreting GPT: the logit lens; Belrose et al. 2023, Eliciting latent predictions with "
         "the tuned lens; Gurnee et al. 2026, Verbalizable representations form a global workspace"
     ),
-    words=("residual stream", "unembedding", "rank", "entropy", "clean, edited"),
+    words=("residual stream", "unembedding", "translator", "rank", "entropy", "clean, edited"),
     cost=Cost.OWN_RUNS,
     footer=("target", "token_back", "token_next", "summary", "next_run", "mid", "maximise"),
     line_words=(("mid", "the stream between attention and MLP, too"),),

@@ -23,6 +23,7 @@ from mechtui.session.grammar.places import parse_site
 from mechtui.views import Question
 from mechtui.views.attribution import Attribution
 from mechtui.views.lens import SPEC, Lens, LensAnswer, Shows
+from mechtui.visible import seen
 
 # What is shown of an answer is blank without one.
 OF_ANSWER: tuple[Shows, ...] = ("prob", "logit", "rank")
@@ -160,8 +161,8 @@ class LensPane(Pane):
         brief = when.partition(" (")[0]
         here = f"{self._here} @{position} {_here(question, clean, answer, (row, position))}"
         # Whose words these are stands there however narrow the pane is.
-        whole = f"{answer.translator} · " if answer.translator else ""
-        lens = f"{answer.translator.partition(',')[0]} · " if answer.translator else ""
+        named = seen(answer.translator).replace(" lens ", " ", 1)  # the pane's own name stands before it
+        whole, lens = (f"{name} · " if name else "" for name in (named, named.partition(",")[0]))
         titles = (f"{short}: {token} {when}", f"{short}: {when}", f"{short}: {brief}", brief)
         legend = grid.legend(self.palette, here, UNITS.get(question.shows, ""), ends=shown.ends)
         return grid.page(

@@ -63,7 +63,7 @@ SPEC = View(
         "of one side share."
     ),
     paper="Turner et al. 2023, Activation addition; Rimsky et al. 2024, Contrastive activation addition",
-    words=("steering vector", "unembedding", "neuron", "residual stream"),
+    words=("steering vector", "unembedding", "neuron", "residual stream", "AUC"),
     cost=Cost.TEXTS,
     footer=("vector_line", "change_vector", "add_vector", "delete_vector", "undo", "save_vectors", "start"),
     actions=(
