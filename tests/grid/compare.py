@@ -61,7 +61,8 @@ FOLDED = ("logits", "residual", "attention", "lens", "attribution", "sweep", "z"
           "attn", "mlp", "pre")  # fmt: skip
 # What an exported program proves of every model.
 PROVED = ("attribution", "attribution L1H1", "attribution L1.mlp", "heads copying", "vectors", "composition V",
-          "composition K", "circuit L1H1", "attention L0H1 value", "attention L1H2 scores", "lens")  # fmt: skip
+          "composition K", "circuit L1H1", "attention L0H1 value", "attention L1H2 scores", "lens", "bigrams mlps",
+          "neurons L1 activation top4")  # fmt: skip
 COLUMNS = (*VIEWS, *GROUPS)
 
 
