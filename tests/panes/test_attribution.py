@@ -23,6 +23,7 @@ from mechtui.views.attention import Attention
 from mechtui.views.attribution import Attribution, AttributionAnswer, Components, Neurons, Sources
 from mechtui.views.attribution.pane import AttributionPane
 from mechtui.views.example import COUNT, NEXT
+from mechtui.views.sweep import Sweep, SweepAnswer
 from tests.panes.pictures import Holder, pictured, shown
 
 NUMBER = re.compile(r"(?<!\S)[+-]?\d*\.\d+(?!\S)")
@@ -383,3 +384,46 @@ def test_without_an_edit_there_is_no_difference() -> None:
     given_picture = of_line("attribution difference", edits=())
     page = pane_of(given_picture).draw(given_picture, 60, 10)
     assert "no edit is on" in "".join(segment.text for segment in page.row(0, 0))
+
+
+def swept(picture: Picture, effects: np.ndarray) -> Picture:
+    """With a sweep that zeroed every head of the session as it is."""
+    rows, columns = (tuple(f"{name}{i}" for i in range(n)) for name, n in zip("LH", effects.shape, strict=True))
+    found = SweepAnswer(rows, columns, "logit_diff", effects, 1.0)
+    kept = found.kept(Sweep(), picture.session, not picture.session.active_edits())
+    assert kept is not None
+    return replace(picture, sweeps=(kept,))
+
+
+def test_beside_a_heads_line_stands_what_zeroing_it_changes_and_what_the_others_did() -> None:
+    """A head that writes 2.31 and whose loss costs .4 was made up for by 1.91."""
+    picture = of_line("attribution", edits=())
+    answer = picture.answered[0].clean
+    assert isinstance(answer, AttributionAnswer)
+    assert isinstance(answer.parts, Components)
+    effects = -answer.parts.heads
+    effects[9, 9] = -0.4
+    pane = AttributionPane()
+
+    def rows(of: Picture, width: int = 100) -> list[str]:
+        pane.show(of)
+        page = pane.draw(of, width, 200)
+        lines = [*page.head(0), *(page.row(i, 0) for i in range(page.rows))]
+        return ["".join(segment.text for segment in line) for line in lines]
+
+    lines = rows(swept(picture, effects))
+    assert lines[0].split()[-2:] == ["zeroed", "others"]
+    [made_up] = [line for line in lines if "L9H9" in line]
+    assert made_up.split()[-2:] == ["-.40", "+1.91"]
+    assert made_up.startswith("●"), "the two disagree"
+    [plain] = [line for line in lines if "L10H7 " in line]
+    assert plain.split()[-1] in ("+.00", "-.00", ".00")
+    assert not plain.startswith("●")
+    [mlp] = [line for line in lines if "L9.mlp" in line]
+    assert "█" in mlp or len(mlp.split()) <= 3, "nothing of an MLP was measured"
+    # Neither before it was swept, nor of another position, another target or another session.
+    assert "zeroed" not in rows(picture)[0]
+    assert "zeroed" not in rows(replace(swept(picture, effects), session=replace(picture.session, prompt="Another")))[0]
+    elsewhere = replace(answer, position=3)
+    (known,) = picture.answered
+    assert "zeroed" not in rows(swept(replace(picture, answered=(replace(known, clean=elsewhere),)), effects))[0]

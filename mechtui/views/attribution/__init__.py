@@ -173,13 +173,20 @@ SPEC = View(
     read=(
         "All lines add up to the last one, the logit difference; lines out of sight are added up before it. The larger "
         "of both runs sorts, so that a line that an edit silences stays where it was. Orange "
-        "speaks for the answer, blue for the foil; * is edited."
+        "speaks for the answer, blue for the foil; * is edited. Once `sweep zero L*H*` was made of the session as it "
+        "is, each head has two more numbers after the last token: by how much zeroing it changes the logit difference "
+        "(zeroed, measured), and what the rest of the model did about it (others: zeroed plus the line, which went), "
+        "so that self-repair is a number; ● marks heads whose measured effect has the other sign or is off by more "
+        "than half."
     ),
     trap=(
         "This is the direct way only: a head that works through later heads has no share of its own here, and zeroing "
         "a head may cost less than its line says, because later ones make up for it."
     ),
-    paper="Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
+    paper=(
+        "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; McGrath et al. 2023, The Hydra Effect "
+        "(self-repair)"
+    ),
     words=("logit difference", "unembedding", "residual stream", "clean, edited"),
     footer=("summary", "next_run", "alone", "zero", "patch", "undo", "maximise"),
     actions=(

@@ -20,10 +20,12 @@ from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Site, Span
 from mechtui.session.grammar.places import format_site
+from mechtui.session.sweeps import of_now
 from mechtui.views import Question
 from mechtui.views.attention import Attention
 from mechtui.views.attribution import SPEC, Attribution, AttributionAnswer, Components, Neurons, Sources
 from mechtui.views.question import Run
+from mechtui.views.sweep import ZERO_HEADS, disagreeing
 
 # What the lines are called, and what else is known of each.
 CALLED = {Components: ("write", ""), Sources: ("token", "attention"), Neurons: ("neuron", "activation")}
@@ -44,7 +46,9 @@ class Write(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Shown:
     """An answer as lines. site: what was opened; None for the whole ledger. run: which run is shown, empty where there
-    is one only. values: numbers of the lines, total: their sum, by the name of the run, the shown one first."""
+    is one only. values: numbers of the lines, total: their sum, by the name of the run, the shown one first. measured:
+    of each line's head, by how much the logit difference changes when it is zeroed, as the session's sweep found; NaN
+    of other lines; None where no such sweep is of the session as it is."""
 
     site: Site | None
     run: Run | None
@@ -54,10 +58,19 @@ class Shown:
     values: dict[str, np.ndarray]
     beside: np.ndarray
     total: dict[str, float]
+    measured: np.ndarray | None = None
 
     def place(self, name: str) -> int | None:
         """The line of that name."""
         return next((i for i, write in enumerate(self.writes) if write.name == name), None)
+
+    @property
+    def others(self) -> np.ndarray:
+        """What the rest of the model does about a head that is zeroed: what is measured less what its own line says,
+        which goes. Later norms' scales are among the rest."""
+        assert self.measured is not None
+        found: np.ndarray = self.measured + self.values[self.by]
+        return found
 
     @property
     def by(self) -> str:
@@ -153,7 +166,8 @@ class AttributionPane(Pane):
         # line takes room itself, and so do its numbers where they are wider than the others.
         for _ in range(4):
             below = (last, last + 1) if out else (last + 1,) if height > 2 else ()
-            self._rows = Rows(_columns(found, width, out), shown, by, edited=edited, below=below)
+            doubted = _doubted(found)
+            self._rows = Rows(_columns(found, width, out), shown, by, chosen=doubted, edited=edited, below=below)
             page = self._rows.page(self.palette, width, height, here, self._column)
             seen = height - page.head_rows - len(page.foot)
             top = max(0, min(self.scroll_offset.y, len(shown) - seen))
@@ -362,9 +376,10 @@ def _shown(picture: Picture) -> Shown | str:
     values = {name: np.array([write.value for write in each]) for name, each in lines.items()}
     total = {name: answer.total for name, answer in answers.items()}
     beside = {name: np.array([write.beside for write in each]) for name, each in lines.items()}
+    measured = _measured(picture, lines["clean"], clean, run == "clean" or edited is None)
     if edited is None:
         values, total = {"logits": values["clean"]}, {"logits": clean.total}
-        return Shown(site, None, clean, None, lines["clean"], values, beside["clean"], total)
+        return Shown(site, None, clean, None, lines["clean"], values, beside["clean"], total, measured)
     for each in (values, beside):
         each["difference"] = each["edited"] - each["clean"]
     total["difference"] = total["edited"] - total["clean"]
@@ -378,7 +393,31 @@ def _shown(picture: Picture) -> Shown | str:
         {name: values[name] for name in order},
         beside[run],
         {name: total[name] for name in order},
+        measured if run != "difference" else None,
     )
+
+
+def _measured(picture: Picture, lines: tuple[Write, ...], answer: AttributionAnswer, clean: bool) -> np.ndarray | None:
+    """Of each line, what zeroing its head changes, as the sweep over all heads found that is of the session as it is.
+    It is measured after the last token, of answer minus foil."""
+    made = of_now(picture.sweeps, picture.session, ZERO_HEADS, clean)
+    last = picture.tokens is not None and answer.position == len(picture.tokens.tokens) - 1
+    if made is None or not last or answer.foil is None or not isinstance(answer.parts, Components):
+        return None
+    known = {
+        f"{row}{column}": value
+        for row, values in zip(made.rows, made.values, strict=True)
+        for column, value in zip(made.columns, values, strict=True)
+        if value is not None
+    }
+    return np.array([known.get(write.name, np.nan) for write in lines])
+
+
+def _doubted(found: Shown) -> frozenset[int]:
+    """Lines whose measured effect is not what the line says: of the other sign, or off by more than half."""
+    if found.measured is None:
+        return frozenset()
+    return frozenset(int(row) for row in np.flatnonzero(disagreeing(found.measured, -found.values[found.by])))
 
 
 def _writes(picture: Picture, site: Site | None, answer: AttributionAnswer) -> Iterator[Write]:
@@ -422,6 +461,9 @@ def _columns(found: Shown, width: int, out: tuple[int, ...] = ()) -> tuple[Colum
     if beside:
         numbers = np.array([*found.beside, np.nan, np.nan])
         columns.insert(2, Numbers(beside, numbers, beside[:3], signs=found.run == "difference"))
+    if found.measured is not None:
+        for name, head, numbers in (("zeroed", "zero", found.measured), ("others", "oth.", found.others)):
+            columns.append(Numbers(name, np.array([*numbers, np.nan, np.nan]), head, "logits", signs=True))
     return tuple(columns)
 
 
