@@ -201,6 +201,22 @@ async def test_numbers_that_are_nudged_in_two_visits_are_two_steps_and_the_edit_
         assert edits(it) == ["scale L1H1 x0.6", "scale L2H2 x0.5"]
 
 
+async def test_linear_mode_is_said_in_the_head_is_undone_and_leads_back():
+    it, _, _ = app(session("scale L1H1 x0.5"))
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        before = it.session
+        assert "linear" not in it.status_line.left.plain
+        await pilot.press("L")
+        await idle(pilot)
+        assert it.session.linear
+        assert it.status_line.left.plain.startswith(" linear ")
+        await pilot.press("u")
+        await idle(pilot)
+        assert it.session == before
+        assert "linear" not in it.status_line.left.plain
+
+
 async def test_keys_on_a_head_make_edits_and_the_same_key_takes_them_back():
     it, _, model = app(session(source=PROMPT.replace("John gave", "Mary gave")))
     async with it.run_test(size=SIZE) as pilot:
