@@ -46,6 +46,7 @@ WORDS = {
     "QK circuit": "W_E W_Q W_K^T W_E^T: how much a head wants to attend from every token to every other",
     "bigram": "two tokens that follow each other: what comes next by the token before alone, W_E W_U",
     "edge": "the attention from one query position to one key position of one head",
+    "path patching": "one receiver reads what one sender writes in another run; all between both is held",
     "linear mode": "patterns, norm scales and neurons are held at their clean values, so that effects add up",
     "neuron": "one number of an MLP's hidden layer; its write vector is a row of W_out",
 }

@@ -40,12 +40,12 @@ from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner, never
 from mechtui.engine.texts import Texts
 from mechtui.engine.translators import Translator
-from mechtui.engine.variants import Cost
+from mechtui.engine.variants import Cost, Look
 from mechtui.engine.vectors import Separation, steering
 from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
-from mechtui.session.hook_edits import EditError, HookEdits, Ids, Steering
+from mechtui.session.hook_edits import EditError, HookEdits, Ids, Sender, Steering
 from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import check_elsewhere, check_site, resolve
 from mechtui.session.sites import head_count
@@ -63,6 +63,7 @@ __all__ = [
     "HeadCircuit",
     "HookEdits",
     "Ids",
+    "Look",
     "Metric",
     "Need",
     "NoGradientError",
@@ -244,6 +245,15 @@ class OpenSession:
     def circuit(self, layer: int, head: int) -> HeadCircuit:
         """A head over the whole vocabulary; the last one asked for is kept. Raises SessionError."""
         return self._engine.circuit(layer, head)
+
+    def wrote(self, run: Run, sender: Sender, position: int) -> Tensor:
+        """[head, d_model] float32: what the heads of a sender write to the stream at a position of a run; [1, d_model]
+        of a sender without heads. Raises EditError where that cannot be told."""
+        self._engine.path_check.check_sender(sender, self.cancelled)
+        gave = run.take(Need(sender.hook, "at", position))
+        heads = (None,) if sender.heads is None else sender.heads
+        with torch.inference_mode():
+            return torch.stack([self._runner.forward.weights.written(sender, head, gave) for head in heads])
 
     def check_site(self, site: Site) -> None:
         """Raises EditError, which names the model and what it lacks, where it has no such site."""

@@ -36,7 +36,7 @@ from mechtui.engine.readout import Norm
 from mechtui.engine.run import MOST_VARIANTS, Run
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
-from mechtui.engine.variants import BATCH_TOKENS, Cost, Part
+from mechtui.engine.variants import BATCH_TOKENS, Cost, Look, Part
 from mechtui.session.hook_edits import HookEdit, HookEdits
 
 # Linear runs that are kept with their clean run.
@@ -360,7 +360,14 @@ class LinearRun(Run):
             self.trace.variants = {(each, position): logits for each, logits in zip(variants, found, strict=True)}
         return found
 
-    def parts(self, variants: Sequence[HookEdits], position: int, first: Collection[int] = ()) -> Iterator[Part]:
+    def parts(
+        self,
+        variants: Sequence[HookEdits],
+        position: int,
+        first: Collection[int] = (),
+        look: Look | None = None,
+    ) -> Iterator[Part]:
+        """Nothing is looked at: no hook passes in a linear run."""
         variants = [in_order(edits) for edits in variants]
         known = {
             number: self.trace.variants[edits, position]

@@ -26,20 +26,24 @@ class PathCheck:
     def check(self, edit: HookEdit, cancelled: Callable[[], bool]) -> None:
         """Raises EditError where the edit acts on a path that this model has not, or none that can be told; and
         Cancelled."""
-        sender = edit.sender
-        if sender is None:
+        if edit.sender is None:
             return
+        self.check_sender(edit.sender, cancelled)
         name = self._runner.model.ready.name
-        if sender.heads is not None and not self._holds(sender.hook, sender.layer, cancelled):
-            raise EditError(
-                f"what single heads of layer {sender.layer} write in {name} cannot be told apart: take "
-                f"L{sender.layer}.attn as the sender"
-            )
         if edit.hook.endswith("_input") and not self._holds(edit.hook, edit.layer, cancelled):
             part = edit.hook.removesuffix("_input")[-1]
             raise EditError(
                 f"{name} does more to what the heads of layer {edit.layer} read by their {part} than a norm and a "
                 "product with a matrix, so no path ends there"
+            )
+
+    def check_sender(self, sender: Sender, cancelled: Callable[[], bool]) -> None:
+        """Raises EditError where what it writes cannot be told; and Cancelled."""
+        name = self._runner.model.ready.name
+        if sender.heads is not None and not self._holds(sender.hook, sender.layer, cancelled):
+            raise EditError(
+                f"what single heads of layer {sender.layer} write in {name} cannot be told apart: take "
+                f"L{sender.layer}.attn as the sender"
             )
 
     def _holds(self, hook: str, layer: int, cancelled: Callable[[], bool]) -> bool:

@@ -15,7 +15,7 @@ from mechtui.engine.needs import Need
 from mechtui.engine.overlap import in_order
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
-from mechtui.engine.variants import Cost, Part, cost_of, logits_of, parts_of
+from mechtui.engine.variants import Cost, Look, Part, cost_of, logits_of, parts_of
 from mechtui.session.hook_edits import HookEdits, Ids
 from mechtui.views import Answer, Question
 
@@ -95,11 +95,17 @@ class Run:
             self.trace.variants = {(each, position): logits for each, logits in zip(variants, results, strict=True)}
         return results
 
-    def parts(self, variants: Sequence[HookEdits], position: int, first: Collection[int] = ()) -> Iterator[Part]:
-        """The same, batch by batch as they come. first: numbers of those that come before the others. Raises
-        SessionError where memory is too short for a single one."""
+    def parts(
+        self,
+        variants: Sequence[HookEdits],
+        position: int,
+        first: Collection[int] = (),
+        look: Look | None = None,
+    ) -> Iterator[Part]:
+        """The same, batch by batch as they come, with what is looked at on the way. first: numbers of those that come
+        before the others. Raises SessionError where memory is too short for a single one."""
         try:
-            yield from parts_of(self._runner, self.trace, variants, position, self.cancelled, first)
+            yield from parts_of(self._runner, self.trace, variants, position, self.cancelled, first, look)
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise

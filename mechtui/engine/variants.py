@@ -15,6 +15,7 @@ from transformers.cache_utils import Cache
 from mechtui.engine import reading
 from mechtui.engine.apply import Rows, rows_of
 from mechtui.engine.forward.cache import KeysValues, before, new_cache
+from mechtui.engine.forward.taps import Taps
 from mechtui.engine.memory import ran_out
 from mechtui.engine.overlap import common, in_order, same_layers, same_positions
 from mechtui.engine.runner import Runner
@@ -41,13 +42,23 @@ class Variant:
     layer: int
 
 
+class Look(NamedTuple):
+    """One number that is read of each variant as it passes a hook. layer: of the hook. read: (what passes there [row,
+    ...], the first position that runs) -> [row] float32; None where what is read did not run."""
+
+    hook: str
+    layer: int
+    read: Callable[[Tensor, int], Tensor | None]
+
+
 class Part(NamedTuple):
     """Some variants' results. numbers: which; logits [variant, d_vocab]; seconds: about how long the others
-    take."""
+    take. looked [variant]: what was looked at, NaN where it was not seen; None without a look."""
 
     numbers: list[int]
     logits: Tensor
     seconds: float
+    looked: Tensor | None = None
 
 
 class Cost(NamedTuple):
@@ -80,10 +91,12 @@ def parts_of(
     position: int,
     cancelled: Callable[[], bool],
     first: Collection[int] = (),
+    look: Look | None = None,
 ) -> Iterator[Part]:
     """The same, as they come; none twice. first: numbers of those that come before the others. On out of memory the
-    batch halves; of one variant alone it is raised."""
-    known, to_run = _sorted(runner, base, variants, position, cancelled)
+    batch halves; of one variant alone it is raised. With a look every variant runs, from the look's layer at the
+    latest."""
+    known, to_run = _sorted(runner, base, variants, position, cancelled, look)
     to_run.sort(key=lambda variant: variant.number not in first)  # each part in the order in which it shares most
     ends = sorted({sum(variant.number in first for variant in to_run), len(to_run)})
     work = [_work(runner, base, variant) for variant in to_run]
@@ -100,7 +113,7 @@ def parts_of(
         part = sorted(to_run[at:end], key=lambda variant: variant.layer)
         began = time.perf_counter()
         try:
-            logits = _batch(runner, base, part, begin, position, cancelled)
+            logits, looked = _batch(runner, base, part, begin, position, cancelled, look)
         except (RuntimeError, MemoryError) as error:
             if size == 1 or not ran_out(error):
                 raise
@@ -110,7 +123,7 @@ def parts_of(
         now = sum(work[at : at + len(part)])
         did, left, at = did + now, left - now, at + len(part)
         runner.paces[len(base.ids).bit_length()] = seconds / did
-        yield Part([variant.number for variant in part], logits, seconds / did * left)
+        yield Part([variant.number for variant in part], logits, seconds / did * left, looked)
 
 
 def cost_of(
@@ -143,7 +156,12 @@ def cost_of(
 
 
 def _sorted(
-    runner: Runner, base: Trace, variants: Sequence[HookEdits], position: int, cancelled: Callable[[], bool]
+    runner: Runner,
+    base: Trace,
+    variants: Sequence[HookEdits],
+    position: int,
+    cancelled: Callable[[], bool],
+    look: Look | None = None,
 ) -> tuple[dict[int, Tensor], list[Variant]]:
     """Logits of the variants that are known or share nothing with the base; the others in the order in which they
     run."""
@@ -152,7 +170,9 @@ def _sorted(
     to_run: list[Variant] = []
     for number, edits in enumerate(map(in_order, variants)):
         layer = same_layers(base.edits, edits, runner.n_layers)
-        if layer == runner.n_layers:
+        if look is not None and layer >= 0:
+            to_run.append(Variant(number, edits, _leaves_at(base, edits, position), min(layer, look.layer)))
+        elif layer == runner.n_layers:
             known[number] = reading.logits(readout, base, [position])[0]
         elif (edits, position) in base.variants:
             known[number] = base.variants[edits, position]
@@ -188,9 +208,16 @@ def _bytes(runner: Runner, length: int) -> int:
 
 @torch.inference_mode()
 def _batch(
-    runner: Runner, base: Trace, part: Sequence[Variant], begin: int, position: int, cancelled: Callable[[], bool]
-) -> Tensor:
-    return _Batch(runner, base, part, begin, cancelled).logits(position)
+    runner: Runner,
+    base: Trace,
+    part: Sequence[Variant],
+    begin: int,
+    position: int,
+    cancelled: Callable[[], bool],
+    look: Look | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    batch = _Batch(runner, base, part, begin, cancelled, look)
+    return batch.logits(position), batch.looked
 
 
 def _leaves_at(base: Trace, edits: HookEdits, limit: int) -> int:
@@ -213,10 +240,17 @@ class _Batch:
     joins where it leaves the base, so that the later blocks run once for all."""
 
     def __init__(
-        self, runner: Runner, base: Trace, variants: Sequence[Variant], begin: int, cancelled: Callable[[], bool]
+        self,
+        runner: Runner,
+        base: Trace,
+        variants: Sequence[Variant],
+        begin: int,
+        cancelled: Callable[[], bool],
+        look: Look | None = None,
     ) -> None:
         self.runner, self.base, self.variants = runner, base, variants
-        self.begin, self.cancelled = begin, cancelled
+        self.begin, self.cancelled, self.look = begin, cancelled, look
+        self.looked = None if look is None else torch.full((len(variants),), torch.nan)
         self.rows = rows_of(variant.edits for variant in variants)
         every = tuple(edit for edit, _ in self.rows)
         self.givens = runner.givens.of(every, cancelled)
@@ -275,7 +309,9 @@ class _Batch:
         if len(residual):
             here, cache = self._here(0, len(residual), range(last, last + 1))
             call = self.calls[last]
-            heads = self.runner.forward.heads(residual, call, last, cache, here, self.givens, begin, self.sent)
+            heads = self.runner.forward.heads(
+                residual, call, last, cache, here, self.givens, begin, self.sent, self._looks(0, begin)
+            )
             z.append(heads[:, at])
         if len(new):
             base_z = self.base.z[last].part(begin + at.start, begin + at.stop)
@@ -304,6 +340,30 @@ class _Batch:
         here, cache = self._here(first_row, len(batch), layers)
         begin = self.begin if offset is None else offset
         passed = self.runner.forward.through(
-            batch, self.calls, layers, cache, here, self.givens, (), begin, self.cancelled, z, sent=self.sent
+            batch,
+            self.calls,
+            layers,
+            cache,
+            here,
+            self.givens,
+            (),
+            begin,
+            self.cancelled,
+            z,
+            self._looks(first_row, begin),
+            self.sent,
         )
         return passed.stream[-1]
+
+    def _looks(self, first_row: int, begin: int) -> Taps:
+        """What is shown the rows from `first_row` on. begin: the first position that they run."""
+        look, looked = self.look, self.looked
+        if look is None or looked is None:
+            return {}
+
+        def note(value: Tensor) -> None:
+            found = look.read(value, begin)
+            if found is not None:
+                looked[first_row : first_row + len(value)] = found.float().cpu()
+
+        return {look.hook: [note]}

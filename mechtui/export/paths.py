@@ -45,8 +45,8 @@ def reads(layer, part, stream):
             for sender in path["senders"]:
                 new = -write(gave[kind, at], kind, at, sender)
                 for position, partner in path["places"].items():
-                    names = {(head, kind, at, sender, position), (head, "attn", at, None, position)}
-                    if not names & done:
+                    whole = kind == "z" and (head, "attn", at, None, position) in done
+                    if not whole and (head, kind, at, sender, position) not in done:
                         read[0, position] += new[position]
                         if path["hook"] is not None:
                             read[0, position] += write(source[path["hook"]], kind, at, sender)[partner]

@@ -383,7 +383,7 @@ def _apply_paths(
                         if cell is not None and cell not in edit.site.index.within(x.shape[1]):
                             continue
                         key = (kind, at, head, p, cell)
-                        if key in done or ("attn", at, None, p, cell) in done:
+                        if key in done or (kind == "z" and ("attn", at, None, p, cell) in done):
                             continue
                         done.add(key)
                         out[(p,) if cell is None else (p, cell)] += new[p]

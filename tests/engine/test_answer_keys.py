@@ -24,6 +24,7 @@ VIEWS = {
     "dose": ("dose add L1.pre v -2..2 step2 layers text tokens2",),
     "sweep": ("sweep zero L*H*", "sweep patch L*.pre", "sweep zero L*H* estimate"),
     "generate": ("generate 2",),
+    "path": ("path L1H0.q", "path L0H1>L1H0.v", "path logits"),
     "perplexity": (f"perplexity {quote(str(Path(__file__).with_name('notes.txt')))} window24",),
     "circuit": ("circuit L0H1", "circuit L0H1 trigrams", "circuit L0H1 directions"),
     "compare": (f"compare {quote(str(Path(__file__).with_name('other.toml')))}",),

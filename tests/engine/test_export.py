@@ -56,6 +56,7 @@ LINES = {
     "heads": ("heads entropy", "heads attribution", "heads copying"),
     "neurons": ("neurons top5", "neurons activation top3"),
     "perplexity": (f"perplexity {quote(str(NOTES))} window40",),
+    "path": ("path L2H1.k @9", "path logits", "path L3.mlp layers cut"),
     "sweep": ("sweep zero L2-3H0-3", "sweep patch L2.pre", "sweep cut L3H0-1 -1>0"),
 }
 ALL = tuple(line for name in specs() for line in LINES.get(name, (name,)))
@@ -105,6 +106,7 @@ def test_a_script_runs_and_fails_where_a_number_is_another(tmp_path: Path) -> No
         "composition K",
         "bigrams",
         "loss",
+        "path L1H5.k cut",
     )
     options += [f"--view={line}" for line in views]
     options += ["--view=sweep zero L1H*", "--source", SOURCE, "--answer", " Mary", "--foil", " John"]

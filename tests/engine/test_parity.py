@@ -95,6 +95,7 @@ PATHS = (
     "patch-path L1H*>L1.mlp",
 )
 STACKS = (
+    ("cut-path L0.attn>L1H2.q @-1", "cut-path L0.mlp>L1H2.q"),
     ("cut-path L0H1>L1H2.q", "zero L0H1", "scale L1H2.q x2", "cut-path L0H*>L1H2.q", "cut-path L0.attn>L1H2.q @3"),
     ("zero L1H1.k", "cut-path L0H1>L1H1.k", "add L1.pre v x2", "cut-path L0H2>L1.mlp", "scale L1.mid x2", "zero L0H2"),
     ("patch-path L0H1>L1H0.v @9", "cut-path L0H*>L1H0.v", "cut-path embed>L1H0.v", "noise embed sd1 seed5"),

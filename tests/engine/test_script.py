@@ -208,6 +208,22 @@ def test_several_edits_act_in_order(gpt2_model: Model) -> None:
     torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_paths_go_with_each_other_and_with_edits(family: str, request: pytest.FixtureRequest) -> None:
+    """A path that two lines name is one; edits of what is read come behind, those of the stream before."""
+    lines = ("cut-path L0H1>L1H1.q", "zero L0H1", "scale L1H1.q x2", "cut-path L0H*>L1H1.q", "cut-path L0.mlp>L1H1.q")
+    lines += (
+        "cut-path L0.attn>L1H1.q @-1,3",
+        "cut-path L0H2>L1.mlp",
+        "scale L1.mid x2",
+        "zero L0H2",
+        "scale L1.pre x2",
+    )
+    session = Session(prompt=PROMPT, edits=tuple(parse_edit(line) for line in lines))
+    text, logits = with_logits(request.getfixturevalue(f"{family}_model"), session)
+    torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
@@ -262,6 +278,10 @@ LINES = {
     "cases": [],  # a program runs one prompt
     "loss": ["loss"],
     "neurons": ["neurons top7", "neurons L0 @3 activation top4"],
+    "path": [
+        *("path L1H2.q", "path L1H3.k 9>4 cut", "path L1H1.v @9 layers", "path L1.mlp @3 cut", "path logits cut"),
+        *("path L0H1>L1H0.k", "path logits"),
+    ],
     "next_tokens": ["next_tokens", "next_tokens @3 top4"],
     "sweep": [
         *("sweep zero L*H*", "sweep mean L*H0-1.v @1-3", "sweep patch L1H*", "sweep patch L*.pre"),

@@ -10,10 +10,10 @@ from mechtui.panes.picture import Picture
 from mechtui.session.grammar.places import format_site
 from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question, put
-from mechtui.views.attention import Attention
 from mechtui.views.composition import KINDS, Composition
 from mechtui.views.composition.example import example
 from mechtui.views.composition.pane import CompositionPane
+from mechtui.views.path import Path
 from tests.panes.pictures import Holder, pictured, shown
 
 
@@ -53,7 +53,7 @@ async def test_narrowed_to_a_head_and_not_to_those_whose_names_begin_like_it() -
         assert "no row has 'L99H9' in it" in "\n".join(shown(app.pane))
 
 
-async def test_enter_leads_to_the_later_head_and_the_map_keeps_the_pair() -> None:
+async def test_enter_shows_the_pair_as_a_path_and_the_map_keeps_the_pair() -> None:
     app = Holder(CompositionPane())
     async with app.run_test(size=(110, 40)) as pilot:
         app.pane.show(picture())
@@ -61,8 +61,8 @@ async def test_enter_leads_to_the_later_head_and_the_map_keeps_the_pair() -> Non
         app.pane.move(0, 1)
         await pilot.pause()
         into = app.pane.into(app.pane.picture)
-        assert isinstance(into, Attention)
-        assert (into.layer, into.head) == (6, 9)
+        assert isinstance(into, Path)
+        assert into.line() == "path L4H11>L6H9.k"
         now = app.pane.picture
         app.pane.show(replace(now, session=put(now.session, Composition(as_map=True))))
         await pilot.pause()

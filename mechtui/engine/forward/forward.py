@@ -216,9 +216,12 @@ class Forward:
         givens: Givens,
         offset: int,
         sent: Sent | None = None,
+        looks: Taps | None = None,
     ) -> Tensor:
         """What the heads of one block give [batch, pos, head * d_head], before any edit at z. Nothing behind runs."""
         taps = taps_of(edits, givens, (), offset, {}, self._dtype, sent)
+        for hook, functions in (looks or {}).items():
+            taps.setdefault(hook, []).extend(functions)
         return self.blocks.at(layer, residual, call, offset).heads(residual, call, cache, taps)
 
     def logits(self, residual: Tensor) -> Tensor:

@@ -118,9 +118,11 @@ SPEC = View(
         ("wide4", "cells of a column"),
     ),
     rows=Rows(Axis.TOKENS, 2),
-    footer=("search", "zero", "zero_here", "mean", "patch", "cut", "undo", "summary", "fold", "maximise"),
+    footer=("search", "zero", "zero_here", "mean", "patch", "cut", "who_query", "who_key", "summary", "fold"),
     actions=(
         Action("cut", ("x",), "cut", "Remove the attention from the row's token to the column's.", needs=Needs.MODEL),
+        Action("who_query", ("B",), "who: query", "Who put this here? The paths into the head's query at this cell."),
+        Action("who_key", ("C",), "who: key", "Who put this here? The paths into the head's key at this cell."),
         Action(
             "fold",
             ("t",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, window
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.views.attention import FOLDS, SPEC, WIDTHS, Attention, AttentionAnswer
+from mechtui.views.path import Path
 from mechtui.views.question import Run, after
 
 # Cells of a column that shows a token, and of the narrowest names at the left.
@@ -356,6 +357,24 @@ class AttentionPane(Pane):
         layer, head = self.picture.head()
         self.look(key=key)  # also when the query looks at another key most from now on
         desk.change(changes.cut_edge(desk.session, layer, head, query, key))
+
+    def _who(self, desk: Desk, part: Literal["q", "k"]) -> None:
+        """Go to the paths into the head's query or key at the cell, and start them."""
+        found = None if self.picture is None else self._table(self.picture)
+        if self.picture is None or not isinstance(found, tuple) or not found[0].table.size:
+            raise CannotError("There is no cell yet: the head's table is not here.")
+        query, key = self._at(self.picture, found[0])
+        layer, head = self.picture.head()
+        question = replace(self.picture.question(Path), part=part, layer=layer, head=head, sender=None)
+        desk.put(question.of_cell(query, key))
+        desk.go("path")
+        desk.start("path")
+
+    def do_who_query(self, desk: Desk) -> None:
+        self._who(desk, "q")
+
+    def do_who_key(self, desk: Desk) -> None:
+        self._who(desk, "k")
 
     def do_fold(self, desk: Desk) -> None:
         question = desk.picture.question(Attention)

@@ -97,10 +97,12 @@ SPEC = View(
         ("V", "read by its values"),
         ("map", "all pairs as a table"),
     ),
-    footer=("summary", "pair_map", "only_pairs", "pair_earlier", "maximise"),
+    footer=("summary", "cut_pair", "pair_map", "only_pairs", "pair_later", "pair_earlier"),
     actions=(
         Action("pair_map", ("o",), "map or list", "Show all pairs as a table, or the strongest as a list."),
         Action("only_pairs", ("w",), "only…", "Show only pairs with a head: type its name, as in L5H1."),
-        Action("pair_earlier", ("b",), "earlier head", "Look at the earlier head of the pair; enter at the later one."),
+        Action("cut_pair", ("x",), "cut path", "Cut the pair's path on this prompt; once more takes the edit away."),
+        Action("pair_later", ("r",), "later head", "Look at the attention of the later head of the pair."),
+        Action("pair_earlier", ("b",), "earlier head", "Look at the attention of the earlier head of the pair."),
     ),
 )

@@ -14,15 +14,20 @@ from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Grid
 from mechtui.panes.pane import Focus, Page, Pane, Picture
 from mechtui.panes.rows import Numbers, Rows, Texts
-from mechtui.session.changes import head_site
+from mechtui.session import changes
+from mechtui.session.changes import CannotError, head_site
 from mechtui.session.document import Site
+from mechtui.session.grammar.edits import format_edit
 from mechtui.views import Question
 from mechtui.views.attention import Attention
-from mechtui.views.composition import SPEC, Composition, CompositionAnswer
+from mechtui.views.composition import SPEC, Composition, CompositionAnswer, Kind
+from mechtui.views.path import Part as PathPart
+from mechtui.views.path import Path
 
 # Rows of the list; what is weaker says little.
 MOST = 500
 MEANS = {"Q": "queries", "K": "keys", "V": "values"}
+PARTS: dict[Kind, PathPart] = {"Q": "q", "K": "k", "V": "v"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +172,32 @@ class CompositionPane(Pane):
         return (answer, *pairs[self._row(picture, answer)]) if pairs else None
 
     def into(self, picture: Picture) -> Question | None:
-        """The later head's attention."""
-        return self._attention(0)
+        """The pair as a path, position by position, on this prompt."""
+        found = self._cursor()
+        if found is None:
+            return None
+        sender, receiver, part = self._path(picture, *found)
+        question = picture.question(Path)
+        layer, head = receiver
+        return replace(question, part=part, layer=layer, head=head, sender=sender, at=None, other=None)
+
+    def _path(
+        self, picture: Picture, answer: CompositionAnswer, later: int, earlier: int
+    ) -> tuple[Site, tuple[int, int], PathPart]:
+        """Sender, and layer, head and input of the receiver."""
+        part: PathPart = PARTS[picture.question(Composition).kind]
+        return head_site(*divmod(earlier, answer.n_heads)), divmod(later, answer.n_heads), part
+
+    def do_cut_pair(self, desk: Desk) -> None:
+        """Cut the pair's path; once more takes the edit away."""
+        found = self._cursor()
+        if self.picture is None or found is None or desk.ready is None:
+            raise CannotError("There is no pair to cut yet: the weights are being multiplied.")
+        sender, (layer, head), part = self._path(self.picture, *found)
+        if sender.layers.first >= layer:
+            raise CannotError("The earlier head of this cell stands in no earlier layer: there is no path to cut.")
+        edit = Path(part, layer, head).edit("cut-path", sender, desk.ready.shape)
+        desk.change(changes.toggle_edit(desk.session, edit), format_edit(edit))
 
     def _attention(self, which: int) -> Question | None:
         if self.picture is None or (found := self._cursor()) is None:
@@ -196,11 +225,17 @@ class CompositionPane(Pane):
         question = Composition() if self.picture is None else self.picture.question(Composition)
         return replace(question, only=only)
 
-    def do_pair_earlier(self, desk: Desk) -> None:
-        question = self._attention(1)
+    def _look_at(self, desk: Desk, which: int) -> None:
+        question = self._attention(which)
         if isinstance(question, Attention):
             desk.look(replace(desk.focus, layer=question.layer, head=question.head))
             desk.go("attention")
+
+    def do_pair_later(self, desk: Desk) -> None:
+        self._look_at(desk, 0)
+
+    def do_pair_earlier(self, desk: Desk) -> None:
+        self._look_at(desk, 1)
 
     # The clipboard
 

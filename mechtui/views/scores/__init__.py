@@ -131,12 +131,13 @@ SPEC = View(
         ("head", "as they stand in the model"),
         ("up", "the smallest first"),
     ),
-    footer=("mark_head", "zero", "mean", "patch", "sort_here", "only_heads", "write_repeat"),
+    footer=("mark_head", "zero", "mean", "patch", "sort_here", "only_heads", "who_head", "write_repeat"),
     actions=(
         Action("mark_head", ("H",), "mark", "Mark the head, or not; zero, mean and patch act on all that are marked."),
         Action("unmark_heads", ("X",), "unmark all", "Take the marks of all heads."),
         Action("sort_here", ("t",), "sort", "Sort by the cursor's column; once more, the smallest first."),
         Action("only_heads", ("w",), "only", "List only the heads that have some words in name or label."),
+        Action("who_head", ("B",), "who", "Who put this here? The paths into the head's query at the selected token."),
         Action(
             "write_repeat", ("r",), "repeat", "Make random words said twice the prompt: there induction is a stripe."
         ),

@@ -23,6 +23,7 @@ from mechtui.session.sweeps import of_heads
 from mechtui.views import Question
 from mechtui.views.attention import Attention
 from mechtui.views.heads import Heads, HeadsAnswer, Summary
+from mechtui.views.path import Path
 from mechtui.views.scores import COLUMNS, MEASURING, SPEC, Column, Scores, ScoresAnswer
 
 # The numbers of the prompt, in the order of their columns; those with a sign; what stands above narrow columns.
@@ -287,6 +288,18 @@ class ScoresPane(Pane):
             raise CannotError("no head is marked: H marks the one under the cursor")
         self._chosen = frozenset()
         self.renew()
+
+    def do_who_head(self, desk: Desk) -> None:
+        """Go to the paths into the head's query at the selected token, and start them."""
+        if self.picture is None:
+            return
+        layer, head = self._head(self.picture)
+        question = self.picture.question(Path)
+        at = desk.position()
+        desk.look(replace(desk.focus, layer=layer, head=head))
+        desk.put(replace(question, part="q", layer=layer, head=head, sender=None, at=at, other=None))
+        desk.go("path")
+        desk.start("path")
 
     def do_sort_here(self, desk: Desk) -> None:
         """By the column that the cursor stands in; the other way round where it sorts already."""
