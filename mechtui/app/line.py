@@ -25,6 +25,7 @@ from mechtui.app import recent
 from mechtui.panes import theme
 from mechtui.panes.boundary import Guarded
 from mechtui.session.changes import CannotError
+from mechtui.session.grammar.words import named_in
 from mechtui.visible import seen, signs
 
 ROWS = 8
@@ -405,7 +406,7 @@ class CommandLine(Guarded, Vertical):
         try:
             mistake = kind.take(self.field.value, self.other.value)
         except CannotError as error:
-            mistake = Mistake(str(error))
+            mistake = Mistake(str(error), named_in(self.field.value, str(error)))
         if mistake is None:
             self._keep(kind, self.field.value)
             if self.kind is kind:

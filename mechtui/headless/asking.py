@@ -31,7 +31,7 @@ from mechtui.link.messages import (
 from mechtui.session.document import Edit, Session
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.places import format_site
-from mechtui.session.grammar.words import LineError, ManyLinesError, cut, unquote
+from mechtui.session.grammar.words import LineError, ManyLinesError, named_in
 from mechtui.views import Answer, Question
 from mechtui.visible import seen, write_over
 
@@ -141,7 +141,7 @@ class Asker:
                         raise Stop(MISTAKE if reply.mistake else FAILED, reply.sentence)
                     case Failed(task="ask", generation=at, question=question) if at == generation and question:
                         line = question.line()
-                        raise LineError(line, _place(line, reply.sentence), reply.sentence)
+                        raise LineError(line, named_in(line, reply.sentence) or 0, reply.sentence)
                     case _:
                         self._take(reply)
                         continue
@@ -210,12 +210,3 @@ def _error(edit: Edit, sentence: str) -> LineError:
     about_vector = edit.vector and edit.vector in re.split("[ :;]", sentence)
     wrong = f" {edit.vector}" if about_vector else f" {format_site(edit.site)}"
     return LineError(line, line.index(wrong) + 1, sentence)
-
-
-def _place(line: str, sentence: str) -> int:
-    """Where in a question line the word stands that the sentence speaks of; the beginning where it names none."""
-    for word, at in cut(line)[1:]:
-        plain = unquote(word, line, at) if word.startswith('"') else word.removeprefix("@")
-        if plain in sentence:
-            return at
-    return 0

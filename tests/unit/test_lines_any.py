@@ -16,7 +16,7 @@ from mechtui.session.document import Edit, Positions, Session, Vector
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.places import format_positions, format_site, parse_positions, parse_site
 from mechtui.session.grammar.vectors import format_vector, parse_vector
-from mechtui.session.grammar.words import LineError
+from mechtui.session.grammar.words import LineError, named_in
 from mechtui.session.storage import dumps, loads
 from mechtui.views import parse_question
 
@@ -197,3 +197,19 @@ def steps(parse: Callable[[str], object], line: str) -> int:
 def test_a_line_twice_as_long_costs_twice_as_much(parse: Callable[[str], object], begin: str, piece: str) -> None:
     short, long = (steps(parse, begin + piece * count) for count in (500, 1000))
     assert long < 2.2 * short
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence", "place"),
+    [
+        ("attention L99H9 scores", "gpt2 has no L99H9: its layers are 0 to 11", 10),
+        ("next_tokens @999", "There is no position 999: the prompt has 14 tokens.", 12),
+        ('circuit L0H1 " zyx w"', "the word of a circuit should be one token, and · zyx w is 3", 13),
+        ("write NOVIEW x.csv", "NOVIEW is nothing that can be written", 6),
+        ("nowhere", "there is no folder nowhere", 0),
+        ("lens kl", "The numbers are of an earlier state", None),
+        ("", "nothing stands here", None),
+    ],
+)
+def test_the_word_that_a_sentence_names_is_found(line: str, sentence: str, place: int | None) -> None:
+    assert named_in(line, sentence) == place

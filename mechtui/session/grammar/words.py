@@ -18,6 +18,7 @@ LARGEST = 3.4028234663852886e38
 
 NAME = re.compile(r"[\w-]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
 _SEED = re.compile(r"seed[0-9]+")
 
 
@@ -90,6 +91,18 @@ def nearest(word: str, choices: Sequence[str]) -> str:
     """ "did you mean …? " for a word that is close to a choice, else nothing."""
     found = difflib.get_close_matches(word, choices, n=1, cutoff=0.4)
     return f"did you mean {found[0]}? " if found else ""
+
+
+def named_in(line: str, sentence: str) -> int | None:
+    """Where in a line the word begins that a sentence about it names; None where it names none. The first word, which
+    says what the line is, counts only where it stands alone."""
+    said = set(re.split(r"[\s:;,]+", sentence))
+    words = list(_WORD.finditer(line))
+    for found in words[1:] or words:
+        word, inside = found[0], found[0].strip('@"').strip()
+        if inside and (inside in said or (word.startswith('"') and inside in sentence)):
+            return found.start()
+    return None
 
 
 def short(text: str) -> str:
