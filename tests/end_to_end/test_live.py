@@ -386,9 +386,9 @@ def test_a_sweep_under_way_is_whole_when_one_comes_back(start: Callable[..., Ter
     wait_for(lambda: at_rest(pid))
     again = start("--keep-alive", "5m")
     again.keys("gs")
-    again.until(r"zero L\*H\*")
+    # Estimates may stand there first; nobody starts it again.
+    again.until(r"L3H7 +-4\.57")
     assert "32 runs" not in again.text
-    assert re.search(r"L3H7 +-4\.57", again.text)
 
 
 def test_by_default_nothing_stays(start: Callable[..., Terminal], state: Path) -> None:
