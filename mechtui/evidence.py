@@ -41,8 +41,33 @@ def summary(values: np.ndarray) -> Summary:
     return Summary(count, mean, float(low), float(high), float(known.std(ddof=1)), share)
 
 
+class Ratio(msgspec.Struct, frozen=True):
+    """A ratio of two means over n pairs, and the bootstrap's 95 % interval; NaN where it has none."""
+
+    n: int
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> Ratio:
+    """mean(above) / mean(below), of the pairs that are finite; each sample draws pairs."""
+    both = np.stack([np.asarray(each, dtype=np.float64) for each in (above, below)], axis=1)
+    both = both[np.isfinite(both).all(1)]
+    count = len(both)
+    if not count or both[:, 1].mean() == 0:
+        return Ratio(count)
+    value = float(both[:, 0].mean() / both[:, 1].mean())
+    if count == 1:
+        return Ratio(1, value)
+    sampled = bootstrap(both)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.nanquantile(sampled[:, 0] / sampled[:, 1], ((1 - SHARE) / 2, (1 + SHARE) / 2))
+    return Ratio(count, value, float(low), float(high))
+
+
 def bootstrap(values: np.ndarray) -> np.ndarray:
-    """[SAMPLES]: the means of samples of as many of the values, with replacement; the same every time."""
+    """[SAMPLES, ...]: the means of samples of as many of the values [n, ...], with replacement; the same every time."""
     rng = np.random.default_rng(SEED)
     each = max(1, AT_ONCE // len(values))
     means = [

@@ -77,7 +77,7 @@ def built_in() -> tuple[Workspace, ...]:
         read("Explain", ("heads / scores", "attribution | neurons / lens", "sweep / path | attention"), job="sweep"),
         read("Weights", ("heads / scores", "circuit / attention", "composition | bigrams")),
         read("Steer", ("heads / residual", "vectors / dose | lens", "generate / attribution"), job="generate"),
-        read("Compare", ("history / compare | loss | perplexity | cases",)),
+        read("Compare", ("history / compare | loss | perplexity | cases | faithfulness",)),
     )
 
 

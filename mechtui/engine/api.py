@@ -25,6 +25,7 @@ from mechtui.engine.apply import seen_in
 from mechtui.engine.batches import Text, run_ahead
 from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.case_runs import CaseRuns, Differences, Kept
+from mechtui.engine.circuit_runs import CircuitRuns, Component
 from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
@@ -55,6 +56,8 @@ __all__ = [
     "Answers",
     "Cancelled",
     "CaseRuns",
+    "CircuitRuns",
+    "Component",
     "Cost",
     "Differences",
     "EditError",
@@ -149,6 +152,10 @@ class OpenSession:
         return CaseRuns(
             self.session, engine.cases, lambda case: OpenSession(engine, case, self.cancelled), self.cancelled
         )
+
+    def over_circuit(self, kept: Sequence[Component], mlps: bool) -> CircuitRuns:
+        """A circuit over the session's cases, see `CircuitRuns`. Raises SessionError, Cancelled."""
+        return CircuitRuns(self.over_cases(), self._engine.cases, self.shape, kept, mlps)
 
     def needs_of(self, question: Question) -> list[Need]:
         """What another view's question needs of a run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from mechtui.engine.apply import Givens, Rows, rows_of
 from mechtui.engine.forward.cache import keys_values
+from mechtui.engine.forward.taps import Taps
 from mechtui.engine.memory import ran_out
 from mechtui.engine.overlap import in_order
 from mechtui.engine.pieces import Pieces
@@ -20,6 +22,7 @@ from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
 # A text's tokens, and what acts on its run.
 Text = tuple[Ids, HookEdits]
+NOTHING: Givens = {}
 
 
 class Part(NamedTuple):
@@ -29,10 +32,12 @@ class Part(NamedTuple):
     logits: Tensor
 
 
-def parts_of(runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool]) -> Iterator[Part]:
+def parts_of(
+    runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool], given: Givens = NOTHING
+) -> Iterator[Part]:
     """Every text's logits after its last token, batch by batch, the short texts first; equal to one-by-one runs but for
-    rounding. Nothing of these runs is kept. On out of memory the batch halves; of one text alone it is raised. Raises
-    Cancelled between two blocks."""
+    rounding. Nothing of these runs is kept. given: what some edits take, where they do not say themselves from which
+    run. On out of memory the batch halves; of one text alone it is raised. Raises Cancelled between two blocks."""
     order = sorted(range(len(texts)), key=lambda number: len(texts[number][0]))
     most, at = batch_tokens(runner), 0
     while at < len(order):
@@ -40,7 +45,7 @@ def parts_of(runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool
         size = max(1, most // length)
         numbers = [number for number in order[at : at + size] if len(texts[number][0]) == length]
         try:
-            logits = _last_logits(runner, [texts[number] for number in numbers], cancelled)
+            logits = _last_logits(runner, [texts[number] for number in numbers], cancelled, given)
         except (RuntimeError, MemoryError) as error:
             if len(numbers) == 1 or not ran_out(error):
                 raise
@@ -65,13 +70,39 @@ def run_ahead(runner: Runner, texts: Sequence[Text], cancelled: Callable[[], boo
                 runner.store.keep(trace)
 
 
+@torch.inference_mode()
+def means_of(
+    runner: Runner, texts: Sequence[Ids], hooks: Sequence[str], cancelled: Callable[[], bool]
+) -> dict[str, Tensor]:
+    """Of texts of one length the mean of these activations of their clean runs, position by position [pos, ...], in
+    float32. Raises Cancelled."""
+    sums: dict[str, Tensor] = {}
+
+    def add(hook: str, value: Tensor) -> None:
+        total = value.float().sum(0)
+        sums[hook] = sums[hook] + total if hook in sums else total
+
+    size = max(1, batch_tokens(runner) // len(texts[0]))
+    for at in range(0, len(texts), size):
+        together = _Together(runner, [(ids, ()) for ids in texts[at : at + size]], cancelled)
+        residual = together.residual
+        for layer in range(runner.n_layers):
+            looks: Taps = {hook: [partial(add, hook)] for hook in hooks if hook.startswith(f"blocks.{layer}.")}
+            residual = runner.forward.through(
+                residual, together.calls, range(layer, layer + 1), None, [], {}, (), 0, cancelled, looks=looks
+            ).stream[-1]
+    return {hook: total / len(texts) for hook, total in sums.items()}
+
+
 class _Together:
     """Texts of one length before block 0: row i of the batch is text i."""
 
-    def __init__(self, runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool]) -> None:
+    def __init__(
+        self, runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool], given: Givens = NOTHING
+    ) -> None:
         self._rows = rows_of(in_order(edits) for _, edits in texts)
         every = tuple(edit for edit, _ in self._rows)
-        self.givens: Givens = runner.givens.of(every, cancelled)
+        self.givens: Givens = {**given, **runner.givens.of(every, cancelled)}
         ids = [ids for ids, _ in texts]
         self.calls = runner.forward.calls_for(ids[0])
         self.sent = runner.sent(every, cancelled)
@@ -83,8 +114,10 @@ class _Together:
 
 
 @torch.inference_mode()
-def _last_logits(runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool]) -> Tensor:
-    together = _Together(runner, texts, cancelled)
+def _last_logits(
+    runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool], given: Givens = NOTHING
+) -> Tensor:
+    together = _Together(runner, texts, cancelled, given)
     residual = together.residual
     for layer in range(runner.n_layers):
         own = range(layer, layer + 1)  # block by block, so that what has passed is let go of

@@ -13,8 +13,10 @@ from itertools import islice, takewhile
 from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
-from mechtui.engine.batches import Text, parts_of, run_ahead
+from mechtui.engine.apply import Givens
+from mechtui.engine.batches import NOTHING, Text, parts_of, run_ahead
 from mechtui.engine.errors import Cancelled, SessionError
 from mechtui.engine.model import Model
 from mechtui.engine.overlap import in_order
@@ -84,8 +86,10 @@ class Kept:
     def __init__(self, runner: Runner) -> None:
         self.runner = runner.aside()
         self.known: dict[Key, float] = {}
-        self.opened: tuple[tuple[Session, ...], tuple[_Case, ...]] = ((), ())
+        self.opened: tuple[tuple[Session, ...], tuple[OpenCase, ...]] = ((), ())
         self.made: tuple[object, tuple[Case, ...]] = (None, ())
+        # Means over prompts of one length, by what tells the prompts, and whether MLPs have one; by hook.
+        self.means: dict[tuple[int, bool], dict[str, Tensor]] = {}
 
     def put(self, key: Key, value: float) -> None:
         self.known[key] = value
@@ -93,13 +97,39 @@ class Kept:
             for old in list(islice(self.known, MOST_KEPT // 10)):
                 del self.known[old]
 
+    def run(
+        self, keys: Sequence[Key], cancelled: Callable[[], bool], given: Givens = NOTHING
+    ) -> Iterator[tuple[int, int]]:
+        """Run what is not known of these -> after each batch (how many are, of so many). given: see `parts_of`. Raises
+        Cancelled."""
+        missing = [key for key in keys if key not in self.known]
+        done, at = len(keys) - len(missing), 0
+        runner = self.runner
+        while at < len(missing):
+            length = len(missing[at][0])
+            size = max(1, min(TOKENS, batch_tokens(runner)) // length)
+            batch = list(takewhile(lambda key: len(key[0]) == length, missing[at : at + size]))  # noqa: B023
+            if any(edit.source_ids for key in batch for edit in key[1]):
+                batch = batch[:MOST_TAKING]
+                sources = dict.fromkeys(edit.source_ids for key in batch for edit in key[1] if edit.source_ids)
+                run_ahead(runner, [(ids, ()) for ids in sources], cancelled)
+            texts: list[Text] = [(key[0], key[1]) for key in batch]
+            for part in parts_of(runner, texts, cancelled, given):
+                for number, logits in zip(part.numbers, part.logits, strict=True):
+                    key = batch[number]
+                    value = float(logits[key[2]] - logits[key[3]])
+                    self.put(key, value if math.isfinite(value) else math.inf)
+            at, done = at + len(batch), done + len(batch)
+            yield done, len(keys)
+        runner.store.forget()
+
 
 # A session's runs of a case: without edits, with those that are on, and from here on with each edit alone.
 CLEAN, EDITED, ALONE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class _Case:
+class OpenCase:
     """A case on the model. ids: its prompt's. targets: of answer and foil. edits: of each of its runs. problems: why it
     has no number in that run; empty where it has one."""
 
@@ -122,7 +152,7 @@ class Differences:
 
 
 class CaseRuns:
-    """A session's cases on the model. edited: whether an edit is on."""
+    """A session's cases on the model. edited: whether an edit is on. opened: of each case what the model reads."""
 
     def __init__(
         self, session: Session, kept: Kept, open: Callable[[Session], Opened], cancelled: Callable[[], bool]
@@ -130,11 +160,11 @@ class CaseRuns:
         """open: a session on the model; it raises SessionError. Raises SessionError, Cancelled."""
         if session.linear:
             raise SessionError(LINEAR)
-        self._kept, self._cancelled = kept, cancelled
+        self._kept, self.cancelled = kept, cancelled
         self.cases = self._named(session)
         self.edited = bool(session.active_edits())
         self._edits = len(session.edits)
-        self._cases = self._all([case.alone(session) for case in self.cases], open)
+        self.opened = self._all([case.alone(session) for case in self.cases], open)
 
     def _named(self, session: Session) -> tuple[Case, ...]:
         wanted = parse_cases(session.cases) if session.cases else None
@@ -144,13 +174,13 @@ class CaseRuns:
             self._kept.made = wanted, cases_of(session, self._kept.runner.model)
         return self._kept.made[1]
 
-    def _all(self, sessions: Sequence[Session], open: Callable[[Session], Opened]) -> tuple[_Case, ...]:
+    def _all(self, sessions: Sequence[Session], open: Callable[[Session], Opened]) -> tuple[OpenCase, ...]:
         """The same sessions as before are not read again, unless a vector's file may be another by now."""
         reads = any(vector.reads for session in sessions[:1] for vector in session.vectors)
         if reads or self._kept.opened[0] != tuple(sessions):
             found = []
             for session in sessions:
-                if self._cancelled():
+                if self.cancelled():
                     raise Cancelled
                 found.append(_case(session, open))
             self._kept.opened = tuple(sessions), tuple(found)
@@ -170,7 +200,7 @@ class CaseRuns:
     def _differences(self, run: int) -> Differences:
         values = np.full(len(self.cases), np.nan)
         problems = []
-        for number, case in enumerate(self._cases):
+        for number, case in enumerate(self.opened):
             problem = case.problems[run]
             value = math.nan if problem else self._kept.known.get(case.key(run), math.nan)
             if math.isinf(value):
@@ -181,7 +211,7 @@ class CaseRuns:
 
     def _keys(self, runs: Sequence[int]) -> list[Key]:
         """Of all that can be had in these runs, each once, the short texts first."""
-        found = dict.fromkeys(case.key(run) for case in self._cases for run in runs if not case.problems[run])
+        found = dict.fromkeys(case.key(run) for case in self.opened for run in runs if not case.problems[run])
         return sorted(found, key=lambda key: len(key[0]))
 
     def fill(self) -> Iterator[tuple[int, int]]:
@@ -189,34 +219,15 @@ class CaseRuns:
         now, of so many). Raises Cancelled."""
         first = self._keys((CLEAN, EDITED) if self.edited else (CLEAN,))
         every = list(dict.fromkeys([*first, *self._keys(range(ALONE, ALONE + self._edits))]))
-        missing = [key for key in every if key not in self._kept.known]
-        done, at = len(every) - len(missing), 0
-        runner = self._kept.runner
-        while at < len(missing):
-            length = len(missing[at][0])
-            size = max(1, min(TOKENS, batch_tokens(runner)) // length)
-            batch = list(takewhile(lambda key: len(key[0]) == length, missing[at : at + size]))  # noqa: B023
-            if any(edit.source_ids for key in batch for edit in key[1]):
-                batch = batch[:MOST_TAKING]
-                sources = dict.fromkeys(edit.source_ids for key in batch for edit in key[1] if edit.source_ids)
-                run_ahead(runner, [(ids, ()) for ids in sources], self._cancelled)
-            texts: list[Text] = [(key[0], key[1]) for key in batch]
-            for part in parts_of(runner, texts, self._cancelled):
-                for number, logits in zip(part.numbers, part.logits, strict=True):
-                    key = batch[number]
-                    value = float(logits[key[2]] - logits[key[3]])
-                    self._kept.put(key, value if math.isfinite(value) else math.inf)
-            at, done = at + len(batch), done + len(batch)
-            yield done, len(every)
-        runner.store.forget()
+        yield from self._kept.run(every, self.cancelled)
 
 
-def _case(session: Session, open: Callable[[Session], Opened]) -> _Case:
+def _case(session: Session, open: Callable[[Session], Opened]) -> OpenCase:
     edits = session.edits
 
-    def without(problem: str) -> _Case:
+    def without(problem: str) -> OpenCase:
         count = ALONE + len(edits)
-        return _Case((), (0, 0), ((),) * count, (problem,) * count)
+        return OpenCase((), (0, 0), ((),) * count, (problem,) * count)
 
     try:
         case = open(session)
@@ -236,4 +247,4 @@ def _case(session: Session, open: Callable[[Session], Opened]) -> _Case:
     together = in_order(each for number in on for each in case.hook_edits(number) or ())
     why = next((refused[number] for number in on if number in refused), "")
     problems = ("", why, *(refused.get(number, "") for number in range(len(edits))))
-    return _Case(case.ids, (answer, foil), ((), together, *alone), problems)
+    return OpenCase(case.ids, (answer, foil), ((), together, *alone), problems)

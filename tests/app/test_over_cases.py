@@ -18,6 +18,7 @@ from mechtui.session.storage import dumps
 from mechtui.views import Question
 from mechtui.views.cases import Alone, Cases, CasesAnswer
 from mechtui.views.cases.example import COUNT, example
+from mechtui.views.faithfulness import Faithfulness, Part
 from tests.app.answering import PROMPT, Model, app, idle, session
 
 SIZE = (160, 45)
@@ -199,3 +200,29 @@ async def test_why_there_are_none_stands_where_they_would() -> None:
         await idle(pilot)
         assert "✗ cases: the tokenizer of gpt2" in text(it)
         assert "Next token" in text(it)
+
+
+async def test_heads_go_in_and_out_of_a_circuit_and_its_job_follows() -> None:
+    it, _, model = app(session(cases=LINE), Behind())
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("g", "q", "w")
+        await idle(pilot)
+        assert it.session.views == ("faithfulness L0H0",)
+        assert not any(isinstance(each, Faithfulness) for ask in model.asks for each in ask.questions)
+        assert "not started" in text(it)
+        await pilot.press("full_stop")
+        await idle(pilot)
+        assert "0.82 [0.76, 0.88] n 64" in text(it)
+        it.look(replace(it.focus, layer=9, head=9))
+        await pilot.press("w")
+        await idle(pilot)
+        kept = (Part(0, 0), Part(9, 9))
+        assert it.picture.question(Faithfulness).kept == kept
+        assert model.asks[-1].questions[-1] == Faithfulness(kept)
+        await pilot.press("x")
+        await idle(pilot)
+        assert it.session.views == ("faithfulness L9H9",)
+        await pilot.press("u")
+        await idle(pilot)
+        assert it.picture.question(Faithfulness).kept == kept

@@ -27,6 +27,7 @@ VIEWS = {
     "path": ("path L1H0.q", "path L0H1>L1H0.v", "path logits"),
     "perplexity": (f"perplexity {quote(str(Path(__file__).with_name('notes.txt')))} window24",),
     "circuit": ("circuit L0H1", "circuit L0H1 trigrams", "circuit L0H1 directions"),
+    "faithfulness": ("faithfulness L0H1 L1.mlp",),
     "compare": (f"compare {quote(str(Path(__file__).with_name('other.toml')))}",),
 }
 

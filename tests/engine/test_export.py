@@ -48,6 +48,7 @@ LINES = {
     "attention": ("attention L1H2", "attention L1H3 scores", "attention L0H1 value"),
     "circuit": ("circuit L1H2", 'circuit L0H3 " Mary"'),
     "cases": (),  # a program runs one prompt
+    "faithfulness": (),
     "compare": (),  # a program holds one session
     "attribution": ("attribution", "attribution L3H1", "attribution L2.mlp top9"),
     "composition": ("composition Q", "composition V"),

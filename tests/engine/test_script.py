@@ -276,6 +276,7 @@ LINES = {
     "scores": ["scores copying"],
     "lens": ["lens", "lens mid"],
     "cases": [],  # a program runs one prompt
+    "faithfulness": [],
     "loss": ["loss"],
     "neurons": ["neurons top7", "neurons L0 @3 activation top4"],
     "path": [

@@ -15,8 +15,10 @@ from mechtui.paint.evidence import said
 from mechtui.paint.histogram import histogram
 from mechtui.paint.palette import of_terminal
 from mechtui.paint.spark import BLOCKS
+from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question
 from mechtui.views.cases import ORDERS, Cases
+from mechtui.views.faithfulness import Faithfulness, Part
 
 numbers = st.lists(st.floats(-50, 50), min_size=1, max_size=40)
 
@@ -64,3 +66,27 @@ def test_the_line_says_it(by: str, up: bool) -> None:
     question = Cases(by, up)  # type: ignore[arg-type]
     assert parse_question(question.line()) == question
     assert question.asked() == Cases()
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(-1, 15)), max_size=6), st.booleans())
+def test_a_circuits_line_says_it(pairs: list[tuple[int, int]], mlps: bool) -> None:
+    kept = tuple(dict.fromkeys(Part(*pair) for pair in pairs))
+    question = Faithfulness(kept, mlps or any(part.head < 0 for part in kept))
+    assert parse_question(question.line()) == question
+    for part in (*kept, Part(3, 3)):
+        assert parse_question(question.toggled(part).line()).kept == question.toggled(part).kept  # type: ignore[attr-defined]
+    assert parse_question("faithfulness L1-2H0-1").kept == (Part(1, 0), Part(1, 1), Part(2, 0), Part(2, 1))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("faithfulness L9H9.q", "L9H9.q is no component of a circuit"),
+        ("faithfulness L*H*", "names too many"),
+        ("faithfulness 9.9", "should be a head or an MLP"),
+        ("faithfulness L0-99H0-99", "a circuit of more than 400"),
+    ],
+)
+def test_what_is_no_circuit_is_said(line: str, said: str) -> None:
+    with pytest.raises(LineError, match=re.escape(said)):
+        parse_question(line)
