@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mechtui.evidence import Summary
 from mechtui.paint.tokens import visible
 from mechtui.session.document import ModelShape, Session, Token
 from mechtui.views import spec_of
@@ -184,6 +185,23 @@ def named(tokens: Iterable[Token]) -> tuple[str, ...]:
 def fact(name: str, value: float | None, unit: str, *, signs: bool = False, places: int = 2) -> Listing:
     """One number that stands alone."""
     return Listing("", "", (name,), (Column("", (value,), unit, signs, places),))
+
+
+def summaries(title: str, of: str, rows: Sequence[str], over: Sequence[Summary]) -> Listing:
+    """What many numbers say together, a row for each of several."""
+    return Listing(
+        f"{title}: mean, 95 % bootstrap interval, standard deviation, share with the mean's sign",
+        of,
+        tuple(rows),
+        (
+            Column("n", [each.n for each in over], "cases", places=0),
+            Column("mean", [each.mean for each in over], "logits", signs=True),
+            Column("low", [each.low for each in over], "logits", signs=True),
+            Column("high", [each.high for each in over], "logits", signs=True),
+            Column("sd", [each.sd for each in over], "logits"),
+            Column("share", [each.share for each in over], "of 1"),
+        ),
+    )
 
 
 def plain_tables(question: Question, answer: Answer, around: Around) -> list[Block]:

@@ -223,6 +223,3 @@ async def test_heads_go_in_and_out_of_a_circuit_and_its_job_follows() -> None:
         await pilot.press("x")
         await idle(pilot)
         assert it.session.views == ("faithfulness L9H9",)
-        await pilot.press("u")
-        await idle(pilot)
-        assert it.picture.question(Faithfulness).kept == kept

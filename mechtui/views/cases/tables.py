@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mechtui.evidence import Summary
 from mechtui.views.cases import Cases, CasesAnswer
-from mechtui.views.tables import Around, Block, Column, Listing
+from mechtui.views.tables import Around, Block, Column, Listing, summaries
 
 
 def tables(question: Cases, answer: CasesAnswer, around: Around) -> list[Block]:
@@ -20,21 +19,10 @@ def tables(question: Cases, answer: CasesAnswer, around: Around) -> list[Block]:
     ]
     if any(answer.problems):
         columns.append(Column("left out", answer.problems))
-    return [_together(answer.of, over), Listing(f"cases {answer.of}", "case", rows, columns)]
-
-
-def _together(of: str, over: list[tuple[str, Summary]]) -> Listing:
-    every = [each for _, each in over]
-    return Listing(
-        f"over the cases {of}: mean, 95 % bootstrap interval, standard deviation, share with the mean's sign",
-        "",
-        tuple(name for name, _ in over),
-        (
-            Column("n", [each.n for each in every], "cases", places=0),
-            Column("mean", [each.mean for each in every], "logits", signs=True),
-            Column("low", [each.low for each in every], "logits", signs=True),
-            Column("high", [each.high for each in every], "logits", signs=True),
-            Column("sd", [each.sd for each in every], "logits"),
-            Column("share", [each.share for each in every], "of 1"),
-        ),
-    )
+    blocks: list[Block] = [
+        summaries(f"over the cases {answer.of}", "", [name for name, _ in over], [each for _, each in over])
+    ]
+    if answer.alone:
+        edits = [f"{at} {each.edit}" for at, each in enumerate(answer.alone, 1)]
+        blocks.append(summaries("what each edit changes alone", "edit", edits, [each.over for each in answer.alone]))
+    return [*blocks, Listing(f"cases {answer.of}", "case", rows, columns)]

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from mechtui.views.faithfulness import Faithfulness, FaithfulnessAnswer
-from mechtui.views.tables import Around, Block, Column, Listing
+from mechtui.views.tables import Around, Block, Column, Listing, summaries
 
 
 def tables(question: Faithfulness, answer: FaithfulnessAnswer, around: Around) -> list[Block]:
     runs = [(name, getattr(answer, name)) for name in ("model", "circuit", "nothing", "without")]
     shares = [("faithfulness", answer.faithfulness), ("completeness", answer.completeness)]
     blocks: list[Block] = [
-        Listing(
-            f"over the cases {answer.of}: mean logit difference, 95 % bootstrap interval",
+        summaries(
+            f"logit difference over the cases {answer.of}",
             "run",
-            tuple(name for name, _ in runs),
-            (
-                Column("n", [each.n for _, each in runs], "cases", places=0),
-                Column("mean", [each.mean for _, each in runs], "logits", signs=True),
-                Column("low", [each.low for _, each in runs], "logits", signs=True),
-                Column("high", [each.high for _, each in runs], "logits", signs=True),
-            ),
+            [name for name, _ in runs],
+            [each for _, each in runs],
         ),
         Listing(
             "shares of the model less nothing",
@@ -34,10 +29,7 @@ def tables(question: Faithfulness, answer: FaithfulnessAnswer, around: Around) -
         ),
     ]
     if answer.components:
-        columns = (
-            Column("drop", [each.mean for each in answer.drops], "logits", signs=True),
-            Column("low", [each.low for each in answer.drops], "logits", signs=True),
-            Column("high", [each.high for each in answer.drops], "logits", signs=True),
+        blocks.append(
+            summaries("what the circuit alone loses without it", "component", answer.components, answer.drops)
         )
-        blocks.append(Listing("what the circuit alone loses without it", "component", answer.components, columns))
     return blocks
