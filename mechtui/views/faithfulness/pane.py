@@ -68,7 +68,7 @@ class FaithfulnessPane(Pane):
         if not picture.session.cases:
             return self.blank("no cases: :cases ioi 64 names some, over which a circuit is judged", width)
         question, answer = picture.question(Faithfulness), self._answer(picture)
-        head = self._head(picture, answer, width)
+        head = self._head(picture, answer, width)[: max(height - 3, 0)]
         rows = self._rows(picture)
         self._row = max(0, min(self._row, len(rows.order) - 1))
         page = rows.page(self.palette, width, max(height - len(head), 1), self._row)
