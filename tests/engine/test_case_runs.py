@@ -154,10 +154,10 @@ def test_too_little_memory_halves_the_batch(gpt2_model: Model, file: str, monkey
     whole = filled(Engine(gpt2_model), session_of(cases=file)).clean().values
     true = batches._last_logits
 
-    def short(runner: Any, texts: Sequence[Any], cancelled: Any) -> torch.Tensor:
+    def short(runner: Any, texts: Sequence[Any], cancelled: Any, given: Any) -> torch.Tensor:
         if len(texts) > 1:
             raise MemoryError
-        return true(runner, texts, cancelled)
+        return true(runner, texts, cancelled, given)
 
     monkeypatch.setattr(batches, "_last_logits", short)
     np.testing.assert_allclose(filled(Engine(gpt2_model), session_of(cases=file)).clean().values, whole, atol=CLOSE)
