@@ -107,3 +107,12 @@ def test_a_view_without_tables_has_numbered_ones() -> None:
 def test_tokens_that_look_alike_have_their_ids() -> None:
     assert named([Token(1, "a"), Token(2, "b"), Token(3, "a")]) == ("a #1", "b", "a #3")
     assert numbered("L", 2) == ("L0", "L1")
+
+
+def test_pairs_of_heads_that_cannot_read_each_other_are_no_cells() -> None:
+    example = example_of("composition")
+    values = example.clean.values  # type: ignore[attr-defined]
+    block = tables(example.question, example.clean, around(example))[0]
+    cells = {(cell.row, cell.column): cell.value for cell in block.cells()}
+    assert len(cells) == int((~np.isnan(values)).sum()) < values.size
+    assert all(not math.isnan(value) for value in cells.values())
