@@ -5,13 +5,98 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from mechtui.panes.pane import Focus, Pane, Picture
+from mechtui.session.document import Session
+from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.words import LineError
-from mechtui.views import parse_question, put
+from mechtui.views import Question, parse_question, put
 from mechtui.views.attention import Attention
+from mechtui.views.attention.example import example as attention_example
+from mechtui.views.attention.pane import AttentionPane
+from mechtui.views.composition.example import example as composition_example
+from mechtui.views.composition.pane import CompositionPane
+from mechtui.views.example import Example
 from mechtui.views.path import Path, PathAnswer
 from mechtui.views.path.example import STRONG, example
 from mechtui.views.path.pane import PathPane
 from tests.panes.pictures import Holder, pictured, shown
+
+
+class Desk:
+    """As much of the app as these keys use."""
+
+    def __init__(self, now: Picture) -> None:
+        self.session, self.ready, self.focus = now.session, now.ready, now.focus
+        self.went: list[str] = []
+
+    def change(self, session: Session, what: str = "") -> None:
+        self.session = session
+
+    def put(self, question: Question) -> None:
+        self.session = put(self.session, question)
+
+    def look(self, focus: Focus) -> None:
+        self.focus = focus
+
+    def position(self) -> int:
+        return 14
+
+    def go(self, pane: str) -> None:
+        self.went.append(pane)
+
+    start = go
+
+    def lines(self) -> list[str]:
+        return [format_edit(edit) for edit in self.session.edits if edit.sender is not None]
+
+
+async def on(pane: Pane, of: Example) -> Desk:
+    """The pane with its example on a screen; the desk beside it."""
+    app = Holder(pane)
+    async with app.run_test(size=(120, 30)) as pilot:
+        now = pictured(of)
+        pane.show(now)
+        await pilot.pause()
+        return Desk(now)
+
+
+async def test_keys_make_the_rows_path_an_edit_and_take_it_away() -> None:
+    pane = PathPane()
+    desk = await on(pane, example())
+    pane.do_cut_path(desk)  # type: ignore[arg-type]
+    assert desk.lines() == ["cut-path L8H6>L9H9.q"]
+    pane.do_path_edit(desk)  # type: ignore[arg-type]
+    assert desk.lines() == ["cut-path L8H6>L9H9.q", "patch-path L8H6>L9H9.q"]
+    pane.do_cut_path(desk)  # type: ignore[arg-type]
+    assert desk.lines() == ["patch-path L8H6>L9H9.q"]
+    pane.do_path_here(desk)  # type: ignore[arg-type]
+    pane.do_path_sort(desk)  # type: ignore[arg-type]
+    assert [line for line in desk.session.views if line.startswith("path")]
+
+
+async def test_x_cuts_the_pair_of_the_composition_view() -> None:
+    pane = CompositionPane()
+    desk = await on(pane, composition_example())
+    pane.do_cut_pair(desk)  # type: ignore[arg-type]
+    assert desk.lines() == ["cut-path L4H11>L5H5.k"]
+    pane.do_cut_pair(desk)  # type: ignore[arg-type]
+    assert desk.lines() == []
+
+
+async def test_one_key_asks_who_put_it_there() -> None:
+    pane = AttentionPane()
+    desk = await on(pane, attention_example())
+    for key, part in ((pane.do_who_query, "q"), (pane.do_who_key, "k")):
+        key(desk)  # type: ignore[arg-type]
+        (line,) = [line for line in desk.session.views if line.startswith("path")]
+        question = parse_question(line)
+        assert isinstance(question, Path)
+        assert question.part == part
+        assert question.at is not None
+        assert question.other is not None
+    assert desk.went == ["path"] * 4
+    first, second = (question.of_cell(3, 1) for question in (Path("q"), Path("k")))
+    assert (first.line(), second.line()) == ("path L0H0.q 3>1", "path L0H0.k 3>1")
 
 
 async def rows_of(question: Path, width: int = 100) -> list[str]:
