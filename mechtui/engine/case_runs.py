@@ -36,7 +36,6 @@ MOST_KEPT = 50_000
 MOST_TAKING = 12
 # Tokens of a batch: the smaller, the sooner there is something to see and the sooner it can be stopped.
 TOKENS = 512
-LINEAR = "cases run the whole model, which linear mode does not: turn it off to see the edits over them"
 NO_TARGET = "it names no answer and foil"
 
 # A run's tokens and edits, and the two tokens whose logits are compared.
@@ -158,8 +157,6 @@ class CaseRuns:
         self, session: Session, kept: Kept, open: Callable[[Session], Opened], cancelled: Callable[[], bool]
     ) -> None:
         """open: a session on the model; it raises SessionError. Raises SessionError, Cancelled."""
-        if session.linear:
-            raise SessionError(LINEAR)
         self._kept, self.cancelled = kept, cancelled
         self.cases = self._named(session)
         self.edited = bool(session.active_edits())

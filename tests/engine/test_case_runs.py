@@ -194,7 +194,7 @@ def test_runs_made_together_are_found_by_who_asks_next(gpt2_model: Model) -> Non
 
 
 def test_linear_mode_has_no_cases(gpt2_model: Model, file: str) -> None:
-    with pytest.raises(SessionError, match="linear mode does not: turn it off"):
+    with pytest.raises(SessionError, match="linear mode is that of one prompt"):
         over(Engine(gpt2_model), session_of("zero L0H1", cases=file, linear=True))
 
 
