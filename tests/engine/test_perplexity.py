@@ -122,6 +122,7 @@ def test_what_was_read_is_kept_and_the_prompt_s_runs_stay(gpt2_model: Model, mon
     ("text", "line", "sentence"),
     [
         (None, "perplexity {}", "there is no file"),
+        (None, "perplexity window24", "which text"),
         (b"a\xff", "perplexity {}", "is no text: byte 1 is not UTF-8"),
         (b"a", "perplexity {}", "has 1 tokens, none of which has one before it"),
         (b"", "perplexity {}", "has 0 tokens"),

@@ -121,8 +121,6 @@ def test_the_line_says_it(by: str, sizes: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("perplexity", "which text"),
-        ("perplexity window9", "which text"),
         ("perplexity notes.txt", "should be a text file in double quotes"),
         ('perplexity "a" window1', "window1 should be at least window2"),
         ('perplexity "a" stride0', "stride0 should be at least stride1"),

@@ -52,8 +52,6 @@ class Perplexity(Question, frozen=True, tag="perplexity"):
                 orders = ", ".join(ORDERS)
                 problem = f"{short(word)} should be a text file in double quotes, window256, stride128, {orders} or up"
                 raise LineError(line, at, problem)
-        if not found.file:
-            raise LineError(line, len(line), f"which text? write {EXAMPLE}")
         return found
 
     def line(self) -> str:
@@ -142,7 +140,6 @@ SPEC = View(
     cost=Cost.JOB,
     renews=False,
     line_words=(
-        ('"', "a text file, UTF-8"),
         ("window256", "tokens that are read at once"),
         ("stride128", "how much further each window begins"),
         ("up", "the smallest first"),
