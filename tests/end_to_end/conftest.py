@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.tiny import make
 
+# What a shell's background jobs ignore, and what they start would.
+IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
 Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def _signals_reach_what_is_started() -> Iterator[None]:
+    """Tests that run in the background end their programs by ctrl+c as others do."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in IGNORED}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -250,19 +250,9 @@ async def test_it_ends_when_its_stdin_does_while_torch_is_being_imported() -> No
     process.stdout.close()
 
 
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """ctrl+c reaches what the test starts: tests that run in the background of a shell ignore it, and so would that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="finds children through /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-async def test_no_process_outlives_its_parent(
-    number: signal.Signals, tiny: Path, home: dict[str, str], heard: None
-) -> None:
+async def test_no_process_outlives_its_parent(number: signal.Signals, tiny: Path, home: dict[str, str]) -> None:
     command = [sys.executable, "-m", "mechtui", "run", "--model", str(tiny), "--prompt", "a", "--view", "generate 90"]
     parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=home)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
