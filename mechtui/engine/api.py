@@ -30,7 +30,7 @@ from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
 from mechtui.engine.lengths import direction, length, typical
-from mechtui.engine.linear import LinearModel, linear_run
+from mechtui.engine.linear import LinearModel, LinearRun, linear_run
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.neurons import Mlp, Opening, of_embeddings
@@ -414,6 +414,8 @@ class OpenSession:
     def run_once(self, ids: Ids, edits: HookEdits = (), after: Run | None = None) -> Run:
         """A run that nothing keeps, so that the prompt's stay. after: one to resume from. Raises Cancelled."""
         if self.session.linear:
+            if isinstance(after, LinearRun) and after.ids == ids:
+                return after.with_edits(edits)
             clean = self._runner.run(ids, (), self._engine.linear.patterns(), self.cancelled, keep=False)
             return linear_run(self._engine.linear, clean, edits, self.cancelled)
         base = None if after is None else after.trace

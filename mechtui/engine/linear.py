@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import torch
@@ -131,15 +132,24 @@ class HeldModel:
 
     def __init__(self, linear: LinearModel, clean: Trace, cancelled: Callable[[], bool]) -> None:
         """Raises SessionError for a model that has no such maps, Cancelled."""
-        self.linear, self.runner, self.clean = linear, linear.runner, clean
+        self.linear, self.runner = linear, linear.runner
+        # The linear runs lie with the clean one, and they know this model: did it know the clean one itself, their
+        # memory would not be free once that is let go of.
+        self.clean, self._owner = replace(clean, linear=[]), ref(clean)
         self.shape, self.n_layers = linear.shape, linear.shape.n_layers
         self.group = self.shape.n_heads // self.shape.n_kv_heads
         _ = linear.final
-        self.runner.run(clean.ids, (), linear.patterns(), cancelled)
+        self.runner.take_all(self.clean, linear.patterns(), cancelled)
         if not linear.tried:
             with torch.inference_mode():
                 _try_out(self)
             linear.tried = True
+
+    @property
+    def runs(self) -> list[Trace]:
+        """The linear runs that lie with the clean one; none once that is let go of."""
+        owner = self._owner()
+        return [] if owner is None else owner.linear
 
     def value(self, hook: str) -> Tensor:
         """The clean run's activation, [pos, ...] or [head, query, key]."""
@@ -452,8 +462,8 @@ def linear_run(linear: LinearModel, clean: Trace, edits: HookEdits, cancelled: C
 
 @torch.inference_mode()
 def _of(model: HeldModel, edits: HookEdits, cancelled: Callable[[], bool]) -> LinearRun:
-    runner, clean, edits = model.runner, model.clean, in_order(edits)
-    trace = next((each for each in clean.linear if each.edits == edits), None)
+    runner, clean, runs, edits = model.runner, model.clean, model.runs, in_order(edits)
+    trace = next((each for each in runs if each.edits == edits), None)
     if trace is None:
         shifts = model.shifts_of(((edit, 0) for edit in edits), cancelled)
         stream, first = model.stream(shifts, 1, cancelled)
@@ -463,8 +473,8 @@ def _of(model: HeldModel, edits: HookEdits, cancelled: Callable[[], bool]) -> Li
         ]
         held = HeldRun(model, shifts, stream)
         trace = Trace(clean.ids, edits, resid, [], None, held=held, start=(first, 0))
-        clean.linear.append(trace)
-        del clean.linear[1:-MOST_LINEAR]  # the first is the one without edits
+        runs.append(trace)
+        del runs[1:-MOST_LINEAR]  # the first is the one without edits
     return LinearRun(runner, trace, cancelled)
 
 
@@ -495,7 +505,7 @@ def _try_out(held: HeldModel) -> None:
 
     names = ["attn.hook_v", "hook_attn_out"] + ["hook_mlp_out"] * (shape.d_mlp > 0)
     needs = [Need(f"blocks.{layer}.{name}", "at", last) for layer in range(shape.n_layers) for name in names]
-    runner.run(clean.ids, (), needs, lambda: False)
+    runner.take_all(clean, needs, lambda: False)
     for layer in range(shape.n_layers):
         of, begin = linear.layer(layer), f"blocks.{layer}."
         entering = clean.resid[layer].part(last, last + 1)[0, 0].float()

@@ -73,7 +73,7 @@ class Runner:
         if known is not None:
             self.store.touch(known)
             known.start = (self.n_layers, len(ids))
-            self._take(known, needs, cancelled)
+            self.take_all(known, needs, cancelled)
             return known
         traces = [*self.store, after] if after else [*self.store]
         start = plan(ids, edits, needs, traces, self.n_layers, self.may_begin_at_z)
@@ -84,7 +84,7 @@ class Runner:
             trace = self._resume_position(start, ids, edits, givens, needs, cancelled)
         if after is None and keep:
             self.store.keep(trace)
-        self._take(trace, needs, cancelled)
+        self.take_all(trace, needs, cancelled)
         return trace
 
     def run_ahead(self, ids: Ids, like: Trace, cancelled: Callable[[], bool]) -> None:
@@ -146,7 +146,7 @@ class Runner:
     def take(self, trace: Trace, need: Need, cancelled: Callable[[], bool] = never) -> Tensor:
         """What a need asks of a run; its block runs once more when that was not kept."""
         if need not in trace.taken:
-            self._take(trace, [need], cancelled)
+            self.take_all(trace, [need], cancelled)
         return trace.taken[need]
 
     def read(self, ids: Ids, need: Need, cancelled: Callable[[], bool] = never) -> Tensor:
@@ -280,7 +280,8 @@ class Runner:
         )
 
     @torch.inference_mode()
-    def _take(self, trace: Trace, needs: Sequence[Need], cancelled: Callable[[], bool]) -> None:
+    def take_all(self, trace: Trace, needs: Sequence[Need], cancelled: Callable[[], bool]) -> None:
+        """Take what is needed of a run and was not kept; each of these blocks runs once more. Raises Cancelled."""
         missing = [need for need in needs if need not in trace.taken]
         if not missing:
             return

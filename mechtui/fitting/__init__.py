@@ -84,6 +84,7 @@ def run(wanted: Wanted) -> int:
 
 def _run(wanted: Wanted, path: Path) -> int:
     import sys
+    from contextlib import suppress
 
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -110,9 +111,11 @@ def _run(wanted: Wanted, path: Path) -> int:
         fitted = fit(model, rows.fitted, wanted.steps, wanted.seed, tell)
         fitted.write(path, model.ready.name, rows.said, wanted.seed)
         translator = fitted.translator(path.stem)
-        after = measure.kl(model, rows.held_out, translator, lambda done, of: tell("the lens", done, of))
+        after: list[float] | None = None
+        with suppress(KeyboardInterrupt):  # the lens is there, if not its figures
+            after = measure.kl(model, rows.held_out, translator, lambda done, of: tell("the lens", done, of))
     print(seen(f"{fitted.said} of {rows.said}, seed {wanted.seed}; held out: {len(rows.held_out)} rows"))
-    for line in measure.table(before, after):
+    for line in () if after is None else measure.table(before, after):
         print(line)
     print(seen(f"{path} is written; it is shown by  lens file {path.name}"))
-    return INTERRUPTED if fitted.interrupted else 0
+    return INTERRUPTED if fitted.interrupted or after is None else 0

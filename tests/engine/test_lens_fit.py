@@ -178,6 +178,24 @@ def test_what_is_fitted_when_it_is_interrupted_is_kept(
     assert translators.read("l.safetensors", load_now(gpt2_folder).ready).matrices[0].any()
 
 
+def test_a_lens_that_is_written_is_told_when_its_measuring_is_interrupted(
+    gpt2_folder: Path, text_file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kl = measure.kl
+
+    def then_stop(model: Model, rows: Tensor, translator: Any, tell: Any) -> list[float]:
+        if translator is not None:
+            raise KeyboardInterrupt
+        return kl(model, rows, translator, tell)
+
+    monkeypatch.setattr(measure, "kl", then_stop)
+    assert fit(gpt2_folder, output="l.safetensors") == 130
+    out, err = capsys.readouterr()
+    assert "l.safetensors is written" in out
+    assert not err.strip()
+    assert translators.read("l.safetensors", load_now(gpt2_folder).ready).matrices[0].any()
+
+
 @pytest.mark.parametrize(
     ("said", "status", "sentence"),
     [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
@@ -14,8 +16,10 @@ from transformers import AutoModelForCausalLM
 from mechtui.engine.api import Engine, Metric, Need, OpenSession, SessionError
 from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.engine.model import Model
+from mechtui.engine.runner import Runner
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.words import LineError
+from mechtui.session.hook_edits import Ids
 from mechtui.views import parse_question
 from tests import folders
 from tests.engine import reference
@@ -240,6 +244,43 @@ def test_a_sweep_and_a_continuation_are_of_the_linear_model(subject: Subject) ->
         longer.ids = ids
         assert token.id == int(plain(subject.network, longer, edits)[-1].argmax())
         ids = (*ids, token.id)
+
+
+def test_a_run_that_nothing_keeps_runs_once_and_its_memory_is_free_at_once(
+    gpt2_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(gpt2_model)
+    opened = engine.open(session_of("zero L0H1", linear=True))
+    assert opened.edited is not None
+    kept, ids = list(engine.runner.store), opened.ids[:5]
+    edits = opened.hook_edits_elsewhere(opened.session.edits[0], ids)
+    expected = opened.run(ids, edits).logits()
+    lengths: list[int] = []
+    was = Runner.run
+
+    def counted(self: Runner, ids: Ids, *rest: Any, **more: Any) -> Any:
+        lengths.append(len(ids))
+        return was(self, ids, *rest, **more)
+
+    monkeypatch.setattr(Runner, "run", counted)
+    engine.runner.store.forget()
+    gc.disable()
+    try:
+        clean = opened.run_once(ids)
+        edited = opened.run_once(ids, edits, clean)
+        assert lengths == [5]
+        assert torch.allclose(edited.logits(), expected, atol=1e-5)
+        held = [ref(each.trace.held.model.clean) for each in (clean, edited)]
+        del clean, edited
+        assert [each() for each in held] == [None, None]
+        assert not list(engine.runner.store)
+        # So is that of a kept one once it is let go of.
+        held = [ref(kept[0]), ref(kept[0].linear[-1])]
+        del opened
+        kept.clear()
+        assert [each() for each in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_model_whose_parts_are_no_linear_maps_is_refused(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
