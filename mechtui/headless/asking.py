@@ -208,5 +208,6 @@ def _refuse(session: Session, problems: tuple[EditProblem, ...]) -> None:
 def _error(edit: Edit, sentence: str) -> LineError:
     line = format_edit(edit)
     about_vector = edit.vector and edit.vector in re.split("[ :;]", sentence)
-    wrong = f" {edit.vector}" if about_vector else f" {format_site(edit.site)}"
+    # The line of a path begins with its sender.
+    wrong = f" {edit.vector}" if about_vector else f" {format_site(edit.sender or edit.site)}"
     return LineError(line, line.index(wrong) + 1, sentence)

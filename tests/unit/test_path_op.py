@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mechtui.app.edits_line import Known, complete, complete_edit
+from mechtui.headless.asking import _refuse
+from mechtui.link.messages import EditProblem
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.words import LineError
@@ -63,3 +65,11 @@ def test_completion_leads_through_a_path() -> None:
     assert complete("patch-path L5.mlp>L8.", mlp) == "patch-path L5.mlp>L8.mlp "
     (sender,) = complete_edit("patch-path L5.a", known)
     assert complete("patch-path L5.a", sender) == "patch-path L5.attn>"
+
+
+@pytest.mark.parametrize("line", ["cut-path L5H5>L99H0.q", "patch-path L5.mlp>L99.mlp @3", "cut-path embed>L99H0.v"])
+def test_a_headless_run_points_at_the_path_that_the_model_lacks(line: str) -> None:
+    edit = parse_edit(line)
+    with pytest.raises(LineError, match="no layer 99") as error:
+        _refuse(Session(edits=(edit,)), (EditProblem(0, "edit 1", "the model has no layer 99"),))
+    assert (error.value.line, error.value.column) == (line, line.index(" ") + 1)
