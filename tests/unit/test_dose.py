@@ -53,6 +53,9 @@ def test_the_ways_of_writing_one() -> None:
         ("dose scale L3H3 0..2 layers", 5, "layers go with an edit of a layer's part"),
         ("dose scale L3H3 0..2 bananas", 21, "bananas should be"),
         ("dose scale L3H3 tokens999", 16, "tokens999 should be"),
+        ("dose scale L3H3 0..1e999", 16, "1e999 is too large"),
+        ("dose scale L3H3 -1e308..1e308", 16, "-1e308 is too large"),
+        ("dose scale L3H3 text1e999", 16, "1e999 is too large"),
     ],
 )
 def test_what_a_line_says_wrong(line: str, column: int, said: str) -> None:

@@ -63,7 +63,7 @@ class Dose(Question, frozen=True, tag="dose"):
         found = replace(found, edit=edit)
         for number, (word, at) in enumerate(words[used:], used):
             if (span := _RANGE.fullmatch(word)) is not None:
-                found = replace(found, over=(float(span[1]), float(span[2]), 0.0))
+                found = replace(found, over=(_number(span[1], line, at), _number(span[2], line, at), 0.0))
             elif word == "step" and number + 1 < len(words):
                 continue
             elif word.startswith("step") or words[number - 1][0] == "step":
@@ -76,7 +76,7 @@ class Dose(Question, frozen=True, tag="dose"):
             elif (shows := one_of(word, SHOWS)) is not None:
                 found = replace(found, shows=shows)
             elif (text := _TEXT.fullmatch(word)) is not None:
-                point = None if text[1] is None else Point(float(text[1]), int(text[2] or -1))
+                point = None if text[1] is None else Point(_number(text[1], line, at), int(text[2] or -1))
                 found = replace(found, text=True, at=point)
             elif (count := re.fullmatch(r"tokens([1-9][0-9]{0,2})", word)) is not None and int(count[1]) <= MOST_TOKENS:
                 found = replace(found, tokens=int(count[1]))
@@ -134,6 +134,13 @@ class Dose(Question, frozen=True, tag="dose"):
             return self.edit
         here = session.edits[index : index + 1]
         return next((bare(each) for each in (*here, *session.edits) if ops()[each.op].number == "factor"), None)
+
+
+def _number(text: str, line: str, at: int) -> float:
+    """Of a word that begins at this column. Raises LineError for one that float32 does not hold."""
+    if (value := decimal(text)) is None:
+        raise LineError(line, at, f"{short(text)} is too large for a number of an edit")
+    return value
 
 
 def _point(point: Point) -> str:

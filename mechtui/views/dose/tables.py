@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mechtui.session.grammar.words import format_number
 from mechtui.views.dose import Dose, DoseAnswer
-from mechtui.views.tables import Around, Block, Column, Curve, Listing, Matrix, Passage
+from mechtui.views.tables import Around, Block, Column, Curve, Listing, Matrix, Passage, fact
 
 UNITS = {"logit_diff": "logits", "kl": "nats", "share": "of the activation", "loss": "nats"}
 NAMES = {"logit_diff": "logit difference", "kl": "KL to clean", "share": "added length", "loss": "loss of the text"}
@@ -26,6 +26,8 @@ def tables(question: Dose, answer: DoseAnswer, around: Around) -> list[Block]:
             Listing(answer.edit, "number", numbers, columns),
             Curve("logit difference", "logits", "number", numbers, series),
         ]
+    if answer.baseline is not None:
+        blocks.append(fact("logit difference without it", answer.baseline, "logits", signs=True))
     for layer, row in zip(answer.layers, answer.tokens, strict=True):
         where = "" if layer < 0 else f" at L{layer}"
         blocks += [
