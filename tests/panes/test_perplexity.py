@@ -62,6 +62,7 @@ async def test_the_whole_text_its_windows_and_that_they_are_old() -> None:
         for session, old in (
             (replace(picture.session, prompt="Other"), False),
             (replace(picture.session, edits=(Edit("zero", Site("embed")),)), True),
+            (replace(picture.session, linear=True), True),
         ):
             app.pane.show(replace(picture, session=session, answered=()))
             await pilot.pause()

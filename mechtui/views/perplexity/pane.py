@@ -176,7 +176,8 @@ class PerplexityPane(Pane):
 
 def _made_of(session: Session) -> tuple[object, ...]:
     """What of a session decides the numbers: the prompt does not."""
-    return session.model, session.active_edits(), session.vectors, session.bos, session.references, session.source
+    texts = session.references, session.source
+    return session.model, session.active_edits(), session.vectors, session.bos, session.linear, *texts
 
 
 def _arrow(shown: _Shown, name: str) -> str:
