@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from mechtui.session.cases import Case
 from mechtui.session.document import Token
 from mechtui.views import Answer, example_of, specs
+from mechtui.views.cases import CasesAnswer
 from mechtui.views.example import Example
 from mechtui.views.question import Question
 from mechtui.views.tables import Around, Listing, Matrix, named, numbered, plain_tables, tables
@@ -22,21 +25,23 @@ VIEWS = tuple(specs())
 LABELLED = tuple(name for name in VIEWS if find_spec(f"mechtui.views.{name}.tables"))
 # What names a row or a token, or says how a number was come by, stands in names and titles.
 BESIDE = {"position", "id", "neurons", "alignment", "bos", "rounding", "lengths", "count", "left"}
+# Of one view alone: its rows' and columns' names.
+BESIDE_OF = {"dose": {"numbers", "layers"}}
 
 
 def around(example: Example) -> Around:
     return Around(example.session, example.shape, example.tokens)
 
 
-def numbers(said: Any) -> Iterator[float]:
+def numbers(said: Any, beside: set[str] = BESIDE) -> Iterator[float]:
     """Every number of an answer's JSON."""
     if isinstance(said, dict):
         for key, value in said.items():
-            if key not in BESIDE:
-                yield from numbers(value)
+            if key not in beside:
+                yield from numbers(value, beside)
     elif isinstance(said, list):
         for value in said:
-            yield from numbers(value)
+            yield from numbers(value, beside)
     elif isinstance(said, (int, float)) and not isinstance(said, bool):
         yield float(said)
 
@@ -52,7 +57,8 @@ def test_no_number_is_missing(name: str) -> None:
         cells = [cell for block in tables(example.question, answer, around(example)) for cell in block.cells()]
         there = Counter(np.float32(cell.value) for cell in cells if not math.isnan(cell.value))
         assert there
-        assert {np.float32(value) for value in numbers(answer.json())} <= set(there) | {np.float32(0)}
+        beside = BESIDE | BESIDE_OF.get(name, set())
+        assert {np.float32(value) for value in numbers(answer.json(), beside)} <= set(there) | {np.float32(0)}
 
 
 @pytest.mark.parametrize("name", LABELLED)
@@ -116,3 +122,17 @@ def test_pairs_of_heads_that_cannot_read_each_other_are_no_cells() -> None:
     cells = {(cell.row, cell.column): cell.value for cell in block.cells()}
     assert len(cells) == int((~np.isnan(values)).sum()) < values.size
     assert all(not math.isnan(value) for value in cells.values())
+
+
+def test_a_case_has_the_texts_that_it_was_run_with() -> None:
+    example = example_of("cases")
+    assert isinstance(example.clean, CasesAnswer)
+    of_session = replace(example.session, prompt="Own", source="Its source", answer=" a", foil=" b")
+    cases = (Case(1), Case(2, prompt="Other"), Case(3, prompt="", answer=" c"))
+    clean = replace(example.clean, cases=cases, logit_diff=example.clean.logit_diff[:3], problems=("", "", ""))
+    listing = tables(example.question, clean, Around(of_session, example.shape, example.tokens))[-1]
+    assert isinstance(listing, Listing)
+    assert listing.rows == ("1 Own", "2 Other", "3 ")
+    said = {column.name: list(column.values) for column in listing.columns}
+    assert said["source"] == ["Its source", "", ""]
+    assert said["answer"] == [" a", " a", " c"]

@@ -24,7 +24,8 @@ def lines_of(question: Cases, around: Around, answers: tuple[Mapping[str, Any] |
         return lines(question, around)
     each = []
     for case in clean["cases"]:
-        texts = [quoted(case[name] or getattr(session, name)) for name in ("prompt", "answer", "foil")]
+        said = [getattr(session, name) if case[name] is None else case[name] for name in ("prompt", "answer", "foil")]
+        texts = map(quoted, said)
         each.append("    None," if case["problem"] else f"    ({', '.join(texts)}),")
     return [
         "cases = [  # prompt, answer, foil",

@@ -7,16 +7,14 @@ from mechtui.views.tables import Around, Block, Column, Listing, summaries
 
 
 def tables(question: Cases, answer: CasesAnswer, around: Around) -> list[Block]:
-    rows = tuple(f"{at} {case.prompt or around.session.prompt}" for at, case in enumerate(answer.cases, 1))
+    sessions = [case.alone(around.session) for case in answer.cases]
+    rows = tuple(f"{at} {each.prompt}" for at, each in enumerate(sessions, 1))
     columns = [Column("logit difference", [float(value) for value in answer.logit_diff], "logits", signs=True)]
     over = [("logit difference", answer.over)]
     if answer.change is not None:
         columns.append(Column("effect", [float(value) for value in answer.effect], "logits", signs=True))
         over.append(("effect", answer.change))
-    columns += [
-        Column(name, [getattr(case, name) or getattr(around.session, name) for case in answer.cases])
-        for name in ("source", "answer", "foil")
-    ]
+    columns += [Column(name, [getattr(each, name) for each in sessions]) for name in ("source", "answer", "foil")]
     if any(answer.problems):
         columns.append(Column("left out", answer.problems))
     blocks: list[Block] = [
