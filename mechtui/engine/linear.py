@@ -355,6 +355,12 @@ class LinearRun(Run):
             self.trace.taken[need] = self.held.take(need)
         return self.trace.taken[need]
 
+    @torch.inference_mode()
+    def logits_with(self, change: Tensor, position: int) -> Tensor:
+        if self.held.shifts:
+            change = change + self.held.stream[-1][0, position].to(change.device)
+        return self.held.model.logits(change[:, None], [position])[:, 0]
+
     def with_edits(self, edits: HookEdits) -> LinearRun:
         """The run of the same tokens with these edits. Raises SessionError, Cancelled."""
         return _of(self.held.model, edits, self.cancelled)

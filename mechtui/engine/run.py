@@ -76,6 +76,13 @@ class Run:
         """[pos, d_vocab] float32."""
         return reading.logits(self._readout, self.trace, positions)
 
+    @torch.inference_mode()
+    def logits_with(self, change: Tensor, position: int) -> Tensor:
+        """[row, d_vocab] float32: the logits at a position, were `change` [row, d_model] added to what leaves the last
+        block there."""
+        final = self.trace.resid[-1].part(position, position + 1)[0]
+        return self._readout.logits((final.float() + change.to(final.device)).to(final.dtype)[None])[0].float()
+
     def surprise(self) -> Tensor:
         """[pos]: -ln p(token | the tokens before it) in nats; NaN for the first."""
         return reading.surprise(self._readout, self.trace)

@@ -132,13 +132,16 @@ def plain(network: Any, opened: OpenSession, edits: list[Any]) -> Tensor:
     vectors = {vector.name: opened.vector(vector).cpu() for vector in opened.session.vectors}
     texts = [token.text for token in opened.tokens]
     context = Context(clean, source, opened.alignment, vectors, texts, len(opened.ids))
+    return replayed(reference.parts_of(network), *ending(network), torch.tensor(opened.ids), edits, context)
+
+
+def ending(network: Any) -> tuple[Any, Tensor]:
+    """The final norm, and what unembeds."""
     if hasattr(network, "h"):
-        final, head = network.ln_f, network.unembed
-    elif hasattr(network, "transformer"):
-        final, head = network.transformer.ln_f, network.lm_head.weight
-    else:
-        final, head = network.model.norm, network.lm_head.weight
-    return replayed(reference.parts_of(network), final, head, torch.tensor(opened.ids), edits, context)
+        return network.ln_f, network.unembed
+    if hasattr(network, "transformer"):
+        return network.transformer.ln_f, network.lm_head.weight
+    return network.model.norm, network.lm_head.weight
 
 
 def opened_on(model: Model, *edits: str, **more: Any) -> OpenSession:
@@ -244,6 +247,23 @@ def test_a_sweep_and_a_continuation_are_of_the_linear_model(subject: Subject) ->
         longer.ids = ids
         assert token.id == int(plain(subject.network, longer, edits)[-1].argmax())
         ids = (*ids, token.id)
+
+
+@torch.no_grad()
+def test_a_path_into_the_logits_is_read_with_the_clean_scale(subject: Subject) -> None:
+    opened = opened_on(subject.model, "scale L0H1 x5", answer=" Mary", foil=" John")
+    [(clean, edited, _)] = opened.answer(parse_question("path logits cut"))
+    (final, head), parts = ending(subject.network), reference.parts_of(subject.network)
+    x = reference.run(subject.network, opened.ids)[1]["post", opened.shape.n_layers - 1][-1]
+    read = held(final, x - parts.embed(torch.tensor(opened.ids))[-1], x) - held(final, x, x)
+    answer, foil = opened.targets
+    expected = float(read @ (head[answer] - head[foil]))
+    assert abs(expected) > 1e-2
+    assert clean.effect[clean.senders.index("embed")] == pytest.approx(expected, abs=1e-3)
+    # What no edit reaches does the same beside it.
+    moved = dict(zip(clean.senders, abs(edited.effect - clean.effect) > 1e-3, strict=True))
+    still = [name for name in moved if name.startswith(("embed", "pos", "L0H")) or name.endswith("mlp")]
+    assert [name for name in still if moved[name]] == ["L0H1"]
 
 
 def test_a_run_that_nothing_keeps_runs_once_and_its_memory_is_free_at_once(

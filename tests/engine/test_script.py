@@ -164,7 +164,7 @@ def test_a_program_of_linear_mode_proves_its_numbers(family: str, request: pytes
     model = load_now(family) if alone else request.getfixturevalue(f"{family}_model")
     edits = ["zero L0H1", "scale L1H0 @-1 x3", "cut L1H1 -1>0-3", "zero L1H2.q", "add L1.pre d x5", "zero embed @2"]
     edits += [] if alone else ["add L0.mid d", "scale L1N3-9 x4", "mean L0.mlp"]
-    views = ["next_tokens", "effects", "attribution", "attribution L1H1", "sweep zero L*H*"]
+    views = ["next_tokens", "effects", "attribution", "attribution L1H1", "sweep zero L*H*", "path logits cut"]
     views += [] if alone else ["attribution L1.mlp", "sweep scale L*.mid x2"]
     session = Session(
         prompt=PROMPT,

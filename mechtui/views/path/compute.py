@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -253,10 +253,7 @@ def _of_logits(run: Run, plan: _Plan, opened: OpenSession) -> PathAnswer:
     if plan.how == "patch":
         assert source is not None
         change = change + written(source, partner).to(change.device)
-    final = run.resid_at(opened.shape.n_layers, last).float().to(change.device)
-    read: Callable[[Tensor], Tensor] = opened.readout.logits
-    rows = torch.cat([final + change, (final + change.sum(0))[None]]).to(opened.dtype)
-    logits = read(rows[None])[0].float()
+    logits = run.logits_with(torch.cat([change, change.sum(0)[None]]), last)
     baseline = _difference(run.logits([last])[0], plan)
     effect = np.array([_difference(each, plan) - baseline for each in logits], dtype=np.float32)
     nothing = np.full(len(plan.names), np.nan, dtype=np.float32)

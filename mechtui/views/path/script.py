@@ -87,18 +87,39 @@ def _change(patches: bool, around: Around) -> list[str]:
 
 def _logits(around: Around) -> list[str]:
     """Lines after which `one(senders, positions)` gives a row's numbers."""
-    return [
-        "query = key = score = None",
-        f'final = cache["blocks.{around.shape.n_layers - 1}.hook_resid_post"][0, -1].float()',
-        'behind = getattr(getattr(bridge, "adapter", None), "apply_output_logits_transform", None)',
-        "",
-        "def one(senders, positions):",
-        "    stream = (final + change(senders, len(tokens) - 1))[None, None]",
-        "    changed = bridge.unembed(bridge.ln_final(stream))[0, 0]",
-        "    changed = changed if behind is None else behind(changed)",
-        '    return (changed[answer] - changed[foil]).item() - baseline, float("nan")',
-        "",
-    ]
+    leaving = f"blocks.{around.shape.n_layers - 1}.hook_resid_post"
+    behind = 'behind = getattr(getattr(bridge, "adapter", None), "apply_output_logits_transform", None)'
+    if around.session.linear:
+        # What is added is read with the scale that the final norm has of the clean run.
+        read = [
+            f'scale = (centred(clean["{leaving}"][0, -1].float()).pow(2).mean() + bridge.cfg.eps).sqrt()',
+            'weight = getattr(bridge.ln_final, "weight", None)',
+            "weight = 1 if weight is None else weight + 1 if bridge.cfg.rmsnorm_uses_offset else weight",
+            behind,
+            "",
+            "def unembedded(x):",
+            "    found = bridge.unembed(x[None, None])[0, 0]",
+            "    return found if behind is None else behind(found)",
+            "",
+            "def one(senders, positions):",
+            "    read = centred(change(senders, len(tokens) - 1)) * weight / scale",
+            "    moved = unembedded(read) - unembedded(torch.zeros_like(read))",
+            '    return (moved[answer] - moved[foil]).item(), float("nan")',
+            "",
+        ]
+    else:
+        read = [
+            f'final = cache["{leaving}"][0, -1].float()',
+            behind,
+            "",
+            "def one(senders, positions):",
+            "    stream = (final + change(senders, len(tokens) - 1))[None, None]",
+            "    changed = bridge.unembed(bridge.ln_final(stream))[0, 0]",
+            "    changed = changed if behind is None else behind(changed)",
+            '    return (changed[answer] - changed[foil]).item() - baseline, float("nan")',
+            "",
+        ]
+    return ["query = key = score = None", *read]
 
 
 def _behind(question: Path, around: Around, at: int | None) -> list[str]:
