@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from mechtui.engine.api import Engine, Metric, Need, OpenSession, SessionError
 from mechtui.engine.forward.fast_blocks import kinds
+from mechtui.engine.linear import LinearRun
 from mechtui.engine.model import Model
 from mechtui.engine.runner import Runner
 from mechtui.session.grammar.edits import parse_edit
@@ -247,6 +248,22 @@ def test_a_sweep_and_a_continuation_are_of_the_linear_model(subject: Subject) ->
         longer.ids = ids
         assert token.id == int(plain(subject.network, longer, edits)[-1].argmax())
         ids = (*ids, token.id)
+
+
+def test_no_cell_of_a_sweep_is_computed_twice(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran, was = [], LinearRun._batch
+
+    def counted(self: LinearRun, variants: Any, position: int) -> Tensor:
+        ran.extend(variants)
+        return was(self, variants, position)
+
+    monkeypatch.setattr(LinearRun, "_batch", counted)
+    answers = opened_on(gpt2_model, answer=" Mary", foil=" John").answer(parse_question("sweep zero L*.mlp"))
+    assert next(answers)[2]
+    assert not ran
+    *_, (clean, _, more) = answers
+    assert not more
+    assert len(ran) == clean.values.size
 
 
 @torch.no_grad()
