@@ -50,6 +50,9 @@ class ScriptError(ValueError):
     """What no program can do: one sentence."""
 
 
+NO_PATHS = "a program of linear mode holds what is read of the stream, and has no paths"
+
+
 class NoHookError(ScriptError):
     """What mechtui can do and a program cannot."""
 
@@ -112,6 +115,8 @@ class Around:
             raise NoHookError("pattern and scores are no module's output, and nnsight sets what modules give and take")
         if self.traced and any(each.sender is not None for each in found):
             raise NoHookError("what one part reads is no module's input, and nnsight sets what modules give and take")
+        if self.session.linear and any(each.sender is not None for each in found):
+            raise NoHookError(NO_PATHS)
         return found
 
     @cached_property

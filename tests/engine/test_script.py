@@ -186,6 +186,15 @@ def test_a_program_holds_the_norms_behind_parts_of_blocks_too(tmp_path: Path) ->
     torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
 
 
+def test_a_program_of_linear_mode_says_that_it_has_no_paths(gpt2_model: Model) -> None:
+    edits = tuple(map(parse_edit, ("zero L0H1", "cut-path L0H0>L1H1.v", "# cut-path L0H0>L1H1.q")))
+    views = ("next_tokens", "effects", "path L1H1.v")
+    session = Session(prompt=PROMPT, answer=" Mary", foil=" John", linear=True, edits=edits, views=views)
+    text = text_of(exported(gpt2_model, session))
+    assert "has no paths" in text
+    assert "edited_logits" not in run(text)
+
+
 def test_several_edits_act_in_order(gpt2_model: Model) -> None:
     lines = (
         "scale L1.pre x2",

@@ -6,7 +6,7 @@ from mechtui.session import sites
 from mechtui.session.document import Site
 from mechtui.session.grammar.places import format_site
 from mechtui.views.path import Path
-from mechtui.views.script import Around, NoHookError, quoted
+from mechtui.views.script import NO_PATHS, Around, NoHookError, quoted
 
 # How much is left to do is no number of the model's.
 OMITS = ("left",)
@@ -14,6 +14,8 @@ OMITS = ("left",)
 
 def lines(question: Path, around: Around) -> list[str]:
     session = around.session
+    if session.linear:
+        raise NoHookError(NO_PATHS)
     receiver = question.receiver(around.shape)
     same = any(each.on and each.sender is not None and each.site == receiver for each in session.edits)
     if same:
