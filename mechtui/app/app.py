@@ -818,7 +818,7 @@ class Mechtui(Guarded, App[int]):
         if not self.board.size:
             return  # before the first layout nobody knows which panes there are room for
         picture = self.picture
-        self.talk.ask(self.session, (*self.board.questions(picture, self.here), *self.errands.questions))
+        self.talk.ask(self.session, self.board.questions(picture, self.here, self.errands.questions))
         self._show()
         self._keep()  # where one looks, too
 

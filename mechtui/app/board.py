@@ -204,15 +204,16 @@ class Board(Guarded, Kept, Container):
         questions = self.panes[name].questions(replace(picture, job=self._job(name)))
         return tuple(question for question in questions if self._job(name) or not question.costly)
 
-    def questions(self, picture: Picture, here: str) -> tuple[Question, ...]:
-        """Of the visible panes, what the user looks at first: the top, the pane in focus, the result, the rest, and
-        last what costs more runs."""
+    def questions(self, picture: Picture, here: str, besides: tuple[Question, ...] = ()) -> tuple[Question, ...]:
+        """Of the visible panes, what the user looks at first: the top, the pane in focus, the result, the rest, what
+        is asked besides, and last what costs more runs."""
         seen = self.seen()
         order = dict.fromkeys((*(name for name in (TOP, here, RESULT) if name in seen), *seen))
         job = self._wish.arrangement.job
         if job and not specs()[job].renews:
             order[job] = None  # it goes on while one looks at something else
-        questions = dict.fromkeys((BASE, *(question for name in order for question in self._asked(name, picture))))
+        of_panes = (question for name in order for question in self._asked(name, picture))
+        questions = dict.fromkeys((BASE, *of_panes, *besides))
         if picture.session.cases:
             questions[OVER] = None
         costs = list(Cost)

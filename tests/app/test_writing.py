@@ -22,6 +22,7 @@ from mechtui.app.line import Rows
 from mechtui.app.writing import OF_PANE, is_write, parse
 from mechtui.link.messages import Checked
 from mechtui.paint.numbers import signed
+from mechtui.panes.picture import OVER
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.views import parse_question
@@ -377,6 +378,10 @@ async def test_a_report_says_what_each_edit_does_though_no_pane_does():
         await live(it, pilot)
         late = [each for ask in model.asks[asked:] for each in ask.questions]
         assert not any(isinstance(each, Effects) for each in late), "it is asked for the report only"
+        # A report waits for no job.
+        over = replace(it.picture, session=replace(it.session, cases="ioi 8"))
+        *_, last = it.board.questions(over, it.here, (Effects(3),))
+        assert last == OVER
 
 
 HOSTILE = (
