@@ -32,17 +32,18 @@ class Errands:
     def __init__(self, app: Doer) -> None:
         self.questions: tuple[Question, ...] = ()
         self._app = app
-        self._then: Callable[[], None] | None = None
+        self._then: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def once_known(self, question: Question, do: Callable[[], None]) -> None:
-        """Do this once the question is answered, or will not be; at once where it is answered. do: raises CannotError
-        where it cannot be done, which is told."""
+        """Do this once the question is answered, or will not be; at once where it is answered. What waits already is
+        done, too. do: raises CannotError where it cannot be done, which is told."""
         talk = self._app.talk
         if talk.ready is None or talk.answers.whole(question):
             do()
             return
-        self.questions, self._then = (question,), do
+        self.questions = tuple(dict.fromkeys((*self.questions, question)))
+        self._then.append(do)
         self._app.repaint()
         self.heard()
 
@@ -50,12 +51,13 @@ class Errands:
         """The model process has said something."""
         talk = self._app.talk
         known = self._app.up_to_date and all(map(talk.answers.whole, self.questions))
-        if self._then is not None and (known or not talk.running):
-            then, self._then, self.questions = self._then, None, ()
-            try:
-                then()
-            except CannotError as error:
-                self._app.say(str(error), bad=True)
+        if self._then and (known or not talk.running):
+            due, self._then, self.questions = self._then, [], ()
+            for do in due:
+                try:
+                    do()
+                except CannotError as error:
+                    self._app.say(str(error), bad=True)
 
     def make(self, make: Callable[[], Made], then: Callable[[Made], None]) -> None:
         """Call `make` in another thread, and `then` with what it gives. Either may raise CannotError, which is told."""

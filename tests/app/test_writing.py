@@ -384,6 +384,21 @@ async def test_a_report_says_what_each_edit_does_though_no_pane_does():
         assert last == OVER
 
 
+async def test_two_reports_that_wait_are_both_written():
+    it, link, model = app(session("zero L9H9 @-1"))
+    async with it.run_test(size=SIZE) as pilot:
+        await live(it, pilot)
+        model.mute = True
+        it.look(replace(it.focus, position=3))
+        await write(it, pilot, "write report one.md")
+        await write(it, pilot, "write report two.md")
+        assert not Path("one.md").exists()
+        assert not Path("two.md").exists()
+        for reply in model.answers(model.asks[-1]):
+            link.reply(reply)
+        await idle(pilot, lambda: Path("one.md").exists() and Path("two.md").exists())
+
+
 HOSTILE = (
     "</title><script>alert(1)</script> <img src=x onerror=alert(2)> ]]> &amp; =cmd|'/C calc'!A0 \x1b]2;x\x07 \u202e"
 )
