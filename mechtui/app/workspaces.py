@@ -74,9 +74,9 @@ def read(name: str, columns: tuple[str, ...], job: str = "") -> Workspace:
 def built_in() -> tuple[Workspace, ...]:
     return (
         read("Look", ("heads / scores", "attention / residual / loss", "lens / attribution"), job="generate"),
-        read("Explain", ("heads / scores", "attribution | neurons / lens", "sweep / path | attention"), job="sweep"),
+        read("Explain", ("heads / scores", "attribution | neurons / lens", "sweep / attention | path"), job="sweep"),
         read("Weights", ("heads / scores", "circuit / attention", "composition | bigrams")),
-        read("Steer", ("heads / residual", "vectors / dose | lens", "generate / attribution"), job="generate"),
+        read("Steer", ("heads / residual", "dose / lens", "generate / attribution"), job="generate"),
         read("Compare", ("history / compare | loss | perplexity | cases | faithfulness",)),
     )
 

@@ -46,6 +46,8 @@ __all__ = ["Focus", "Line", "Page", "Pane", "Picture", "line", "lines_page", "wi
 OLDER = " ○ older"
 # Rows of a pane that shows everything.
 TALL = 100_000
+# Rows too many for which a cell more or less may decide.
+NEARLY = 4
 # What stands before the letters of the views that share a place: the key that comes before them.
 LEADS = " │ g"
 NO_MODEL = "no model is loaded: M chooses one"
@@ -397,18 +399,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         room = self._room()
         if room.width <= 0 or room.height <= 0:
             return
-        if self.picture is None:
-            page = self.blank(self.WAITING, room.width)
-        elif self.picture.idle and not self.picture.answered and not self.OF_SESSION:
-            page = self.blank(self.waiting(self.picture), room.width)
-        elif self.picture.refused and not self.OF_SESSION:
-            page = self.refusal(self.picture.refused, room.width)
-        else:
-            try:
-                page = self.draw(self.picture, room.width, room.height)
-            except Exception as error:  # noqa: BLE001 - the other panes can still be drawn
-                tell(self, error)
-                page = self.blank(self.BROKEN, room.width)
+        page = self._fitted(room)
         self._page = page
         self._label(page)
         # A page that is as large as its room to the cell would keep a scroll bar that it no longer needs.
@@ -428,6 +419,35 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             if now != painted:
                 self._painted[y] = now, None
                 self.refresh(Region(0, y, room.width, 1))
+
+    def _fitted(self, room: Size) -> Page:
+        """The page for this room. Where it nearly fits, it is the same whether a scroll bar still stands there or not:
+        as wide as there is room for, if that needs none, else as wide as beside one."""
+
+        def over(page: Page) -> int:
+            return page.rows + page.head_rows + len(page.foot) - room.height
+
+        bar = self.scrollbar_size_vertical
+        full = room.width + (bar if self.show_vertical_scrollbar else 0)
+        page = self._page_at(room.width, room.height)
+        if over(page) > NEARLY or (room.width == full and over(page) <= 0):
+            return page
+        page = self._page_at(full, room.height)
+        return page if over(page) <= 0 else self._page_at(full - bar, room.height)
+
+    def _page_at(self, width: int, height: int) -> Page:
+        """The page at a size. What it was made for last is what clicks and keys act on."""
+        if self.picture is None:
+            return self.blank(self.WAITING, width)
+        if self.picture.idle and not self.picture.answered and not self.OF_SESSION:
+            return self.blank(self.waiting(self.picture), width)
+        if self.picture.refused and not self.OF_SESSION:
+            return self.refusal(self.picture.refused, width)
+        try:
+            return self.draw(self.picture, width, height)
+        except Exception as error:  # noqa: BLE001 - the other panes can still be drawn
+            tell(self, error)
+            return self.blank(self.BROKEN, width)
 
     def _now(self) -> tuple[int, int, int, int]:
         room, offset = self._room(), self.scroll_offset

@@ -176,7 +176,7 @@ def test_every_word_that_is_offered_means_something(view: str) -> None:
         if not found:
             break
         line = complete(line, found[0])
-    begun = (f"{view} ", f"{view} L3H4 ", f"{view} 9 ")
+    begun = (f"{view} ", f"{view} L3H4 ", f"{view} 9 ", f"{view} -8..8 ")
     offered = {each.word for text in begun for each in complete_question(text, KNOWN)}
     assert {word for word, _ in specs()[view].line_words} <= offered
 

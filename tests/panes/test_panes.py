@@ -141,7 +141,11 @@ async def test_says_what_it_waits_for(kind: type[Pane]) -> None:
         text = " ".join(" ".join(shown(app.pane)).split())
         assert any(
             word in text
-            for word in ("waiting for the model", "no edit yet", "no vector yet", "no cases", "nothing generated")
+            for word in (
+                "waiting for the model",
+                *(f"no {what}" for what in ("edit", "vector", "cases", "text")),
+                "nothing",
+            )
         )
         for act in (app.pane.home, app.pane.end, app.pane.next, app.pane.next_run):
             act()

@@ -214,7 +214,8 @@ class DoseAnswer(Answer, frozen=True, tag="dose", eq=False):
     done: int
 
     def json(self) -> dict[str, Any]:
-        said = {name: plain(getattr(self, name)) for name in ("edit", "numbers", "layers", "baseline")}
+        said = {name: plain(getattr(self, name)) for name in ("edit", "numbers", "baseline")}
+        said["layers"] = None if self.layers == (-1,) else list(self.layers)
         said |= {name: plain(getattr(self, name)) for name in ("logit_diff", "kl", "share", "loss")}
         text = [["".join(token.text for token in point) or None for point in row] for row in self.tokens]
         return {**said, "text": text}

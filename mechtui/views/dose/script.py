@@ -70,7 +70,7 @@ def lines(question: Dose, around: Around) -> list[str]:
         "return {",
         f'    "edit": {quoted(called(edit))},',
         '    "numbers": numbers,',
-        '    "layers": layers,',
+        f'    "layers": {"layers" if question.layers else None},',
         f'    "baseline": {baseline if differs else None},',
         '    "logit_diff": logit_diff,',
         '    "kl": kl,',

@@ -20,10 +20,11 @@ def tables(question: Dose, answer: DoseAnswer, around: Around) -> list[Block]:
             for name, unit in UNITS.items()
         ]
     else:
-        columns = [Column(NAMES[name], [float(x) for x in values[name][0]], unit) for name, unit in UNITS.items()]
+        columns = [Column("number", answer.numbers, "x")]
+        columns += [Column(NAMES[name], [float(x) for x in values[name][0]], unit) for name, unit in UNITS.items()]
         series = {NAMES["logit_diff"]: values["logit_diff"][0]}
         blocks = [
-            Listing(answer.edit, "number", numbers, columns),
+            Listing(answer.edit, "point", numbers, columns),
             Curve("logit difference", "logits", "number", numbers, series),
         ]
     if answer.baseline is not None:

@@ -281,7 +281,7 @@ class SweepPane(Pane):
         room = width - LIST - GAP if beside else width
         self._grid = grid = self._table(answer, shown, picture, room, cursor)
         taken = min(grid.label + grid.wide * len(answer.columns), room)
-        foot = [line((text, self.palette.dim)) for note in notes for text in wrap(note, width)[:2]]
+        foot = self._foot(notes, width, height)
         here = f"{self._cell_name(answer, cursor)}{'*' if cursor in grid.edited else ''} {self._said(shown, cursor)}"
         # The border is as wide as the pane, also where the map is not.
         legend = changed(grid, width=width).legend(self.palette, here, UNITS[answer.metric])
@@ -301,6 +301,11 @@ class SweepPane(Pane):
         if page.foot or height >= 8:
             return changed(page, foot=[self._strongest(rows, shown, width), *page.foot])
         return page
+
+    def _foot(self, notes: list[str], width: int, height: int) -> list[Line]:
+        """The notes below the table, which has two thirds of the rows."""
+        said = [text for note in notes for text in wrap(note, width)[:2]]
+        return [line((text, self.palette.dim)) for text in said[: max(height // 3, 1)]]
 
     def _with_list(self, page: Page, rows: Rows, cursor: int, width: int, height: int) -> Page:
         """The map with the list to its right: as many lines as the map has, or as there is room for."""
@@ -328,7 +333,7 @@ class SweepPane(Pane):
         self._rows = rows = self._ranking(answer, shown, picture)
         self._grid = self._table(answer, shown, picture, width, cursor)
         page = rows.page(self.palette, width, height, self._flat(answer, cursor))
-        foot = [line((text, self.palette.dim)) for note in notes for text in wrap(note, width)[:2]]
+        foot = self._foot(notes, width, height)
         legend = ((f"{self._cell_name(answer, cursor)} {self._said(shown, cursor)}", self.palette.bold),)
         unit = ((f" {UNITS[answer.metric]}", self.palette.dim),)
         title = self._title(shown, picture, width, _METRICS[answer.metric])
