@@ -53,7 +53,8 @@ class Look(NamedTuple):
 
 class Part(NamedTuple):
     """Some variants' results. numbers: which; logits [variant, d_vocab]; seconds: about how long the others
-    take. looked [variant]: what was looked at, NaN where it was not seen; None without a look."""
+    take. looked [variant]: what was looked at, NaN where nothing ran anew there: it is the base's; None without a
+    look."""
 
     numbers: list[int]
     logits: Tensor
@@ -295,6 +296,8 @@ class _Batch:
 
     def _may_end_short(self) -> bool:
         last = self.runner.n_layers - 1
+        if self.look is not None and self.look.layer == last:
+            return False  # what is looked at there may be another position's
         local = all(edit.is_local for edit, _ in self.rows if edit.layer == last)
         return local and self.runner.may_begin_at_z(self.base, last)
 

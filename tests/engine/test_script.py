@@ -305,7 +305,7 @@ LINES = {
 QUESTIONS = [line for name in specs() if find_spec(f"mechtui.views.{name}.script") for line in LINES.get(name, [name])]
 TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}]
 # Lines that explain a logit difference.
-NEED_BOTH = ("sweep", "attribution", "heads attribution", "neurons top")
+NEED_BOTH = ("sweep", "attribution", "heads attribution", "neurons top", "path")
 # Views whose edited answer no program gives: its edits are made for the prompt's positions.
 CLEAN_ALONE = ("dose", "perplexity")
 # A sweep costs many runs, and how the target is said is the same for all of them.

@@ -205,7 +205,8 @@ class _Paths:
                 change = _difference(part.logits[at], self.plan) - self.baseline
                 self.effect[missing[number]] = change if math.isfinite(change) else math.inf
                 if part.looked is not None:
-                    self.moves[missing[number]] = float(part.looked[at]) - self.own
+                    now = float(part.looked[at])
+                    self.moves[missing[number]] = 0.0 if math.isnan(now) else now - self.own
             self.seconds = part.seconds
             yield
 
