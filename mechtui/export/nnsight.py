@@ -6,7 +6,9 @@ TransformerLens's name. What reaches for anything else of TransformerLens is ref
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -60,8 +62,9 @@ TRANSLATED = (
     ('getattr(getattr(bridge, "adapter", None), "apply_output_logits_transform", None)', "None  # nothing, here"),
     ("bridge.original_model", "plain"),
 )
-# Names that a program here does not have, and activations that no module gives.
-BEYOND = re.compile(r"\b(?:bridge|seen|at_mid|names_filter)\b|hook_attn_scores|hook_scale")
+# Activations that no module gives, and names that a program here does not have.
+NO_MODULES = re.compile(r"hook_attn_scores|hook_scale")
+BEYOND = re.compile(rf"\b(?:bridge|seen|at_mid|names_filter)\b|{NO_MODULES.pattern}")
 
 RUN = '''\
 model = NNsight(plain)
@@ -213,12 +216,22 @@ def _translated(view: ViewLines) -> ViewLines:
     body = "\n".join(view.body)
     for theirs, ours in TRANSLATED:
         body = body.replace(theirs, ours)
-    code = "\n".join(line.partition("  # ")[0] for line in body.splitlines() if not line.lstrip().startswith("#"))
-    if (found := BEYOND.search(code)) is not None:
+    if found := _beyond(body):
         what = {
             "hook_attn_scores": "scores before the softmax are no module's output",
             "at_mid": "what is changed between attention and MLP has to go around a norm in every run",
             "seen": "pattern and scores are no module's output",
-        }.get(found[0], "it is computed from parts that TransformerLens alone gives by name")
+        }.get(found, "it is computed from parts that TransformerLens alone gives by name")
         return replace(view, body=(), problem=f"{what}, so that a program for nnsight has no such numbers")
     return replace(view, body=body.splitlines())
+
+
+def _beyond(code: str) -> str:
+    """What code reaches for that is not there; empty for nothing. Comments and a user's texts may say anything."""
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        if token.type == tokenize.COMMENT:
+            continue
+        is_text = token.type == tokenize.STRING and token.string[0] not in "fF"
+        if (found := (NO_MODULES if is_text else BEYOND).search(token.string)) is not None:
+            return found[0]
+    return ""

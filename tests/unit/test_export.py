@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from mechtui.cli import cli
 from mechtui.export.file import written
 from mechtui.export.loading import loading
+from mechtui.export.nnsight import _translated
 from mechtui.export.program import Exported, ExportError, program
 from mechtui.export.wanted import leaves
 from mechtui.export.wanted import written as as_text
@@ -202,3 +203,17 @@ def test_a_mistake_is_said_before_the_model_is_loaded(
     assert done.exit_code == 2
     assert sentence in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('texts = [("She had seen a bridge", "  # at_mid")]  # the bridge, seen', ""),
+        ('own = cache["blocks.0.attn.hook_attn_scores"]', "scores before the softmax"),
+        ('own = f"{seen(hook)}"', "pattern and scores"),
+        ("W = bridge.W_U", "TransformerLens alone"),
+    ],
+)
+def test_a_text_reaches_for_nothing_that_nnsight_has_not(line: str, said: str) -> None:
+    view = _translated(ViewLines(body=[line]))
+    assert (said in view.problem) if said else (not view.problem and list(view.body) == [line])

@@ -25,8 +25,8 @@ VIEWS = tuple(specs())
 LABELLED = tuple(name for name in VIEWS if find_spec(f"mechtui.views.{name}.tables"))
 # What names a row or a token, or says how a number was come by, stands in names and titles.
 BESIDE = {"position", "id", "neurons", "alignment", "bos", "rounding", "lengths", "count", "left"}
-# Of one view alone: its rows' and columns' names.
-BESIDE_OF = {"dose": {"numbers", "layers"}}
+# Of one view alone: its rows' names.
+BESIDE_OF = {"dose": {"layers"}}
 
 
 def around(example: Example) -> Around:
