@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
@@ -115,13 +116,8 @@ class BigramsPane(Pane):
         )
         explained = found.number("explained")
         said = "" if np.isnan(explained) else f"explain {fixed(explained, sign=sign).strip()} of what the model knows"
-        return Page(
-            page.rows,
-            page.row,
-            head=page.head,
-            head_rows=page.head_rows,
-            foot=page.foot,
-            cursor=page.cursor,
+        return changed(
+            page,
             title=title,
             legend=((said, self.palette.dim),) if said else (),
         )

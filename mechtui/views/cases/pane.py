@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -107,13 +109,9 @@ class CasesPane(Pane):
         of = seen(found[0].of)
         left = f", {found[0].left} runs to come" if found[0].left else ""
         title = self.titled(picture, width, f"{of}{by}{left}", f"{of}{left}", of, "")
-        return Page(
-            page.rows,
-            page.row,
-            head=page.head,
-            head_rows=page.head_rows,
+        return changed(
+            page,
             foot=[*page.foot, *foot],
-            cursor=page.cursor,
             title=title,
         )
 

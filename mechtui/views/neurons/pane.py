@@ -4,6 +4,7 @@ writes."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
@@ -125,13 +126,8 @@ class NeuronsPane(Pane):
             "",
         )
         said = "logits" if question.by == "attribution" else answer.why
-        return Page(
-            page.rows,
-            page.row,
-            head=page.head,
-            head_rows=page.head_rows,
-            foot=page.foot,
-            cursor=page.cursor,
+        return changed(
+            page,
             title=title,
             legend=((said, self.palette.dim),) if said else (),
         )

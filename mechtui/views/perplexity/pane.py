@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
@@ -116,13 +117,9 @@ class PerplexityPane(Pane):
             "",
         )
         legend = f"windows of {shown.clean.window}, stride {shown.clean.stride}, {shown.clean.counted:,} tokens"
-        return Page(
-            page.rows,
-            page.row,
-            head=page.head,
-            head_rows=page.head_rows,
+        return changed(
+            page,
             foot=[*page.foot, *foot] if height >= 6 else page.foot,
-            cursor=page.cursor,
             title=title,
             legend=((legend, self.palette.dim),),
         )
