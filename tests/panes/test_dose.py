@@ -115,6 +115,14 @@ async def test_at_another_layer_the_vector_that_is_read_there_goes_along() -> No
         app.pane.do_take_point(desk)
         assert format_edit(desk.session.edits[0]) == "add L3.pre love-L3 x2"
         assert desk.session.vector("love-L3") == replace(parse_vector(VECTOR), name="love-L3", layer=3)
+        # The same one serves again; one of the user's own that has this name stays as it is.
+        app.pane.do_take_point(desk)
+        assert [vector.name for vector in desk.session.vectors] == ["love", "love-L3"]
+        own = parse_vector("love-L3 = neuron L0N5")
+        desk.session = replace(now.session, vectors=(*now.session.vectors, own))
+        app.pane.do_take_point(desk)
+        assert format_edit(desk.session.edits[0]) == "add L3.pre love-L3-2 x2"
+        assert desk.session.vector("love-L3") == own
 
 
 async def test_texts_are_asked_for_at_the_point_or_at_all_and_the_points_come_first() -> None:

@@ -36,6 +36,11 @@ def test_the_ways_of_writing_one() -> None:
     assert isinstance(short, Dose)
     assert short.edit is not None
     assert short.numbers(short.edit) == (-8, -6, -4, -2, 0, 2, 4, 6, 8)
+    small = parse_question("dose scale L3.mlp 0..1e-10")
+    assert isinstance(small, Dose)
+    assert small.numbers(bare(parse_edit("scale L3.mlp x1"))) == pytest.approx(
+        [n * 1.25e-11 for n in range(9)], abs=0, rel=1e-9
+    )
     layers = parse_question("dose add L6.pre v 0..1 layers text0.5@L3")
     assert isinstance(layers, Dose)
     assert (layers.layers, layers.at, layers.over) == (True, Point(0.5, 3), (0.0, 1.0, 0.125))

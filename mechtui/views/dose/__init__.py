@@ -126,7 +126,9 @@ class Dose(Question, frozen=True, tag="dose"):
         """The edit's numbers, from low to high."""
         low, high, step = self.over or RANGES.get(edit.op, RANGES["add"])
         count = math.floor((high - low) / step + 1e-9) + 1
-        return tuple(round(low + number * step, 9) for number in range(count))
+        # Nine digits of a step below 1 count; what is behind them is the sum's rounding.
+        digits = 9 - min(math.floor(math.log10(step)), 0)
+        return tuple(round(low + number * step, digits) for number in range(count))
 
     def chosen(self, session: Session, index: int = 0) -> Edit | None:
         """The edit that is dosed: its own, else that of the session at this place, else the first that has a number."""

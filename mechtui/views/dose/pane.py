@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace as changed
 
@@ -246,7 +247,11 @@ class DosePane(Pane):
         made = dosed(edit, point.number, point.layer)
         vector = session.vector(edit.vector) if edit.vector else None
         if vector is not None and (there := read_at(vector, edit.site, point.layer)) != vector:
-            there = replace(there, name=f"{vector.name}-L{point.layer}")
+            name = f"{vector.name}-L{point.layer}"
+            names = itertools.chain((name,), (f"{name}-{number}" for number in itertools.count(2)))
+            # One of this name that is another is somebody's own: it stays.
+            tried = (replace(there, name=each) for each in names)
+            there = next(each for each in tried if session.vector(each.name) in (None, each))
             session = changes.put_vector(session, there)
             made = replace(made, vector=there.name)
         same = [at for at, each in enumerate(session.edits) if bare(each) in (edit, bare(made))]
