@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
@@ -30,7 +30,7 @@ from mechtui.session.grammar.cases import MOST, parse_cases
 from mechtui.session.grammar.words import LineError
 from mechtui.session.hook_edits import HookEdits, Ids
 
-# Numbers that are kept; the oldest go first.
+# Numbers that are kept, or as many as one job has; the oldest go first.
 MOST_KEPT = 50_000
 # Of texts that take values from other runs so many run at once: their sources' runs are kept meanwhile.
 MOST_TAKING = 12
@@ -90,10 +90,11 @@ class Kept:
         # Means over prompts of one length, by what tells the prompts, and whether MLPs have one; by hook.
         self.means: dict[tuple[int, bool], dict[str, Tensor]] = {}
 
-    def put(self, key: Key, value: float) -> None:
-        self.known[key] = value
-        if len(self.known) > MOST_KEPT:
-            for old in list(islice(self.known, MOST_KEPT // 10)):
+    def _make_room(self, keys: Sequence[Key], more: int) -> None:
+        """So many numbers will be added: where they are too many, the oldest go, but none of these."""
+        if len(self.known) + more > MOST_KEPT:
+            wanted = set(keys)
+            for old in [key for key in self.known if key not in wanted][: max(more, MOST_KEPT // 10)]:
                 del self.known[old]
 
     def run(
@@ -104,23 +105,26 @@ class Kept:
         missing = [key for key in keys if key not in self.known]
         done, at = len(keys) - len(missing), 0
         runner = self.runner
-        while at < len(missing):
-            length = len(missing[at][0])
-            size = max(1, min(TOKENS, batch_tokens(runner)) // length)
-            batch = list(takewhile(lambda key: len(key[0]) == length, missing[at : at + size]))  # noqa: B023
-            if any(edit.source_ids for key in batch for edit in key[1]):
-                batch = batch[:MOST_TAKING]
-                sources = dict.fromkeys(edit.source_ids for key in batch for edit in key[1] if edit.source_ids)
-                run_ahead(runner, [(ids, ()) for ids in sources], cancelled)
-            texts: list[Text] = [(key[0], key[1]) for key in batch]
-            for part in parts_of(runner, texts, cancelled, given):
-                for number, logits in zip(part.numbers, part.logits, strict=True):
-                    key = batch[number]
-                    value = float(logits[key[2]] - logits[key[3]])
-                    self.put(key, value if math.isfinite(value) else math.inf)
-            at, done = at + len(batch), done + len(batch)
-            yield done, len(keys)
-        runner.store.forget()
+        self._make_room(keys, len(missing))
+        try:
+            while at < len(missing):
+                length = len(missing[at][0])
+                size = max(1, min(TOKENS, batch_tokens(runner)) // length)
+                batch = list(takewhile(lambda key: len(key[0]) == length, missing[at : at + size]))  # noqa: B023
+                if any(edit.source_ids for key in batch for edit in key[1]):
+                    batch = batch[:MOST_TAKING]
+                    sources = dict.fromkeys(edit.source_ids for key in batch for edit in key[1] if edit.source_ids)
+                    run_ahead(runner, [(ids, ()) for ids in sources], cancelled)
+                texts: list[Text] = [(key[0], key[1]) for key in batch]
+                for part in parts_of(runner, texts, cancelled, given):
+                    for number, logits in zip(part.numbers, part.logits, strict=True):
+                        key = batch[number]
+                        value = float(logits[key[2]] - logits[key[3]])
+                        self.known[key] = value if math.isfinite(value) else math.inf
+                at, done = at + len(batch), done + len(batch)
+                yield done, len(keys)
+        finally:
+            runner.store.forget()
 
 
 # A session's runs of a case: without edits, with those that are on, and from here on with each edit alone.

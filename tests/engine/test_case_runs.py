@@ -150,6 +150,34 @@ def test_what_was_run_is_kept_and_stays_out_of_the_way(gpt2_model: Model, file: 
         filled(engine, replace(session, prompt="When Mary"))
 
 
+def test_no_job_loses_numbers_of_its_own_and_older_ones_go(
+    gpt2_model: Model, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case_runs, "MOST_KEPT", 3)
+    engine = Engine(gpt2_model)
+    first = filled(engine, session_of("zero L0H1", cases=file))
+    assert np.isfinite(first.clean().values).sum() == np.isfinite(first.of_edited().values).sum() == 6
+    assert len(engine.cases.known) == 12
+    second = filled(engine, session_of("zero L0H0", cases=file))
+    assert np.isfinite(second.clean().values).sum() == np.isfinite(second.of_edited().values).sum() == 6
+    assert len(engine.cases.known) == 12
+
+
+def test_a_job_that_is_stopped_leaves_no_traces(gpt2_model: Model, file: str) -> None:
+    engine = Engine(gpt2_model)
+    halted: list[bool] = []
+    runs = over(engine, session_of("patch L1H0", cases=file), lambda: bool(halted))
+
+    def until_stopped() -> None:
+        for _ in runs.fill():
+            if len(engine.cases.runner.store):
+                halted.append(True)
+
+    with pytest.raises(Cancelled):
+        until_stopped()
+    assert not len(engine.cases.runner.store)
+
+
 def test_too_little_memory_halves_the_batch(gpt2_model: Model, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = filled(Engine(gpt2_model), session_of(cases=file)).clean().values
     true = batches._last_logits
