@@ -7,6 +7,7 @@ state: a pane builds `Rows` from its answers, asks for the page, and keeps the n
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,28 @@ from mechtui.paint.palette import HALF, Palette, diverging_level, level
 from mechtui.paint.tokens import cut, fitting, pad
 from mechtui.paint.tokens import width as cells
 from mechtui.panes.pane import Line, Page, line
+
+_CURSOR = re.compile(r"(.*?)(?:/([0-9]{1,3}))?", re.ASCII)
+
+
+def write_cursor(row: str | int, column: int | None) -> str:
+    """The word in which a pane says where its cursor is (`Pane.cursor`): L3N7/2, or L3N7 in the column that sorts.
+    row: its name, or its number, of which 0 needs no word."""
+    said = str(row or "")
+    return said if column is None else f"{said}/{column}"
+
+
+def read_cursor(word: str) -> tuple[str, int | None]:
+    """The row and the column of such a word."""
+    found = _CURSOR.fullmatch(word)
+    row, column = found.groups() if found is not None else ("", None)
+    return row, None if column is None else int(column)
+
+
+def read_number(row: str) -> int:
+    """The number of a row that such a word says; 0 where it says none."""
+    return int(row) if re.fullmatch(r"[0-9]{1,5}", row, re.ASCII) else 0
+
 
 # Blanks before a column; the last of them holds the mark of the column that sorts.
 GAP = 2
@@ -138,8 +161,7 @@ class Rows:
 
     def beside(self, at: int | None, right: int) -> int:
         """The column that stands `right` beside this one (None: the one that sorts); never the names' own."""
-        here = self._sorting if at is None else at
-        return max(min(here + right, len(self.columns) - 1), min(1, len(self.columns) - 1))
+        return max(min(self._column(at) + right, len(self.columns) - 1), min(1, len(self.columns) - 1))
 
     def row_text(self, row: int) -> str:
         """All of a row, with tabs between, for the clipboard; nothing of one that the list has not (yet)."""
@@ -152,7 +174,7 @@ class Rows:
         list has not (yet)."""
         if not 0 <= row < len(self.columns[0].values):
             return ""
-        column = self.columns[self._sorting if at is None else at]
+        column = self.columns[self._column(at)]
         if isinstance(column, Texts):
             return column.values[row]
         value = float(column.values[row])
@@ -205,13 +227,17 @@ class Rows:
         found = (number for number, column in enumerate(self.columns) if self.by and column.name == self.by)
         return next(found, min(1, len(self.columns) - 1))
 
+    def _column(self, at: int | None) -> int:
+        """The cursor's column: the one that sorts before it was moved; the last of a list that has fewer now."""
+        return self._sorting if at is None else min(at, len(self.columns) - 1)
+
     def _fit(self, width: int, at: int | None) -> _Fit:
         """What fits into this width: all columns under their names, else under their short heads, else those from the
         one on from which the cursor's column still fits."""
         name = max(cells(self._title(0, False)), self.columns[0].cells) + cells(CHOSEN) + cells(EDITED)
         name = min(name, max(width, 1))
         numbers = range(1, len(self.columns))
-        here = self._sorting if at is None else at
+        here = self._column(at)
 
         def total(shown: Sequence[int], short: bool) -> int:
             return sum(GAP + self._wide(number, short) for number in shown)
@@ -250,7 +276,7 @@ class Rows:
         return max(own, cells(self._title(number, short)))
 
     def _head(self, palette: Palette, fit: _Fit, at: int | None) -> Line:
-        here = self._sorting if at is None else at
+        here = self._column(at)
         mark = "▴" if self.up else "▾"
         sorts = self.by == self.columns[0].name
         name, more = self._title(0, False), f"+{len(fit.left_out)}" if fit.left_out else ""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.cells import cell_len
 from textual.strip import Strip
 
 from mechtui.paint.numbers import fixed
 from mechtui.paint.palette import HALF, Depth, palette
 from mechtui.panes.pane import Page
-from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered, read_cursor, read_number, write_cursor
+from tests.panes.pictures import Holder, pictured
 
 PALETTE = palette(Depth.TRUE)
 NAMES = Texts("head", ("L0H0", "L0H1", "L10H3", "L2H2"))
@@ -22,6 +25,38 @@ EFFECT = Numbers("effect", np.array([0.5, -12.25, math.nan, 3.0]), signs=True, h
 SHARE = Numbers("induction", np.array([0.04, 1.0, 0.71, math.nan]), head="ind", look="shade")
 LABEL = Texts("label", ("", "previous", "", "induction"))
 ALL: tuple[Column, ...] = (NAMES, EFFECT, SHARE, LABEL)
+
+
+@pytest.mark.parametrize("view", ["neurons", "perplexity", "bigrams", "loss", "cases", "path", "composition"])
+async def test_a_list_stands_where_it_stood(view: str) -> None:
+    """A pane of another start, told the cursor's word, is at the same row and column."""
+    home = f"mechtui.views.{view}"
+    example, kind = import_module(f"{home}.example").example(), import_module(f"{home}.pane").PANE
+    word, seen = "", []
+    for start in ("first", "again", "of another version"):
+        app = Holder(kind())
+        async with app.run_test(size=(150, 30)) as pilot:
+            app.pane.put_cursor("9999/999" if start == "of another version" else word)
+            picture = pictured(example)
+            # The last token has no loss.
+            app.pane.show(replace(picture, focus=replace(picture.focus, position=1)))
+            await pilot.pause()
+            if start == "first":
+                assert app.pane.cursor() == ""
+                app.pane.move(2, 0)
+                if view not in ("bigrams", "loss", "composition"):  # their rows are the shared focus
+                    app.pane.move(0, 1)
+                word = app.pane.cursor()
+            seen.append(app.pane.value())
+    assert word.rpartition("/")[2].isdecimal()
+    assert seen[0] == seen[1] != ""
+
+
+def test_a_cursors_word_is_read_back() -> None:
+    for row, column in (("", None), ("L3N7", None), ("L3N7", 2), ("", 12)):
+        assert read_cursor(write_cursor(row, column)) == (row, column)
+    assert write_cursor(0, None) == ""
+    assert [read_number(row) for row in ("7", "", "L3N7", "9" * 6)] == [7, 0, 0, 0]
 
 
 def texts(page: Page) -> list[str]:

@@ -13,7 +13,7 @@ from mechtui.paint.numbers import fixed, share
 from mechtui.paint.tokens import visible
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Page, Pane, Picture
-from mechtui.panes.rows import Numbers, Rows, Texts, ordered
+from mechtui.panes.rows import Numbers, Rows, Texts, ordered, read_cursor, write_cursor
 from mechtui.session.document import Token
 from mechtui.views import Question
 from mechtui.views.bigrams import ORDERS, SPEC, Bigrams, BigramsAnswer
@@ -46,6 +46,12 @@ class BigramsPane(Pane):
         super().__init__(name=name, id=id, classes=classes)
         self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
         self._wide = True
+
+    def cursor(self) -> str:
+        return write_cursor("", self._at)
+
+    def put_cursor(self, cursor: str) -> None:
+        _, self._at = read_cursor(cursor)
 
     def _shown(self, picture: Picture) -> _Shown | None:
         """None where there is nothing to show (yet)."""

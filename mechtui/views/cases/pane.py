@@ -14,7 +14,7 @@ from mechtui.paint.histogram import histogram
 from mechtui.paint.tokens import pad, visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
-from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered, read_cursor, read_number, write_cursor
 from mechtui.session.cases import Case
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
@@ -49,10 +49,11 @@ class CasesPane(Pane):
         return super().questions(picture) if picture.session.cases else ()
 
     def cursor(self) -> str:
-        return str(self._row) if self._row else ""
+        return write_cursor(self._row, self._at)
 
     def put_cursor(self, cursor: str) -> None:
-        self._row = int(cursor) if cursor.isdecimal() and len(cursor) < 6 else 0
+        row, self._at = read_cursor(cursor)
+        self._row = read_number(row)
 
     def _answers(self, picture: Picture) -> Pair | None:
         answered = picture.answer(Cases)

@@ -13,7 +13,7 @@ from mechtui.paint.tokens import visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Grid
 from mechtui.panes.pane import Focus, Page, Pane, Picture
-from mechtui.panes.rows import Numbers, Rows, Texts
+from mechtui.panes.rows import Numbers, Rows, Texts, read_cursor, read_number, write_cursor
 from mechtui.session import changes
 from mechtui.session.changes import CannotError, head_site
 from mechtui.session.document import Site
@@ -47,6 +47,13 @@ class CompositionPane(Pane):
         self._at: int | None = None  # the cursor's column, once it was moved
         self._list: tuple[tuple[object, ...], _Listed] | None = None
         self._grid: Grid | None = None
+
+    def cursor(self) -> str:
+        return write_cursor(self._earlier, self._at)
+
+    def put_cursor(self, cursor: str) -> None:
+        row, self._at = read_cursor(cursor)
+        self._earlier = read_number(row)
 
     def _answer(self, picture: Picture) -> CompositionAnswer | None:
         answered = picture.answer(Composition)

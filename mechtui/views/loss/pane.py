@@ -12,7 +12,7 @@ from mechtui.paint.numbers import fixed, share
 from mechtui.paint.tokens import visible
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Page, Pane, Picture
-from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered, read_cursor, write_cursor
 from mechtui.views import Question
 from mechtui.views.loss import ORDERS, SPEC, Loss, LossAnswer
 
@@ -23,6 +23,12 @@ class LossPane(Pane):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
+
+    def cursor(self) -> str:
+        return write_cursor("", self._at)
+
+    def put_cursor(self, cursor: str) -> None:
+        _, self._at = read_cursor(cursor)
 
     def _answers(self, picture: Picture) -> tuple[LossAnswer, LossAnswer | None] | None:
         answered = picture.answer(Loss)

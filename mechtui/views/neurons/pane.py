@@ -13,7 +13,7 @@ from mechtui.paint.spark import sparkline
 from mechtui.paint.tokens import visible
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Page, Pane, Picture
-from mechtui.panes.rows import Column, Numbers, Rows, Texts
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, write_cursor
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Edit, Site, Span, Vector
@@ -51,6 +51,12 @@ class NeuronsPane(Pane):
         self._on = ""  # the neuron under the cursor
         self._at: int | None = None  # the cursor's column, once it was moved
         self._sizes = ROOM[0][1]
+
+    def cursor(self) -> str:
+        return write_cursor(self._on, self._at)
+
+    def put_cursor(self, cursor: str) -> None:
+        self._on, self._at = read_cursor(cursor)
 
     def _shown(self, picture: Picture) -> _Shown | None:
         """None where there is nothing to show (yet)."""

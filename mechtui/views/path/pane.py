@@ -11,7 +11,7 @@ from mechtui.paint.numbers import duration, signed
 from mechtui.paint.tokens import visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line, lines_page, wrap
-from mechtui.panes.rows import Numbers, Rows, Texts, ordered
+from mechtui.panes.rows import Numbers, Rows, Texts, ordered, read_cursor, write_cursor
 from mechtui.session import changes
 from mechtui.session.document import Site
 from mechtui.session.grammar.edits import format_edit
@@ -200,10 +200,10 @@ class PathPane(Pane):
         return super().search(text, forward)
 
     def cursor(self) -> str:
-        return self._on
+        return write_cursor(self._on, self._column)
 
     def put_cursor(self, cursor: str) -> None:
-        self._on = cursor
+        self._on, self._column = read_cursor(cursor)
 
     def value(self) -> str:
         return "" if self._rows is None else self._rows.value(self._at(), self._column)

@@ -14,7 +14,7 @@ from mechtui.paint.numbers import fixed
 from mechtui.paint.tokens import visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Page, Pane, Picture, line, wrap
-from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered, read_cursor, read_number, write_cursor
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.views import Question
@@ -46,6 +46,13 @@ class PerplexityPane(Pane):
         self._at: int | None = None  # the cursor's column, once it was moved
         # What was measured last, and of which session: it stays when an edit changes, and says that it is old.
         self._last: tuple[Session, Answered] | None = None
+
+    def cursor(self) -> str:
+        return write_cursor(self._line_here, self._at)
+
+    def put_cursor(self, cursor: str) -> None:
+        row, self._at = read_cursor(cursor)
+        self._line_here = read_number(row)
 
     def show(self, picture: Picture) -> None:
         answered = picture.answer(Perplexity)
