@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from mechtui.engine.api import Cancelled, Engine, SessionError
 from mechtui.engine.model import Model
+from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner
 from mechtui.session.grammar.words import quote
 from mechtui.views import parse_question
-from mechtui.views.perplexity import PerplexityAnswer
+from mechtui.views.perplexity import Perplexity, PerplexityAnswer
+from mechtui.views.perplexity.compute import _plan
 from tests.engine.reference import run
 from tests.engine.twin import CLOSE, SOURCE, Twin, make_twin, session_of
 
@@ -118,6 +121,26 @@ def test_what_was_read_is_kept_and_the_prompt_s_runs_stay(gpt2_model: Model, mon
     assert engine.trace_bytes == held
 
 
+def test_a_window_whose_logits_are_not_finite_is_read_once(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where half precision overflows."""
+    engine = Engine(gpt2_model)
+    question = parse_question(f"perplexity {quote(str(NOTES))} window24 stride12")
+    was = Run.logits
+    assert isinstance(question, Perplexity)
+    opened = engine.open(session_of(bos="no"))
+    texts = [window.ids for window in _plan(question, opened).windows]
+    monkeypatch.setattr(Run, "logits", lambda self, at: was(self, at) * (torch.nan if self.ids == texts[2] else 1.0))
+    *_, (clean, _, _) = opened.answer(question)
+    assert isinstance(clean, PerplexityAnswer)
+    assert np.flatnonzero(np.isnan(clean.loss)).tolist() == [2]
+    assert np.isnan([clean.mean, clean.perplexity]).all()
+    monkeypatch.setattr(Run, "logits", lambda *_: pytest.fail("it was read again"))
+    ((again, _, more),) = opened.answer(question)
+    assert not more
+    assert isinstance(again, PerplexityAnswer)
+    np.testing.assert_array_equal(again.loss, clean.loss)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "sentence"),
     [
@@ -139,3 +162,10 @@ def test_what_cannot_be_read_is_said(
     opened = Engine(gpt2_model).open(session_of(bos="no"))
     with pytest.raises(SessionError, match=sentence):
         list(opened.answer(parse_question(line.format(quote(str(file))))))
+
+
+def test_a_model_that_reads_one_token_is_told_so(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Engine(gpt2_model).open(session_of(bos="no"))
+    monkeypatch.setattr(type(opened), "shape", replace(gpt2_model.shape, n_ctx=1))
+    with pytest.raises(SessionError, match="reads one token at a time"):
+        list(opened.answer(parse_question(f"perplexity {quote(str(NOTES))}")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,18 @@ async def test_the_whole_text_its_windows_and_that_they_are_old() -> None:
         app.pane.show(replace(picture, session=put(picture.session, Perplexity("b.txt")), answered=()))
         await pilot.pause()
         assert "b.txt: . reads it" in "\n".join(shown(app.pane))
+
+
+async def test_windows_without_a_loss_are_told() -> None:
+    answered = example()
+    assert isinstance(answered.clean, PerplexityAnswer)
+    loss = answered.clean.loss.copy()
+    loss[1] = np.nan
+    app = Holder(PerplexityPane())
+    async with app.run_test(size=(140, 30)) as pilot:
+        app.pane.show(pictured(changed(answered, clean=replace(answered.clean, loss=loss))))
+        await pilot.pause()
+        assert "clean: the logits of 1 window are not finite" in "\n".join(shown(app.pane))
 
 
 async def test_sorted_by_the_change() -> None:

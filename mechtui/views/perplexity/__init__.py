@@ -78,7 +78,8 @@ class Perplexity(Question, frozen=True, tag="perplexity"):
 
 class PerplexityAnswer(Answer, frozen=True, tag="perplexity", eq=False):
     """Of the windows that were read so far, [window]: loss, the mean of -ln p(token | the tokens before it in the
-    window) in nats over the tokens that it counts; counts, how many these are; texts, how the first of them read.
+    window) in nats over the tokens that it counts, NaN where logits were not finite; counts, how many these are; texts,
+    how the first of them read.
 
     windows, tokens: how many there are in all, windows and tokens that count. window, stride: as they are. left_out:
     edits that mean nothing on another text, as lines, each with the reason.
@@ -100,7 +101,7 @@ class PerplexityAnswer(Answer, frozen=True, tag="perplexity", eq=False):
 
     @property
     def mean(self) -> float:
-        """In nats per token; NaN where nothing was counted."""
+        """In nats per token; NaN where nothing was counted, or where a window's loss is NaN."""
         counts = self.counts.astype(np.float64)
         return float((self.loss.astype(np.float64) * counts).sum() / counts.sum()) if counts.any() else math.nan
 

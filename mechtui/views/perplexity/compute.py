@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -92,6 +93,8 @@ def _plan(question: Perplexity, opened: OpenSession) -> _Plan:
         raise SessionError(f"window{window} is too long: {name} reads {most:,} tokens")
     # The first token of a window has nothing before it unless BOS stands there.
     largest = window - 1
+    if not largest:
+        raise SessionError(f"{name} reads one token at a time: a window needs two, the second has one before it")
     stride = question.stride or max(window // 2, 1)
     if stride > largest:
         raise SessionError(f"stride{stride} is too long for windows of {window}: {largest} is the longest")
@@ -151,7 +154,7 @@ class _Side:
         kept, done = self._kept, len(self.loss)
         return replace(
             kept,
-            loss=kept.loss[:done].copy(),
+            loss=np.where(np.isinf(kept.loss[:done]), np.float32(np.nan), kept.loss[:done]),
             counts=kept.counts[:done],
             texts=kept.texts[:done],
             left_out=self.left_out,
@@ -169,6 +172,7 @@ class _Side:
             logits = run.logits(slice(begin - 1, end - 1))
             came = torch.tensor(window.ids[begin:end], device=logits.device)[:, None]
             total += float((logits.logsumexp(-1) - logits.gather(-1, came)[:, 0]).double().sum())
-        self._kept.loss[number] = total / window.count
+        # Not a number would be one that was not read yet.
+        self._kept.loss[number] = total / window.count if math.isfinite(total) else math.inf
         self.loss.append(float(self._kept.loss[number]))
         return run

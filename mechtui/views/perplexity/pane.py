@@ -198,6 +198,10 @@ def _arrow(shown: _Shown, name: str) -> str:
 def _notes(shown: _Shown, picture: Picture) -> list[str]:
     """What must be said of the numbers."""
     notes = [f"left out: {each}" for each in shown.clean.left_out]
+    for which, answer in (("clean", shown.clean), ("edited", shown.edited)):
+        if answer is not None and (count := int(np.isnan(answer.loss).sum())):
+            windows = "1 window" if count == 1 else f"{count} windows"
+            notes.append(f"{which}: the logits of {windows} are not finite: there is no mean")
     if shown.old:
         notes.append("old, of another state of the session; . reads it again")
     elif shown.done < shown.clean.windows and not picture.job:
