@@ -94,6 +94,29 @@ def test_an_edit_of_the_session_is_dosed_in_its_place_and_leaves_nothing(subject
     assert torch.allclose(after.logits(), logits, atol=1e-5)
 
 
+def test_the_dosed_edit_stands_in_its_own_place_on_or_off_and_one_like_it_stays(subject: Subject) -> None:  # noqa: F811
+    opened = Engine(subject.model).open(session_of(vectors=VECTORS, answer=" Mary", foil=" John"))
+    answer, foil = opened.targets
+    texts = [opened.model.encode(text, "yes" if opened.bos else "no") for text in (" Mary", " John")]
+    sides = [reference.run(subject.network, ids)[1]["pre", 1][-1] for ids in texts]
+    for edits in (("# scale L1.pre x7", "add L1.pre v x2"), ("scale L1.pre x7", "scale L1.pre x3")):
+        _, edited = asked(subject, "dose scale L1.pre 2..4 step2", *edits)
+        assert edited is not None
+        said = last(subject, opened.ids, sides[0] - sides[1], "scale L1.pre x2", edits[1])
+        assert edited.logit_diff[0, 0] == pytest.approx(float(said[answer] - said[foil]), abs=2e-3)
+
+
+def test_what_it_goes_on_to_write_takes_no_place_of_the_prompts_runs(subject: Subject) -> None:  # noqa: F811
+    engine = Engine(subject.model)
+    opened = engine.open(session_of("scale L0H1 x2", vectors=VECTORS))
+    assert opened.edited is not None
+    kept = list(engine.runner.store)
+    *_, (clean, _, _) = opened.answer(parse_question("dose add L1.pre v -4..4 step4 text tokens3"))
+    assert isinstance(clean, DoseAnswer)
+    assert any(map(bool, clean.tokens[0]))
+    assert set(map(id, engine.runner.store)) == set(map(id, kept))
+
+
 def test_a_dose_that_is_stopped_keeps_what_it_has(subject: Subject) -> None:  # noqa: F811
     engine, question = Engine(subject.model), parse_question("dose scale L1H1 0..4 step1 text tokens4")
     session = session_of(vectors=VECTORS)

@@ -4,7 +4,7 @@ write."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace as changed
 from typing import Any
 
@@ -47,9 +47,10 @@ def answers(question: Dose, opened: OpenSession) -> Answers:
     others = [
         (at, each) for at, each in enumerate(opened.session.edits) if each.on and opened.hook_edits(at) is not None
     ]
-    rest = [each for _, each in others if bare(each) != edit]
-    clean = _Points(question, edit, opened, [])
-    edited = _Points(question, edit, opened, [each for _, each in others]) if rest else None
+    own = _place(edit, opened.session.edits)
+    before, after = [each for at, each in others if at < own], [each for at, each in others if at > own]
+    clean = _Points(question, edit, opened, [], [])
+    edited = _Points(question, edit, opened, before, after) if before or after else None
     both = [points for points in (edited, clean) if points is not None]
 
     def answer() -> tuple[DoseAnswer, DoseAnswer | None, bool]:
@@ -66,6 +67,12 @@ def answers(question: Dose, opened: OpenSession) -> Answers:
             yield answer()
 
 
+def _place(edit: Edit, edits: Sequence[Edit]) -> int:
+    """Where among the session's edits the dosed one stands, on or off; behind them all where it is none of them."""
+    same = [at for at, each in enumerate(edits) if bare(each) == edit]
+    return next((at for at in same if edits[at].on), same[0] if same else len(edits))
+
+
 class _Kept(Answer, frozen=True, tag="dose points", eq=False):
     """What is known of a run's points, by (row, number): it stays with the run, so that a job which was stopped goes
     on. tables: logit_diff and kl, NaN where nothing is known, infinite where a run left no finite number. said: text,
@@ -76,18 +83,16 @@ class _Kept(Answer, frozen=True, tag="dose points", eq=False):
 
 
 class _Points:
-    """The points over one run. others: the edits that act besides the dosed one, which stands in its own place among
-    them."""
+    """The points over one run. before, after: the edits that act besides the dosed one, which stands between them."""
 
-    def __init__(self, question: Dose, edit: Edit, opened: OpenSession, others: list[Edit]) -> None:
+    def __init__(self, question: Dose, edit: Edit, opened: OpenSession, before: list[Edit], after: list[Edit]) -> None:
         self.question, self.edit, self.opened = question, edit, opened
-        at = next((number for number, each in enumerate(others) if bare(each) == edit), len(others))
-        self.before, self.after = others[:at], [each for each in others[at:] if bare(each) != edit]
+        self.before, self.after = before, after
         self.numbers = question.numbers(edit)
         self.layers = list(range(opened.shape.n_layers)) if question.layers else [-1]
         self.position = len(opened.ids) - 1
         self.answer_id, self.foil_id = opened.targets_at(self.position)
-        self.run: Run = opened.run(opened.ids, self._of(opened.ids, None)) if others else opened.clean
+        self.run: Run = opened.run(opened.ids, self._of(opened.ids, None)) if before or after else opened.clean
         self.places: list[tuple[int, int]] = []
         self.variants: list[HookEdits] = []
         for row, layer in enumerate(self.layers):
@@ -192,7 +197,7 @@ class _Points:
         """The text that the model goes on to write greedily, and its mean loss by the clean model."""
         opened, count = self.opened, len(self.opened.ids)
         point = Point(self.numbers[place[1]], self.layers[place[0]])
-        run = opened.run(opened.ids, self.variants[self.places.index(place)])
+        run = opened.run_once(opened.ids, self.variants[self.places.index(place)], self.run)
         ids = opened.ids
         while len(ids) < min(count + self.question.tokens, opened.shape.n_ctx):
             logits = run.logits([-1])[0]
@@ -206,7 +211,7 @@ class _Points:
             run = run.continued(id, self._of(ids, point))
         if len(ids) == count:
             return (), math.nan
-        loss = float(opened.run(ids).surprise()[count:].mean())
+        loss = float(opened.run_once(ids, (), opened.clean).surprise()[count:].mean())
         return tuple(opened.token(id) for id in ids[count:]), loss
 
     # What is said
