@@ -11,11 +11,10 @@ from torch import Tensor
 
 from mechtui.embedded.text.corpus import documents
 from mechtui.engine.model import Model
-from mechtui.session.paths import PathError, read_text, to_read
+from mechtui.session.paths import MOST_TEXT, read_text
 
 # Tokens of a row, with the one that a text begins with; rows; the share that is held out.
 LENGTH, MOST_ROWS, HELD_OUT = 128, 2048, 8
-MOST_BYTES = 1 << 26
 # Documents of mechtui's own text, and what it is called.
 OWN_DOCUMENTS, OWN = 6000, "mechtui's own text"
 LEAST_ROWS = 4
@@ -40,9 +39,7 @@ def rows_for(model: Model, file: str | None, seed: int) -> Rows:
         # Another seed than the training's.
         text, said = "\n".join(each.text for each in islice(documents(random.Random(1)), OWN_DOCUMENTS)), OWN
     else:
-        if to_read(file).stat().st_size > MOST_BYTES:
-            raise PathError(f"{file} is larger than the {MOST_BYTES >> 20} MiB of text that are read")
-        text, said = read_text(file), file
+        text, said = read_text(file, MOST_TEXT), file
     bos = [model.bos_id] if model.prepends("auto") and model.bos_id is not None else []
     length = min(LENGTH, model.shape.n_ctx)
     step = length - len(bos)

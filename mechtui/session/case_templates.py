@@ -18,6 +18,7 @@ from mechtui.session.grammar.words import short
 from mechtui.session.paths import PathError, read_text
 
 BUILT_IN = Path(__file__).with_suffix(".toml")
+MOST_BYTES = 1 << 22
 # Of so many draws the commonest shape is a form's; for each case so many are tried.
 SAMPLE, TRIES = 60, 40
 _SLOT = re.compile(r"\{([A-Za-z_]+)([0-9]*)(?:\.([0-9]+))?\}")
@@ -59,7 +60,7 @@ def built_in() -> dict[str, Family]:
 def load(name: str) -> dict[str, Family]:
     """The families of a file, by name. name: as a user writes it. Raises CasesError."""
     try:
-        return parse(read_text(name), name)
+        return parse(read_text(name, MOST_BYTES), name)
     except PathError as error:
         raise CasesError(str(error)) from error
 

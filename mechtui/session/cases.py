@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from mechtui.session.document import Session, Struct, surrogate
 from mechtui.session.grammar.words import quote, short
-from mechtui.session.paths import PathError, read_text
+from mechtui.session.paths import MOST_TEXT, PathError, read_text
 
 SUFFIXES = (".jsonl", ".csv")
 
@@ -56,7 +56,7 @@ def load(name: str) -> tuple[Case, ...]:
     if suffix not in SUFFIXES:
         raise CasesError(f"{name} should end in .jsonl or .csv")
     try:
-        text = read_text(name)
+        text = read_text(name, MOST_TEXT)
     except PathError as error:
         raise CasesError(str(error)) from error
     return parse(text, suffix, name)

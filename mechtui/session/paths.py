@@ -16,6 +16,8 @@ import platformdirs
 from mechtui.session.grammar.words import short
 
 NAME = "mechtui"
+# Bytes of a text that is read as a whole.
+MOST_TEXT = 1 << 26
 
 
 def config_file() -> Path:
@@ -90,10 +92,21 @@ def to_read(name: str) -> Path:
     return path
 
 
-def read_text(name: str) -> str:
-    """What the text file of this name, as a user writes it, holds. Raises PathError."""
+def read_text(name: str, most: int | None = None) -> str:
+    """What the text file of this name, as a user writes it, holds, a line feed at the end of each of its lines. most:
+    bytes that it may have. Raises PathError."""
+    return decoded(name, most).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def decoded(name: str, most: int | None = None) -> str:
+    """The same with the ends of its lines as they are; a byte order mark is none of the text. Of a file that has more
+    bytes than `most` no more are read. Raises PathError."""
     try:
-        return to_read(name).read_text(encoding="utf-8")
+        with to_read(name).open("rb") as opened:
+            held = opened.read(-1 if most is None else most + 1)
+        if most is not None and len(held) > most:
+            raise PathError(f"{short(name)} is larger than the {most >> 20} MiB of text that are read")
+        return held.decode("utf-8").removeprefix("\ufeff")
     except OSError as error:
         raise PathError(f"{short(name)} cannot be read: {reason(error)}") from error
     except UnicodeDecodeError as error:

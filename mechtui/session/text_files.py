@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mechtui.session.document import Vector, surrogate
 from mechtui.session.grammar.vectors import MOST_TEXTS
 from mechtui.session.grammar.words import short
-from mechtui.session.paths import PathError, reason, to_read
+from mechtui.session.paths import PathError, decoded
 
 MOST_BYTES = 1 << 22
 
@@ -128,15 +128,6 @@ def _records(file: str) -> Iterator[tuple[int, dict[str, str]]]:
 def _read(file: str) -> str:
     """What a text file holds, its lines ended by a line feed alone."""
     try:
-        with to_read(file).open("rb") as opened:
-            held = opened.read(MOST_BYTES + 1)
-        if len(held) > MOST_BYTES:
-            raise TextsError(f"{short(file)} is larger than the {MOST_BYTES >> 20} MiB of text that are read")
-        text = held.decode("utf-8-sig")
+        return decoded(file, MOST_BYTES).replace("\r\n", "\n")
     except PathError as error:
         raise TextsError(str(error)) from error
-    except OSError as error:
-        raise TextsError(f"{short(file)} cannot be read: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise TextsError(f"{short(file)} is no text: byte {error.start} is not UTF-8") from error
-    return text.replace("\r\n", "\n")

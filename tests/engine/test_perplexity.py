@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -146,18 +147,23 @@ def test_a_window_whose_logits_are_not_finite_is_read_once(gpt2_model: Model, mo
     [
         (None, "perplexity {}", "there is no file"),
         (None, "perplexity window24", "which text"),
+        (1 << 40, "perplexity {}", "is larger than the 64 MiB of text that are read"),
         (b"a\xff", "perplexity {}", "is no text: byte 1 is not UTF-8"),
         (b"a", "perplexity {}", "has 1 tokens, none of which has one before it"),
         (b"", "perplexity {}", "has 0 tokens"),
+        (b"\xef\xbb\xbf", "perplexity {}", "has 0 tokens"),
         (b"some words", "perplexity {} window99999", "window99999 is too long"),
         (b"some words", "perplexity {} window8 stride8", "stride8 is too long for windows of 8: 7 is the longest"),
     ],
 )
 def test_what_cannot_be_read_is_said(
-    text: bytes | None, line: str, sentence: str, tmp_path: Path, gpt2_model: Model
+    text: bytes | int | None, line: str, sentence: str, tmp_path: Path, gpt2_model: Model
 ) -> None:
     file = tmp_path / "a.txt"
-    if text is not None:
+    if isinstance(text, int):
+        file.touch()
+        os.truncate(file, text)
+    elif text is not None:
         file.write_bytes(text)
     opened = Engine(gpt2_model).open(session_of(bos="no"))
     with pytest.raises(SessionError, match=sentence):

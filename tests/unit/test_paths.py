@@ -11,8 +11,9 @@ import pytest
 
 from mechtui.cli import main
 from mechtui.config import ConfigError, settings
+from mechtui.session import case_templates, cases
 from mechtui.session.document import Session
-from mechtui.session.paths import PathError, to_read, to_write, write_private
+from mechtui.session.paths import PathError, decoded, read_text, to_read, to_write, write_private
 from mechtui.session.storage import StorageError, load, save
 
 LONG = "x" * 300
@@ -82,6 +83,25 @@ def test_a_text_that_is_no_text(here: Path) -> None:
     (here / "s.toml").write_bytes(b"mechtui = 1\nprompt = '\xff'\n")
     with pytest.raises(StorageError, match="byte 22 is not UTF-8"):
         load("s.toml")
+
+
+def test_a_byte_order_mark_is_none_of_the_text(here: Path) -> None:
+    (here / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n")
+    assert read_text("a.txt") == "one\ntwo\nthree\n"
+    assert decoded("a.txt") == "one\r\ntwo\rthree\n"
+    (here / "families.toml").write_bytes(b"\xef\xbb\xbf" + case_templates.BUILT_IN.read_bytes())
+    assert case_templates.load("families.toml") == case_templates.built_in()
+    (here / "b.txt").write_bytes(b"\xef\xbb\xbfa\xff")
+    with pytest.raises(PathError, match="byte 4 is not UTF-8"):
+        read_text("b.txt")
+
+
+def test_of_a_file_that_is_too_large_no_more_is_read(here: Path) -> None:
+    for name, load_it in (("a.csv", cases.load), ("a.toml", case_templates.load)):
+        (here / name).touch()
+        os.truncate(name, 1 << 40)  # all of it would be more than the memory has
+        with pytest.raises(cases.CasesError, match=rf"{name} is larger than the [0-9]+ MiB of text that are read"):
+            load_it(name)
 
 
 def test_a_link_is_followed_and_stays(here: Path) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mechtui.engine.api import Answers, EditError, Ids, Need, OpenSession, Run, SessionError
 from mechtui.session.document import Edit
 from mechtui.session.grammar.edits import format_edit
-from mechtui.session.paths import PathError, read_text
+from mechtui.session.paths import MOST_TEXT, PathError, read_text
 from mechtui.views.perplexity import EXAMPLE, WINDOW, Perplexity, PerplexityAnswer
 
 # Characters of a text; what is longer is read in parts.
@@ -81,7 +81,7 @@ def _plan(question: Perplexity, opened: OpenSession) -> _Plan:
     if not question.file:
         raise SessionError(f"which text? write {EXAMPLE}", "a text file")
     try:
-        text = read_text(question.file)
+        text = read_text(question.file, MOST_TEXT)
     except PathError as error:
         raise SessionError(str(error)) from error
     if len(text) > MOST:

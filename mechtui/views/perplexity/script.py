@@ -20,7 +20,7 @@ def lines(question: Perplexity, around: Around) -> list[str]:
     stride = question.stride or max(window // 2, 1)
     return [
         "# Of the clean model: the program's edits are made for the prompt's positions.",
-        f'with open({quoted(os.path.abspath(os.path.expanduser(question.file)))}, encoding="utf-8") as file:',
+        f'with open({quoted(os.path.abspath(os.path.expanduser(question.file)))}, encoding="utf-8-sig") as file:',
         "    ids = tokenizer.encode(file.read(), add_special_tokens=False)",
         f'front, window, stride = encode("").long().tolist(), {window}, {stride}',
         "loss, counts, counted = [], [], 0 if front else 1",
