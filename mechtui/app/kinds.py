@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from heapq import nsmallest
+from itertools import islice
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -28,6 +30,8 @@ from mechtui.session.paths import PathError, expanded, reason, to_read, to_write
 from mechtui.session.resolve import check_sites
 from mechtui.views import Question, check_questions, spec_of
 
+# Names of a folder that are looked through at every letter of a line.
+MOST_LISTED = 2000
 EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · ↑ earlier lines"
 VECTOR_HINT = 'NAME = diff L6.pre "Love" "Hate"   tab completes · enter keeps · esc leaves'
 PALETTE_HINT = "an action or a line: zero L9H9 · attention L9H9   ↓ chooses · ↑ earlier lines"
@@ -395,18 +399,18 @@ def text_file(desk: Desk) -> Kind:
 
 
 def _files(text: str, ending: str = ".toml", what: str = "session file") -> list[Suggestion]:
-    """Files, and where any ending will do folders too, whose paths begin so."""
+    """Files, and where any ending will do folders too, whose paths begin so; of a folder with more than MOST_LISTED
+    names, among that many of them."""
     try:
         path = expanded(text or ".")
-        folder = path if text.endswith("/") else path.parent
-        names = sorted(
-            p
-            for p in folder.iterdir()
-            if p.name.endswith(ending) and p.name.startswith(path.name if not text.endswith("/") else "")
-        )
+        folder, begins = (path, "") if text.endswith("/") else (path.parent, path.name)
+        with os.scandir(folder) as entries:
+            names = (entry.name for entry in islice(entries, MOST_LISTED))
+            fitting = nsmallest(8, (name for name in names if name.endswith(ending) and name.startswith(begins)))
     except (OSError, PathError):
         return []
-    return [Suggestion(str(name), what, line=str(name)) for name in names[:8] if str(name) != text]
+    found = [str(folder / name) for name in fitting]
+    return [Suggestion(name, what, line=name) for name in found if name != text]
 
 
 def vectors_file(desk: Desk) -> Kind:

@@ -143,3 +143,17 @@ def test_the_line_says_it(by: str, sizes: tuple[int, int]) -> None:
 def test_what_the_line_does_not_take_is_said(line: str, sentence: str) -> None:
     with pytest.raises(LineError, match=sentence):
         parse_question(line)
+
+
+def test_files_are_offered_and_of_a_full_folder_no_more_names_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        (tmp_path / f"n{number:02}.txt").touch()
+    (tmp_path / "other.toml").touch()
+    offered = kinds.text_file(Desk(PerplexityPane(), Session())).suggest  # type: ignore[arg-type]
+    assert [each.text for each in offered(f"{tmp_path}/n")] == [f"{tmp_path}/n{number:02}.txt" for number in range(8)]
+    assert [each.text for each in offered(f"{tmp_path}/o")] == [f"{tmp_path}/other.toml"]
+    assert offered(f"{tmp_path}/none/") == []
+    monkeypatch.setattr(kinds, "MOST_LISTED", 5)
+    assert len(offered(f"{tmp_path}/")) == 5
