@@ -431,7 +431,7 @@ async def test_enter_keeps_the_token_and_backspace_brings_the_head_back(view: st
             it.change(replace(it.session, edits=(parse_edit("zero L1H1"),)))
         it.go(view)
         await idle(pilot)
-        if view == "sweep":
+        if view in ("sweep", "path"):
             await pilot.press("full_stop")
             await idle(pilot)
         before = it.focus

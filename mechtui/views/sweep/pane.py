@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from dataclasses import replace as changed
 
@@ -352,7 +353,7 @@ class SweepPane(Pane):
         most = float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0))
         positions = picture.question(Sweep).edit.site.kind == "layer"
         named = positions and "prompt" not in shown.changed
-        tokens = tuple(picture.token(int(name[1:])) for name in answer.columns) if named else ()
+        tokens = tuple(picture.token(_number(name)) for name in answer.columns) if named else ()
         return Grid(
             numbers,
             tuple(name[1:] for name in answer.rows),
@@ -418,11 +419,11 @@ class SweepPane(Pane):
             heads = marks.heads(picture.applied(), picture.ready.shape)
             group = _group(question.edit, picture)
             return frozenset(
-                (r, c) for r, c in places if (int(answer.rows[r][1:]), int(answer.columns[c][1:]) * group) in heads
+                (r, c) for r, c in places if (_number(answer.rows[r]), _number(answer.columns[c]) * group) in heads
             )
         on = set(picture.applied())
         return frozenset(
-            (r, c) for r, c in places if on and question.cell(int(answer.rows[r][1:]), int(answer.columns[c][1:])) in on
+            (r, c) for r, c in places if on and question.cell(_number(answer.rows[r]), _number(answer.columns[c])) in on
         )
 
     def _cursor(self, shown: Shown, picture: Picture) -> Cell | None:
@@ -455,9 +456,9 @@ class SweepPane(Pane):
         row, column = cell
         found = {}
         if row >= 0:
-            found["layer"] = int(self._grid.rows[row])
+            found["layer"] = _number(self._grid.rows[row])
         if column >= 0:
-            at = int(self._grid.columns[column])
+            at = _number(self._grid.columns[column])
             question = self.picture.question(Sweep)
             if question.edit.site.kind == "layer":
                 found["position"] = at
@@ -518,7 +519,7 @@ class SweepPane(Pane):
         if self.picture is None or self._grid is None or self._grid.cursor is None:
             raise changes.CannotError("There is no cell yet: . starts the sweep.")
         row, column = self._grid.cursor
-        edit = self.picture.question(Sweep).cell(int(self._grid.rows[row]), int(self._grid.columns[column]))
+        edit = self.picture.question(Sweep).cell(_number(self._grid.rows[row]), _number(self._grid.columns[column]))
         desk.change(changes.toggle_edit(desk.session, edit), format_edit(edit))
 
     def do_as_list(self, desk: Desk) -> None:
@@ -668,6 +669,13 @@ def _group(edit: Edit, picture: Picture) -> int:
     return max(picture.ready.shape.n_heads // max(picture.ready.shape.n_kv_heads, 1), 1)
 
 
+def _number(name: str) -> int:
+    """That of a row or column: 5 of L5, H5, @5."""
+    found = re.search(r"[0-9]+", name)
+    assert found is not None
+    return int(found[0])
+
+
 def _nearest(names: tuple[str, ...], at: int) -> int:
     """Which of the rows or columns (L5, H3, @7) is nearest to this number."""
-    return min(range(len(names)), key=lambda i: abs(int(names[i][1:]) - at))
+    return min(range(len(names)), key=lambda i: abs(_number(names[i]) - at))
