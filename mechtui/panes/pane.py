@@ -404,7 +404,11 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         self._label(page)
         # A page that is as large as its room to the cell would keep a scroll bar that it no longer needs.
         spare = (room.width - page.stick) % page.step if page.wide else 0
-        size = Size(page.wide + spare or 1, page.rows + page.head_rows + len(page.foot))
+        wide, rows = page.wide + spare or 1, page.rows + page.head_rows + len(page.foot)
+        bar = self.scrollbar_size_vertical if self.show_vertical_scrollbar else 0
+        if bar and rows <= room.height and page.wide <= room.width + bar:
+            wide = min(wide, room.width)  # the bar goes, and leaves its cells
+        size = Size(wide, rows)
         if size != self.virtual_size:
             self.virtual_size = size
         self._follow(page, room)
@@ -427,7 +431,7 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         def over(page: Page) -> int:
             return page.rows + page.head_rows + len(page.foot) - room.height
 
-        bar = self.scrollbar_size_vertical
+        bar = self.styles.scrollbar_size_vertical
         full = room.width + (bar if self.show_vertical_scrollbar else 0)
         page = self._page_at(room.width, room.height)
         if over(page) > NEARLY or (room.width == full and over(page) <= 0):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
+from itertools import count
 
 import numpy as np
 from textual.pilot import Pilot
@@ -37,6 +39,8 @@ from mechtui.views.tokens import Tokens, TokensAnswer
 from mechtui.views.vectors import VectorMeaning, Vectors, VectorsAnswer
 from tests.fakes import FakeLink
 
+# Seconds: for what other threads do, too.
+PATIENCE = 60.0
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 NAMES = (" Mary", " the", " John", " his", " her", " a", " them", " him", " Jane", " an", " each", " some")
 
@@ -181,7 +185,8 @@ async def idle(pilot: Pilot[int], until: Callable[[], bool] = lambda: True) -> N
     def settled() -> bool:
         return app.settled if isinstance(app, Mechtui) else True
 
-    for turn in range(20):
+    end = time.monotonic() + PATIENCE
+    for turn in count():
         await pilot.pause()
         if isinstance(app, Mechtui):
             await app.errands.done()
@@ -190,4 +195,4 @@ async def idle(pilot: Pilot[int], until: Callable[[], bool] = lambda: True) -> N
         # A message may post another, which a refresh may follow: some turns pass before all is quiet.
         if turn >= 3 and settled() and until():
             return
-    raise AssertionError("the app never came to the state that was waited for")
+        assert time.monotonic() < end, "the app never came to the state that was waited for"

@@ -71,7 +71,7 @@ async def test_enter_goes_on_with_another_session_and_neither_is_lost(state: Pat
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
         await pilot.press("z")
-        await idle(pilot)
+        await idle(pilot, lambda: bool(it.keeper.name))
         await pilot.press("R")
         picker = await picked(pilot, it)
         shown = screen(it)
@@ -186,12 +186,10 @@ async def test_a_session_is_renamed_by_a_line(state: Path) -> None:
         assert it.line.field.value == it.keeper.name
         it.line.field.value = "taken"
         await pilot.press("enter")
-        await idle(pilot)
-        assert "there is a session taken already" in screen(it)
+        await idle(pilot, lambda: "there is a session taken already" in screen(it))
         it.line.field.value = "IOI"
         await pilot.press("enter")
-        await idle(pilot)
-        assert "This session is now IOI." in screen(it)
+        await idle(pilot, lambda: "This session is now IOI." in screen(it))
         assert "IOI" in screen(it).splitlines()[1]
     it.keeper.close()
     assert keeping.exists("IOI")
