@@ -407,8 +407,11 @@ class OpenSession:
         """Any run on this model, in linear mode of the linear model around the clean run of these tokens. Only what
         differs from an earlier run is computed. Raises Cancelled, and SessionError where there is no linear model."""
         if self.session.linear:
+            linear = self._engine.linear
+            linear.let_go(ids, len(ids) // 2)  # one that goes on from an earlier text takes that one's first
             clean = self._runner.run(ids, (), needs, self.cancelled)
-            return linear_run(self._engine.linear, clean, edits, self.cancelled)
+            linear.let_go(ids, len(ids) + 1)
+            return linear_run(linear, clean, edits, self.cancelled)
         return self.real_run(ids, edits, needs)
 
     def run_once(self, ids: Ids, edits: HookEdits = (), after: Run | None = None) -> Run:

@@ -31,14 +31,14 @@ from mechtui.engine.errors import Cancelled, SessionError
 from mechtui.engine.forward.paths import Receiver, Sent
 from mechtui.engine.gradients import Metric, Towards
 from mechtui.engine.needs import Need
-from mechtui.engine.overlap import in_order
+from mechtui.engine.overlap import common, in_order
 from mechtui.engine.pieces import Pieces
 from mechtui.engine.readout import Norm
 from mechtui.engine.run import MOST_VARIANTS, Run
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
 from mechtui.engine.variants import BATCH_TOKENS, Cost, Look, Part
-from mechtui.session.hook_edits import HookEdit, HookEdits
+from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
 # Linear runs that are kept with their clean run.
 MOST_LINEAR = 4
@@ -125,6 +125,16 @@ class LinearModel:
     def patterns(self) -> list[Need]:
         """What has to be known of a clean run."""
         return [Need(f"blocks.{layer}.attn.hook_pattern") for layer in range(self.shape.n_layers)]
+
+    def let_go(self, ids: Ids, shared: int) -> None:
+        """Of the kept runs of other texts, whole patterns go: those of one long text are hundreds of megabytes. They
+        are made again where they are asked for. shared: texts that have so many first tokens in common with this one
+        keep theirs."""
+        for trace in self.runner.store:
+            if trace.ids != ids and common(trace.ids, ids) < shared:
+                for each in (trace, *trace.linear):
+                    for need in [need for need in each.taken if need.is_pattern and need.take == "all"]:
+                        del each.taken[need]
 
 
 class HeldModel:

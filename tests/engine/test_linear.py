@@ -258,7 +258,13 @@ def test_no_cell_of_a_sweep_is_computed_twice(gpt2_model: Model, monkeypatch: py
         return was(self, variants, position)
 
     monkeypatch.setattr(LinearRun, "_batch", counted)
-    answers = opened_on(gpt2_model, answer=" Mary", foil=" John").answer(parse_question("sweep zero L*.mlp"))
+    opened = opened_on(gpt2_model, answer=" Mary", foil=" John")
+    [(plan, _, _)] = opened.answer(parse_question("sweep zero L*.mlp plan"))
+    assert plan.estimates is None
+    assert plan.left.runs == len(opened.ids) * opened.shape.n_layers
+    assert len(ran) <= 1  # how long one takes
+    ran.clear()
+    answers = opened.answer(parse_question("sweep zero L*.mlp"))
     assert next(answers)[2]
     assert not ran
     *_, (clean, _, more) = answers
@@ -318,6 +324,24 @@ def test_a_run_that_nothing_keeps_runs_once_and_its_memory_is_free_at_once(
         assert [each() for each in held] == [None, None]
     finally:
         gc.enable()
+
+
+def test_patterns_of_one_text_are_kept_and_others_are_made_again(gpt2_model: Model) -> None:
+    engine = Engine(gpt2_model)
+    first = engine.open(session_of("zero L0H1", "cut L1H1 -1>0-3", linear=True))
+    assert first.edited is not None
+    expected = first.edited.logits()
+    for prompt in ("When Mary", f"{first.session.prompt} a", first.session.prompt):
+        opened = engine.open(session_of("zero L0H1", linear=True, prompt=prompt))
+        assert opened.edited is not None
+        holding = [
+            trace.ids
+            for trace in engine.runner.store
+            if any(need.is_pattern for each in (trace, *trace.linear) for need in each.taken)
+        ]
+        assert holding == [opened.ids]
+    assert torch.allclose(first.edited.with_edits(first.edited.edits[:1]).logits(), opened.edited.logits(), atol=1e-5)
+    assert torch.equal(first.edited.logits(), expected)
 
 
 def test_a_model_whose_parts_are_no_linear_maps_is_refused(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def answers(question: Sweep, opened: OpenSession) -> Answers:
         if not question.estimate:
             cells.measure(timed=question.plan)
         # Of the linear model an estimate is the exact cell, and costs as much.
-        if question.plan or question.estimate or question.ig or not opened.session.linear:
+        if question.estimate or not opened.session.linear:
             cells.estimate()
     if question.plan or question.estimate:
         yield answer(False)
