@@ -76,7 +76,13 @@ def estimates(
     Cancelled."""
     if any(edit.sender is not None for edit in base.edits):
         raise NoGradientError("nothing is estimated while a path is cut or patched: gradients do not go around it")
+    if any(edit.sender is not None for cell in cells for edit in cell):
+        raise NoGradientError("no path is estimated: what it changes passes no hook of its own")
+    if any(edit.layer < 0 for cell in cells for edit in cell):
+        raise NoGradientError("nothing is estimated at the embeddings: the way back ends before block 0")
     shares = np.zeros(len(cells), dtype=np.float64)
+    if not any(cells):
+        return shares.astype(np.float32)
     try:
         for rows in _rows_of(runner, base, towards, cancelled):
             shares += _Back(runner, base, cells, metric, rows, cancelled).shares()

@@ -266,3 +266,14 @@ def test_blocks_without_gradients_are_refused_in_one_sentence(
         swept(opened, "zero L*H*")
     # The runs themselves are as they were.
     assert opened.clean.activation("blocks.1.hook_mlp_out").isfinite().all()
+
+
+def test_what_no_gradient_reaches_is_refused_and_nothing_takes_nothing(gpt2_model: Model) -> None:
+    opened = Engine(gpt2_model).open(session_of())
+    metric = Metric(0, 1, len(opened.ids) - 1)
+    assert opened.clean.estimates([], metric).shape == (0,)
+    for line, said in (("zero embed", "at the embeddings"), ("cut-path L0H1>L1H0.v", "no path is estimated")):
+        cell = opened.possible_hook_edits(parse_edit(line))
+        assert cell
+        with pytest.raises(NoGradientError, match=said):
+            opened.clean.estimates([cell], metric)
