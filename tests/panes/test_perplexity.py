@@ -18,7 +18,9 @@ from mechtui.views import parse_question, put
 from mechtui.views.perplexity import ORDERS, Perplexity, PerplexityAnswer
 from mechtui.views.perplexity.example import example
 from mechtui.views.perplexity.pane import PerplexityPane
-from tests.panes.pictures import Holder, pictured, shown
+from mechtui.views.perplexity.script import lines
+from mechtui.views.script import Around
+from tests.panes.pictures import Holder, pictured, shape, shown
 
 
 class Desk:
@@ -157,3 +159,13 @@ def test_files_are_offered_and_of_a_full_folder_no_more_names_are_read(
     assert offered(f"{tmp_path}/none/") == []
     monkeypatch.setattr(kinds, "MOST_LISTED", 5)
     assert len(offered(f"{tmp_path}/")) == 5
+
+
+def test_a_program_reads_the_text_under_the_path_as_it_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for typed in ("notes.txt", "~/notes.txt"):
+        code = "\n".join(lines(Perplexity(typed), Around(Session(), shape(), ())))
+        assert f'pathlib.Path("{typed}").expanduser()' in code
+        assert str(tmp_path) not in code

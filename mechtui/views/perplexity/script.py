@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from mechtui.views.perplexity import EXAMPLE, WINDOW, Perplexity
 from mechtui.views.script import Around, ScriptError, quoted
 
@@ -20,8 +18,8 @@ def lines(question: Perplexity, around: Around) -> list[str]:
     stride = question.stride or max(window // 2, 1)
     return [
         "# Of the clean model: the program's edits are made for the prompt's positions.",
-        f'with open({quoted(os.path.abspath(os.path.expanduser(question.file)))}, encoding="utf-8-sig") as file:',
-        "    ids = tokenizer.encode(file.read(), add_special_tokens=False)",
+        f"file = pathlib.Path({quoted(question.file)}).expanduser()",
+        'ids = tokenizer.encode(file.read_text("utf-8-sig"), add_special_tokens=False)',
         f'front, window, stride = encode("").long().tolist(), {window}, {stride}',
         "loss, counts, counted = [], [], 0 if front else 1",
         "for begin in range(0, max(len(ids), 1), stride):",
