@@ -206,7 +206,7 @@ def test_it_opens_where_one_left(start: Start, home: dict[str, str]) -> None:
     first.until(r"32 (of 32|runs)|strongest|L\dH\d.*[+-]\d")
     first.until(lambda: "running" not in first.text and " esc " not in first.screen.display[1])
     first.keys("gl[[s")
-    first.until("live")
+    first.until(lambda: "live" in first.text and not re.search("running|older|waiting|measuring|reading", first.text))
     before, cells = rows(first), first.picture()
     first.keys("q")
     assert first.wait() == 0
