@@ -123,8 +123,9 @@ def write(path: Path, live: Live) -> None:
 
 
 def remove(path: Path) -> None:
-    """Take away a socket that nobody listens to, and its page."""
-    for file in (path, page_of(path)):
+    """Take away a socket that nobody listens to, its page, and what was being written of that."""
+    page = page_of(path)
+    for file in (path, page, *page.parent.glob(f".{page.name}.*")):
         with suppress(OSError):
             file.unlink(missing_ok=True)
 

@@ -37,6 +37,7 @@ class Door:
 
     def __init__(self, seconds: float, end: Callable[[], None]) -> None:
         self._end = end
+        self._closed = False
         self._change = threading.Condition()
         self._alone = False
         self._came: tuple[socket.socket, Attach] | None = None
@@ -81,7 +82,9 @@ class Door:
 
     def close(self) -> None:
         """Nobody can come any more."""
-        live.remove(self._path)
+        with self._change:
+            self._closed = True
+            live.remove(self._path)
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # for the thread that waits there
         self._listener.close()
@@ -89,6 +92,8 @@ class Door:
     def _say(self, **new: Any) -> None:
         """Change the page. Two threads do, each what it knows."""
         with self._change:
+            if self._closed:
+                return
             self._page = replace(self._page, **new)
             try:
                 live.write(self._path, self._page)
