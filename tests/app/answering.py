@@ -183,7 +183,10 @@ async def idle(pilot: Pilot[int], until: Callable[[], bool] = lambda: True) -> N
     app = pilot.app
 
     def settled() -> bool:
-        return app.settled if isinstance(app, Mechtui) else True
+        """Whether the app has nothing due, and what it changed is laid out and painted."""
+        screen = app.screen
+        waits = screen._layout_required or screen._dirty_widgets or screen._callbacks
+        return not waits and (app.settled if isinstance(app, Mechtui) else True)
 
     end = time.monotonic() + PATIENCE
     for turn in count():

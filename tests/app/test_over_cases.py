@@ -206,7 +206,7 @@ async def test_heads_go_in_and_out_of_a_circuit_and_its_job_follows() -> None:
     it, _, model = app(session(cases=LINE), Behind())
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
-        await pilot.press("g", "q", "w")
+        await pilot.press("g", "Q", "w")
         await idle(pilot)
         assert it.session.views == ("faithfulness L0H0",)
         assert not any(isinstance(each, Faithfulness) for ask in model.asks for each in ask.questions)
