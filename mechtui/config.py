@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -12,6 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 PREFIX = "MECHTUI_"
+# Bytes of a config file.
+MOST_BYTES = 1 << 20
 YES, NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -92,15 +93,16 @@ def settings(
 def read_file(path: Path) -> dict[str, object]:
     """What the config file says; nothing when there is none. Raises ConfigError."""
     from mechtui.session.paths import PathError, read_text
+    from mechtui.session.toml import TomlError, parsed
 
     if not os.path.lexists(path):
         return {}
     try:
-        said: dict[str, object] = tomllib.loads(read_text(str(path)))
+        said: dict[str, object] = parsed(read_text(str(path), MOST_BYTES))
     except PathError as error:
         raise ConfigError(str(error)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+    except TomlError as error:
+        raise ConfigError(f"{path} {error}") from error
     for key in said:
         if key not in NAMES:
             near = nearest(key, NAMES)

@@ -1,10 +1,13 @@
-"""Tiny seeded models as Hugging Face folders, with a real byte-level BPE tokenizer."""
+"""Tiny seeded models as Hugging Face folders, or as a GGUF file, with a real byte-level BPE tokenizer."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -76,3 +79,55 @@ def attention_only(folder: Path, layers: int = 2) -> tuple[Path, Network]:
     save_file(native_state(network), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(native_config(shape, words.eos_token_id)))
     return folder, network
+
+
+GGUF_LAYERS, GGUF_WIDTH, GGUF_HEADS, GGUF_MLP, GGUF_CONTEXT = 2, 32, 4, 64, 64
+GGUF_WORDS = ["<s>", "ab", *"abcdefghijklmnopqrstuvwxyz", "\u0120"]
+
+
+def _gguf_tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "token_embd.weight", (len(GGUF_WORDS), GGUF_WIDTH)
+    yield "output_norm.weight", (GGUF_WIDTH,)
+    yield "output.weight", (len(GGUF_WORDS), GGUF_WIDTH)
+    for layer in range(GGUF_LAYERS):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            yield f"blk.{layer}.{name}.weight", (GGUF_WIDTH, GGUF_WIDTH)
+        for name in ("ffn_gate", "ffn_up"):
+            yield f"blk.{layer}.{name}.weight", (GGUF_MLP, GGUF_WIDTH)
+        yield f"blk.{layer}.ffn_down.weight", (GGUF_WIDTH, GGUF_MLP)
+        for name in ("attn_norm", "ffn_norm"):
+            yield f"blk.{layer}.{name}.weight", (GGUF_WIDTH,)
+
+
+def gguf(path: Path, without: str = "", nan: str = "", layers: int = GGUF_LAYERS) -> Path:
+    """A llama of random weights, in a file. without, nan: a tensor that is left out, one that holds a NaN."""
+    from gguf import GGUFWriter
+
+    writer: Any = GGUFWriter(path, "llama")
+    writer.add_block_count(layers)
+    writer.add_context_length(GGUF_CONTEXT)
+    writer.add_embedding_length(GGUF_WIDTH)
+    writer.add_feed_forward_length(GGUF_MLP)
+    writer.add_head_count(GGUF_HEADS)
+    writer.add_head_count_kv(GGUF_HEADS)
+    writer.add_rope_dimension_count(GGUF_WIDTH // GGUF_HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(len(GGUF_WORDS))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(GGUF_WORDS)
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    random = np.random.default_rng(0)
+    for name, shape in _gguf_tensors():
+        if name == without:
+            continue
+        values = random.standard_normal(shape).astype(np.float32)
+        if name == nan:
+            values.flat[0] = np.nan
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -894,6 +894,12 @@ class Mechtui(Guarded, App[int]):
             self._judge_target()
 
     def _say_unkept(self, sentence: str) -> None:
+        """sentence: empty where the session is kept again."""
+        if not sentence:
+            if self._unkept and self._unkept in self._said[0]:
+                self.say("The session is kept again.")
+            self._unkept = ""
+            return
         self._unkept = seen(sentence)
         self.say_too(sentence, bad=True)
 

@@ -4,6 +4,7 @@ screen can hold up, and at the end."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,8 +15,11 @@ from mechtui.session.keeping import Kept
 from mechtui.session.paths import reason
 from mechtui.session.storage import StorageError
 
-# Seconds from a change to its being written; with what writing takes, this is what a kill can lose.
-SECONDS = 0.2
+# Seconds from the beginning of one writing to that of the next, and at least from its end: what is changed while one is
+# under way waits for the next, so a kill can lose the longer of SECONDS and a writing, and the line of the history.
+SECONDS, REST = 0.1, 0.02
+# Seconds until what cannot be written is tried again, where nothing changes.
+RETRY = 5.0
 
 
 class State(NamedTuple):
@@ -63,7 +67,8 @@ class Keeper:
 
     kept: the session's files; None: nothing is kept. waits: it is kept only once somebody has changed something in it,
     which `begin` says the first state of. problem, named: called from another thread, the one with a sentence
-    when writing begins to fail, the other when the session has got its name.
+    when writing begins to fail and with an empty one when it succeeds again, the other when the session has got its
+    name.
     """
 
     def __init__(self, kept: Kept | None = None, waits: bool = False) -> None:
@@ -164,14 +169,16 @@ class Keeper:
         return sentence
 
     def _run(self) -> None:
-        said = ""
+        said, took = "", 0.0
         while not self._closing.is_set():
-            self._changed.wait()
+            self._changed.wait(RETRY if said else None)
             # What changes meanwhile is written together.
-            self._closing.wait(SECONDS)
+            self._closing.wait(max(SECONDS - took, REST))
             self._changed.clear()
+            begun = time.monotonic()
             sentence = self.now()
-            if sentence and sentence != said and not self._closing.is_set():
+            took = time.monotonic() - begun
+            if sentence != said and not self._closing.is_set():
                 self.problem(sentence)
             said = sentence
 
@@ -179,8 +186,7 @@ class Keeper:
 def _written(kept: Kept, state: State) -> str:
     """Write this -> a sentence where that cannot be done, else nothing."""
     try:
-        kept.write(state.session)
-        kept.add(state.tree)
+        kept.keep(state.session, state.tree)
     except StorageError as error:
         return _unkept(str(error))
     except OSError as error:

@@ -31,7 +31,7 @@ from mechtui.session.resolve import check_sites
 from mechtui.views import Question, check_questions, spec_of
 
 # Names of a folder that are looked through at every letter of a line.
-MOST_LISTED = 2000
+MOST_LISTED = 10_000
 EDIT_HINT = "OP SITE [@POSITIONS] [ARGUMENT]   tab completes · enter adds · ↑ earlier lines"
 VECTOR_HINT = 'NAME = diff L6.pre "Love" "Hate"   tab completes · enter keeps · esc leaves'
 PALETTE_HINT = "an action or a line: zero L9H9 · attention L9H9   ↓ chooses · ↑ earlier lines"
@@ -400,17 +400,20 @@ def text_file(desk: Desk) -> Kind:
 
 def _files(text: str, ending: str = ".toml", what: str = "session file") -> list[Suggestion]:
     """Files, and where any ending will do folders too, whose paths begin so; of a folder with more than MOST_LISTED
-    names, among that many of them."""
+    names, among that many of them, and a row that says so."""
     try:
         path = expanded(text or ".")
         folder, begins = (path, "") if text.endswith("/") else (path.parent, path.name)
         with os.scandir(folder) as entries:
-            names = (entry.name for entry in islice(entries, MOST_LISTED))
+            names = [entry.name for entry in islice(entries, MOST_LISTED)]
+            more = next(entries, None) is not None
             fitting = nsmallest(8, (name for name in names if name.endswith(ending) and name.startswith(begins)))
     except (OSError, PathError):
         return []
     found = [str(folder / name) for name in fitting]
-    return [Suggestion(name, what, line=name) for name in found if name != text]
+    rows = [Suggestion(name, what, line=name) for name in found if name != text]
+    said = f"this folder holds more than the {MOST_LISTED:,} names that are looked through; any can be written out"
+    return [*rows, Suggestion("…", said)] if more else rows
 
 
 def vectors_file(desk: Desk) -> Kind:

@@ -61,12 +61,22 @@ def kept(name: str) -> Opened:
     with suppress(StorageError):
         files.claim()  # else nothing can be kept just now, which the app says
     # Read once no other program writes it any more, if it can be had.
-    tree = (Kept(name) if files.copied else files).history()
+    there = Kept(name) if files.copied else files
+    tree = there.history()
     session = keeping.read(name)
+    if tree is not None and there.ahead:
+        session = _stepped(session, tree.step.session)
     if files.copied:
         told = f"{name} is open in another mechtui: this is a copy of it, {files.name}."
         return Opened(session, tree, files, waits=True, told=told)
     return Opened(session, tree, files)
+
+
+def _stepped(session: Session, step: Session) -> Session:
+    """What was kept last where the history is ahead: its step, with what no step has."""
+    if plain(session) == plain(step):
+        return session
+    return replace(step, sweeps=session.sweeps, screen=session.screen, focus=session.focus, file=session.file)
 
 
 def last() -> Opened | None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mechtui.headless.ending import MISTAKE, Stop, say
+from mechtui.session.paths import read_some
+from mechtui.session.storage import MOST_BYTES
 
 
 def read_stdin(files: Sequence[str], given: dict[str, Any], watch: bool = False) -> dict[str, str]:
@@ -32,6 +34,9 @@ def read_stdin(files: Sequence[str], given: dict[str, Any], watch: bool = False)
 
 def _read() -> str:
     try:
-        return sys.stdin.buffer.read().decode()
+        held = read_some(sys.stdin.buffer, MOST_BYTES)
+        if len(held) > MOST_BYTES:
+            raise Stop(MISTAKE, f"the standard input is larger than the {MOST_BYTES >> 20} MiB that are read")
+        return held.decode()
     except UnicodeDecodeError as error:
         raise Stop(MISTAKE, f"the standard input is no text: byte {error.start} is not UTF-8") from error

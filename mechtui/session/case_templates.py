@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -16,6 +15,7 @@ from mechtui.session.cases import Case, CasesError
 from mechtui.session.document import Struct
 from mechtui.session.grammar.words import short
 from mechtui.session.paths import PathError, read_text
+from mechtui.session.toml import TomlError, parsed
 
 BUILT_IN = Path(__file__).with_suffix(".toml")
 MOST_BYTES = 1 << 22
@@ -68,9 +68,9 @@ def load(name: str) -> dict[str, Family]:
 def parse(text: str, name: str) -> dict[str, Family]:
     """name: what the messages call it. Raises CasesError."""
     try:
-        families = msgspec.convert(tomllib.loads(text), dict[str, Family])
-    except tomllib.TOMLDecodeError as error:
-        raise CasesError(f"{name} is not TOML: {error}") from error
+        families = msgspec.convert(parsed(text), dict[str, Family])
+    except TomlError as error:
+        raise CasesError(f"{name} {error}") from error
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
         where = path.strip("`").removeprefix("$").removeprefix(".").replace("[...]", " a family of its", 1)

@@ -6,6 +6,7 @@ program ends, however it ends.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -23,8 +24,8 @@ from mechtui.session import journal
 from mechtui.session.document import Session
 from mechtui.session.grammar.words import LineError, nearest
 from mechtui.session.history import Tree
-from mechtui.session.paths import private_folder, reason, state_dir, write_private
-from mechtui.session.storage import StorageError, loads, save
+from mechtui.session.paths import private_folder, read_some, reason, state_dir, write_private
+from mechtui.session.storage import MOST_BYTES, StorageError, loads, save
 
 FOLDER = "sessions"
 # Sessions that stay; those that nobody has come back to for longest go first.
@@ -33,6 +34,8 @@ MOST = 500
 MADE, GIVEN = 28, 60
 # Bytes from which on a history is written anew, once it is so many times longer than it need be.
 LONG, TIMES = 1 << 18, 8
+# Bytes of a history that are read: what `journal.MOST` characters can take.
+MOST_HISTORY = 1 << 30
 # Seconds after which nobody writes a temporary file any more.
 LEFT = 24 * 3600
 
@@ -111,13 +114,42 @@ class Kept:
                 lock = _locked(_lock_of(folder, self.name))
                 if lock is not None:
                     self._lock = lock
-                    os.utime(self._path)  # the one that was open last
+                    self._touch()
                     return
                 self.copied, self._existing, self._tree = self.name, False, None
             self.name, self._lock = _claimed(folder, self.name or automatic(session or Session()), session)
             _tidy(folder)
         except OSError as error:
             raise StorageError(_unusable(error)) from error
+
+    def _touch(self) -> None:
+        """It is the one that was open last. Of its files the later one stays so. Raises OSError."""
+        now, ahead = time.time_ns(), self.ahead
+        os.utime(self._path, ns=(now, now))
+        if ahead:
+            os.utime(_history_of(self._path), ns=(now, now + 10**6))
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the history was written later than the session's file: what it says is what was kept last."""
+        try:
+            path = self._path
+            return _history_of(path).lstat().st_mtime_ns > path.lstat().st_mtime_ns
+        except OSError:
+            return False
+
+    def keep(self, session: Session, tree: Tree) -> None:
+        """The files hold both now. The history comes first, for it takes least, and is then `ahead`; but a session
+        that has no files yet begins with its own. Raises StorageError, after what can be written is."""
+        self.claim(session)
+        if self._tree is None:
+            self.write(session)
+            self.add(tree)
+            return
+        try:
+            self.add(tree)
+        finally:
+            self.write(session)
 
     def write(self, session: Session) -> None:
         """The file holds this session now. Raises StorageError, and leaves what it held."""
@@ -127,7 +159,7 @@ class Kept:
     def history(self) -> Tree | None:
         """The history that is kept of it, as far as it can be read. One that cannot be stays: `add` puts it aside."""
         try:
-            text = _read(_history_of(self._path), errors="replace")
+            text = _read(_history_of(self._path), MOST_HISTORY, "replace")
         except OSError as error:
             self._unread = not isinstance(error, FileNotFoundError)
             return None
@@ -318,7 +350,7 @@ def _untouched(path: Path, session: Session | None) -> bool:
     if session is None or not path.exists():
         return False
     try:
-        tree = journal.read(_read(_history_of(path)))
+        tree = journal.read(_read(_history_of(path), MOST_HISTORY))
         there = loads(_read(path))
     except (OSError, UnicodeDecodeError, StorageError, LineError):
         return False
@@ -437,9 +469,13 @@ def _newest_first(found: list[Path]) -> list[Path]:
     return [path for _, path in sorted(own, reverse=True)]
 
 
-def _read(path: Path, errors: str = "strict") -> str:
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8", errors=errors) as file:
-        return file.read()
+def _read(path: Path, most: int = MOST_BYTES, errors: str = "strict") -> str:
+    """Raises OSError, also where there are more bytes than `most`."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        held = read_some(file, most)
+    if len(held) > most:
+        raise OSError(errno.EFBIG, f"it is larger than the {most >> 20} MiB that are read", str(path))
+    return held.decode("utf-8", errors)
 
 
 @contextmanager

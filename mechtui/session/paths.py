@@ -103,7 +103,7 @@ def decoded(name: str, most: int | None = None) -> str:
     bytes than `most` no more are read. Raises PathError."""
     try:
         with to_read(name).open("rb") as opened:
-            held = opened.read(-1 if most is None else most + 1)
+            held = read_some(opened, most)
         if most is not None and len(held) > most:
             raise PathError(f"{short(name)} is larger than the {most >> 20} MiB of text that are read")
         return held.decode("utf-8").removeprefix("\ufeff")
@@ -111,6 +111,18 @@ def decoded(name: str, most: int | None = None) -> str:
         raise PathError(f"{short(name)} cannot be read: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise PathError(f"{short(name)} is no text: byte {error.start} is not UTF-8") from error
+
+
+def read_some(file: BinaryIO, most: int | None) -> bytes:
+    """All that the file holds; of one that holds more than `most` bytes the first of them, and more than `most`. It
+    takes no more memory than it reads. Raises OSError."""
+    if most is None:
+        return file.read()
+    pieces, held = [], 0
+    while held <= most and (piece := file.read(1 << 20)):
+        pieces.append(piece)
+        held += len(piece)
+    return b"".join(pieces)
 
 
 def to_write(name: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -12,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 from mechtui.session.document import Session, Swept
 from mechtui.session.grammar.words import LineError
 from mechtui.session.paths import PathError, read_text
-from mechtui.session.storage import StorageError, document, dumps, loads, swept_text, to_builtins
+from mechtui.session.storage import (
+    MOST_BYTES,
+    StorageError,
+    document,
+    dumps,
+    loads,
+    readable,
+    swept_text,
+    to_builtins,
+)
+from mechtui.session.toml import TomlError, parsed
 from mechtui.visible import toml_escaped
 
 if TYPE_CHECKING:
@@ -25,8 +34,8 @@ def text_for(session: Session, path: Path) -> str:
     """What the file is to hold so that it says this session; of what it holds now as much as possible stays as it is
     written: comments, order, every line whose value is the same. Raises StorageError."""
     try:
-        return rewritten(session, read_text(str(path)))
-    except PathError:  # there is none, or no text
+        return rewritten(session, read_text(str(path), MOST_BYTES))
+    except PathError:  # there is none, or no session's text
         return dumps(session)
 
 
@@ -38,7 +47,7 @@ def rewritten(session: Session, text: str) -> str:
         return dumps(session)
     head, tables = _parts(text)
     made = _keys(head, to_builtins(session)) + _sweeps(session.sweeps, before.sweeps, tables)
-    return made if _says(made, session) else dumps(session)
+    return readable(made) if _says(made, session) else dumps(session)
 
 
 def _says(text: str, session: Session) -> bool:
@@ -62,8 +71,8 @@ def _parts(text: str) -> tuple[str, list[str]]:
 
 def _is_toml(text: str) -> bool:
     try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        parsed(text)
+    except TomlError:
         return False
     return True
 
@@ -74,7 +83,7 @@ def _keys(text: str, said: dict[str, Any]) -> str:
     from tomlkit.items import Array
 
     file = tomlkit.parse(text)
-    known = tomllib.loads(text)
+    known = parsed(text)
     for key in known:
         if key not in said:
             file.remove(key)

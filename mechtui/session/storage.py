@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import tomllib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -22,12 +21,15 @@ from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.session.grammar.words import Mistakes
 from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
 from mechtui.session.sweeps import MOST, MOST_CELLS
+from mechtui.session.toml import TomlError, parsed
 from mechtui.visible import toml_escaped
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 VERSION = 1
+# Bytes of a session's file.
+MOST_BYTES = 1 << 22
 
 
 class StorageError(ValueError):
@@ -104,7 +106,14 @@ def dumps(session: Session) -> str:
     import tomlkit
 
     said = toml_escaped(tomlkit.dumps(document(to_builtins(session))))
-    return said + "".join(map(swept_text, session.sweeps))
+    return readable(said + "".join(map(swept_text, session.sweeps)))
+
+
+def readable(text: str) -> str:
+    """The same, if it is no more than `load` reads. Raises StorageError."""
+    if len(text) > MOST_BYTES or len(text.encode()) > MOST_BYTES:
+        raise StorageError(f"a session takes at most {MOST_BYTES >> 20} MiB, and this one is larger; shorten its texts")
+    return text
 
 
 def document(said: dict[str, Any]) -> TOMLDocument:
@@ -150,9 +159,9 @@ def loads(text: str, name: str = "the session", question: Callable[[str], object
     """TOML -> Session. name: what the messages call it. question: reads the lines of views; without it nobody looks
     into them. Raises StorageError, or LineError for lines that mean nothing."""
     try:
-        said: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StorageError(f"{name} is not TOML: {error}") from error
+        said = parsed(text)
+    except TomlError as error:
+        raise StorageError(f"{name} {error}") from error
     sweeps = said.pop("sweeps", [])
     _check_keys(said, (*_File.__struct_fields__, "sweeps"), name)
     version = said.get("mechtui")
@@ -255,7 +264,7 @@ def load(name: str | Path, question: Callable[[str], object] = str) -> Session:
     """name: as a user writes it, ~ and all. question: as in `loads`. Raises StorageError, or LineError for lines that
     mean nothing."""
     try:
-        text = read_text(str(name))
+        text = read_text(str(name), MOST_BYTES)
     except PathError as error:
         raise StorageError(str(error)) from error
     # Whoever wrote the file may say anything of files, and a save would write over what it says.

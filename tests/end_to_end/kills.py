@@ -2,7 +2,7 @@
 
 Each time it goes on with the session of the time before, is typed into, edited or swept, and is killed with SIGKILL at
 a random moment. Then its files must load, and of what had stood on the screen for `ALLOWED` seconds nothing may be
-missing: letters of the prompt, edits, steps of the history.
+missing where the next program goes on: letters of the prompt, edits, steps of the history.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
-from mechtui.session import journal
+from mechtui.app import opening
 from mechtui.session.storage import load
 from tests.terminal import Terminal
 
@@ -76,7 +77,8 @@ def kills(times: int, seed: int, environment: Mapping[str, str], state: Path) ->
         terminal = Terminal(flags, environment=environment)
         try:
             terminal.until("live")
-            loss, steps = _once(terminal, what, dice, state, steps)
+            with patch.dict(os.environ, environment):
+                loss, steps = _once(terminal, what, dice, state, steps)
         finally:
             terminal.close()
         yield loss
@@ -100,8 +102,10 @@ def _once(terminal: Terminal, what: str, dice: random.Random, state: Path, steps
     killed = time.monotonic()
     os.kill(terminal.pid, signal.SIGKILL)
     terminal.wait()
-    after = load(file)  # whole, whatever it was doing
-    tree = journal.read(file.with_suffix(".history").read_text())
+    load(file)  # whole, whatever it was doing
+    opened = opening.kept(file.stem)
+    opened.kept.release()
+    after, tree = opened.session, opened.tree
     assert tree is not None
     assert len(tree.steps) >= min(steps, 900), "steps of the history are gone"
     _, typed, kept = after.prompt.rpartition("zq")

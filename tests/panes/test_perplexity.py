@@ -158,7 +158,10 @@ def test_files_are_offered_and_of_a_full_folder_no_more_names_are_read(
     assert [each.text for each in offered(f"{tmp_path}/o")] == [f"{tmp_path}/other.toml"]
     assert offered(f"{tmp_path}/none/") == []
     monkeypatch.setattr(kinds, "MOST_LISTED", 5)
-    assert len(offered(f"{tmp_path}/")) == 5
+    *rows, last = offered(f"{tmp_path}/")
+    assert len(rows) == 5
+    assert "holds more than the 5 names" in last.note
+    assert not last.line
 
 
 def test_a_program_reads_the_text_under_the_path_as_it_is_typed(

@@ -27,7 +27,10 @@ LABEL = Texts("label", ("", "previous", "", "induction"))
 ALL: tuple[Column, ...] = (NAMES, EFFECT, SHARE, LABEL)
 
 
-@pytest.mark.parametrize("view", ["neurons", "perplexity", "bigrams", "loss", "cases", "path", "composition"])
+LISTS = "neurons perplexity bigrams loss cases path composition circuit attribution compare faithfulness"
+
+
+@pytest.mark.parametrize("view", LISTS.split())
 async def test_a_list_stands_where_it_stood(view: str) -> None:
     """A pane of another start, told the cursor's word, is at the same row and column."""
     home = f"mechtui.views.{view}"
@@ -47,7 +50,7 @@ async def test_a_list_stands_where_it_stood(view: str) -> None:
                 if view not in ("bigrams", "loss", "composition"):  # their rows are the shared focus
                     app.pane.move(0, 1)
                 word = app.pane.cursor()
-            seen.append(app.pane.value())
+            seen.append(app.pane.value() or app.pane.row())
     assert word.rpartition("/")[2].isdecimal()
     assert seen[0] == seen[1] != ""
 

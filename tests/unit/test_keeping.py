@@ -421,6 +421,62 @@ def test_the_session_is_the_truth_where_the_history_was_not_written_yet(ahead: s
     assert (history.undo() is None) is (ahead == "history")
 
 
+class KilledError(BaseException):
+    """In the place of SIGKILL."""
+
+
+def killed(*_: object) -> None:
+    raise KilledError
+
+
+def test_a_program_killed_between_its_two_files_has_lost_nothing(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, history, looks = Kept("x"), History(Session()), Focus(layer=1)
+    history.change(Session(prompt="a"))
+    files.keep(replace(history.present, focus=looks), history.tree)
+    os.utime(files._path, (1e9, 1e9))  # as it was written some time ago
+    history.change(Session(prompt="a b"))
+    with monkeypatch.context() as patch:
+        patch.setattr(keeping, "save", killed)
+        with pytest.raises(KilledError):
+            files.keep(replace(history.present, focus=looks), history.tree)
+    files.release()
+    for _ in range(2):  # also where the next program is killed before it writes anything
+        opened = kept("x")
+        opened.kept.release()
+        assert (opened.session, opened.tree) == (Session(prompt="a b", focus=looks), history.tree)
+        assert resumed(opened.session, opened.tree).tree == history.tree
+    path = state / "sessions" / "x.toml"
+    path.write_text('mechtui = 1\nprompt = "by hand"\n')
+    os.utime(path, (time.time() + 60, time.time() + 60))
+    assert kept("x").session == Session(prompt="by hand"), "what somebody wrote later is the truth"
+
+
+def test_a_new_session_has_its_own_file_before_its_history(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Kept, "add", killed)
+    with pytest.raises(KilledError):
+        Kept("x").keep(Session(prompt="a"), tree(Session(prompt="a")))
+    assert kept("x").session == Session(prompt="a")
+
+
+def test_what_could_not_be_written_is_written_once_there_is_room_though_nothing_changes(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("mechtui.app.keeping.RETRY", 0.01)
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    keeper = Keeper(Kept("x"))
+    keeper.problem = told.put
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        keeper.put(of(Session(prompt="a")))
+        assert "no space left on device" in told.get(timeout=30)
+    assert told.get(timeout=30) == ""
+    assert read("x") == Session(prompt="a")
+    assert keeper.close() == ""
+
+
 def test_where_one_looks_makes_no_step() -> None:
     raw = Session(prompt="a", views=("attention L0H0 scores",))
     saved = replace(

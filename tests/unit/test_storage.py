@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from mechtui.session import storage
 from mechtui.session.document import Focus, Screen, Scrolled, Session, Swept
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
@@ -297,6 +298,18 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         load(tmp_path / "no.toml")
     with pytest.raises(StorageError, match="cannot be written"):
         save(Session(), tmp_path / "no" / "s.toml")
+
+
+def test_no_file_is_larger_than_what_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "session.toml"
+    save(Session(prompt="short"), path)
+    monkeypatch.setattr(storage, "MOST_BYTES", 1 << 20)
+    with pytest.raises(StorageError, match="takes at most 1 MiB, and this one is larger; shorten its texts"):
+        save(Session(prompt="é" * (1 << 19)), path)
+    assert load(path) == Session(prompt="short")
+    path.write_bytes(b"#" * (1 << 20) + b"\n")
+    with pytest.raises(StorageError, match="is larger than the 1 MiB of text that are read"):
+        load(path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def parse_cases(line: str) -> CaseSet:
             said["file"] = _file(word, line, column)
             continue
         else:
-            problem = f"{short(word)} should be a count, a seed or a file of templates, as in {first} 64 seed1"
+            problem = f"{short(word)} should be a count, a seed or a file of templates, as in {short(first)} 64 seed1"
             raise LineError(line, column, problem)
         if key in said:
             raise LineError(line, column, f"a {key} stands there already")

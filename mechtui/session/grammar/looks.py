@@ -39,9 +39,9 @@ def parse_focus(line: str) -> Focus:
             raise words.error(f"{word} stands there twice")
         words.next(word)
         number = words.next(f"a number from {first}")
-        if not (number.isascii() and number.isdigit()) or int(number) < first:
+        if not (number.isascii() and number.isdigit()) or whole(number, line, words.column) < first:
             raise words.error(f"{short(number)} should be a whole number from {first}", words.column)
-        found[field] = whole(number, line, words.column) - first
+        found[field] = int(number) - first
     words.end()
     return Focus(**found)
 

@@ -40,7 +40,7 @@ def parse_site(text: str, *, line: str | None = None, column: int = 0) -> Site:
     if match["heads"] is not None:
         part = match["head_part"] or "z"
         if part not in HEAD_PARTS:
-            problem = f"a head has no part .{part}; {nearest(part, HEAD_PARTS)}it has .{' .'.join(HEAD_PARTS)}"
+            problem = f"a head has no part .{short(part)}; {nearest(part, HEAD_PARTS)}it has .{' .'.join(HEAD_PARTS)}"
             raise LineError(line, column + match.start("head_part") - 1, problem)
         site = Site("head", span("layers"), span("heads"), _as_part(part))
     elif match["neurons"] is not None:
@@ -48,7 +48,8 @@ def parse_site(text: str, *, line: str | None = None, column: int = 0) -> Site:
     else:
         part = match["part"]
         if part not in LAYER_PARTS:
-            problem = f"a layer has no part .{part}; {nearest(part, LAYER_PARTS)}it has .{' .'.join(LAYER_PARTS)}"
+            has = f"{nearest(part, LAYER_PARTS)}it has .{' .'.join(LAYER_PARTS)}"
+            problem = f"a layer has no part .{short(part)}; {has}"
             raise LineError(line, column + match.start("part") - 1, problem)
         site = Site("layer", span("layers"), part=_as_part(part))
     for each in (site.layers, site.index):

@@ -27,7 +27,7 @@ class LineError(ValueError):
 
     def __init__(self, line: str, column: int, problem: str) -> None:
         # Half a character can be neither shown nor sent.
-        self.line, self.problem = (text.encode("utf-8", "replace").decode() for text in (line, problem))
+        self.line, self.problem = (text.encode("utf-8", "replace").decode() for text in (line, one_line(problem)))
         super().__init__(self.problem)
         self.column = column
 
@@ -103,6 +103,11 @@ def named_in(line: str, sentence: str) -> int | None:
         if inside and (inside in said or (word.startswith('"') and inside in sentence)):
             return found.start()
     return None
+
+
+def one_line(text: str) -> str:
+    """The same with a sign for each end of a line, for a sentence that names what stands in a text."""
+    return text.replace("\r\n", "⏎").replace("\n", "⏎").replace("\r", "⏎")
 
 
 def short(text: str) -> str:

@@ -15,7 +15,7 @@ from mechtui.paint.tokens import cut, fitting, visible
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Cell, Grid
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line
-from mechtui.panes.rows import Column, Numbers, Rows, Texts
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, write_cursor
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Site, Span
@@ -112,11 +112,20 @@ class AttributionPane(Pane):
         # By what was opened: the name of the line that the cursor is on.
         self._on: dict[Site | None, str] = {}
         self._head = (0, 0)
+        self._left = ""  # the line that the cursor was on when it was left, until there is a ledger again
         self._shown: Shown | None = None
         self._rows: Rows | None = None
         self._grid: Grid | None = None
         # The column that the cursor is on; None: the one that is shown first.
         self._column: int | None = None
+
+    def cursor(self) -> str:
+        """Of the whole ledger the line where that is no head's, which the screen looks at, and the column."""
+        on = self._left or self._on.get(None, "")
+        return write_cursor("" if on == "L{}H{}".format(*self._head) else on, self._column)
+
+    def put_cursor(self, cursor: str) -> None:
+        self._left, self._column = read_cursor(cursor)
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         return () if _lacking(picture) else super().questions(picture)
@@ -135,6 +144,8 @@ class AttributionPane(Pane):
             # The screen looks at another head: so does the ledger.
             self._head = picture.head()
             self._on[None] = "L{}H{}".format(*self._head)
+        if self._left:
+            self._on[None], self._left = self._left, ""
         maps = found.site is None and picture.question(Attribution).order == "map"
         page = (self._map if maps else self._list)(picture, found, width, height)
         opened = "" if found.site is None else f"{format_site(found.site)} "

@@ -12,7 +12,7 @@ from mechtui.paint.numbers import fixed
 from mechtui.paint.tokens import cut, visible, visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Page, Pane, Picture
-from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered, read_cursor, read_number, write_cursor
 from mechtui.session.changes import CannotError, head_site
 from mechtui.session.document import Site, Token
 from mechtui.views import Question
@@ -49,9 +49,17 @@ class CircuitPane(Pane):
 
     def show(self, picture: Picture) -> None:
         question = picture.question(Circuit)
-        if question != self._of:  # another list begins at its top
-            self._of, self._line_here, self._at = question, 0, None
+        if self._of is not None and question != self._of:  # another list begins at its top
+            self._line_here, self._at = 0, None
+        self._of = question
         super().show(picture)
+
+    def cursor(self) -> str:
+        return write_cursor(self._line_here, self._at)
+
+    def put_cursor(self, cursor: str) -> None:
+        row, self._at = read_cursor(cursor)
+        self._line_here, self._of = read_number(row), None
 
     def _answer(self, picture: Picture) -> CircuitAnswer | None:
         answered = picture.answer(Circuit)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from mechtui.paint.tokens import cut, visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
-from mechtui.panes.rows import Numbers, Rows, Texts
+from mechtui.panes.rows import Numbers, Rows, Texts, read_number, write_cursor
 from mechtui.session.document import Session
 from mechtui.session.history import Tree
 from mechtui.views import Question, parse_question, specs
@@ -33,6 +33,12 @@ class ComparePane(Pane):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._cursor = 0
+
+    def cursor(self) -> str:
+        return write_cursor(self._cursor, None)
+
+    def put_cursor(self, cursor: str) -> None:
+        self._cursor = read_number(cursor)
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         question = picture.question(Compare)

@@ -9,7 +9,7 @@ from mechtui.paint.evidence import said
 from mechtui.paint.tokens import pad
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
-from mechtui.panes.rows import Numbers, Rows, Texts
+from mechtui.panes.rows import Numbers, Rows, Texts, read_number, write_cursor
 from mechtui.session.changes import CannotError, head_site
 from mechtui.session.document import Site, Span
 from mechtui.views.faithfulness import SPEC, Faithfulness, FaithfulnessAnswer, Part
@@ -32,10 +32,10 @@ class FaithfulnessPane(Pane):
         self._row = 0
 
     def cursor(self) -> str:
-        return str(self._row) if self._row else ""
+        return write_cursor(self._row, None)
 
     def put_cursor(self, cursor: str) -> None:
-        self._row = int(cursor) if cursor.isdecimal() and len(cursor) < 6 else 0
+        self._row = read_number(cursor)
 
     def _answer(self, picture: Picture) -> FaithfulnessAnswer | None:
         """Of the circuit as the line has it."""

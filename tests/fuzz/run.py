@@ -1,0 +1,77 @@
+"""One kind, many inputs: each is read, or refused in one sentence."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is read. make: an input. take: reads it. refusals: what may be raised, with a sentence. share: inputs of it
+    among a count of all: those of whole models are fewer."""
+
+    name: str
+    make: Callable[[Random], Any]
+    take: Callable[[Any], object]
+    refusals: tuple[type[BaseException], ...] = ()
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one input cost. seconds: of the processor. grown: bytes by which this process has become larger than it
+    ever was."""
+
+    number: int
+    refused: bool
+    seconds: float
+    grown: int
+
+
+class FaultError(AssertionError):
+    """What an input must not do; how to have it again."""
+
+
+def each(kind: Kind, count: int, seed: int = 1, first: int = 0) -> list[Cost]:
+    """What `count` inputs cost, from number `first` on. Raises FaultError."""
+    return [_one(kind, seed, number) for number in range(first, first + count)]
+
+
+def _one(kind: Kind, seed: int, number: int) -> Cost:
+    made = kind.make(Random(f"{kind.name} {seed} {number}"))
+    again = f"python -m tests.fuzz 1 --only {kind.name} --seed {seed} --first {number}"
+    size, begun, refused = _size(), time.process_time(), False
+    try:
+        kind.take(made)
+    except kind.refusals as error:
+        refused = True
+        if fault := _unsaid(error):
+            raise FaultError(f"{again}: {fault}: {str(error)[:400]!r}") from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise FaultError(f"{again}: {type(error).__name__}: {str(error)[:400]}\n{repr(made)[:400]}") from error
+    return Cost(number, refused, time.process_time() - begun, _size() - size)
+
+
+def _unsaid(error: BaseException) -> str:
+    """What a refusal lacks; empty where it says one sentence."""
+    said = getattr(error, "problem", str(error))
+    if not said.strip():
+        return "it says nothing"
+    if "\n" in said:
+        return "it says several lines"
+    return f"it says {len(said)} characters" if len(said) > MOST_SAID else ""
+
+
+# Characters of a sentence.
+MOST_SAID = 2000
+
+
+def _size() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
