@@ -51,7 +51,7 @@ def _entry(line: str) -> str:
         return line.strip()
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return entry if isinstance(entry, str) else ""
 

@@ -83,7 +83,7 @@ class Journal:
                 said = json.loads(line)
                 fingerprint, model = said[FINGERPRINT], said["model"]
                 self._models[model["name"]] = {key: model[key] for key in SAME}
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 problem = f"{self.name} line {kept + 1} is none that mechtui run --output wrote"
                 raise Stop(MISTAKE, f"{problem}: name another file") from error
             if kept == len(self._wanted) or fingerprint != self._wanted[kept]:

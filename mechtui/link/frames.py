@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,10 @@ from mechtui.link.messages import Reply, Request
 
 HEADER = struct.Struct(">I")
 LIMIT = 256 * 1024 * 1024
+
+
+# Types of the arrays that cross the wire, as numpy writes them.
+_NUMBERS = re.compile(r"[<>|=][biuf][0-9]{1,2}")
 
 
 class BrokenFrameError(ValueError):
@@ -32,6 +37,8 @@ def _encode_array(value: Any) -> Any:
 def _decode_array(kind: type, value: Any) -> Any:
     if kind is np.ndarray:
         dtype, shape, data = value
+        if _NUMBERS.fullmatch(dtype) is None:
+            raise TypeError(f"{dtype} is no type of numbers")
         return np.frombuffer(data, dtype=dtype).reshape(shape)
     raise NotImplementedError(f"{kind.__name__} cannot cross the wire")
 
@@ -67,7 +74,7 @@ def decode_reply(body: bytes) -> Reply:
 def _decode(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, ValueError, TypeError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise BrokenFrameError(f"a frame of {len(body)} bytes is none of ours: {error}") from error
 
 

@@ -208,7 +208,7 @@ def _pages() -> Iterator[tuple[Path, Live]]:
 
 def _page(path: Path) -> Live | None:
     """What is said beside this socket; None where nothing sensible is."""
-    with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+    with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         handle = os.open(page_of(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
             return msgspec.json.decode(file.read(PAGE_LIMIT), type=Live)

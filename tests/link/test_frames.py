@@ -49,6 +49,12 @@ def test_arrays_keep_shape_type_and_bits(shape: tuple[int, int]) -> None:
 
 
 def test_what_is_no_frame_is_refused() -> None:
+    with pytest.raises(BrokenFrameError, match="none of ours"):
+        decode_request(b"\x82\xa7message\xa4quit\xa1x" + b"\x91" * 100_000)
+    reply = encode(Answered(1, Attention(0, 0), AttentionAnswer("pattern", np.ones((1, 1), np.float32)), None, 1.0))
+    for dtype in (b",,,", b"|O8", b"<U1"):
+        with pytest.raises(BrokenFrameError, match="is no type of numbers"):
+            decode_reply(reply[HEADER.size :].replace(b"<f4", dtype))
     with pytest.raises(BrokenFrameError, match="a frame says it has"):
         list(Splitter().feed(HEADER.pack(LIMIT + 1)))
     with pytest.raises(BrokenFrameError, match="is none of ours"):

@@ -380,6 +380,23 @@ async def test_the_line_that_opens_is_where_one_comes_back_to() -> None:
         assert app.pane.row().split()[0] == "L9H9"
 
 
+async def test_another_start_stands_on_the_line_that_is_no_heads() -> None:
+    word, rows = "", []
+    for _ in range(2):
+        app = Holder(AttributionPane())
+        async with app.run_test(size=(120, 30)) as pilot:
+            app.pane.put_cursor(word)
+            app.pane.show(of_line("attribution"))
+            await pilot.pause()
+            if not word:
+                assert app.pane.search("mlp")
+                word = app.pane.cursor()
+            rows.append(app.pane.row())
+    assert word.endswith(".mlp")
+    assert rows[0] == rows[1]
+    assert word in rows[0]
+
+
 def test_without_an_edit_there_is_no_difference() -> None:
     given_picture = of_line("attribution difference", edits=())
     page = pane_of(given_picture).draw(given_picture, 60, 10)

@@ -47,7 +47,7 @@ async def test_a_list_stands_where_it_stood(view: str) -> None:
             if start == "first":
                 assert app.pane.cursor() == ""
                 app.pane.move(2, 0)
-                if view not in ("bigrams", "loss", "composition"):  # their rows are the shared focus
+                if view not in ("attribution", "bigrams", "loss", "composition"):  # their rows are the shared focus
                     app.pane.move(0, 1)
                 word = app.pane.cursor()
             seen.append(app.pane.value() or app.pane.row())
