@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from mechtui.session.grammar.words import one_line, short
+
 PREFIX = "MECHTUI_"
 # Bytes of a config file.
 MOST_BYTES = 1 << 20
@@ -107,7 +109,7 @@ def read_file(path: Path) -> dict[str, object]:
         if key not in NAMES:
             near = nearest(key, NAMES)
             hint = f"; did you mean {near}?" if near else f"; there are {', '.join(NAMES)}"
-            raise ConfigError(f"{path}: {key} is no setting{hint}")
+            raise ConfigError(f"{path}: {one_line(short(key))} is no setting{hint}")
     _settings(said, str(path))
     return said
 
@@ -151,17 +153,17 @@ def _settings(said: Mapping[str, Any], where: str) -> Settings:
             choices = get_args(kind) if get_origin(kind) is Literal else ()
             wanted = f"one of {', '.join(map(repr, choices))}" if choices else ""
             problem = f"should be {wanted}" if wanted else f"is not right: {error}"
-            raise ConfigError(f"{where}: {name} = {value!r} {problem}") from error
+            raise ConfigError(f"{where}: {name} = {short(repr(value))} {problem}") from error
     device = str(said.get("device", "auto"))
     if device not in DEVICES and not (device.startswith("cuda:") and device[5:].isdigit()):
-        raise ConfigError(f"{where}: device = {device!r} should be auto, cpu, cuda, cuda:N or mps")
+        raise ConfigError(f"{where}: device = {short(repr(device))} should be auto, cpu, cuda, cuda:N or mps")
     if "keep_alive" in said:
         from mechtui.duration import DurationError, seconds
 
         try:
             seconds(str(said["keep_alive"]))
         except DurationError as error:
-            raise ConfigError(f"{where}: keep_alive = {said['keep_alive']!r} {error}") from error
+            raise ConfigError(f"{where}: keep_alive = {short(repr(said['keep_alive']))} {error}") from error
     if log := str(said.get("log_file", "")):
         from mechtui.session.paths import PathError, expanded
 

@@ -18,7 +18,7 @@ from mechtui.session.grammar.cases import check_cases
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
 from mechtui.session.grammar.vectors import format_vector, parse_vector
-from mechtui.session.grammar.words import Mistakes
+from mechtui.session.grammar.words import Mistakes, one_line, short
 from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
 from mechtui.session.sweeps import MOST, MOST_CELLS
 from mechtui.session.toml import TomlError, parsed
@@ -182,12 +182,12 @@ def loads(text: str, name: str = "the session", question: Callable[[str], object
     )
 
 
-def _check_keys(said: dict[str, Any], keys: tuple[str, ...], name: str) -> None:
+def _check_keys(said: dict[str, Any], keys: tuple[str, ...], name: str, what: str = "a session") -> None:
     for key in said:
         if key not in keys:
             near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}"
-            raise StorageError(f"{name}: {key} is no key of a session; {hint}")
+            raise StorageError(f"{name}: {one_line(short(key))} is no key of {what}; {hint}")
 
 
 def _session(stored: _Texts, question: Callable[[str], object] = str) -> Session:
@@ -225,6 +225,8 @@ def _sweeps(said: Any, name: str) -> tuple[Swept, ...]:
 
 
 def _swept(said: Any, where: str) -> Swept:
+    if isinstance(said, dict):
+        _check_keys(said, _Swept.__struct_fields__, where, "a sweep")
     try:
         stored = msgspec.convert(said, _Swept)
     except msgspec.ValidationError as error:

@@ -137,7 +137,7 @@ GOOD = dumps(Session(prompt="x", sweeps=(swept(Session(prompt="x")),)))
         ('rows = ["L0", "L1"]', 'rows = ["L0", "\\u001b[2J"]', "rows are named L0, L1"),
         ("baseline = 6.1196", "baseline = nan", "a number is infinite"),
         ('"logit_diff"', '"loss"', r"sweeps\[0\]\.metric: invalid enum value 'loss'"),
-        ("runs = 6", "runs = 6\ncode = 1", r"sweeps\[0\]: object contains unknown field code"),
+        ("runs = 6", "runs = 6\ncode = 1", r"sweeps\[0\]: code is no key of a sweep; "),
         ('sweep = "zero L*H*"', 'sweep = "zero L1N3"', "goes over heads or layers"),
     ],
 )
