@@ -158,7 +158,8 @@ def left(talk: Conversation, tokens: int, session: Session, look: Palette, short
 
 
 def right(talk: Conversation, older: bool, typing: bool, look: Palette) -> Text:
-    """Live, running, older or failed; milliseconds of the last run; the mode."""
+    """Live, running, older or failed; milliseconds of the last run; whether the model is not compared yet with Hugging
+    Face's own; the mode."""
     text = Text()
     if talk.loading is not None:
         text.append("◌ loading ", look.dim)
@@ -173,6 +174,8 @@ def right(talk: Conversation, older: bool, typing: bool, look: Palette) -> Text:
         text.append("● live ", look.good)
         if talk.ms is not None:
             text.append(f"{talk.ms:.0f} ms ", look.dim)
+    if talk.ready is not None and talk.loading is None and talk.checked is None:
+        text.append("checking ", look.dim)
     text.append(" INSERT " if typing else " NORMAL ", "reverse bold" if typing else "bold")
     return text
 

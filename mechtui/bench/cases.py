@@ -15,12 +15,15 @@ from torch import Tensor
 from mechtui.bench import rivals
 from mechtui.bench.child import fresh_process
 from mechtui.bench.screen import key_to_screen
+from mechtui.bench.start import start
 from mechtui.bench.subject import Subject, ask
 from mechtui.bench.timing import Contender, Timing, bandwidth, interleaved, taken_by_others
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
 
+# Processes that are started, at most: each takes seconds.
+STARTS = 5
 MECHTUI, FULL, FLOOR = "mechtui", "TransformerLens", "bare blocks"
 
 
@@ -66,6 +69,8 @@ def measure_all(subject: Subject, repeats: int, only: str = "") -> Report:
             subject.engine.forget()
     if only in "process":
         report.process |= fresh_process(subject)
+    if only in "start" and not subject.random:
+        report.process |= start(subject.name, str(subject.device), min(repeats, STARTS))
     if only in "key to screen":
         report.process |= key_to_screen(subject)
     if taken is not None and (now := taken_by_others()) is not None:

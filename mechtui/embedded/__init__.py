@@ -18,6 +18,9 @@ MODELS: dict[str, Path] = {
     "attn-only-2l": WEIGHTS / "attn-only-2l",
 }
 
+# What the config.json of a model without MLPs calls its architecture.
+ATTENTION_ONLY = "MechtuiAttentionOnly"
+
 # One line each for a list of models.
 ABOUT: dict[str, str] = {
     "demo": "4 layers x 8 heads, GPT-2 architecture: names, repeats, agreement, capitals, moods",

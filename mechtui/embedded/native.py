@@ -11,14 +11,6 @@ from safetensors.torch import load_file
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerFast
 
-ARCHITECTURE = "MechtuiAttentionOnly"
-
-
-def is_native(folder: Path) -> bool:
-    """Whether a folder holds such a model (its config.json says so)."""
-    path = folder / "config.json"
-    return path.is_file() and ARCHITECTURE in json.loads(path.read_text()).get("architectures", [])
-
 
 def load(folder: Path) -> TransformerBridge:
     """The model in `folder`, with its tokenizer, on the processor.

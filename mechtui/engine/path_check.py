@@ -76,7 +76,7 @@ class PathCheck:
         """What norm and weights make of the stream, and what the layer does."""
         part = hook.removesuffix("_input")[-1]
         value = self._runner.take(trace, Need(f"blocks.{layer}.attn.hook_{part}"), cancelled)
-        if self._runner.forward.points.clips:
+        if self._runner.forward.clips:
             raise ValueError("it clips what it projects")
         weights = self._runner.forward.weights
         normed = weights.norm(layer).of(trace.resid[layer].whole[0])

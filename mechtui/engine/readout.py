@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mechtui.engine.forward.packed_linear import PackedLinear, can_be_packed, close
-from mechtui.engine.weights import W_U, unembedding_column
+from mechtui.engine.weights import W_U, inner, unembedding_column
 
 
 class Norm:
@@ -88,7 +88,7 @@ class Readout:
 
     @cached_property
     def _packed(self) -> PackedLinear | None:
-        module = _inner(self.bridge.unembed)
+        module = inner(self.bridge.unembed)
         if not can_be_packed([module]):
             return None
         packed = PackedLinear(module)
@@ -129,7 +129,7 @@ class Readout:
 
 def _exact(module: Any, measured: Tensor, rounding: float) -> Tensor:
     """The weight that was measured, as the module holds it: itself, or what is added to 1."""
-    own: Tensor | None = getattr(_inner(module), "weight", None)
+    own: Tensor | None = getattr(inner(module), "weight", None)
     if own is not None and own.shape == measured.shape:
         for weight in (own.detach().float(), own.detach().float() + 1):
             if (weight - measured).norm() <= rounding * measured.norm():
@@ -137,12 +137,8 @@ def _exact(module: Any, measured: Tensor, rounding: float) -> Tensor:
     return measured
 
 
-def _inner(module: Any) -> Any:
-    return module.original_component if hasattr(module, "original_component") else module
-
-
 def _eps(module: Any) -> float:
-    own = _inner(module)
+    own = inner(module)
     for name in ("eps", "variance_epsilon", "epsilon"):
         value = getattr(own, name, None)
         if isinstance(value, float):

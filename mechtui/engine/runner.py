@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.apply import EVERY_ROW
-from mechtui.engine.forward.cache import KeysValues, before, keys_values, new_cache
+from mechtui.engine.forward.cache import KeysValues, before, keys_values
 from mechtui.engine.forward.forward import Forward
 from mechtui.engine.forward.from_z import is_late
 from mechtui.engine.forward.paths import Sent
@@ -195,7 +195,7 @@ class Runner:
         """The parent's tokens with other edits: the blocks from start.layer on."""
         parent, layer = start.parent, start.layer
         assert parent is not None
-        cache = new_cache([None] * self.n_layers) if parent.keys_values is not None else None
+        cache = self.forward.new_cache([None] * self.n_layers) if parent.keys_values is not None else None
         z = parent.z[layer].whole if start.at_z else None
         # Of the block that it begins in, what lies before z is the parent's.
         own = layer if z is None else layer + 1
@@ -239,7 +239,7 @@ class Runner:
         cache = self.forward.empty_cache()
         if parent is not None:
             assert parent.keys_values is not None
-            cache = new_cache(before(parent.keys_values, position))
+            cache = self.forward.new_cache(before(parent.keys_values, position))
         sent = self.sent(edits, cancelled, begin=position)
         first, calls, taken = self.forward.prelude(
             ids[position:],

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache
 
 from mechtui.engine import reading
 from mechtui.engine.apply import Rows, rows_of
-from mechtui.engine.forward.cache import KeysValues, before, new_cache
+from mechtui.engine.forward.cache import Cache, KeysValues, before
 from mechtui.engine.forward.taps import Taps
 from mechtui.engine.memory import ran_out
 from mechtui.engine.overlap import common, in_order, same_layers, same_positions
@@ -260,7 +259,9 @@ class _Batch:
         if begin:
             assert base.keys_values is not None
             self.before = before(base.keys_values, begin)
-            _, self.calls, _ = runner.forward.prelude(base.ids[begin:], (), {}, (), new_cache(self.before), begin)
+            _, self.calls, _ = runner.forward.prelude(
+                base.ids[begin:], (), {}, (), runner.forward.new_cache(self.before), begin
+            )
         else:
             self.calls = runner.forward.calls_for(base.ids)
 
@@ -333,7 +334,9 @@ class _Batch:
         if not self.before:
             return here, None
         pairs = [(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1)) for k, v in self.before]
-        return here, new_cache([pair if layer in layers else None for layer, pair in enumerate(pairs)])
+        return here, self.runner.forward.new_cache(
+            [pair if layer in layers else None for layer, pair in enumerate(pairs)]
+        )
 
     def _through(
         self, batch: Tensor, first_row: int, layers: range, z: Tensor | None = None, offset: int | None = None

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def inner(part: Any) -> Any:
+    """What a part of the bridge wraps; of what wraps nothing, itself."""
+    return part.original_component if hasattr(part, "_original_component") else part
+
+
 def W_out(bridge: Any, layer: int) -> Tensor:
     """[d_mlp, d_model]: row n is what neuron n writes to the residual stream."""
     weight: Tensor = bridge.blocks[layer].mlp.W_out
@@ -79,7 +84,7 @@ def W_O(bridge: Any, layer: int) -> Tensor:
 
 def b_O(bridge: Any, layer: int, like: Tensor) -> Tensor:
     """[d_model], attention's output bias; zero where the model has none."""
-    bias: Tensor | None = getattr(bridge.blocks[layer].attn.o.original_component, "bias", None)
+    bias: Tensor | None = getattr(inner(bridge.blocks[layer].attn.o), "bias", None)
     return torch.zeros_like(like) if bias is None else bias.detach().to(like)
 
 
@@ -91,11 +96,11 @@ def b_V(bridge: Any, layer: int, group: int, like: Tensor) -> Tensor:
 
 def b_out(bridge: Any, layer: int, like: Tensor) -> Tensor:
     """[d_model], the MLP's output bias; zero where the model has none."""
-    bias: Tensor | None = getattr(bridge.blocks[layer].mlp.out.original_component, "bias", None)
+    bias: Tensor | None = getattr(inner(bridge.blocks[layer].mlp.out), "bias", None)
     return torch.zeros_like(like) if bias is None else bias.detach().to(like)
 
 
 def unembedding_bias(bridge: Any, token: int) -> float:
     """The logit that a token has whatever the residual is."""
-    bias: Tensor | None = getattr(bridge.unembed.original_component, "bias", None)
+    bias: Tensor | None = getattr(inner(bridge.unembed), "bias", None)
     return 0.0 if bias is None else float(bias[token])

@@ -58,11 +58,15 @@ if TYPE_CHECKING:
     from mechtui.engine.api import Engine
     from mechtui.views import Question
     from mechtui.worker.check import Plain
+    from mechtui.worker.models.loaded import LoadedModel
 
 HEARTBEAT_SECONDS = 1.0
 # After so long without a request, memory that is not in use goes back to the system; sooner, the next run would have to
 # fetch it again.
 REST_SECONDS = 1.0
+# After so long without a request, a model that was read directly is compared: what that takes to import slows answers
+# down.
+QUIET_SECONDS = 0.1
 CANCELLED = "cancelled"
 STOPPED = "Loading {} was stopped."
 
@@ -101,6 +105,7 @@ class Worker:
         self.busy = False
         self.unchecked = False  # whether a model was loaded and not yet compared
         self.plain: Plain | None = None  # what it is to be compared with
+        self.read_directly: LoadedModel | None = None  # one that was, and is not compared yet
         self.checked: Checked | None = None
         self.loading: Load | None = None
         self.loaded: Load | None = None
@@ -108,6 +113,7 @@ class Worker:
         self.come_for: Load | None = None  # the model for which an app has come that finds it here
         self.traces = 0  # bytes; kept here because traces change under whoever counts them from another thread
         self._imported = threading.Event()
+        self._libraries: threading.Thread | None = None  # imports what a model that was read directly is compared with
         self._fetch_cancelled = threading.Event()
         self._fetching = threading.Lock()
 
@@ -124,10 +130,10 @@ class Worker:
             if self.door is not None and self.door.alone and self.useless():
                 self.end()
             self.traces = self.engine.trace_bytes if self.engine is not None else 0
-            seconds = 0.0 if self.unchecked else None if at_rest else REST_SECONDS
-            found = self.inbox.take(self.engine is not None, seconds)
+            found = self.inbox.take(self.engine is not None, self._patience(at_rest))
             if found is None and self.unchecked:
-                self.check()
+                if self.prepared():
+                    self.check()
                 continue
             at_rest = found is None
             if found is None:
@@ -150,9 +156,6 @@ class Worker:
         self.wire.send(Stage("load", "importing torch"))
         import torch  # noqa: F401
 
-        self.wire.send(Stage("load", "importing transformer-lens"))
-        import transformer_lens  # noqa: F401
-
         import mechtui.engine.api
         import mechtui.worker.models  # noqa: F401
 
@@ -160,14 +163,21 @@ class Worker:
         gc.enable()
         self._imported.set()
 
-    def load(self, request: Load) -> None:
+    def _patience(self, at_rest: bool) -> float | None:
+        """How long to wait for a request before something else is done; None: for as long as it takes."""
+        if not self.unchecked:
+            return None if at_rest else REST_SECONDS
+        return 0.0 if self.read_directly is None else QUIET_SECONDS
+
+    def load(self, request: Load, directly: bool = True) -> None:
         """Load a model; the one before it stays until this one is ready, and for good when this one fails."""
         from mechtui.engine.api import Cancelled, Engine
+        from mechtui.worker import kept_checks
         from mechtui.worker.models import ModelError, load
 
         self.loading = request
         try:
-            model = load(request, self._progress("load"), lambda: self.inbox.load_stale)
+            model = load(request, self._progress("load"), lambda: self.inbox.load_stale, directly)
         except Cancelled:
             self.wire.send(Failed("load", STOPPED.format(request.model), model=request.model))
         except ModelError as error:
@@ -177,34 +187,75 @@ class Worker:
         else:
             self.engine = Engine(
                 model,
-                lambda name, cancelled: load(replace(request, model=name), lambda *said: None, cancelled),
+                lambda name, cancelled: load(replace(request, model=name), lambda *said: None, cancelled, directly),
             )
-            self.unchecked, self.plain, model.plain = True, model.plain, None
+            self.plain, model.plain = model.plain, None
+            kept = None
+            if model.compared_with is not None:
+                kept = kept_checks.read(kept_checks.file_for(model, model.folder), model)
+            self.read_directly = model if model.compared_with is not None and kept is None else None
             # Before it is said: an app that comes in between is told by the reader.
-            self.checked, self.loaded, self.loading = None, request, None
+            self.checked, self.loaded, self.loading = kept, request, None
+            self.unchecked = kept is None
             self.wire.send(model.ready)
+            if kept is not None:
+                self.wire.send(kept)
         if self.loading is not None:
             self.loading = None
             if self.door is not None and self.loaded is not None and not self.inbox.load_waits:
                 self.door.loads(self.loaded)
 
+    def prepared(self) -> bool:
+        """Whether what the model is compared with can be had now; else another thread imports what makes it, while this
+        one answers."""
+        if self.read_directly is None:
+            return True
+        if self._libraries is None:
+            self._libraries = threading.Thread(target=_import_transformers, name="import", daemon=True)
+            self._libraries.start()
+        return not self._libraries.is_alive()
+
     def check(self) -> None:
         """Compare the model with Hugging Face's own forward; what arrives meanwhile goes first."""
         from mechtui.engine.api import Cancelled
+        from mechtui.worker import kept_checks
         from mechtui.worker.check import compare
+        from mechtui.worker.models import ModelError
 
         assert self.engine is not None
-        name = self.engine.model.ready.name
+        name, directly = self.engine.model.ready.name, self.read_directly
         checked = Checked(name)
         try:
+            if directly is not None and self.plain is None:
+                assert directly.compared_with is not None
+                self.plain = directly.compared_with()
+                if self.plain is None:
+                    self._load_the_bridge()
+                    return
             if self.plain is not None:
                 checked = compare(self.engine, self.plain, lambda: self.inbox.waits)
         except Cancelled:
             return  # and again when there is nothing to do
+        except ModelError:
+            self._load_the_bridge()  # it fails in the same way, and says so
+            return
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
             checked = Checked(name, sentence=_unexpected(f"the self-check of {name}", error))
-        self.unchecked, self.plain, self.checked = False, None, checked
+        if directly is not None and checked.sentence:
+            print(f"mechtui worker: read directly, {checked.sentence}", file=sys.stderr, flush=True)
+            self._load_the_bridge()
+            return
+        if directly is not None:
+            kept_checks.write(kept_checks.file_for(directly, directly.folder), checked)
+        self.unchecked, self.plain, self.read_directly, self.checked = False, None, None, checked
         self.wire.send(checked)
+
+    def _load_the_bridge(self) -> None:
+        """What was read directly is not what transformers makes of these files: load it by its hands, as other models
+        are."""
+        assert self.loaded is not None
+        self.unchecked, self.plain, self.read_directly = False, None, None
+        self.load(self.loaded, directly=False)
 
     def answer(self, ask: Ask, number: int) -> None:
         """Answer an Ask's questions in their order. number: how many Asks had arrived when it was taken."""
@@ -399,6 +450,13 @@ class Worker:
         while True:
             self.wire.send(Heartbeat(resident_bytes(), self.traces, self.busy))
             time.sleep(HEARTBEAT_SECONDS)
+
+
+def _import_transformers() -> None:
+    """With what makes a causal language model of a folder, which it imports when first asked for."""
+    import transformers
+
+    _ = transformers.AutoModelForCausalLM, transformers.AutoTokenizer, transformers.PreTrainedModel
 
 
 def _unexpected(what: str, error: Exception) -> str:

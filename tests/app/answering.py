@@ -16,6 +16,7 @@ from mechtui.config import Settings
 from mechtui.link.messages import (
     Answered,
     Ask,
+    Checked,
     Finished,
     Load,
     ModelFound,
@@ -71,7 +72,8 @@ class Model:
     def respond(self, request: Request) -> list[Reply]:
         match request:
             case Load():
-                return [ready(request.model or "gpt2", self.layers, self.heads)]
+                model = ready(request.model or "gpt2", self.layers, self.heads)
+                return [model, Checked(model.name, {"logits": 0.0}, 1e-4)]
             case Models():
                 found = ModelFound("gpt2", "cache", 548_000_000, "12 layers"), ModelFound("demo", "embedded", 5_000_000)
                 return [ModelsFound(found)]

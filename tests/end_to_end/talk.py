@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mechtui.link.client import Client, Life
 from mechtui.link.messages import Reply
@@ -15,7 +16,7 @@ class Talk:
     """heard: all that came, in its order. keep_alive: seconds that the process outlives its app; None: not at
     all. more: what the client takes besides."""
 
-    def __init__(self, log: Path, keep_alive: float | None = None, **more: bool) -> None:
+    def __init__(self, log: Path, keep_alive: float | None = None, **more: Any) -> None:
         self.heard: list[Reply | Life] = []
         self._more = asyncio.Event()
         self.client = Client(self._hear, log=log, keep_alive=keep_alive, **more)

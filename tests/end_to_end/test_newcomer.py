@@ -25,19 +25,13 @@ QUESTIONS = {
 }
 
 
-@pytest.fixture
-def ready_made(home: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment, with a cache that all tests of this run share: its first reading takes SmolLM2 half a minute."""
-    return {**home, "XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp().parent / "newcomer-cache")}
-
-
 @NEEDS_SMOLLM2
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 55)], ids=str)
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_a_question_takes_few_keys(question: str, size: tuple[int, int], ready_made: dict[str, str]) -> None:
+def test_a_question_takes_few_keys(question: str, size: tuple[int, int], home: dict[str, str]) -> None:
     most, keys, wanted = QUESTIONS[question]
     assert len(keys) <= most
-    terminal = Terminal(("--model", "smollm2"), size, ready_made)
+    terminal = Terminal(("--model", "smollm2"), size, home)
     try:
         terminal.until(LIVE)
         for key in keys:

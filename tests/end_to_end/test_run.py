@@ -75,7 +75,8 @@ main()
 def test_edits_that_the_model_discards_are_said(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for kind in ("STATE", "CACHE"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
     monkeypatch.setattr("mechtui.link.client.worker_command", lambda: [sys.executable, "-c", BROKEN])
     assert run_headless(Wanted(lambda _: Session(model=str(tiny), prompt=PROMPT)), Settings()) == 0
     out, err = capsys.readouterr()

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -36,6 +37,15 @@ from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
 from tests.end_to_end.talk import Talk
 from tests.end_to_end.waiting import PATIENCE, wait_until_gone
+from tests.tiny import make
+
+# A model process that reads norms wrongly.
+OTHERWISE = """
+from mechtui.worker.models.direct import gpt2
+gpt2.given = lambda config, name, kind, default: 1.0 if name == "layer_norm_epsilon" else config.get(name, default)
+from mechtui.worker.main import main
+main()
+"""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -90,7 +100,10 @@ async def test_without_a_question_the_session_is_read_and_nothing_runs(talk: Ask
     assert finished.ran == ""
 
 
-async def test_a_model_is_checked_when_nothing_is_asked(tiny: Path, tmp_path: Path) -> None:
+async def test_a_model_is_checked_when_nothing_is_asked(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     talk = Talk(tmp_path / "worker.log")
     await talk.client.start()
     try:
@@ -107,6 +120,33 @@ async def test_a_model_is_checked_when_nothing_is_asked(tiny: Path, tmp_path: Pa
         talk.client.send(Load("attn-only-1l"))
         native = await talk.until(lambda reply: isinstance(reply, Checked))
         assert native == Checked("attn-only-1l")
+        # What held once for these very files need not be compared again.
+        talk.heard.clear()
+        talk.client.send(Load(str(tiny)))
+        assert await talk.until(lambda reply: isinstance(reply, Checked)) == checked
+        (verdict,) = (tmp_path / "cache" / "mechtui" / "checked").iterdir()
+        assert msgspec.json.decode(verdict.read_bytes(), type=Checked) == checked
+    finally:
+        await talk.client.close()
+
+
+async def test_a_model_that_is_read_otherwise_than_transformers_reads_it_is_loaded_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its config.json asks for other norms than those with which it is then compared."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = make(tmp_path / "tiny")
+    talk = Talk(tmp_path / "worker.log", command=[sys.executable, "-c", OTHERWISE])
+    await talk.client.start()
+    try:
+        talk.client.send(Load(str(folder)))
+        checked = await talk.until(lambda reply: isinstance(reply, Checked))
+        assert isinstance(checked, Checked)
+        assert checked.sentence == ""
+        assert checked.differences["logits"] < 1e-4
+        assert [type(reply) for reply in talk.heard if isinstance(reply, (Ready, Checked))] == [Ready, Ready, Checked]
+        assert "read directly, Self-check: logits are up to " in (tmp_path / "worker.log").read_text()
+        assert not (tmp_path / "cache" / "mechtui" / "checked").exists()
     finally:
         await talk.client.close()
 

@@ -15,9 +15,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from mechtui.engine import cards
 from mechtui.engine.forward import choice
+from mechtui.engine.forward.direct import DirectModel
 from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.engine.forward.packed_linear import PackedLinear
 from mechtui.engine.model import Model
+from mechtui.engine.weights import inner
 from mechtui.link.messages import Load
 from mechtui.worker.models import load
 from tests import folders
@@ -42,8 +44,12 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folders.llama(tmp_path_factory.mktemp("llama"))
 
 
-def load_now(name: str | Path, **options: object) -> Model:
-    return load(Load(str(name), device="cpu", **options), lambda *_: None, lambda: False)  # type: ignore[arg-type]
+def load_now(name: str | Path, directly: bool = False, **options: object) -> Model:
+    """directly: as the program does, without transformers; else by TransformerLens's bridge, for what asks that."""
+    wanted = Load(str(name), device="cpu", **options)  # type: ignore[arg-type]
+    model = load(wanted, lambda *_: None, lambda: False, directly)
+    assert isinstance(model.bridge, DirectModel) == directly
+    return model
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +62,10 @@ def llama_model(llama_folder: Path) -> Model:
     return load_now(llama_folder)
 
 
-@pytest.fixture(scope="module", params=["packed", "exact", "the bridge's"])
+@pytest.fixture(scope="module", params=["direct", "exact", "the bridge's"])
 def blocks(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Which blocks engines run that are made within: the same tests hold for all."""
+    """Which blocks engines run that are made within: the same tests hold for all. Of direct models their own, packed;
+    of others those that are written out, as they are, or the bridge's."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "the bridge's":
             patch.setattr(kinds, "KINDS", {})
@@ -70,20 +77,16 @@ def blocks(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(params=["gpt2", "llama", "attn-only-2l"])
 def model(request: pytest.FixtureRequest, blocks: str) -> Model:
     """One of each kind of network: learned positions, rotary ones with grouped queries, attention alone."""
-    if request.param == "attn-only-2l":
-        return load_now(request.param)
-    found: Model = request.getfixturevalue(f"{request.param}_model")
-    return found
+    if blocks != "direct" and request.param != "attn-only-2l":
+        found: Model = request.getfixturevalue(f"{request.param}_model")
+        return found
+    place = request.param if request.param == "attn-only-2l" else request.getfixturevalue(f"{request.param}_folder")
+    return load_now(place, directly=blocks == "direct")
 
 
 def unpacked(patch: pytest.MonkeyPatch) -> None:
     """Until it is undone, engines are made whose blocks are the bridge's to the last bit."""
     patch.setattr(choice, "can_be_packed", lambda _modules: False)
-
-
-def inner(bridged: Any) -> Any:
-    """The module that a part of the bridge wraps: it runs whoever runs the block, unless its weights are packed."""
-    return bridged.original_component
 
 
 @contextmanager

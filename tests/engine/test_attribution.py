@@ -70,7 +70,7 @@ def spread_llama_model(spread_llama_folder: Path) -> Model:
 
 @pytest.fixture(scope="module", params=["spread_gpt2", "spread_llama"])
 def twin(request: pytest.FixtureRequest, blocks: str) -> Twin:
-    return make_twin(request)
+    return make_twin(request, blocks)
 
 
 class Plain:

@@ -28,7 +28,7 @@ OTHER = ("mean L1.mlp",)
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
 def twin(request: pytest.FixtureRequest, blocks: str) -> Twin:
-    return make_twin(request)
+    return make_twin(request, blocks)
 
 
 def answer(engine: Engine, session: Session, question: Compare) -> tuple[CompareAnswer, CompareAnswer | None]:

@@ -14,8 +14,9 @@ from mechtui.engine.api import Engine
 from mechtui.engine.forward.bridged import BridgedBlock
 from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.engine.model import Model
+from mechtui.engine.weights import inner
 from tests import folders
-from tests.engine.conftest import inner, load_now, unpacked
+from tests.engine.conftest import load_now, unpacked
 from tests.engine.twin import SOURCE, session_of
 
 # What an architecture may do otherwise than the tiny models of the other tests.

@@ -69,7 +69,7 @@ def continued(engine: Engine, session: Session, line: str) -> tuple[list[int], l
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
 def twin(request: pytest.FixtureRequest, blocks: str) -> Twin:
-    return make_twin(request)
+    return make_twin(request, blocks)
 
 
 @pytest.mark.parametrize("other", WITH)

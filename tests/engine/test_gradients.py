@@ -62,9 +62,10 @@ def pair(request: pytest.FixtureRequest, blocks: str, tmp_path: Path) -> tuple[M
     """A model, and the same weights in their own class."""
     if request.param == "attention-only":
         folder, plain = folders.attention_only(tmp_path, 2)
-        return load_now(folder), plain
+        return load_now(folder, directly=blocks == "direct"), plain
     folder = request.getfixturevalue(f"{request.param}_folder")
-    return request.getfixturevalue(f"{request.param}_model"), AutoModelForCausalLM.from_pretrained(
+    model = request.getfixturevalue(f"{request.param}_model")
+    return load_now(folder, directly=True) if blocks == "direct" else model, AutoModelForCausalLM.from_pretrained(
         folder, attn_implementation="eager", dtype=torch.float32
     ).eval()
 
@@ -118,6 +119,8 @@ def test_behind_edits_it_is_the_slope_of_the_edited_run(
 ) -> None:
     """A finite difference: the edited run with the site a little larger and a little smaller."""
     model: Model = request.getfixturevalue(f"{shape}_model")
+    if blocks == "direct":
+        model = load_now(request.getfixturevalue(f"{shape}_folder"), directly=True)
     opened = Engine(model).open(session_of(*EDITS, vectors=("w = neuron L0N3",)))
     assert not opened.problems
     found, places = swept(opened, f"zero {line}")

@@ -19,7 +19,8 @@ from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.engine.forward.fast_blocks.fast_block import FastBlock
 from mechtui.engine.forward.packed_linear import PackedLinear, can_be_packed
 from mechtui.engine.model import Model
-from tests.engine.conftest import inner, load_now
+from mechtui.engine.weights import inner
+from tests.engine.conftest import load_now
 from tests.engine.test_fast_blocks import EDITS, SHAPES, logits, model_of
 from tests.engine.twin import SOURCE, session_of
 

@@ -20,7 +20,7 @@ EDITS = ("zero L0H1", "scale L1.mlp @-1 x2")
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
 def twin(request: pytest.FixtureRequest, blocks: str) -> Twin:
-    return make_twin(request)
+    return make_twin(request, blocks)
 
 
 def sides(twin: Twin, session: Any) -> list[tuple[np.ndarray, dict[Any, np.ndarray]]]:

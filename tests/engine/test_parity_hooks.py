@@ -19,7 +19,7 @@ EDITS = ("zero L1H1 @-1", "cut L0H0 -1>2", "patch L1.mlp", "add L1.pre v x2", "n
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
 def twin(request: pytest.FixtureRequest, blocks: str) -> Twin:
-    return make_twin(request)
+    return make_twin(request, blocks)
 
 
 def ask_everything(twin: Twin, session: Any) -> None:
@@ -34,33 +34,33 @@ def ask_everything(twin: Twin, session: Any) -> None:
 
 
 def test_no_hook_is_left(twin: Twin) -> None:
-    before = count_hooks(twin.bridge)
+    before = count_hooks(twin.engine.model.bridge)
     for i in range(len(EDITS) + 1):
         ask_everything(twin, session_of(*EDITS[:i], vectors=VECTORS))
-        assert count_hooks(twin.bridge) == before
+        assert count_hooks(twin.engine.model.bridge) == before
 
 
 @pytest.mark.parametrize("at", [0, 1])
 def test_no_hook_is_left_by_a_run_that_fails(twin: Twin, at: int) -> None:
-    before = count_hooks(twin.bridge)
+    before = count_hooks(twin.engine.model.bridge)
 
     def fail(*_: Any) -> None:
         raise RuntimeError("out of something")
 
     text = f"A prompt of its own {at}, so that nothing is resumed"
     with (
-        watched(twin.bridge.blocks[at].mlp.out, fail),
+        watched(twin.engine.model.bridge.blocks[at].mlp.out, fail),
         pytest.raises(RuntimeError, match="out of something"),
     ):
         ask_everything(twin, session_of(*EDITS, vectors=VECTORS, prompt=text, source=text))
-    assert count_hooks(twin.bridge) == before
+    assert count_hooks(twin.engine.model.bridge) == before
     # And what comes after is right.
     twin.check(session_of(*EDITS, vectors=VECTORS))
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 def test_no_hook_is_left_by_a_run_that_is_cancelled(twin: Twin, after: int) -> None:
-    before = count_hooks(twin.bridge)
+    before = count_hooks(twin.engine.model.bridge)
     asked = iter(range(100))
     text = f"Another prompt {after} of its own"
     session = session_of(*EDITS, vectors=VECTORS, prompt=text, source=text)
@@ -68,7 +68,7 @@ def test_no_hook_is_left_by_a_run_that_is_cancelled(twin: Twin, after: int) -> N
     lines = ("next_tokens", "heads norm", "attention L0H1", "effects")
     with pytest.raises(Cancelled):
         [list(opened.answer(parse_question(line))) for line in lines]
-    assert count_hooks(twin.bridge) == before
+    assert count_hooks(twin.engine.model.bridge) == before
 
 
 def test_no_pattern_outlives_its_run(twin: Twin) -> None:

@@ -44,13 +44,15 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        model = load(Load("smollm2", device="cpu"), lambda *_: None, lambda: False)
+        model, bridged = (
+            load(Load("smollm2", device="cpu"), lambda *_: None, lambda: False, directly) for directly in (True, False)
+        )
         folder = dequantised(place("smollm2").path, lambda *_: None)
         plain = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
-        model.bridge(torch.tensor([[0, 1]]))
-    return Twin(engine=Engine(model), plain=plain, tokenizer=tokenizer, bridge=model.bridge)
+        bridged.bridge(torch.tensor([[0, 1]]))
+    return Twin(engine=Engine(model), plain=plain, tokenizer=tokenizer, bridge=bridged.bridge)
 
 
 def test_clean(twin: Twin) -> None:

@@ -154,7 +154,7 @@ def test_sweeps_and_effects_in_every_precision(
     dtype: str, shape: str, blocks: str, request: pytest.FixtureRequest
 ) -> None:
     """Of every kind of block; several variants join behind the same heads' outputs."""
-    model = load_now(request.getfixturevalue(f"{shape}_folder"), dtype=dtype)
+    model = load_now(request.getfixturevalue(f"{shape}_folder"), blocks == "direct", dtype=dtype)
     engine = Engine(model)
     opened = engine.open(session_of(*LINES, vectors=VECTORS))
     assert not opened.problems

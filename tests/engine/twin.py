@@ -16,6 +16,7 @@ from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.views import Answer, parse_question
+from tests.engine.conftest import load_now
 from tests.engine.reference import Activations, run
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
@@ -152,8 +153,8 @@ class Twin:
             assert (expected - plain).abs().max() > 10 * CLOSE, "these edits change nothing, so nothing was tested"
 
 
-def make_twin(request: pytest.FixtureRequest) -> Twin:
-    """The twin of the shape that the fixture's parameter names, "gpt2" or "llama"."""
+def make_twin(request: pytest.FixtureRequest, blocks: str = "") -> Twin:
+    """The twin of the shape that the fixture's parameter names, "gpt2" or "llama". blocks: what its engine runs."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = request.getfixturevalue(f"{request.param}_model")
@@ -161,7 +162,7 @@ def make_twin(request: pytest.FixtureRequest) -> Twin:
     with torch.no_grad():
         model.bridge(torch.tensor([[0, 1]]))  # the bridge wires hooks of its own at its first run
     return Twin(
-        engine=Engine(model),
+        engine=Engine(load_now(folder, directly=True) if blocks == "direct" else model),
         plain=AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval(),
         tokenizer=AutoTokenizer.from_pretrained(folder),
         bridge=model.bridge,

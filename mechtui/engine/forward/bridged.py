@@ -7,9 +7,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from torch import Tensor, nn
-from transformers.cache_utils import Cache
 
 from mechtui.engine.forward.block import Block, SomeRun
+from mechtui.engine.forward.cache import Cache
 from mechtui.engine.forward.calls import Call
 from mechtui.engine.forward.from_z import beginning_at, recorded
 from mechtui.engine.forward.hook_points import HookPoints

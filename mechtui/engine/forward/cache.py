@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from torch import Tensor, nn
-from transformers.cache_utils import Cache, DynamicLayer
+import torch
+from torch import Tensor
 
 # Of one layer, each [batch, kv_head, pos, d_head].
 KeysValues = tuple[Tensor, Tensor]
-# What the bridge calls a block's keys and values. transformers calls them `cache` from 5.24 on.
-BRIDGES_CACHE = "past_key_values"
 
 
-def cache_name(model: nn.Module) -> str:
-    """What this model's forward calls the keys and values of earlier positions."""
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else BRIDGES_CACHE
+class Cache(Protocol):
+    """What a block adds its keys and values to. layers: what it holds of each."""
+
+    @property
+    def layers(self) -> Sequence[Any]: ...
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> KeysValues:
+        """Add to a layer -> all that it holds then."""
 
 
-class _KeepLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of one layer. With nothing before them they stay the very tensors that came in, so that
-    a run that is recorded is bit-equal to one that is not."""
+@dataclass
+class Layer:
+    """A layer's; None where nothing lies before the positions that run, and it has not run yet."""
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> KeysValues:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states, value_states
-            return key_states, value_states
-        updated: KeysValues = super().update(key_states, value_states, *args, **kwargs)
-        return updated
+    keys: Tensor | None = None
+    values: Tensor | None = None
 
 
-def new_cache(before: Sequence[KeysValues | None]) -> Cache:
-    """A cache for one pass, holding what lies before its positions, per layer."""
-    layers = []
-    for pair in before:
-        layer = _KeepLayer()
-        if pair is not None:
-            layer.lazy_initialization(*pair)
-            layer.keys, layer.values = pair
-        layers.append(layer)
-    return Cache(layers=layers)
+class DirectCache:
+    """The cache of a model whose blocks are written out. With nothing before them, keys and values stay the very
+    tensors that came in."""
+
+    def __init__(self, before: Sequence[KeysValues | None]) -> None:
+        self.layers = [Layer(*(pair or ())) for pair in before]
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> KeysValues:
+        layer, new = self.layers[layer_idx], (key_states, value_states)
+        if layer.keys is not None and layer.values is not None:
+            new = (torch.cat([layer.keys, key_states], -2), torch.cat([layer.values, value_states], -2))
+        layer.keys, layer.values = new
+        return new
 
 
 def keys_values(cache: Cache) -> list[KeysValues]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from transformers.cache_utils import Cache
+
+from mechtui.engine.forward.cache import Cache
 
 _RESIDUAL, _CACHE = object(), object()
 
@@ -41,13 +42,15 @@ class Call:
         return self.args[place] if place < len(self.args) else None
 
 
-def recorded_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Call]:
+def recorded_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], is_cache: Callable[[object], bool]
+) -> tuple[Tensor, Call]:
     """What the model called a block with -> (the residual [batch, pos, d_model], the rest)."""
     residual = args[0] if args else kwargs["hidden_states"]
 
     def mark(value: Any) -> Any:
         if value is residual:
             return _RESIDUAL
-        return _CACHE if isinstance(value, Cache) else value
+        return _CACHE if is_cache(value) else value
 
     return residual, Call(tuple(mark(v) for v in args), {name: mark(v) for name, v in kwargs.items()})

@@ -23,7 +23,7 @@ TRIAL = 8
 ROUNDING = 100
 
 
-class Blocks:
+class ChosenBlocks:
     """The blocks of one model.
 
     d_head: width of a head. folded: whether the norms' weights lie in what reads them. calls_of: the arguments of each

@@ -8,24 +8,19 @@ weights, which are equal to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
+from torch import Tensor
 
 from mechtui.engine.apply import EVERY_ROW, Givens, Rows
 from mechtui.engine.errors import Cancelled
-from mechtui.engine.forward.cache import cache_name, new_cache
-from mechtui.engine.forward.calls import Call, recorded_call
-from mechtui.engine.forward.choice import Blocks
-from mechtui.engine.forward.hook_points import HookPoints
+from mechtui.engine.forward.block import Body
+from mechtui.engine.forward.cache import Cache, KeysValues
+from mechtui.engine.forward.calls import Call
+from mechtui.engine.forward.direct import DirectBody, DirectModel
 from mechtui.engine.forward.paths import Sent, Weights
-from mechtui.engine.forward.replaced import Reached, replaced
 from mechtui.engine.forward.taps import Taps, taps_of
 from mechtui.engine.needs import Need
 from mechtui.engine.readout import Readout
@@ -55,25 +50,22 @@ class Forward:
     def __init__(self, bridge: Any, device: torch.device, folded: bool = False) -> None:
         """folded: the norms' weights lie in what reads them."""
         self.device = device
-        self.model = bridge.original_model
-        self.points = HookPoints(bridge)
-        self.n_layers = len(self.points.blocks)
-        self.blocks = Blocks(self.points, int(bridge.cfg.d_head), folded, self._calls_of)
+        self.n_layers = len(bridge.blocks)
+        self.body = _body(bridge, device, folded, self._calls_of)
+        self.blocks, self.caches = self.body.blocks, self.body.caches
+        self.windows, self.clips = self.body.windows, self.body.clips
         self.readout = Readout(bridge)
         self.weights = Weights(bridge)
-        self._cache_name = cache_name(self.model)
-        self._dtype: torch.dtype = next(self.model.parameters()).dtype
+        self._dtype: torch.dtype = next(bridge.parameters()).dtype
         self._calls: dict[int, list[Call]] = {}  # by the number of tokens, the latest last
-        config = getattr(self.model, "config", None)
-        windows = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-        # Whether a query may not see every key before it.
-        self.windows = bool(windows) or "local" in getattr(config, "attention_layers", ())
-        # A window forgets keys, so what it keeps of a longer run is not what a shorter one needs.
-        self.caches = isinstance(self.model, PreTrainedModel) and not windows
 
     def empty_cache(self) -> Cache | None:
         """A cache with nothing before its positions; None where the model's runs cannot be resumed by position."""
-        return new_cache([None] * self.n_layers) if self.caches else None
+        return self.new_cache([None] * self.n_layers) if self.caches else None
+
+    def new_cache(self, before: Sequence[KeysValues | None]) -> Cache:
+        """A cache for one pass, holding what lies before its positions, per layer."""
+        return self.body.new_cache(before)
 
     def prelude(
         self,
@@ -93,7 +85,7 @@ class Forward:
         """
         taken: dict[Need, Tensor] = {}
         taps = taps_of([(edit, EVERY_ROW) for edit in edits], givens, needs, offset, taken, self._dtype, sent)
-        first, calls = self._before_blocks([ids], taps, past)
+        first, calls = self.body.before_blocks([ids], taps, past)
         if not offset:
             self._calls.pop(len(ids), None)
             self._calls[len(ids)] = calls
@@ -106,57 +98,8 @@ class Forward:
     ) -> Tensor:
         """The residual that enters block 0, of texts of one length [text, pos, d_model]. sent: notes what these
         send."""
-        return self._before_blocks(texts, taps_of(edits, givens, (), 0, {}, self._dtype, sent), self.empty_cache())[0]
-
-    def _before_blocks(
-        self, texts: Sequence[Sequence[int]], taps: Taps, past: Cache | None
-    ) -> tuple[Tensor, list[Call]]:
-        """What block 0 would be given, and the other arguments of every block. texts: of one length."""
-        calls: list[Call] = []
-        first: list[Tensor] = []
-        in_tuples = self._in_tuples
-
-        def skip(number: int) -> Callable[..., Any]:
-            def forward(*args: Any, **kwargs: Any) -> Any:
-                residual, call = recorded_call(args, kwargs)
-                calls.append(call)
-                if number == 0:
-                    first.append(residual)
-                if number == self.n_layers - 1:
-                    raise Reached
-                return (residual,) if in_tuples else residual
-
-            return forward
-
-        tokens = torch.tensor([list(ids) for ids in texts], device=self.device)
-        arguments = {self._cache_name: past, "use_cache": True} if self.caches else {}
-        with ExitStack() as stack:
-            stack.enter_context(self.points.watched(taps, -1))
-            for number, block in enumerate(self.points.blocks):
-                stack.enter_context(replaced(block, skip(number)))
-            with suppress(Reached):
-                self.model(tokens, **arguments)
-        return first[0], calls
-
-    @cached_property
-    def _in_tuples(self) -> bool:
-        """Whether the model's blocks give what they give in a tuple, as whoever calls them expects. Block 0 runs once,
-        on one token, to tell."""
-        gave: list[Any] = []
-
-        def stop(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            gave.append(output)
-            raise Reached
-
-        first = self.blocks.bridged[0]
-        handle = first.module.register_forward_hook(stop)
-        try:
-            with first.attending({}), suppress(Reached):
-                self.model(torch.tensor([[0]], device=self.device), **({"use_cache": False} if self.caches else {}))
-        finally:
-            handle.remove()
-        first.let_go_of_pattern()
-        return isinstance(gave[0], tuple)
+        taps = taps_of(edits, givens, (), 0, {}, self._dtype, sent)
+        return self.body.before_blocks(texts, taps, self.empty_cache())[0]
 
     def calls_for(self, ids: Sequence[int]) -> list[Call]:
         """The blocks' arguments (masks, rotations) for a whole run of that length; tokens do not matter."""
@@ -227,3 +170,12 @@ class Forward:
     def logits(self, residual: Tensor) -> Tensor:
         """The final norm and the unembedding: [..., pos, d_model] -> [..., pos, d_vocab]."""
         return self.readout.logits(residual)
+
+
+def _body(bridge: Any, device: torch.device, folded: bool, calls_of: Callable[[int], Sequence[Call]]) -> Body:
+    if isinstance(bridge, DirectModel):
+        return DirectBody(bridge, device)
+    # It brings transformers, which takes seconds to import and which a direct model does without.
+    from mechtui.engine.forward.bridged_body import BridgedBody
+
+    return BridgedBody(bridge, device, folded, calls_of)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mechtui.engine.forward.cache import BRIDGES_CACHE, cache_name
+from mechtui.engine.forward.bridged_cache import BRIDGES_CACHE, cache_name
 from mechtui.engine.forward.replaced import replaced
 from mechtui.engine.forward.taps import PATTERN, QKV, SCORES, Tap
 from mechtui.softmax import softmax_stood_in

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from mechtui.engine.memory import free
 
@@ -22,11 +21,13 @@ SHARE = 0.25
 class PackedLinear:
     """What a linear module gives: x [..., d_in] -> x W + b [..., d_out], float32 on a CPU."""
 
-    def __init__(self, module: nn.Linear | Conv1D) -> None:
+    def __init__(self, module: Any) -> None:
         self.module = module
-        weight = module.weight.detach()
-        self.bias = None if module.bias is None else module.bias.detach()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight if type(module) is nn.Linear else weight.t())
+        weight: Tensor = self.module.weight.detach()
+        self.bias = None if self.module.bias is None else self.module.bias.detach()
+        self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(
+            weight if type(module) is nn.Linear else weight.t()
+        )
 
     def __call__(self, x: Tensor) -> Tensor:
         if x.numel() == x.shape[-1]:
@@ -57,7 +58,7 @@ class _Product(torch.autograd.Function):
         return gradients[0] @ (weight if type(context.module) is nn.Linear else weight.t()), None
 
 
-def can_be_packed(modules: Iterable[object]) -> bool:
+def can_be_packed(modules: Iterable[Any]) -> bool:
     """Whether all of these are linear modules whose weights can lie twice in this machine's memory."""
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not (there and torch.backends.mkldnn.enabled):
@@ -67,12 +68,19 @@ def can_be_packed(modules: Iterable[object]) -> bool:
     weights: list[Tensor] = []
     for module in modules:
         # Not a class that inherits from these: it may compute something else.
-        if type(module) not in (nn.Linear, Conv1D):
+        if type(module) is not nn.Linear and not _is_conv1d(module):
             return False
-        weights.append(module.weight)  # type: ignore[attr-defined]
+        weights.append(module.weight)
     if any(each.dtype != torch.float32 or each.device.type != "cpu" for each in weights):
         return False
     return sum(each.nbytes for each in weights) <= SHARE * free(torch.device("cpu"))
+
+
+def _is_conv1d(module: object) -> bool:
+    """Whether it is transformers' linear module with weights [d_in, d_out], and no class that inherits from it. Known
+    by its name: a model that does without transformers does not import it."""
+    kind = type(module)
+    return (kind.__module__, kind.__name__) == ("transformers.pytorch_utils", "Conv1D")
 
 
 def close(one: Tensor, other: Tensor, share: float = 1e-5) -> bool:

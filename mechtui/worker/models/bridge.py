@@ -8,7 +8,7 @@ from torch import nn
 from transformer_lens.model_bridge.generalized_components.attention import AttentionBridge
 from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
-from mechtui.engine.forward.cache import BRIDGES_CACHE
+from mechtui.engine.forward.bridged_cache import BRIDGES_CACHE
 
 
 def unknown(model: Any) -> str:

@@ -13,14 +13,18 @@ from typing import Any, Literal
 
 import torch
 
+from mechtui.embedded import ATTENTION_ONLY
 from mechtui.engine.api import Engine
 from mechtui.engine.errors import ModelError, told
+from mechtui.engine.forward.direct import DirectModel
 from mechtui.engine.memory import free
 from mechtui.engine.readout import Norm
 from mechtui.engine.weights import W_U, W_out
 from mechtui.link.messages import Load, Ready
 from mechtui.session.document import ModelShape
 from mechtui.worker.check import TEXT, TOKENS, Plain, compare
+from mechtui.worker.models import direct
+from mechtui.worker.models.direct.tokenizer import DirectTokenizer
 from mechtui.worker.models.gguf import dequantised
 from mechtui.worker.models.loaded import LoadedModel
 from mechtui.worker.models.names import Place, default_model, place
@@ -32,32 +36,44 @@ from mechtui.worker.models.weights import (
     check_loaded,
     check_memory,
     check_pickles,
+    held_bytes,
     weight_files,
 )
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# What TransformerLens calls the architecture of models in its own layout.
+NATIVE = "TransformerLensNative"
+# What two tokenizers are to read alike: words, figures, blanks, a name for the end of a text, letters of several bytes.
+READ_BY_BOTH = (
+    TEXT,
+    " 1024+7 = 1031?\n\n\tdef f(x):  return",
+    "<|endoftext|> naïve café 東京 🙂 ﬁ",
+    "don't  WE'll\r\n a",
+)
 UNFOLDED = "load it without --fold-ln"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt", "tokenizer_config.json")
 
 
-def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> LoadedModel:
-    """Load the model that the request names. Never downloads. Raises ModelError and Cancelled."""
+def load(request: Load, progress: Progress, cancelled: Callable[[], bool], directly: bool = False) -> LoadedModel:
+    """Load the model that the request names. Never downloads. directly: without transformers and TransformerLens, where
+    the model's shape is one that is written out here. Raises ModelError and Cancelled."""
     from mechtui.engine.errors import Cancelled
 
     began = time.monotonic()
     name, note = (request.model, "") if request.model else default_model()
     device, dtype = _device(request.device), _dtype(request.dtype)
     where = place(name)
-    _quiet()
     folder = dequantised(where.path, progress) if where.kind == "gguf" else where.path
     if cancelled():
         raise Cancelled
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     progress("reading weights", None, megabytes(size) if size else "")
-    tokenizer, bridge, plain = _read(folder, name, request, device, dtype, cancelled)
+    read = _read_directly(folder, name, request, device, dtype) if directly else None
+    tokenizer, bridge, plain = read or _read(folder, name, request, device, dtype, cancelled)
     if cancelled():
         raise Cancelled
-    progress("building hooks", None, "")
+    if read is None:
+        progress("building hooks", None, "")
     weights: Literal["raw", "folded"] = "raw"
     if request.fold_ln:
         weights = "folded"
@@ -90,10 +106,51 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool]) -> Lo
         note=note,
         place=_place(name, where, folder),
     )
-    model = LoadedModel(bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready, plain=plain)
+    model = LoadedModel(
+        bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready, plain=plain, folder=folder
+    )
+    if read is not None and architecture != NATIVE:
+        model.compared_with = lambda: _plain_for(folder, name, request, device, dtype, tokenizer)
     if request.fold_ln and plain is not None:
         _check_folded(model, plain, cancelled)
     return model
+
+
+def _read_directly(
+    folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype
+) -> tuple[DirectTokenizer, DirectModel, None] | None:
+    """None where transformers is to read it. Raises ModelError where its weights are no numbers, or do not fit into the
+    memory."""
+    if request.fold_ln or request.device_map or request.trust_remote_code:
+        return None
+    check_files(folder, name)
+    config, files = _config(folder, name), weight_files(folder, name)
+    check_layers(config, files, name)
+    if any(file.suffix != ".safetensors" for file in files):
+        return None
+    check_memory(held_bytes(files, dtype), name, device, free(device))
+    read = direct.read(folder, config, files, device, dtype)
+    if read is None:
+        return None
+    check_finite(read[1], dtype, name)
+    return *read, None
+
+
+def _plain_for(
+    folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype, tokenizer: Any
+) -> Plain | None:
+    """Hugging Face's own model for one that was read directly; None where its tokenizer reads texts otherwise. Raises
+    ModelError where it cannot be had."""
+    _quiet()
+    own = _tokenizer(folder, name, request)
+    if any(
+        own.encode(text, add_special_tokens=False) != tokenizer.encode(text, add_special_tokens=False)
+        for text in READ_BY_BOTH
+    ) or own.encode("a") != tokenizer.encode("a"):
+        return None
+    _check_memory(folder, name, request, device, dtype)
+    model = _model(folder, name, request, device, dtype)
+    return Plain(model, _some_ids(own, model.get_input_embeddings().num_embeddings))
 
 
 def _fold(bridge: Any, name: str) -> None:
@@ -167,14 +224,16 @@ def _read(
     folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype, cancelled: Callable[[], bool]
 ) -> tuple[Any, Any, Plain | None]:
     """(tokenizer, bridge, Hugging Face's own model). Raises ModelError and Cancelled."""
-    from mechtui.embedded import native
     from mechtui.engine.errors import Cancelled
 
+    _quiet()
     check_files(folder, name)
     config = _config(folder, name)
     files = weight_files(folder, name)
     check_layers(config, files, name)
-    if native.is_native(folder):
+    if ATTENTION_ONLY in config.get("architectures", []):
+        from mechtui.embedded import native
+
         with told(f"{name} cannot be read"):
             bridge = native.load(folder).to(device, dtype)
         check_finite(bridge.original_model, dtype, name)
@@ -285,6 +344,8 @@ def _bridge(model: Any, name: str) -> Any:
 
 
 def _shape(bridge: Any) -> ModelShape:
+    if isinstance(bridge, DirectModel):
+        return bridge.shape
     from transformer_lens.model_bridge.generalized_components.moe import MoEBridge
 
     cfg = bridge.cfg

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from mechtui.engine.model import Model
 from mechtui.worker.check import Plain
@@ -10,6 +12,13 @@ from mechtui.worker.check import Plain
 
 @dataclass(eq=False)
 class LoadedModel(Model):
-    """plain: Hugging Face's own model, until this one was compared with it; None where there is none."""
+    """plain: Hugging Face's own model, until this one was compared with it; None where there is none.
+
+    compared_with: of a model that was read directly, what makes that model when there is time for it; it gives None
+    where the two read texts as other tokens, and raises ModelError where transformers cannot read the folder.
+    folder: where the weights lie.
+    """
 
     plain: Plain | None = None
+    compared_with: Callable[[], Plain | None] | None = None
+    folder: Path = Path()

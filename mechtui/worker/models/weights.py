@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import re
@@ -95,6 +96,15 @@ def _tensors(file: Path) -> int:
         return len(_numbers(file))
     with zipfile.ZipFile(file) as archive:
         return sum("/data/" in member for member in archive.namelist())
+
+
+def held_bytes(files: list[Path], dtype: torch.dtype) -> int:
+    """How much memory the tensors of these safetensors files take in this type."""
+    count = 0
+    for file in files:
+        with safe_open(file, "pt") as opened:
+            count += sum(math.prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # noqa: SIM118
+    return count * dtype.itemsize
 
 
 def _numbers(file: Path) -> dict[str, Any]:

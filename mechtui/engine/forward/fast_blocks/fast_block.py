@@ -10,18 +10,17 @@ the same to rounding, and faster.
 from __future__ import annotations
 
 import copy
-import inspect
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache
-from transformers.models.llama.modeling_llama import repeat_kv
 
 from mechtui.engine.forward.block import Block, SomeRun
+from mechtui.engine.forward.cache import Cache
 from mechtui.engine.forward.calls import Call
 from mechtui.engine.forward.packed_linear import PackedLinear
 from mechtui.engine.forward.taps import Tap, Taps, tap_in
@@ -30,25 +29,37 @@ from mechtui.engine.forward.taps import Tap, Taps, tap_in
 Given = Callable[[str], Any]
 
 
-class FastBlock(Block):
-    """bridged: the bridge's block, whose weights it uses. Raises AttributeError where its parts have other names."""
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a block is made of. ln1, ln2: the norms before attention and MLP. attention: its q, k, v and o. into, out,
+    gate: the MLP's products; one without a gate has none, and attention alone has no `ln2`, `into` and `out`. act: what
+    neurons do. scale: of the scores. order: the places of the arguments that the model gives the block without their
+    names."""
 
+    ln1: Any
+    attention: Sequence[Any]
+    d_head: int
+    scale: float
+    ln2: Any = None
+    into: Any = None
+    out: Any = None
+    gate: Any = None
+    act: Any = None
+    order: Mapping[str, int] = field(default_factory=dict)
+
+
+class FastBlock(Block):
     # To the last bit as the bridge's, or to rounding.
     exact = True
-    # Of each architecture: its linear modules, the norms before attention and MLP, the scores' factor, the MLP's last
-    # product.
-    linear: tuple[str, ...]
-    ln1: Any
-    ln2: Any
-    scale: float
-    out: Any
+    # Of each architecture: the names of its linear modules.
+    linear: tuple[str, ...] = ()
 
-    def __init__(self, bridged: Any, layer: int) -> None:
-        self.layer = layer
-        self.d_head = int(inner(bridged.attn).head_dim)
-        self.q, self.k, self.v, self.o = (inner(getattr(bridged.attn, name)) for name in "qkvo")
-        # The places of the block's arguments, for those that the model gives without their names.
-        self._order = {name: at for at, name in enumerate(inspect.signature(inner(bridged).forward).parameters)}
+    def __init__(self, parts: Parts, layer: int) -> None:
+        self.layer, self.d_head, self.scale, self.act = layer, parts.d_head, parts.scale, parts.act
+        self.ln1, self.ln2 = parts.ln1, parts.ln2
+        self.q, self.k, self.v, self.o = parts.attention
+        self.gate, self.into, self.out = parts.gate, parts.into, parts.out
+        self._order = parts.order
 
     def run(
         self, residual: Tensor, call: Call, cache: Cache | None, taps: Taps, z: Tensor | None = None
@@ -91,7 +102,7 @@ class FastBlock(Block):
         if cache is not None:
             k, v = cache.update(k, v, self.layer)
         if k.shape[1] != q.shape[1]:
-            k, v = (repeat_kv(each, q.shape[1] // k.shape[1]) for each in (k, v))
+            k, v = (each.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for each in (k, v))
         scores = torch.matmul(q, k.transpose(-2, -1)).mul_(self.scale)
         scores = tap("attn.hook_attn_scores", _masked(scores, given("attention_mask")))
         pattern = tap("attn.hook_pattern", self.softmax(scores))
@@ -100,7 +111,11 @@ class FastBlock(Block):
     def _rest(self, residual: Tensor, z: Tensor, tap: Tap) -> Tensor:
         """What leaves the block, from what entered it and what its heads gave."""
         z = tap("attn.hook_z", z.view(*z.shape[:-1], -1, self.d_head)).reshape(z.shape)
-        mid = tap("hook_resid_mid", residual + tap("hook_attn_out", self.o(z)))
+        return self._behind_attention(residual + tap("hook_attn_out", self.o(z)), tap)
+
+    def _behind_attention(self, residual: Tensor, tap: Tap) -> Tensor:
+        """What leaves the block. residual: with what attention wrote."""
+        mid = tap("hook_resid_mid", residual)
         normed = tap("mlp.hook_in", self.norm(self.ln2, tap("hook_mlp_in", mid)))
         post = tap("mlp.hook_post", self.neurons(normed))
         return tap("hook_resid_post", mid + tap("hook_mlp_out", self.out(post)))
@@ -116,11 +131,6 @@ class FastBlock(Block):
 
     @abstractmethod
     def neurons(self, normal: Tensor) -> Tensor: ...
-
-
-def inner(bridged: Any) -> Any:
-    """What a part of the bridge wraps."""
-    return bridged.original_component if hasattr(bridged, "_original_component") else bridged
 
 
 def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
