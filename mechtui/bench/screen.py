@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mechtui.app.app import Mechtui
@@ -61,7 +61,8 @@ def _write(subject: Subject, folder: str) -> None:
     torch.manual_seed(0)
     config = GPT2Config(n_layer=shape.n_layers, n_head=shape.n_heads, n_embd=shape.d_model)
     GPT2LMHeadModel(config).save_pretrained(folder)
-    subject.model.tokenizer.save_pretrained(folder)
+    tokenizer: Any = subject.model.tokenizer  # transformers' own
+    tokenizer.save_pretrained(folder)
 
 
 async def measure(

@@ -228,8 +228,7 @@ class OpenSession:
     @property
     def eos_id(self) -> int | None:
         """The token that ends a text; None where the tokenizer names none."""
-        id: int | None = getattr(self.model.tokenizer, "eos_token_id", None)
-        return id
+        return self.model.tokenizer.eos_token_id
 
     def head_cards(self) -> Iterator[tuple[HeadCards, bool]]:
         """What is measured of each head once per model, and whether better follows: some while it is measured. Raises

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -20,16 +20,33 @@ BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + i): byte for i, 
 MOST_READ = 32
 
 
+class Tokenizer(Protocol):
+    """What is asked of a tokenizer, under transformers' names."""
+
+    bos_token: str | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+    all_special_ids: list[int]
+
+    def __len__(self) -> int: ...
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]: ...
+
+    def decode(self, ids: list[int], clean_up_tokenization_spaces: bool = False) -> str: ...
+
+    def convert_ids_to_tokens(self, id: int) -> str | None: ...
+
+
 @dataclass(eq=False)
 class Model:
     """One model, ready to run: eval mode, eager attention, no gradients.
 
-    bridge: a TransformerBridge. tokenizer: the Hugging Face tokenizer, which adds nothing by itself here.
+    bridge: a TransformerBridge or a DirectModel. tokenizer: adds nothing by itself here.
     device: where the first block lies.
     """
 
     bridge: Any
-    tokenizer: Any
+    tokenizer: Tokenizer
     shape: ModelShape
     device: torch.device
     dtype: torch.dtype
@@ -39,8 +56,7 @@ class Model:
 
     @property
     def bos_id(self) -> int | None:
-        id: int | None = getattr(self.tokenizer, "bos_token_id", None)
-        return id
+        return self.tokenizer.bos_token_id
 
     def encode(self, text: str, bos: Bos) -> list[int]:
         """Token ids of a text; special tokens that the text spells out are read as such.
@@ -58,7 +74,7 @@ class Model:
     def _encoded(self, text: str) -> list[int]:
         try:
             with told(f"cannot be read by the tokenizer of {self.ready.name}"):
-                ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+                ids = self.tokenizer.encode(text, add_special_tokens=False)
         except ModelError as error:
             raise TextError(str(error)) from error
         if ids and max(ids) >= self.shape.d_vocab:
@@ -80,15 +96,15 @@ class Model:
         piece = self.tokenizer.convert_ids_to_tokens(id)
         if piece is None:  # the embedding has more rows than the vocabulary
             return Token(id, "", f"{id:x}")
-        if id not in getattr(self.tokenizer, "all_special_ids", ()) and all(c in BYTE_OF for c in piece):
+        if id not in self.tokenizer.all_special_ids and all(c in BYTE_OF for c in piece):
             data = bytes(BYTE_OF[c] for c in piece)
             try:
                 return Token(id, data.decode())
             except UnicodeDecodeError:
                 return Token(id, data.decode(errors="ignore"), data.hex())
-        if id in getattr(self.tokenizer, "all_special_ids", ()):
+        if id in self.tokenizer.all_special_ids:
             return Token(id, piece)
-        text: str = self.tokenizer.decode([id], clean_up_tokenization_spaces=False)
+        text = self.tokenizer.decode([id], clean_up_tokenization_spaces=False)
         # Sentencepiece writes a leading space as U+2581 and drops it when a text begins with it.
         text = " " + text if piece.startswith("\u2581") and not text.startswith(" ") else text
         return Token(id, text)

@@ -7,10 +7,11 @@ rest that have nothing to do, so attention to it is a number of its own and coun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from mechtui.engine.model import Tokenizer
 
 # Of the sample that heads are measured on: lengths of the stretch that is said twice, in tokens; texts of each; the
 # seed that draws them.
@@ -30,9 +31,9 @@ def lengths_for(n_ctx: int, lengths: tuple[int, ...] = LENGTHS) -> tuple[int, ..
     return tuple(n for n in lengths if n <= longest) or (longest,)
 
 
-def ordinary(tokenizer: Any, n_vocab: int) -> Tensor:
+def ordinary(tokenizer: Tokenizer, n_vocab: int) -> Tensor:
     """Ids of the tokens that stand for text: none of the special ones, none that only fills up the embedding."""
-    special = set(getattr(tokenizer, "all_special_ids", ()))
+    special = set(tokenizer.all_special_ids)
     known = min(n_vocab, len(tokenizer))
     return torch.tensor([id for id in range(known) if id not in special])
 

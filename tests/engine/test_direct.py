@@ -194,6 +194,7 @@ def test_both_tokenizers_name_the_same_tokens() -> None:
         assert mine.convert_ids_to_tokens(id) == theirs.convert_ids_to_tokens(id)
         assert mine.decode([id]) == theirs.decode([id], clean_up_tokenization_spaces=False)
     assert (mine.bos_token, mine.bos_token_id) == (theirs.bos_token, theirs.bos_token_id)
+    assert (len(mine), mine.eos_token_id) == (len(theirs), theirs.eos_token_id)
     assert set(mine.all_special_ids) == set(theirs.all_special_ids)
     assert mine.convert_ids_to_tokens(10**6) is None
 
@@ -207,7 +208,10 @@ from mechtui.views import parse_question
 from mechtui.worker.models import load
 model = load(Load({folder!r}, device="cpu"), lambda *_: None, lambda: False, directly=True)
 opened = Engine(model).open(Session(prompt="When Mary", answer=" Mary", foil=" John"))
-for line in ("next_tokens", "residual", "lens", "attention L0H0", "heads norm", "attribution", "sweep zero L*H*"):
+for line in (
+    *("next_tokens", "residual", "lens", "attention L0H0", "heads norm", "attribution", "sweep zero L*H*", "scores"),
+    *("generate 3", "circuit L0H0", "composition", "neurons", "loss", "path logits", "bigrams", "effects"),
+):
     assert list(opened.answer(parse_question(line)))
 print(sorted(name for name in ("transformers", "transformer_lens") if name in sys.modules))
 """

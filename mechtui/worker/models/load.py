@@ -18,6 +18,7 @@ from mechtui.engine.api import Engine
 from mechtui.engine.errors import ModelError, told
 from mechtui.engine.forward.direct import DirectModel
 from mechtui.engine.memory import free
+from mechtui.engine.model import Tokenizer
 from mechtui.engine.readout import Norm
 from mechtui.engine.weights import W_U, W_out
 from mechtui.link.messages import Load, Ready
@@ -137,7 +138,7 @@ def _read_directly(
 
 
 def _plain_for(
-    folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype, tokenizer: Any
+    folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype, tokenizer: Tokenizer
 ) -> Plain | None:
     """Hugging Face's own model for one that was read directly; None where its tokenizer reads texts otherwise. Raises
     ModelError where it cannot be had."""

@@ -44,6 +44,10 @@ class DirectTokenizer:
         self.bos_token = None if told["bos_token"] is None else _text(told["bos_token"])
         self.all_special_ids = sorted({self._id(each) for each in special})
         self.bos_token_id = None if self.bos_token is None else self._id(self.bos_token)
+        self.eos_token_id = None if told.get("eos_token") is None else self._id(_text(told["eos_token"]))
+
+    def __len__(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
 
     def _id(self, token: str) -> int:
         found: int | None = self._tokenizer.token_to_id(token)
