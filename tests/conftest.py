@@ -1,5 +1,16 @@
 """What holds for all tests."""
 
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
 import textual._wait
 from hypothesis import settings
 
@@ -11,3 +22,78 @@ settings.load_profile("patient")
 # of them waits for what the app says of itself besides.
 textual._wait.SLEEP_GRANULARITY = 1 / 500
 textual._wait.SLEEP_IDLE = 1 / 4000
+
+# Hundreds of processes are started: what one of them has compiled, the next need not.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+TESTS = Path(__file__).parent
+# In this order: what takes longest comes first, so that nobody is left alone with it in the end.
+FIRST = ("engine/test_parity_smollm2", "end_to_end", "engine/test_export", "engine/test_published", "engine", "grid")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first; else the order stays."""
+
+    def rank(item: pytest.Item) -> int:
+        place = item.path.relative_to(TESTS).as_posix() if item.path.is_relative_to(TESTS) else ""
+        return next((at for at, folder in enumerate(FIRST) if place.startswith(folder)), len(FIRST))
+
+    items.sort(key=rank)
+
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Within, no other worker of this run is here."""
+    with place.open("w") as lock:
+        flock(lock, LOCK_EX)
+        yield
+
+
+Typed = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def typed(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """`mechtui ARGUMENTS` typed, in this process: for what is refused before anything is loaded or started."""
+    from mechtui.cli import main
+
+    def run(*arguments: str) -> CompletedProcess[str]:
+        capfd.readouterr()
+        status: object = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["mechtui", *arguments])
+            for name in ("stdout", "stderr"):  # the program puts its own in their places
+                patch.setattr(sys, name, getattr(sys, name))
+            try:
+                main()
+            except SystemExit as end:
+                status = end.code or 0
+        assert isinstance(status, int)
+        return CompletedProcess(arguments, status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def shared_cache(shared: Path) -> Path:
+    """A cache (XDG_CACHE_HOME) that all workers of this run share."""
+    return shared / "cache-of-all"
+
+
+@pytest.fixture(scope="session")
+def smollm2_cache(shared: Path, shared_cache: Path) -> Path:
+    """The shared cache, and SmolLM2 stands dequantised in it: that takes half a minute, once a run."""
+    from mechtui.worker.models.gguf import dequantised
+    from mechtui.worker.models.names import place
+
+    with alone(shared / "smollm2.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
+        dequantised(place("smollm2").path, lambda *_: None)
+    return shared_cache

@@ -27,6 +27,10 @@ def ruler(text: str) -> str:
     return r"\s+".join(rf"\d+:?·?{re.escape(word)}" for word in text.split(" "))
 
 
+def _set_size(terminal: int, size: tuple[int, int]) -> None:
+    ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+
+
 class Terminal:
     """`mechtui ARGUMENTS` in a terminal of `size` columns and rows, its environment changed by `environment`.
 
@@ -45,12 +49,14 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
-            # A runner's own COLUMNS would overrule the size of this terminal.
+            _set_size(0, size)
             told = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
-            os.environ.update({**environment, **told, "COLUMNS": str(size[0]), "LINES": str(size[1])})
+            # A runner's own size, which may stand in what it was started with or not, would overrule this terminal's.
+            of_it = {**os.environ, **environment, **told}
+            for name in ("COLUMNS", "LINES"):
+                of_it.pop(name, None)
             try:
-                os.execvp(sys.executable, [sys.executable, *program, *arguments])
+                os.execvpe(sys.executable, [sys.executable, *program, *arguments], of_it)
             finally:
                 os._exit(127)  # else this copy of the test run would go on beside it
 
@@ -94,6 +100,15 @@ class Terminal:
     def chunk(self, data: str | bytes) -> None:
         """Type all of it in one write, as it comes over a slow line or from a paste."""
         os.write(self._fd, data.encode() if isinstance(data, str) else data)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The window has this size from now on."""
+        if (columns, rows) == (self.screen.columns, self.screen.lines):
+            return
+        self.screen.resize(rows, columns)
+        self.screen.erase_in_display(2)  # what is seen from now on was painted for this size
+        _set_size(self._fd, (columns, rows))
+        self.settle()
 
     def attributes(self) -> list[object]:
         """The terminal's settings, as `stty` shows them."""

@@ -36,12 +36,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def home(tmp_path: Path, shared_cache: Path) -> dict[str, str]:
     """An environment with folders of its own and no network. What the program works out once for a model (SmolLM2's
     weights, verdicts of the self-check, head cards) all tests of this run share, in one cache."""
     folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "DATA")}
-    cache = tmp_path_factory.getbasetemp().parent / "cache-of-all"
-    return {**os.environ, **folders, "XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, **folders, "XDG_CACHE_HOME": str(shared_cache), "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture

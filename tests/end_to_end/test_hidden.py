@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from tests.conftest import Typed
 from tests.end_to_end.conftest import Program
 from tests.folders import gpt2
 from tests.hidden import COMMANDS, left_over
@@ -88,8 +89,12 @@ def test_the_answers_in_json_hold_it_as_escapes(mechtui: Program, hostile: Path,
     ],
     ids=lambda arguments: " ".join(arguments[:2]).encode("ascii", "replace").decode()[:20].replace("\x1b", "^"),
 )
-def test_every_mistake_on_the_command_line_is_told_without_it(mechtui: Program, arguments: tuple[str, ...]) -> None:
-    done = mechtui(*arguments)
+def test_every_mistake_on_the_command_line_is_told_without_it(
+    typed: Typed, home: dict[str, str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    for name, value in home.items():
+        monkeypatch.setenv(name, value)
+    done = typed(*arguments)
     assert done.returncode
     assert done.stderr
     assert not left_over(done.stdout + done.stderr)

@@ -81,17 +81,47 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         wait_until_gone(found.pid)
 
 
-@pytest_asyncio.fixture
-async def left(state: Path, tmp_path: Path) -> AsyncIterator[int]:
-    """A process with demo, that its app has left -> its id."""
-    app = await App(tmp_path / "log").begin()
+async def leave(log: Path) -> int:
+    """Start a process with demo and go away -> its id."""
+    app = await App(log).begin()
     pid = app.client.pid
     assert app.life() == "starting"
     await app.until(lambda reply: isinstance(reply, Checked))
     await app.client.close()
     assert app.client.left is not None
     assert app.client.left.pid == pid
+    return pid
+
+
+@pytest_asyncio.fixture
+async def left(state: Path, tmp_path: Path) -> AsyncIterator[int]:
+    """A process with demo, that its app has left -> its id."""
+    yield await leave(tmp_path / "log")
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dict[str, str]]]:
+    """A process that was left, for tests that leave it as it is -> its id, and its user's environment."""
+    folder = tmp_path_factory.mktemp("lasting")
+    environment = {"XDG_STATE_HOME": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        pid = asyncio.run(leave(folder / "log"))
+    yield pid, environment
+    os.kill(pid, signal.SIGKILL)
+    wait_until_gone(pid)
+
+
+@pytest.fixture
+def stays(lasting: tuple[int, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The lasting process's id; that it waits for the next app, also behind the test, is seen to."""
+    pid, environment = lasting
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     yield pid
+    wait_for(waits)
+    assert [each.pid for each in live.every()] == [pid]
 
 
 def at_rest(pid: int) -> bool:
@@ -182,7 +212,7 @@ async def test_a_process_that_is_left_while_it_loads_loads_once(state: Path, tmp
     await again.client.close()
 
 
-async def test_what_was_stopped_is_not_taken_up(left: int, tmp_path: Path) -> None:
+async def test_what_was_stopped_is_not_taken_up(stays: int, tmp_path: Path) -> None:
     app = await App(tmp_path / "log").begin()
     await app.ask(SWEEP)
     app.client.send(Cancel("ask"))
@@ -191,7 +221,7 @@ async def test_what_was_stopped_is_not_taken_up(left: int, tmp_path: Path) -> No
     await app.client.close()
     wait_for(waits)
     again = await App(tmp_path / "log").begin()
-    assert again.attached() == Attached(left)
+    assert again.attached() == Attached(stays)
     await again.client.close()
 
 
@@ -212,17 +242,17 @@ async def test_one_process_serves_one_app(left: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", ["version", "dtype"])
 async def test_what_does_not_fit_is_left_alone(
-    left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+    stays: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
     load = Load("demo", dtype="float32") if other == "dtype" else DEMO
     if other == "version":
         monkeypatch.setattr("mechtui.__version__", "9.9")
     app = await App(tmp_path / "log", keep_alive=0.0, load=load).begin()
     assert app.life() == "starting"
-    assert app.client.pid != left
+    assert app.client.pid != stays
     await app.client.close()
-    assert not gone(left)
-    assert [each.pid for each in live.every()] == [left]
+    assert not gone(stays)
+    assert [each.pid for each in live.every()] == [stays]
 
 
 async def test_it_ends_when_the_time_is_over(state: Path, tmp_path: Path) -> None:
@@ -246,12 +276,12 @@ async def test_a_killed_live_process_comes_back_under_the_app(left: int, tmp_pat
     await app.client.close()
 
 
-async def test_garbage_ends_the_connection_and_not_the_process(left: int, tmp_path: Path) -> None:
+async def test_garbage_ends_the_connection_and_not_the_process(stays: int, tmp_path: Path) -> None:
     for garbage in (b"\xff" * 64, encode(DEMO)[:-2]):
         found = await live.attach(DEMO, 600.0)
         assert found is not None
         line, attached, _ = found
-        assert attached.pid == left
+        assert attached.pid == stays
         line.setblocking(True)
         line.settimeout(PATIENCE)
         line.sendall(garbage)
@@ -261,7 +291,7 @@ async def test_garbage_ends_the_connection_and_not_the_process(left: int, tmp_pa
         line.close()
         wait_for(waits)
     app = await App(tmp_path / "log").begin()
-    assert app.client.pid == left
+    assert app.client.pid == stays
     await app.client.close()
 
 
@@ -314,7 +344,7 @@ async def test_info_lists_it_and_stop_ends_it(
     assert mechtui("stop").stdout == "no model stays in memory\n"
 
 
-async def test_only_the_first_frame_can_be_attach(left: int, tmp_path: Path) -> None:
+async def test_only_the_first_frame_can_be_attach(stays: int, tmp_path: Path) -> None:
     app = await App(tmp_path / "log").begin()
     app.client.send(Attach(live.build(), DEMO, 0.0, "/"))
     await app.ask(parse_question("next_tokens"))

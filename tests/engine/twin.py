@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,14 @@ class Text:
 
 
 @dataclass
+class Kept:
+    """What a plain model has said: the reference is slow, and whatever engine is tested, it says the same again."""
+
+    clean: dict[tuple[int, ...], tuple[Tensor, Activations]] = field(default_factory=dict)
+    logits: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
+
+
+@dataclass
 class Twin:
     """engine: what is tested. plain: the same weights in transformers' own class, eager attention."""
 
@@ -64,7 +74,7 @@ class Twin:
     plain: Any
     tokenizer: Any
     bridge: Any
-    _clean: dict[tuple[int, ...], tuple[Tensor, Activations]] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
 
     def answers(self, session: Session, *lines: str) -> list[tuple[Answer, Answer | None]]:
         """(clean, edited) for each question line."""
@@ -87,9 +97,9 @@ class Twin:
     def clean(self, ids: Sequence[int]) -> tuple[Tensor, Activations]:
         """The plain model's run without edits."""
         key = tuple(ids)
-        if key not in self._clean:
-            self._clean[key] = run(self.plain, ids)
-        return self._clean[key]
+        if key not in self.kept.clean:
+            self.kept.clean[key] = run(self.plain, ids)
+        return self.kept.clean[key]
 
     def text_ids(self, text: str, bos: Sequence[int]) -> list[int]:
         return [*bos, *self.tokenizer(text, add_special_tokens=False)["input_ids"]]
@@ -127,18 +137,21 @@ class Twin:
 
     def expected(self, session: Session, edits: Sequence[Edit] | None = None) -> Tensor:
         """Logits [pos, vocab] that the reference gives for the session's edits that are on."""
-        answer = self.tokens(session)
-        ids = answer.ids
-        bos = answer.bos
-        return run(
-            self.plain,
-            ids,
-            session.edits if edits is None else edits,
-            source_ids=answer.source or None,
-            alignment=answer.alignment or None,
-            vectors={v.name: self.vector(v, bos) for v in session.vectors},
-            texts=[self.tokenizer.decode([i]) for i in ids],
-        )[0]
+        text = self.tokens(session)
+        acting = tuple(session.edits if edits is None else edits)
+        # The logits depend on these alone.
+        key = (acting, session.vectors, *map(tuple, (text.ids, text.source, text.alignment, text.bos)))
+        if key not in self.kept.logits:
+            self.kept.logits[key] = run(
+                self.plain,
+                text.ids,
+                acting,
+                source_ids=text.source or None,
+                alignment=text.alignment or None,
+                vectors={v.name: self.vector(v, text.bos) for v in session.vectors},
+                texts=[self.tokenizer.decode([i]) for i in text.ids],
+            )[0]
+        return self.kept.logits[key]
 
     def check(self, session: Session, *, matters: bool = True, close: float = CLOSE) -> None:
         """The engine's logits are the reference's. `matters`: the edits change something to speak of."""
@@ -153,20 +166,24 @@ class Twin:
             assert (expected - plain).abs().max() > 10 * CLOSE, "these edits change nothing, so nothing was tested"
 
 
-def make_twin(request: pytest.FixtureRequest, blocks: str = "") -> Twin:
-    """The twin of the shape that the fixture's parameter names, "gpt2" or "llama". blocks: what its engine runs."""
+@cache
+def _plain(folder: Path) -> tuple[Any, Any, Kept]:
+    """transformers' own model and tokenizer of a folder, which nobody changes, and what the model has said."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(folder), Kept()
+
+
+def make_twin(request: pytest.FixtureRequest, blocks: str = "") -> Twin:
+    """The twin of the shape that the fixture's parameter names, "gpt2" or "llama". blocks: what its engine runs."""
     model = request.getfixturevalue(f"{request.param}_model")
     folder = request.getfixturevalue(f"{request.param}_folder")
     with torch.no_grad():
         model.bridge(torch.tensor([[0, 1]]))  # the bridge wires hooks of its own at its first run
-    return Twin(
-        engine=Engine(load_now(folder, directly=True) if blocks == "direct" else model),
-        plain=AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval(),
-        tokenizer=AutoTokenizer.from_pretrained(folder),
-        bridge=model.bridge,
-    )
+    plain, tokenizer, kept = _plain(folder)
+    engine = Engine(load_now(folder, directly=True) if blocks == "direct" else model)
+    return Twin(engine, plain, tokenizer, bridge=model.bridge, kept=kept)
 
 
 def count_hooks(bridge: Any) -> int:

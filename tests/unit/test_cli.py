@@ -14,6 +14,7 @@ from mechtui.cli import DTYPES, _given, _session, cli
 from mechtui.config import Dtype, Settings
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
+from tests.conftest import Typed
 
 
 def python(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -58,8 +59,10 @@ def test_help_and_version_import_nothing_but_what_reads_the_command_line(flag: s
         (["nix"], "No such command"),
     ],
 )
-def test_mistakes_end_with_status_2_and_say_what_would_be_right(arguments: list[str], stderr: str) -> None:
-    done = python("-m", "mechtui", *arguments)
+def test_mistakes_end_with_status_2_and_say_what_would_be_right(
+    typed: Typed, arguments: list[str], stderr: str
+) -> None:
+    done = typed(*arguments)
     assert stderr in done.stderr
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
