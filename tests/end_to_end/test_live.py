@@ -232,6 +232,7 @@ async def test_one_process_serves_one_app(left: int, tmp_path: Path) -> None:
     await first.ask(parse_question("next_tokens"))
     await second.ask(parse_question("next_tokens"))
     await first.client.close()
+    wait_for(lambda: [each.pid for each in live.every() if each.live.left] == [left])
     await second.client.close()
     wait_for(lambda: all(each.live.left for each in live.every()))
     # The one that was left last.
