@@ -199,6 +199,31 @@ def test_both_tokenizers_name_the_same_tokens() -> None:
     assert mine.convert_ids_to_tokens(10**6) is None
 
 
+OBJECT = {
+    **{"__type": "AddedToken", "content": folders.END},
+    **dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word"), False),
+}
+BARE: dict[str, dict[str, Any]] = {
+    "gpt2": {"model_max_length": 1024},
+    "qwen2": {},
+    "llama": {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": None, "eos_token": OBJECT},
+}
+
+
+@pytest.mark.parametrize("kind", BARE)
+def test_a_folder_that_says_little_has_its_classs_special_tokens(kind: str, tmp_path: Path) -> None:
+    folder = make(tmp_path, *SHAPES[kind])
+    (folder / "tokenizer_config.json").write_text(json.dumps(BARE[kind]))
+    mine, theirs = DirectTokenizer(folder, kind), AutoTokenizer.from_pretrained(folder)
+    for name in ("bos_token", "bos_token_id", "eos_token_id"):
+        assert getattr(mine, name) == getattr(theirs, name), name
+    assert set(mine.all_special_ids) == set(theirs.all_special_ids)
+    assert mine.encode(TEXT + " 12 é", add_special_tokens=False) == theirs.encode(
+        TEXT + " 12 é", add_special_tokens=False
+    )
+    assert directly(folder) is not None
+
+
 WITHOUT = """
 import sys
 from mechtui.engine.api import Engine

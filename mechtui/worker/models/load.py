@@ -144,10 +144,7 @@ def _plain_for(
     ModelError where it cannot be had."""
     _quiet()
     own = _tokenizer(folder, name, request)
-    if any(
-        own.encode(text, add_special_tokens=False) != tokenizer.encode(text, add_special_tokens=False)
-        for text in READ_BY_BOTH
-    ) or own.encode("a") != tokenizer.encode("a"):
+    if _habits(own) != _habits(tokenizer):
         return None
     _check_memory(folder, name, request, device, dtype)
     model = _model(folder, name, request, device, dtype)
@@ -219,6 +216,13 @@ def _quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("transformer_lens").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def _habits(tokenizer: Tokenizer) -> tuple[object, ...]:
+    """What two tokenizers of one folder must have in common."""
+    read = [tokenizer.encode(text, add_special_tokens=False) for text in READ_BY_BOTH]
+    named = tokenizer.bos_token, tokenizer.bos_token_id, tokenizer.eos_token_id, set(tokenizer.all_special_ids)
+    return read, tokenizer.encode("a"), len(tokenizer), *named
 
 
 def _read(

@@ -40,7 +40,7 @@ def read(
     if any(file.suffix != ".safetensors" for file in files):
         return None
     try:
-        tokenizer = DirectTokenizer(folder)
+        tokenizer = DirectTokenizer(folder, config.get("model_type"))
         tensors = Tensors(files, device, dtype)
         model = KINDS[named[0]](config, tensors)
         tensors.check_all_read()

@@ -10,11 +10,21 @@ from tokenizers import Tokenizer
 
 from mechtui.worker.models.direct.files import UnknownError, plain
 
-# Classes of transformers that take a tokenizer.json as it is. The self-check compares what they read.
-CLASSES = {
-    *("PreTrainedTokenizerFast", "TokenizersBackend"),
-    *("GPT2Tokenizer", "GPT2TokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast"),
+END = "<|endoftext|>"
+GPT2S = {"bos_token": END, "eos_token": END, "unk_token": END}
+QWEN2S = {"eos_token": END, "unk_token": END, "pad_token": END}
+# Classes of transformers that take a tokenizer.json as it is, and the special tokens that they have where a folder
+# names none. The self-check compares what they read.
+CLASSES: dict[str, dict[str, str]] = {
+    "PreTrainedTokenizerFast": {},
+    "TokenizersBackend": {},
+    "GPT2Tokenizer": GPT2S,
+    "GPT2TokenizerFast": GPT2S,
+    "Qwen2Tokenizer": QWEN2S,
+    "Qwen2TokenizerFast": QWEN2S,
 }
+# The class of a folder that names none.
+OF_MODEL = {"gpt2": "GPT2Tokenizer", "qwen2": "Qwen2Tokenizer"}
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 # Keys that may name more of them.
 MORE = ("additional_special_tokens", "extra_special_tokens")
@@ -23,13 +33,15 @@ MORE = ("additional_special_tokens", "extra_special_tokens")
 class DirectTokenizer:
     """What the engine asks of a tokenizer, under transformers' names."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises UnknownError."""
-        told = _object(folder / "tokenizer_config.json")
-        if told.get("tokenizer_class") not in CLASSES:
-            raise UnknownError(f"tokenizer_class {told.get('tokenizer_class')!r}")
+    def __init__(self, folder: Path, model_type: object = None) -> None:
+        """model_type: what the folder's config.json says. Raises UnknownError."""
+        told = {**_object(folder / "special_tokens_map.json"), **_object(folder / "tokenizer_config.json")}
+        kind = told.get("tokenizer_class", OF_MODEL.get(str(model_type)))
+        if kind not in CLASSES:
+            raise UnknownError(f"tokenizer_class {kind!r}")
+        told = {**CLASSES[kind], **told}
         plain(told, add_prefix_space=False, add_bos_token=False, add_eos_token=False, split_special_tokens=False)
-        if "bos_token" not in told or "auto_map" in told:
+        if "auto_map" in told:
             raise UnknownError("tokenizer_config.json")
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -41,7 +53,7 @@ class DirectTokenizer:
         for key in MORE:
             if told.get(key):
                 raise UnknownError(key)
-        self.bos_token = None if told["bos_token"] is None else _text(told["bos_token"])
+        self.bos_token = None if told.get("bos_token") is None else _text(told["bos_token"])
         self.all_special_ids = sorted({self._id(each) for each in special})
         self.bos_token_id = None if self.bos_token is None else self._id(self.bos_token)
         self.eos_token_id = None if told.get("eos_token") is None else self._id(_text(told["eos_token"]))
@@ -70,7 +82,9 @@ class DirectTokenizer:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """Raises UnknownError."""
+    """Empty where there is none. Raises UnknownError."""
+    if not path.exists():
+        return {}
     try:
         told = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
