@@ -23,7 +23,7 @@ from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.panes.picture import BASE, OVER
 from mechtui.session.document import Screen, Scrolled, Session
 from mechtui.session.history import Tree
-from mechtui.views import Question, spec_of, specs
+from mechtui.views import Question, cost_of, specs
 from mechtui.views.spec import Cost
 from mechtui.views.tokens import TokensAnswer
 
@@ -217,7 +217,7 @@ class Board(Guarded, Kept, Container):
         if picture.session.cases:
             questions[OVER] = None
         costs = list(Cost)
-        return tuple(sorted(questions, key=lambda question: costs.index(spec_of(question).cost)))
+        return tuple(sorted(questions, key=lambda question: costs.index(cost_of(question))))
 
     def show(self, talk: Conversation, picture: Picture) -> bool:
         """Give every visible pane its picture, if it is another; whether one of them shows what is older."""

@@ -36,7 +36,7 @@ from mechtui.link.messages import (
 from mechtui.session.document import Session, Swept
 from mechtui.session.history import LogitDiff
 from mechtui.session.sweeps import add
-from mechtui.views import Question, spec_of
+from mechtui.views import Question, cost_of, spec_of
 from mechtui.views.spec import Cost, Follows
 
 # Seconds until numbers of an earlier state are called old: under this, the mark would only flicker.
@@ -167,7 +167,7 @@ class Conversation:
         """Stop what is under way. A job that needs no start would begin again at once: it keeps what it has, and waits
         until the session is another, or `again` is called."""
         self.link.send(Cancel("ask"))
-        again = [each for each in self._asked if spec_of(each).cost is Cost.JOB and not each.costly]
+        again = [each for each in self._asked if cost_of(each) is Cost.JOB and not each.costly]
         self._failed |= dict.fromkeys(again, "")
 
     def again(self, view: str) -> None:
@@ -371,8 +371,7 @@ class Conversation:
 
 def _aside(question: Question) -> bool:
     """Whether it is a job, reads many texts, or is measured once for a model."""
-    view = spec_of(question)
-    return view.cost in (Cost.TEXTS, Cost.JOB) or view.follows is Follows.MODEL
+    return cost_of(question) in (Cost.TEXTS, Cost.JOB) or spec_of(question).follows is Follows.MODEL
 
 
 def _told(problem: EditProblem) -> str:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mechtui.app.desk import Desk
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
-from mechtui.views import specs
+from mechtui.views import cost_of, specs, state
 from mechtui.views.spec import Cost
 
 Do = Callable[[Desk], None]
@@ -186,10 +186,14 @@ def start(desk: Desk) -> None:
     """The job of the view that the keys act on, else that of the workspace."""
     here, workspace = desk.here, desk.workspace
     views = (here, workspace.job, *workspace.views)
-    job = next((view for view in views if view and specs()[view].cost is Cost.JOB), "")
+    job = next((view for view in views if view and _is_job(desk, view)), "")
     if not job:
         raise CannotError(f"Nothing in {workspace.name} has to be started: g and a letter go to another view.")
     desk.pane(job).start(desk)
+
+
+def _is_job(desk: Desk, view: str) -> bool:
+    return cost_of(state(desk.session.views, specs()[view].question)) is Cost.JOB
 
 
 @does("maximise")

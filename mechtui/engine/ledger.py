@@ -84,9 +84,19 @@ class Writes:
 class Ledger:
     """Readings of one run's writes to the stream at one position. All tensors are float32, in logits."""
 
-    def __init__(self, run: Run, opened: OpenSession, position: int, direction: Direction) -> None:
+    def __init__(
+        self, run: Run, opened: OpenSession, position: int, direction: Direction, held: Ledger | None = None
+    ) -> None:
+        """held: another run's, whose final norm's scale holds here, too: then `total` is not what the run's own logits
+        say."""
         self.run, self.opened, self.position, self.direction = run, opened, position, direction
         self._bridge = opened.model.bridge
+        self.reads: Tensor
+        self.fixed: float
+        if held is not None:
+            self.final = run.resid_at(opened.shape.n_layers, position).float()
+            self.reads, self.fixed = held.reads, held.fixed
+            return
         norm = _norm(opened, self._bridge.ln_final)
         with torch.inference_mode():
             self.final = run.resid_at(opened.shape.n_layers, position).float()
@@ -135,7 +145,7 @@ class Ledger:
     def heads(self, layer: int) -> tuple[Tensor, Tensor]:
         """[head], and what attention writes whatever its heads say [1]."""
         z = self.run.take(z_need(layer, self.position))
-        through, fixed = self._head_reads(layer)
+        through, fixed = self.head_reads(layer)
         return (z.float() * through.to(z.device)).sum(-1), fixed[None]
 
     @torch.inference_mode()
@@ -147,7 +157,7 @@ class Ledger:
         """Of one head's write: what it owes to each source token [pos], attention times the value without its bias; the
         attention [pos]; what it owes to the values' bias, which it adds whatever it attends to; and to edits of z."""
         z = self.run.take(z_need(layer, self.position))
-        through = self._head_reads(layer)[0][head].to(z.device)
+        through = self.head_reads(layer)[0][head].to(z.device)
         pattern = self.run.take(pattern_need(layer, self.position))[head].float()
         shape = self.opened.shape
         group = head * shape.n_kv_heads // shape.n_heads
@@ -174,7 +184,7 @@ class Ledger:
         constant = float(bias @ through + fixed)
         return by_neuron, active, constant, float(self.mlp(layer)) - float(by_neuron.sum()) - constant
 
-    def _head_reads(self, layer: int) -> tuple[Tensor, Tensor]:
+    def head_reads(self, layer: int) -> tuple[Tensor, Tensor]:
         """What reads of each head's z [head, d_head], and what is read whatever they say."""
         weight = W_O(self._bridge, layer)
         bias = b_O(self._bridge, layer, self.reads)

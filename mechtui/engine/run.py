@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mechtui.engine import gradients, reading
+from mechtui.engine.apply import EVERY_ROW, hook_function
 from mechtui.engine.errors import SessionError
 from mechtui.engine.memory import ran_out
 from mechtui.engine.needs import Need
@@ -16,11 +18,12 @@ from mechtui.engine.overlap import in_order
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
 from mechtui.engine.variants import Cost, Look, Part, cost_of, logits_of, parts_of
-from mechtui.session.hook_edits import HookEdits, Ids
-from mechtui.views import Answer, Question
+from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
 # Variants of a run whose logits are kept; a sweep has more and is not asked for twice.
 MOST_VARIANTS = 32
+
+Made = TypeVar("Made")
 
 
 class Run:
@@ -53,6 +56,15 @@ class Run:
     def activation(self, hook: str) -> Tensor:
         """All of one activation: [pos, ...], or [head, query, key] for patterns and scores."""
         return self.take(Need(hook))
+
+    @torch.inference_mode()
+    def change_by(self, edit: HookEdit, position: int) -> Tensor:
+        """[...] float32: by how much one more edit, behind those of the run, would change its activation at a
+        position."""
+        before = self.take(Need(edit.hook))
+        givens = self._runner.givens.of((edit,), self.cancelled)
+        after = hook_function([(edit, EVERY_ROW)], givens)(before[None])[0]
+        return after[position].float() - before[position].float()
 
     def resid(self, layer: int) -> Tensor:
         """[pos, d_model]: the residual stream that enters block `layer`, before any edit there; n_layers: that leaves
@@ -142,10 +154,12 @@ class Run:
         trace = self._runner.run((*self.ids, id), edits, (), self.cancelled, after=self.trace)
         return Run(self._runner, trace, self.cancelled)
 
-    def remembered(self, kind: type[Question], key: object, answer: Callable[[], Answer]) -> Answer:
-        """The run's last answer of a kind, if the key is the same, else a new one. key: all besides the run that
-        decides the answer. While edits change, the clean run's answers stay."""
+    def remembered(self, kind: type, key: object, answer: Callable[[], Made]) -> Made:
+        """The run's last answer of a kind, if the key is the same, else a new one. kind: a question's, or what of its
+        answer is kept apart. key: all besides the run that decides the answer. While edits change, the clean run's
+        answers stay."""
         last = self.trace.answers.get(kind)
         if last is None or last[0] != key:
             self.trace.answers[kind] = last = (key, answer())
-        return last[1]
+        found: Made = last[1]
+        return found

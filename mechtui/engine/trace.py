@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +12,6 @@ from mechtui.engine.forward.cache import KeysValues
 from mechtui.engine.needs import Need
 from mechtui.engine.pieces import Pieces
 from mechtui.session.hook_edits import HookEdits, Ids
-from mechtui.views import Answer, Question
 
 
 @dataclass(eq=False)
@@ -45,7 +44,7 @@ class Trace:
     logits_at: dict[int, Tensor] = field(default_factory=dict)
     best_at: dict[int, list[int]] = field(default_factory=dict)
     variants: dict[tuple[HookEdits, int], Tensor] = field(default_factory=dict)
-    answers: dict[type[Question], tuple[object, Answer]] = field(default_factory=dict)
+    answers: dict[type, tuple[object, Any]] = field(default_factory=dict)
     start: tuple[int, int] = (0, 0)
     finite: bool | None = None
     estimates: tuple[object, np.ndarray] | None = None

@@ -27,7 +27,7 @@ from mechtui.session.grammar.words import LineError, cut, short
 from mechtui.views import own
 from mechtui.views.own import ViewError
 from mechtui.views.question import Answer, Question
-from mechtui.views.spec import Follows, View
+from mechtui.views.spec import Cost, Follows, View
 
 if TYPE_CHECKING:
     from mechtui.views.example import Example
@@ -54,6 +54,11 @@ def specs() -> dict[str, View]:
 def spec_of(question: Question) -> View:
     """The view that a question belongs to."""
     return specs()[str(question.__struct_config__.tag)]
+
+
+def cost_of(question: Question) -> Cost:
+    """When it is asked for: with its view's others, or with the jobs."""
+    return Cost.JOB if question.many_runs else spec_of(question).cost
 
 
 def question_types() -> Any:
@@ -141,6 +146,7 @@ __all__ = [
     "ViewError",
     "answer_types",
     "check_questions",
+    "cost_of",
     "example_of",
     "for_model",
     "parse_question",

@@ -42,6 +42,12 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
         return False
 
     @property
+    def many_runs(self) -> bool:
+        """Whether the answer costs many runs and is computed all the same, behind all else that is on the screen,
+        although the view's other questions cost few."""
+        return False
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """Files whose contents decide the answer."""
         return ()

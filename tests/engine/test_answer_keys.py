@@ -20,7 +20,12 @@ from tests.engine.twin import SOURCE, session_of
 LINES = (Path(__file__).parents[2] / "docs" / "lines.md").read_text(encoding="utf-8")
 VIEWS = {
     "attention": ("attention L0H1", "attention L0H1 scores", "attention L0H1 value"),
-    "attribution": ("attribution", "attribution L0H1 answer", "attribution L0.mlp top3"),
+    "attribution": (
+        "attribution measured",
+        "attribution L0H1 answer",
+        "attribution L0.mlp top3",
+        "attribution L0H1 measured",
+    ),
     "dose": ("dose add L1.pre v -2..2 step2 layers text tokens2",),
     "sweep": ("sweep zero L*H*", "sweep patch L*.pre", "sweep zero L*H* estimate"),
     "generate": ("generate 2",),

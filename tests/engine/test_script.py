@@ -270,7 +270,10 @@ def test_a_direction_of_folded_weights_has_the_norms_weight(gpt2_folder: Path) -
 # The lines of a view, if its name alone is not all there is to it.
 LINES = {
     "attention": ["attention L1H2", "attention L1H3 scores", "attention L0H1 value"],
-    "attribution": ["attribution", "attribution @3 answer", "attribution L1H2", "attribution L0.mlp top7"],
+    "attribution": [
+        *("attribution", "attribution @3 answer", "attribution L1H2", "attribution L0.mlp top7"),
+        *("attribution measured mean", "attribution L1H2 @4 measured here"),
+    ],
     "bigrams": ["bigrams", "bigrams mlps top4"],
     "composition": ["composition Q", "composition K", "composition V"],
     "compare": [],  # a program holds one session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,11 +19,20 @@ from mechtui.session.changes import CannotError
 from mechtui.session.document import Site
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.places import format_site, parse_site
-from mechtui.views import example_of, parse_question, put
+from mechtui.views import cost_of, example_of, parse_question, put
 from mechtui.views.attention import Attention
-from mechtui.views.attribution import Attribution, AttributionAnswer, Components, Neurons, Sources
+from mechtui.views.attribution import (
+    Ablated,
+    Attribution,
+    AttributionAnswer,
+    Components,
+    Neurons,
+    Repair,
+    Sources,
+)
 from mechtui.views.attribution.pane import AttributionPane
 from mechtui.views.example import COUNT, NEXT
+from mechtui.views.spec import Cost
 from mechtui.views.sweep import Sweep, SweepAnswer
 from tests.panes.pictures import Holder, pictured, shown
 
@@ -444,3 +454,168 @@ def test_beside_a_heads_line_stands_what_zeroing_it_changes_and_what_the_others_
     elsewhere = replace(answer, position=3)
     (known,) = picture.answered
     assert "zeroed" not in rows(swept(replace(picture, answered=(replace(known, clean=elsewhere),)), effects))[0]
+
+
+def measured(line: str, clean_of: int = 10**6, edits: tuple[str, ...] = ()) -> Picture:
+    """The example with every part ablated: each costs half of what it writes, a fifth of that by the final norm;
+    only the first so many parts of the clean run are measured yet."""
+    picture = of_line(line, edits=edits)
+    question = picture.question(Attribution)
+
+    def ablated(answer: AttributionAnswer, count: int) -> AttributionAnswer:
+        assert isinstance(answer.parts, Components)
+        direct = -np.column_stack([answer.parts.heads, answer.parts.mlps])
+        effect = direct / 2
+        effect.reshape(-1)[count:] = np.nan
+        return replace(answer, ablated=Ablated(question.measured, question.here, direct, effect, effect + direct / 10))
+
+    (known,) = picture.answered
+    clean, edited = known.clean, known.edited
+    assert isinstance(clean, AttributionAnswer)
+    more = replace(
+        known,
+        question=question.asked(),
+        clean=ablated(clean, clean_of),
+        edited=ablated(edited, 10**6) if isinstance(edited, AttributionAnswer) else None,
+        partial=clean_of < 10**6,
+    )
+    return replace(picture, answered=(known, more))
+
+
+def texts(pane: AttributionPane, picture: Picture, width: int = 110, height: int = 200) -> list[str]:
+    pane.show(picture)
+    page = pane.draw(picture, width, height)
+    lines = [*page.head(0), *(page.row(i, 0) for i in range(page.rows)), *page.foot]
+    return ["".join(segment.text for segment in line) for line in lines]
+
+
+def test_the_lines_are_asked_at_once_and_what_is_measured_behind_them() -> None:
+    pane = AttributionPane()
+    picture = of_line("attribution @3 measured mean here map")
+    first, second = pane.questions(picture)
+    assert first == Attribution()  # of the selected token
+    assert second == Attribution(measured="mean", here=True)
+    assert [cost_of(each) for each in (first, second)] == [Cost.ONE_RUN, Cost.JOB]
+    # One part that is ablated is one run more.
+    (one,) = pane.questions(of_line("attribution L9H9 measured"))
+    assert cost_of(one) is Cost.ONE_RUN
+
+
+def test_beside_each_part_stands_what_ablating_it_changes_what_the_others_did_and_the_norms_share() -> None:
+    pane = AttributionPane()
+    lines = texts(pane, measured("attribution measured"))
+    assert lines[0].split()[-3:] == ["zeroed", "others", "norm"]
+    [head] = [line for line in lines if "L9H9 " in line and ":" not in line]
+    assert head.split()[-3:] == ["-1.16", "+1.16", "+.23"]
+    [mlp] = [line for line in lines if "L9.mlp " in line]
+    assert len(mlp.split()) >= 5
+    assert lines[-1] == ("L9H9 zeroed: measured -1.16 = direct -2.31, others +1.16 (final norm +.23), 50% made up")
+    assert pane.row().split("\t")[-3:] == ["-1.16", "+1.16", "+.23"]
+    # By the mean what goes is not the line itself.
+    head_line = texts(pane, measured("attribution measured mean"))[0]
+    assert head_line.split()[-5:] == ["direct", "at", "mean", "others", "norm"]
+
+
+def test_what_is_still_to_come_is_blank_and_counted() -> None:
+    pane = AttributionPane()
+    waiting = of_line("attribution measured", edits=())
+    lines = texts(pane, waiting)
+    assert lines[0].split()[-3:] == ["zeroed", "others", "norm"]
+    assert not any("made up" in line for line in lines)
+    assert "zeroed 0 of 156" in pane.draw(waiting, 110, 40).title
+    some = measured("attribution measured", clean_of=30)
+    texts(pane, some)
+    assert "zeroed 30 of 156" in pane.draw(some, 110, 40).title
+    every = measured("attribution measured here")
+    assert pane.draw(every, 110, 40).title.rstrip().endswith("zeroed here")
+    # Numbers of another run do not stand beside these lines.
+    (lines_of_now, older) = every.answered
+    assert isinstance(older.clean, AttributionAnswer)
+    assert isinstance(older.clean.parts, Components)
+    parts = replace(older.clean.parts, heads=older.clean.parts.heads + 1)
+    mixed = replace(every, answered=(lines_of_now, replace(older, clean=replace(older.clean, parts=parts))))
+    assert "zeroed here 0 of 156" in pane.draw(mixed, 110, 40).title
+
+
+def test_it_is_sorted_by_what_is_measured_and_the_difference_of_the_runs_is_shown() -> None:
+    pane = AttributionPane()
+    edits = ("zero L9H9",)
+    question = parse_question("attribution measured")
+    words = []
+    for _ in range(5):
+        question = question.next()
+        words.append(question.line())
+    assert words[:2] == ["attribution measured effect", "attribution measured others"]
+    assert words[-1] == "attribution measured"
+    picture = measured("attribution measured others", edits=edits)
+    lines = texts(pane, picture)
+    assert "▾others" in lines[0]
+    (known, _) = picture.answered
+    assert isinstance(known.edited, AttributionAnswer)
+    assert isinstance(known.edited.parts, Components)
+    table = np.abs(np.column_stack([known.edited.parts.heads, known.edited.parts.mlps]))
+    layer, column = divmod(int(table.argmax()), table.shape[1])
+    best = f"L{layer}.mlp" if column == 12 else f"L{layer}H{column}"
+    assert lines[1].split()[0].strip("●*") == best
+    lines = texts(pane, measured("attribution measured difference", edits=edits))
+    [head] = [line for line in lines if "L9H9" in line and ":" not in line]
+    assert head.split()[-3:] == ["+1.16", "-1.16", "-.23"]
+
+
+def repaired() -> Picture:
+    """L9H9 is zeroed, and L10H7 makes up for most of it."""
+    picture = of_line("attribution", edits=())
+    (known,) = picture.answered
+    assert isinstance(known.clean, AttributionAnswer)
+    heads = np.zeros((12, 12), np.float32)
+    heads[9, 9], heads[10, 7] = -2.0, 1.25
+    parts = Repair("zero", False, heads, np.zeros(12, np.float32), 0.0, 0.0, 0.25, -2.0)
+    question = parse_question("attribution L9H9 measured")
+    answer = replace(known.clean, parts=parts, total=-0.5)
+    session = put(picture.session, question)
+    return replace(picture, session=session, answered=(replace(known, question=question.asked(), clean=answer),))
+
+
+def test_a_part_opens_to_who_made_up_for_it() -> None:
+    pane = AttributionPane()
+    picture = measured("attribution measured")
+    pane.show(picture)
+    pane.draw(picture, 110, 40)
+    pane.on_look = lambda focus: None
+    opened = pane.into(picture)
+    assert opened is not None
+    assert opened.line() == "attribution L9H9 measured"
+    picture = repaired()
+    lines = texts(pane, picture)
+    assert lines[1].split()[:2] == ["●L9H9", "-2.00"]
+    assert lines[2].split()[:2] == ["L10H7", "+1.25"]
+    assert "final norm" in lines[3]
+    assert lines[-2].split() == ["total", "-.50"]
+    assert lines[-1] == "L9H9 zeroed: measured -.50 = direct -2.00, others +1.50 (final norm +.25), 75% made up"
+    assert "L9H9 zeroed" in pane.draw(picture, 110, 40).title
+    pane.move(0, 1)
+    leads = pane.into(picture)
+    assert isinstance(leads, Attention)
+    assert (leads.layer, leads.head) == (10, 7)
+    pane.search("L3.mlp")
+    leads = pane.into(picture)
+    assert leads is not None
+    assert leads.line() == "attribution L3.mlp"
+
+
+def test_r_measures_by_zero_by_the_mean_and_no_more_and_h_here() -> None:
+    pane = AttributionPane()
+
+    put_there: list[str] = []
+
+    def press(line: str, key: str) -> str:
+        pane.show(of_line(line))
+        desk = SimpleNamespace(put=lambda question: put_there.append(question.line()))
+        getattr(pane, f"do_{key}")(desk)
+        return put_there[-1]
+
+    assert press("attribution", "measure") == "attribution measured"
+    assert press("attribution measured here", "measure") == "attribution measured mean here"
+    assert press("attribution measured mean here", "measure") == "attribution"
+    assert press("attribution", "measure_here") == "attribution measured here"
+    assert press("attribution measured mean here", "measure_here") == "attribution measured mean"

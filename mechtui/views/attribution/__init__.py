@@ -1,4 +1,5 @@
-"""`attribution [L9H9|L9.mlp] [@POS] [answer]`: what wrote the logit difference (Elhage et al. 2021)."""
+"""`attribution [L9H9|L9.mlp] [@POS] [answer]`: what wrote the logit difference (Elhage et al. 2021); with
+`measured [zero|mean] [here]` what ablating each head and MLP really changes, and who made up for it."""
 
 from __future__ import annotations
 
@@ -15,7 +16,11 @@ from mechtui.views.question import RUNS, Answer, Question, Run, plain
 from mechtui.views.spec import Action, Needs, Numbers, View
 
 TOP = 40
-Order = Literal["sorted", "unsorted", "map"]
+Order = Literal["sorted", "effect", "others", "unsorted", "map"]
+# By what is measured.
+BY_MEASURED: tuple[Order, ...] = ("effect", "others")
+Ablation = Literal["", "zero", "mean"]
+ABLATIONS: tuple[Ablation, ...] = ("", "zero", "mean")
 
 
 class Attribution(Question, frozen=True, tag="attribution"):
@@ -24,7 +29,10 @@ class Attribution(Question, frozen=True, tag="attribution"):
     alone, as the model gives it, not centred over the vocabulary.
 
     site: of one head (L9H9) by the tokens that it read; of one MLP (L9.mlp) by its neurons, the `top` strongest.
-    order: of the lines on the screen: by their size, or as they follow each other in the model; map: layers by heads.
+    measured: how each head and each MLP is ablated, alone, in a run of its own: by 0, or by its mean as the op `mean`
+    has it; empty: not at all. With a site: that one alone, and what all others do about it. here: it is ablated at
+    `position` only, not at all positions. order: of the lines on the screen: by their size, by the measured effect, by
+    what others did, or as they follow each other in the model; map: layers by heads.
     """
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"run", "order"})
@@ -32,6 +40,8 @@ class Attribution(Question, frozen=True, tag="attribution"):
     site: Site | None = None
     position: int = -1
     answer: bool = False
+    measured: Ablation = ""
+    here: bool = False
     top: int = TOP
     order: Order = "sorted"
     run: Run = "edited"
@@ -39,12 +49,21 @@ class Attribution(Question, frozen=True, tag="attribution"):
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
         words: dict[str, Any] = {}
+        before = ""
         for word, at in cut(line)[1:]:
-            site = words.get("site")
+            site, behind, before = words.get("site"), before, word
             if (there := one_position(word, line, at)) is not None:
                 words["position"] = there
             elif word == "answer":
                 words["answer"] = True
+            elif word == "measured":
+                words["measured"] = "zero"
+            elif behind == "measured" and word in ABLATIONS:
+                words["measured"] = word
+            elif word == "here":
+                if "measured" not in words:
+                    raise LineError(line, at, "here says where a part is ablated: it stands behind measured")
+                words["here"] = True
             elif word in get_args(Order):
                 if word == "map" and site is not None:
                     raise LineError(line, at, f"map is of all heads, and this line is of {format_site(site)}")
@@ -59,7 +78,8 @@ class Attribution(Question, frozen=True, tag="attribution"):
                 words["site"] = _opened(parse_site(word, line=line, column=at), line, at)
             else:
                 wanted = (
-                    "a head (L9H9), an MLP (L9.mlp), a position, as in @-1, answer, unsorted, map, clean or difference"
+                    "a head (L9H9), an MLP (L9.mlp), a position, as in @-1, answer, measured [zero|mean] [here], "
+                    "effect, others, unsorted, map, clean or difference"
                 )
                 raise LineError(line, at, f"{short(word)} should be {wanted}")
         return cls(**words)
@@ -72,18 +92,30 @@ class Attribution(Question, frozen=True, tag="attribution"):
             words.append(f"@{self.position}")
         if self.answer:
             words.append("answer")
+        if self.measured:
+            words += ["measured"] + ["mean"] * (self.measured == "mean") + ["here"] * self.here
         if self.top != TOP:
             words.append(f"top{self.top}")
         words += [word for word, default in ((self.order, "sorted"), (self.run, "edited")) if word != default]
         return " ".join(words)
 
+    @property
+    def many_runs(self) -> bool:
+        return bool(self.measured) and self.site is None
+
     def next(self) -> Self:
-        orders = get_args(Order)[: 3 if self.site is None else 2]
+        orders = [each for each in get_args(Order) if self.many_runs or each not in BY_MEASURED]
+        if self.site is not None:
+            orders.remove("map")
         at = orders.index(self.order) if self.order in orders else 0
         return replace(self, order=orders[(at + 1) % len(orders)])
 
+    def unmeasured(self) -> Self:
+        """The line without what takes runs of its own."""
+        return replace(self, measured="", here=False)
+
     def into(self, site: Site) -> Self:
-        """The line of one head or MLP, of the same position, target and run."""
+        """The line of one head or MLP, of the same position, target, ablation and run."""
         return replace(self, site=site, top=TOP, order="sorted")
 
 
@@ -131,21 +163,81 @@ class Neurons(Struct, frozen=True, tag="neurons", eq=False):
     edits: float
 
 
+class Ablated(Struct, frozen=True, tag="ablated", eq=False):
+    """What ablating each part alone does to the logit difference, each table [layer, head, and behind the heads the MLP
+    where the model has some]; NaN where it was not computed (yet).
+
+    op: zero or mean. here: at the question's position only, else at all. direct: of it, what goes of the part's own
+    line. measured: the change. frozen: the same run, read with the final norm's scale held at what it is without the
+    ablation; all that comes before the final norm runs anew, earlier norms among it.
+    """
+
+    op: Ablation
+    here: bool
+    direct: np.ndarray
+    measured: np.ndarray
+    frozen: np.ndarray
+
+    @property
+    def others(self) -> np.ndarray:
+        """What the rest of the model did about it, the final norm among it."""
+        found: np.ndarray = self.measured - self.direct
+        return found
+
+    @property
+    def norm(self) -> np.ndarray:
+        """Of `others`, what the final norm's other scale does."""
+        found: np.ndarray = self.measured - self.frozen
+        return found
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "ablation": self.op,
+            "here": self.here,
+            "direct": plain(self.direct),
+            "measured": plain(self.measured),
+            "measured_frozen": plain(self.frozen),
+            "norm": plain(self.norm),
+            "others": plain(self.others),
+        }
+
+
+class Repair(Struct, frozen=True, tag="repair", eq=False):
+    """Who made up for one part that is ablated: by how much each direct contribution changes, with the final norm's
+    scale held; with `norm`, what that scale then does, they add up to the measured change.
+
+    op, here: as in `Ablated`. heads [layer, head]; mlps [layer] (NaN without an MLP), the ablated one among them; bias:
+    of norms behind a block's parts; edits: what edits do otherwise. direct: what goes of the part's own line.
+    """
+
+    op: Ablation
+    here: bool
+    heads: np.ndarray
+    mlps: np.ndarray
+    bias: float
+    edits: float
+    norm: float
+    direct: float
+
+
 class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
     """Contributions in logits; all parts add up to `total`: logit(answer) - logit(foil) at `position`, or what the
     head or the MLP contributes to it.
 
     answer, foil: whose logits; without a foil the answer's alone. auto: the clean run's two best tokens stand in.
-    rounding: what the parts may miss of `total`, in float32 0.001; where they miss more there is no answer.
+    rounding: what the parts may miss of `total`, in float32 0.001; where they miss more there is no answer. ablated:
+    with `measured`, what ablating each part does; None without it. Of one part that is ablated (`Repair`) `total` is
+    the measured change.
     """
 
     position: int
     answer: Token
     foil: Token | None
     auto: bool
-    parts: Components | Sources | Neurons
+    parts: Components | Sources | Neurons | Repair
     total: float
     rounding: float
+    ablated: Ablated | None = None
 
     def json(self) -> dict[str, Any]:
         return {
@@ -153,10 +245,17 @@ class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
             "answer": self.answer.text,
             "foil": None if self.foil is None else self.foil.text,
             "auto": self.auto,
-            **plain(self.parts),
+            **self._parts(),
             "total": self.total,
             "rounding": self.rounding,
+            **({} if self.ablated is None else self.ablated.json()),
         }
+
+    def _parts(self) -> dict[str, Any]:
+        said: dict[str, Any] = plain(self.parts)
+        if not isinstance(self.parts, Repair):
+            return said
+        return {"ablation": said.pop("op"), **said, "others": self.total - self.parts.direct}
 
 
 SPEC = View(
@@ -177,7 +276,11 @@ SPEC = View(
         "is, each head has two more numbers after the last token: by how much zeroing it changes the logit difference "
         "(zeroed, measured), and what the rest of the model did about it (others: zeroed plus the line, which went), "
         "so that self-repair is a number; ● marks heads whose measured effect has the other sign or is off by more "
-        "than half."
+        "than half. r measures it for MLPs, too, at any token, by 0 or by the mean (`measured zero`, `measured mean`, "
+        "`here`: at this token only), behind all else that is on the screen: measured = direct + others, where direct "
+        "is what goes of the line itself. norm is the share of others that the final norm's scale has: measured less "
+        "the same run read with that scale held; earlier norms are not held. Then enter shows who made up for a part: "
+        "by how much each line changes when it is ablated; they add up to what is measured."
     ),
     trap=(
         "This is the direct way only: a head that works through later heads has no share of its own here, and zeroing "
@@ -185,16 +288,37 @@ SPEC = View(
     ),
     paper=(
         "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; McGrath et al. 2023, The Hydra Effect "
-        "(self-repair)"
+        "(self-repair); Rushing and Nanda 2024, Explorations of Self-Repair in Language Models (the final norm's share)"
     ),
     words=("logit difference", "unembedding", "residual stream", "clean, edited"),
-    footer=("summary", "next_run", "alone", "zero", "patch", "undo", "maximise"),
+    line_words=(
+        ("measured", "what ablating each part really changes"),
+        ("measured mean", "by its mean over the prompt instead of 0"),
+        ("here", "ablated at this token only, behind measured"),
+        ("effect", "sorted by what is measured"),
+        ("others", "sorted by what the others did about it"),
+    ),
+    footer=("summary", "next_run", "measure", "zero", "alone", "undo", "maximise"),
     actions=(
         Action(
             "alone",
             ("A",),
             "answer alone",
             "Attribute the answer's logit alone, or answer minus foil again.",
+            needs=Needs.MODEL,
+        ),
+        Action(
+            "measure",
+            ("r",),
+            "measure",
+            "Measure what zeroing each head and MLP really changes; again: by their means; again: no more.",
+            needs=Needs.MODEL,
+        ),
+        Action(
+            "measure_here",
+            ("H",),
+            "here, all",
+            "Ablate at the selected token only, or at all tokens again, and measure.",
             needs=Needs.MODEL,
         ),
         Action(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
+from mechtui.engine import ablations
+from mechtui.engine.ablations import Ablation, Ablations
 from mechtui.engine.api import Answers, Need, OpenSession, Run, together
 from mechtui.engine.ledger import (
     Direction,
@@ -17,16 +20,19 @@ from mechtui.engine.ledger import (
     z_need,
 )
 from mechtui.session.document import Site, Span
-from mechtui.views.attribution import Attribution, AttributionAnswer, Components, Neurons, Sources
+from mechtui.views.attribution import Ablated, Attribution, AttributionAnswer, Components, Neurons, Repair, Sources
 
 
 def needs(question: Attribution, opened: OpenSession) -> list[Need]:
     shape = opened.shape
     position = opened.position(question.position)
+    if question.measured and question.site is not None:
+        return ablations.needs(None, opened, position)
     if question.site is None:
         embedding = [Need("hook_pos_embed", "at", position)] if shape.has_pos else []
         mlps = [mlp_need(layer, position) for layer in range(shape.n_layers)] if shape.d_mlp else []
-        return embedding + [z_need(layer, position) for layer in range(shape.n_layers)] + mlps
+        means = ablations.needs(_ablation(question, position), opened, position) if question.measured else []
+        return embedding + [z_need(layer, position) for layer in range(shape.n_layers)] + mlps + means
     layer, head = question.site.layers.first, question.site.index.first
     if question.site.kind == "head":
         if layer >= shape.n_layers or head >= shape.n_heads:
@@ -44,6 +50,11 @@ def answers(question: Attribution, opened: OpenSession) -> Answers:
     if site is not None:
         opened.check_site(site)
     along = direction(opened, position, question.answer)
+    ablation = _ablation(question, position)
+    if site is not None and ablation is not None:
+        repaired = [_repair(run, opened, position, along, ablation, site) for run in _runs(opened)]
+        yield repaired[0], repaired[1] if len(repaired) > 1 else None, False
+        return
     if site is not None and site.kind == "layer":
         opened.check_site(Site("neuron", site.layers, Span(0, 0)))
         yield *_neurons(opened, position, along, site.layers.first, question.top), False
@@ -61,11 +72,48 @@ def answers(question: Attribution, opened: OpenSession) -> Answers:
 
     def known(run: Run) -> AttributionAnswer:
         # While edits change, the clean run's answer stays.
-        kept = run.remembered(Attribution, (question, along.answer, along.foil), lambda: answer(run))
-        assert isinstance(kept, AttributionAnswer)
-        return kept
+        key = (question.unmeasured(), along.answer, along.foil)
+        return run.remembered(Attribution, key, lambda: answer(run))
 
-    yield known(opened.clean), None if opened.edited is None else known(opened.edited), False
+    if ablation is None:
+        yield known(opened.clean), None if opened.edited is None else known(opened.edited), False
+        return
+    every = [(known(run), Ablations(run, opened, position, along, ablation)) for run in _runs(opened)]
+
+    def now() -> tuple[AttributionAnswer, AttributionAnswer | None, bool]:
+        said = [replace(plain, ablated=_ablated(question, each)) for plain, each in every]
+        return said[0], said[1] if len(said) > 1 else None, any(each.missing for _, each in every)
+
+    yield now()
+    for _, each in reversed(every):
+        for _ in each.fill():
+            opened.progress(sum(one.done for _, one in every) / sum(one.runs for _, one in every))
+            yield now()
+
+
+def _runs(opened: OpenSession) -> list[Run]:
+    return [run for run in (opened.clean, opened.edited) if run is not None]
+
+
+def _ablation(question: Attribution, position: int) -> Ablation | None:
+    return Ablation(question.measured, position if question.here else None) if question.measured else None
+
+
+def _ablated(question: Attribution, each: Ablations) -> Ablated:
+    direct, measured, frozen = each.table
+    measured, frozen = (np.where(np.isinf(values), np.float32(np.nan), values) for values in (measured, frozen))
+    return Ablated(question.measured, question.here, direct, measured, frozen)
+
+
+def _repair(
+    run: Run, opened: OpenSession, position: int, along: Direction, ablation: Ablation, site: Site
+) -> AttributionAnswer:
+    found = ablations.changes(run, opened, position, along, ablation, site)
+    none = np.full(opened.shape.n_layers, np.nan, np.float32)
+    mlps = none if found.mlps is None else found.mlps
+    here = ablation.at is not None
+    parts = Repair(ablation.op, here, found.heads, mlps, found.bias, found.edits, found.norm, found.direct)
+    return _answer(Ledger(run, opened, position, along), parts, found.total)
 
 
 def _writes(ledger: Ledger) -> Components:
@@ -125,7 +173,7 @@ def _neurons(
     return answer(0), answer(1) if len(runs) > 1 else None
 
 
-def _answer(ledger: Ledger, parts: Components | Sources | Neurons, total: float) -> AttributionAnswer:
+def _answer(ledger: Ledger, parts: Components | Sources | Neurons | Repair, total: float) -> AttributionAnswer:
     opened, along = ledger.opened, ledger.direction
     token = opened.token
     return AttributionAnswer(

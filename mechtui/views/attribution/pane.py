@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import structs
 
+from mechtui.link.messages import Answered
 from mechtui.paint import marks
 from mechtui.paint.numbers import fixed
 from mechtui.paint.tokens import cut, fitting, visible
@@ -23,12 +25,32 @@ from mechtui.session.grammar.places import format_site
 from mechtui.session.sweeps import of_now
 from mechtui.views import Question
 from mechtui.views.attention import Attention
-from mechtui.views.attribution import SPEC, Attribution, AttributionAnswer, Components, Neurons, Sources
-from mechtui.views.question import Run
+from mechtui.views.attribution import (
+    ABLATIONS,
+    BY_MEASURED,
+    SPEC,
+    Ablation,
+    Attribution,
+    AttributionAnswer,
+    Components,
+    Neurons,
+    Repair,
+    Sources,
+)
+from mechtui.views.question import Run, after
 from mechtui.views.sweep import ZERO_HEADS, disagreeing
 
 # What the lines are called, and what else is known of each.
-CALLED = {Components: ("write", ""), Sources: ("token", "attention"), Neurons: ("neuron", "activation")}
+CALLED = {
+    Components: ("write", ""),
+    Sources: ("token", "attention"),
+    Neurons: ("neuron", "activation"),
+    Repair: ("write", ""),
+}
+# How a part is ablated: what is said of it, and what stands above narrow columns.
+DONE: dict[Ablation, tuple[str, str]] = {"zero": ("zeroed", "zero"), "mean": ("at mean", "mean")}
+# From so many rows on there is room for a sentence; of less than so many logits no share is told.
+EXPLAINED, LEAST_SHARE = 10, 0.01
 # Cells beside the names: their marks, and a number with the least bar. Names are cut to no less than the other.
 BESIDE_NAMES, LEAST_NAME = 18, 6
 NO_DIFFERENCE = "no edit is on: there is no difference to show"
@@ -44,11 +66,61 @@ class Write(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Measured:
+    """What ablating each line's part does to the logit difference [line], NaN of other lines and where it is not
+    measured (yet), as in `mechtui.views.attribution.Ablated`. op, here: how it is ablated. norm: None where nobody
+    measured it. parts: how many there are to measure."""
+
+    op: Ablation
+    here: bool
+    measured: np.ndarray
+    direct: np.ndarray
+    norm: np.ndarray | None
+    parts: int
+
+    @property
+    def others(self) -> np.ndarray:
+        """What the rest of the model does about it."""
+        found: np.ndarray = self.measured - self.direct
+        return found
+
+    @property
+    def done(self) -> str:
+        """How a part is ablated, and how many are measured where more are to come."""
+        count = int(np.isfinite(self.measured).sum())
+        words = [DONE[self.op][0]] + ["here"] * self.here + [f"{count} of {self.parts}"] * (count < self.parts)
+        return " ".join(words)
+
+    def said(self, row: int, name: str) -> tuple[str, ...]:
+        """What is measured of a line, from the longest to the shortest."""
+        direct, measured, others = (float(each[row]) for each in (self.direct, self.measured, self.others))
+        norm = math.nan if self.norm is None else float(self.norm[row])
+        return made_up(f"{name} {DONE[self.op][0]}", direct, measured, others, norm)
+
+
+def made_up(what: str, direct: float, measured: float, others: float, norm: float) -> tuple[str, ...]:
+    """Sentences on self-repair, from the longest to the shortest; none where nothing is measured."""
+    if math.isnan(measured):
+        return ()
+    numbers = [fixed(each, sign=True).strip() for each in (measured, direct, others, norm)]
+    of_norm = "" if math.isnan(norm) else f" (final norm {numbers[3]})"
+    share = ""
+    if abs(direct) >= LEAST_SHARE:
+        part = -others / direct
+        share = f", {part:.0%} made up" if part >= 0 else f", {-part:.0%} more"
+    return (
+        f"{what}: measured {numbers[0]} = direct {numbers[1]}, others {numbers[2]}{of_norm}{share}",
+        f"{what} {numbers[0]} = {numbers[1]}, others {numbers[2]}{share}",
+        f"{what} {numbers[0]}{share}",
+    )
+
+
+@dataclass(frozen=True, eq=False)
 class Shown:
     """An answer as lines. site: what was opened; None for the whole ledger. run: which run is shown, empty where there
     is one only. values: numbers of the lines, total: their sum, by the name of the run, the shown one first. measured:
-    of each line's head, by how much the logit difference changes when it is zeroed, as the session's sweep found; NaN
-    of other lines; None where no such sweep is of the session as it is."""
+    what ablating the lines' parts does, as the line asks for it, or as the session's sweep found it of its heads; None
+    where neither is of the session as it is."""
 
     site: Site | None
     run: Run | None
@@ -58,19 +130,11 @@ class Shown:
     values: dict[str, np.ndarray]
     beside: np.ndarray
     total: dict[str, float]
-    measured: np.ndarray | None = None
+    measured: Measured | None = None
 
     def place(self, name: str) -> int | None:
         """The line of that name."""
         return next((i for i, write in enumerate(self.writes) if write.name == name), None)
-
-    @property
-    def others(self) -> np.ndarray:
-        """What the rest of the model does about a head that is zeroed: what is measured less what its own line says,
-        which goes. Later norms' scales are among the rest."""
-        assert self.measured is not None
-        found: np.ndarray = self.measured + self.values[self.by]
-        return found
 
     @property
     def by(self) -> str:
@@ -128,7 +192,11 @@ class AttributionPane(Pane):
         self._left, self._column = read_cursor(cursor)
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
-        return () if _lacking(picture) else super().questions(picture)
+        """The lines at once, and what is measured once all else is there."""
+        if _lacking(picture):
+            return ()
+        asked = picture.question(Attribution).asked()
+        return (asked.unmeasured(), asked) if asked.many_runs else (asked,)
 
     # Painting
 
@@ -149,12 +217,18 @@ class AttributionPane(Pane):
         maps = found.site is None and picture.question(Attribution).order == "map"
         page = (self._map if maps else self._list)(picture, found, width, height)
         opened = "" if found.site is None else f"{format_site(found.site)} "
+        done = ""
+        if isinstance(parts := found.clean.parts, Repair):
+            opened += f"{DONE[parts.op][0]} {'here ' * parts.here}"
+        elif found.measured is not None and picture.question(Attribution).measured:
+            done = f" · {found.measured.done}"
         where, auto = f"@{found.clean.position}", " (auto)" if found.clean.auto else ""
         title = self.titled(
             picture,
             width,
-            f"{opened}{found.explained}{auto} {where} {found.run or ''}".rstrip(),
-            f"{opened}{found.explained} {where}",
+            f"{opened}{found.explained}{auto} {where} {found.run or ''}".rstrip() + done,
+            f"{opened}{found.explained} {where}{done}",
+            f"{opened}{found.explained}{done}",
             f"{opened}{found.explained}",
             f"{opened}{where}",
         )
@@ -162,12 +236,12 @@ class AttributionPane(Pane):
 
     def _list(self, picture: Picture, found: Shown, width: int, height: int) -> Page:
         last = len(found.writes)
-        ordered = picture.question(Attribution).order != "unsorted"
-        shown = tuple(found.strongest if ordered else range(last))
-        by = found.by if ordered and found.run in (None, "difference") else ""
+        shown, by = self._ordered(picture, found)
         here = found.place(self._on.get(found.site, ""))
         here = shown[0] if here is None else here
         touched = _touched(picture)
+        said = fitting(width, *sentences) if height >= EXPLAINED and (sentences := self._said(found, here)) else ""
+        room = height - bool(said)
         edited = frozenset(
             i for i, write in enumerate(found.writes) if write.site != found.site and touched(write.site)
         )
@@ -176,17 +250,47 @@ class AttributionPane(Pane):
         # What is out of sight stands in a line of its own, so that the numbers in sight add up to the last one. That
         # line takes room itself, and so do its numbers where they are wider than the others.
         for _ in range(4):
-            below = (last, last + 1) if out else (last + 1,) if height > 2 else ()
+            below = (last, last + 1) if out else (last + 1,) if room > 2 else ()
             doubted = _doubted(found)
             self._rows = Rows(_columns(found, width, out), shown, by, chosen=doubted, edited=edited, below=below)
-            page = self._rows.page(self.palette, width, height, here, self._column)
-            seen = height - page.head_rows - len(page.foot)
+            page = self._rows.page(self.palette, width, room, here, self._column)
+            seen = room - page.head_rows - len(page.foot)
             top = max(0, min(self.scroll_offset.y, len(shown) - seen))
-            hidden = (*shown[:top], *shown[top + seen :]) if height > 4 else ()
+            hidden = (*shown[:top], *shown[top + seen :]) if room > 4 else ()
             if len(hidden) == len(out):
                 break
             out = hidden
-        return replace(page, legend=(("logits", self.palette.dim),))
+        foot = [*page.foot, line((cut(said, width), self.palette.dim))] if said else page.foot
+        return replace(page, foot=foot, legend=(("logits", self.palette.dim),))
+
+    def _ordered(self, picture: Picture, found: Shown) -> tuple[tuple[int, ...], str]:
+        """The lines in their order, and the name of the column that sorts them, if one alone does."""
+        order, measured = picture.question(Attribution).order, found.measured
+        if order == "unsorted":
+            return tuple(range(len(found.writes))), ""
+        if measured is not None and order in BY_MEASURED:
+            effect = order == "effect"
+            sizes = -np.abs(measured.measured if effect else measured.others)
+            return tuple(int(row) for row in np.argsort(sizes, kind="stable")), (
+                DONE[measured.op][0] if effect else "others"
+            )
+        return tuple(found.strongest), found.by if found.run in (None, "difference") else ""
+
+    @staticmethod
+    def _said(found: Shown, row: int) -> tuple[str, ...]:
+        """What is measured of a line; of a part that is opened, what is measured of it."""
+        if found.measured is not None:
+            return found.measured.said(row, found.writes[row].name)
+        if found.site is None or not isinstance(found.clean.parts, Repair):
+            return ()
+
+        def number(answer: AttributionAnswer) -> np.ndarray:
+            parts = answer.parts
+            assert isinstance(parts, Repair)
+            return np.array([parts.direct, answer.total, answer.total - parts.direct, parts.norm])
+
+        what = f"{format_site(found.site)} {DONE[found.clean.parts.op][0]}"
+        return made_up(what, *(float(each) for each in found.of_run(number)))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -219,6 +323,8 @@ class AttributionPane(Pane):
         others = f"others {fixed(float(values[rest].sum()), sign=True).strip()}"
         said = fitting(width, f"{each} {total}", f"{others} {total}", total)
         foot = [line((cut(said, width), self.palette.bold)), *legend.foot]
+        if at is not None and height >= EXPLAINED and (sentences := self._said(found, at)):
+            foot.append(line((cut(fitting(width, *sentences), width), self.palette.dim)))
         return grid.page(self.palette, height, legend=legend.border, foot=foot)
 
     # The cursor
@@ -310,7 +416,9 @@ class AttributionPane(Pane):
     # Where it leads, and what is done to it
 
     def into(self, picture: Picture) -> Question | None:
-        """A head opens to the tokens that it read, an MLP to its neurons, a token to the head's attention."""
+        """A head opens to the tokens that it read, an MLP to its neurons, a token to the head's attention; where
+        parts are ablated, one opens to who made up for it, and of these a head to its attention, an MLP to its
+        neurons."""
         found, here = self._shown, self._write()
         if found is None or here is None or here.site is None:
             return None
@@ -319,6 +427,12 @@ class AttributionPane(Pane):
             self._put(here.name)
             opens = here.site.kind == "head" or here.site.part == "mlp"
             return question.into(here.site) if opens else None
+        if isinstance(found.clean.parts, Repair):
+            if here.site.kind != "head":
+                return question.unmeasured().into(here.site)
+            layer, head = here.site.layers.first, here.site.index.first
+            self.look(layer=layer, head=head)
+            return structs.replace(picture.question(Attention), layer=layer, head=head)
         if found.site.kind != "head" or (key := self._key()) is None:
             return None
         layer, head = found.site.layers.first, found.site.index.first
@@ -342,6 +456,17 @@ class AttributionPane(Pane):
         if self.picture is not None:
             question = self.picture.question(Attribution)
             desk.put(structs.replace(question, answer=not question.answer))
+
+    def do_measure(self, desk: Desk) -> None:
+        if self.picture is not None:
+            question = self.picture.question(Attribution)
+            how = after(question.measured, ABLATIONS)
+            desk.put(structs.replace(question, measured=how, here=question.here and bool(how)))
+
+    def do_measure_here(self, desk: Desk) -> None:
+        if self.picture is not None:
+            question = self.picture.question(Attribution)
+            desk.put(structs.replace(question, measured=question.measured or "zero", here=not question.here))
 
     def do_cut_source(self, desk: Desk) -> None:
         found, key = self._shown, self._key()
@@ -373,7 +498,7 @@ def _shown(picture: Picture) -> Shown | str:
     """The lines of the answer; or why there are none, empty while it is awaited."""
     if lacking := _lacking(picture):
         return lacking
-    answered = picture.answer(Attribution)
+    answered = next(_lines(picture), None)
     if answered is None or not isinstance(answered.clean, AttributionAnswer):
         return ""
     assert isinstance(answered.question, Attribution)
@@ -387,7 +512,10 @@ def _shown(picture: Picture) -> Shown | str:
     values = {name: np.array([write.value for write in each]) for name, each in lines.items()}
     total = {name: answer.total for name, answer in answers.items()}
     beside = {name: np.array([write.beside for write in each]) for name, each in lines.items()}
-    measured = _measured(picture, lines["clean"], clean, run == "clean" or edited is None)
+    shows_clean = run == "clean" or edited is None
+    measured = _asked(picture, run, lines["clean"], clean, edited)
+    if not picture.question(Attribution).measured and (edited is None or run != "difference"):
+        measured = _swept(picture, shows_clean, lines["clean"], values["clean" if shows_clean else "edited"], clean)
     if edited is None:
         values, total = {"logits": values["clean"]}, {"logits": clean.total}
         return Shown(site, None, clean, None, lines["clean"], values, beside["clean"], total, measured)
@@ -404,14 +532,67 @@ def _shown(picture: Picture) -> Shown | str:
         {name: values[name] for name in order},
         beside[run],
         {name: total[name] for name in order},
-        measured if run != "difference" else None,
+        measured,
     )
 
 
-def _measured(picture: Picture, lines: tuple[Write, ...], answer: AttributionAnswer, clean: bool) -> np.ndarray | None:
-    """Of each line, what zeroing its head changes, as the sweep over all heads found that is of the session as it is.
-    It is measured after the last token, of answer minus foil."""
-    made = of_now(picture.sweeps, picture.session, ZERO_HEADS, clean)
+def _lines(picture: Picture) -> Iterator[Answered]:
+    """The answers that the lines may come from; those first that nothing is measured in."""
+    found = [each for each in picture.answered if isinstance(each.question, Attribution)]
+    yield from sorted(found, key=lambda each: isinstance(each.question, Attribution) and each.question.many_runs)
+
+
+def _asked(
+    picture: Picture,
+    run: Run,
+    lines: tuple[Write, ...],
+    clean: AttributionAnswer,
+    edited: AttributionAnswer | None,
+) -> Measured | None:
+    """What was measured as the line asks for it, blank where that is still to come or of other lines than these; None
+    where it asks for nothing."""
+    wanted = picture.question(Attribution)
+    if not wanted.many_runs or not isinstance(clean.parts, Components):
+        return None
+    cells = [_cell(write.site, clean.parts.heads.shape[1]) for write in lines]
+    found = None
+    for each in picture.answered:
+        asked, both = each.question, (each.clean, each.edited)
+        if not isinstance(asked, Attribution) or (asked.measured, asked.here) != (wanted.measured, wanted.here):
+            continue
+        answers = [one for one in both if isinstance(one, AttributionAnswer) and one.ablated is not None]
+        shown = [one for one in (clean, edited) if one is not None]
+        if len(answers) != len(shown) or not all(map(_same, answers, shown)):
+            continue
+        tables = [np.stack([a.direct, a.measured, a.norm]) for one in answers if (a := one.ablated) is not None]
+        found = tables[0] if run == "clean" or edited is None else tables[-1]
+        if run == "difference" and edited is not None:
+            found = tables[1] - tables[0]
+    nothing = np.full(3, np.nan)
+    numbers = [nothing if cell is None or found is None else found[:, *cell] for cell in cells]
+    direct, measured, norm = np.array(numbers).T
+    return Measured(wanted.measured, wanted.here, measured, direct, norm, sum(cell is not None for cell in cells))
+
+
+def _same(one: AttributionAnswer, other: AttributionAnswer) -> bool:
+    """Whether both are of one run at one position."""
+    mine, its = one.parts, other.parts
+    if not isinstance(mine, Components) or not isinstance(its, Components) or one.position != other.position:
+        return False
+    close = mine.heads.shape == its.heads.shape and np.allclose(mine.heads, its.heads, rtol=0, atol=one.rounding)
+    return close and (one.answer, one.foil) == (other.answer, other.foil)
+
+
+def _swept(
+    picture: Picture,
+    shows_clean: bool,
+    lines: tuple[Write, ...],
+    values: np.ndarray,
+    answer: AttributionAnswer,
+) -> Measured | None:
+    """What zeroing each line's head changes, as the sweep over all heads found that is of the session as it is. It is
+    measured after the last token, of answer minus foil."""
+    made = of_now(picture.sweeps, picture.session, ZERO_HEADS, shows_clean)
     last = picture.tokens is not None and answer.position == len(picture.tokens.tokens) - 1
     if made is None or not last or answer.foil is None or not isinstance(answer.parts, Components):
         return None
@@ -421,14 +602,20 @@ def _measured(picture: Picture, lines: tuple[Write, ...], answer: AttributionAns
         for column, value in zip(made.columns, values, strict=True)
         if value is not None
     }
-    return np.array([known.get(write.name, np.nan) for write in lines])
+    return Measured(
+        "zero", False, np.array([known.get(write.name, np.nan) for write in lines]), -values, None, len(known)
+    )
 
 
 def _doubted(found: Shown) -> frozenset[int]:
-    """Lines whose measured effect is not what the line says: of the other sign, or off by more than half."""
-    if found.measured is None:
+    """Lines whose measured effect is not what the line says: of the other sign, or off by more than half. Of a part
+    that is opened, the part itself."""
+    if isinstance(found.clean.parts, Repair):
+        own = None if found.site is None else found.place(format_site(found.site))
+        return frozenset() if own is None else frozenset([own])
+    if found.measured is None or found.run == "difference":
         return frozenset()
-    return frozenset(int(row) for row in np.flatnonzero(disagreeing(found.measured, -found.values[found.by])))
+    return frozenset(int(row) for row in np.flatnonzero(disagreeing(found.measured.measured, found.measured.direct)))
 
 
 def _writes(picture: Picture, site: Site | None, answer: AttributionAnswer) -> Iterator[Write]:
@@ -443,6 +630,13 @@ def _writes(picture: Picture, site: Site | None, answer: AttributionAnswer) -> I
             for cell in _cells(table):
                 each = _site(cell, parts.heads.shape[1])
                 yield Write(format_site(each), each, float(table[cell]))
+        case Repair() as parts:
+            heads = parts.heads.shape[1]
+            table = _with_mlps(parts.heads, parts.mlps)
+            for cell in _cells(table):
+                each = _site(cell, heads)
+                yield Write(format_site(each), each, float(table[cell]))
+            yield Write("final norm", None, parts.norm)
         case Sources() as parts:
             wide = len(str(len(parts.tokens) - 1))
             for i, (value, weight) in enumerate(zip(parts.tokens, parts.attention, strict=True)):
@@ -472,8 +666,12 @@ def _columns(found: Shown, width: int, out: tuple[int, ...] = ()) -> tuple[Colum
     if beside:
         numbers = np.array([*found.beside, np.nan, np.nan])
         columns.insert(2, Numbers(beside, numbers, beside[:3], signs=found.run == "difference"))
-    if found.measured is not None:
-        for name, head, numbers in (("zeroed", "zero", found.measured), ("others", "oth.", found.others)):
+    if (own := found.measured) is not None:
+        # What goes of a line that is zeroed is the line itself.
+        more = [("direct", "dir.", own.direct)] if own.op != "zero" else []
+        more += [(*DONE[own.op], own.measured), ("others", "oth.", own.others)]
+        more += [] if own.norm is None else [("norm", "norm", own.norm)]
+        for name, head, numbers in more:
             columns.append(Numbers(name, np.array([*numbers, np.nan, np.nan]), head, "logits", signs=True))
     return tuple(columns)
 
@@ -482,7 +680,12 @@ def _table(answer: AttributionAnswer) -> np.ndarray:
     """[layer, head], and behind the heads the MLP where there is one."""
     parts = answer.parts
     assert isinstance(parts, Components)
-    return parts.heads if np.isnan(parts.mlps).all() else np.column_stack([parts.heads, parts.mlps])
+    return _with_mlps(parts.heads, parts.mlps)
+
+
+def _with_mlps(heads: np.ndarray, mlps: np.ndarray) -> np.ndarray:
+    """[layer, head], and behind the heads the MLP where there is one."""
+    return heads if np.isnan(mlps).all() else np.column_stack([heads, mlps])
 
 
 def _cells(table: np.ndarray) -> Iterator[Cell]:

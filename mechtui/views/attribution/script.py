@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
+from mechtui.session.changes import head_site
+from mechtui.session.document import ALL, Edit, Positions, Range, Site, Span
+from mechtui.session.grammar.places import format_site
+from mechtui.session.ops import ops
 from mechtui.views.attribution import Attribution
-from mechtui.views.script import Around, ScriptError, seen_values
+from mechtui.views.script import Around, ScriptError, quoted, seen_values
 
 # How far its parts may be off, which is no number of the model's.
 OMITS = ("rounding",)
@@ -12,8 +19,14 @@ OMITS = ("rounding",)
 def lines(question: Attribution, around: Around) -> list[str]:
     position = around.position(question.position)
     site = question.site
+    if question.measured and site is not None:
+        return [*reads_of(position, around, question.answer), *_repair(question, site, position, around)]
+    measured: list[str] = []
     if site is None:
         parts = _components(position, around)
+        if question.measured:
+            parts += _measured(question, position, around)
+            measured = ["    **ablated,"]
     elif site.kind == "head":
         parts = _sources(site.layers.first, site.index.first, position, around)
     else:
@@ -29,6 +42,7 @@ def lines(question: Attribution, around: Around) -> list[str]:
         f'    "auto": {not (around.session.answer or around.session.foil)},',
         "    **parts,",
         '    "total": total,',
+        *measured,
         "}",
     ]
 
@@ -111,6 +125,134 @@ def _components(position: int, around: Around) -> list[str]:
         "# What edits added to the stream itself, no component wrote.",
         "edits = total - (heads.sum() + mlps.nansum()).item() - embed - pos - bias if fwd_hooks else 0.0",
         'parts = {"heads": heads, "mlps": mlps, "embed": embed, "pos": pos, "bias": bias, "edits": edits}',
+    ]
+
+
+def _changes(question: Attribution, position: int, around: Around) -> list[str]:
+    """Lines after which `of_head(head)` and `of_mlp` are hooks that ablate one head and an MLP, `goes(name, change)` is
+    what such a hook changes at the position, `ablated_by(name, change)` the run with it, as logits and cache, and
+    `says(logits)` what logits are explained. Raises ScriptError."""
+    shape = around.shape
+    positions = Positions((Range(position, position),)) if question.here else ALL
+    kinds = [("of_head(head)", head_site(0, 0), "[:, :, head]")]
+    kinds += [("of_mlp()", Site("layer", Span(0, 0), part="mlp"), "")] * (shape.d_mlp > 0)
+    made: list[str] = []
+    for name, site, pick in kinds:
+        [one] = around.hook_edits(Edit(question.measured, site, positions))
+        if one.references and not made:
+            session = around.session
+            made.append(
+                f"references = [bridge.run_with_cache(encode(text))[1] for text in {list(session.references)!r}]"
+            )
+        change = ["x = x.clone()", f"part = x{pick}", *ops()[one.op].script(one, pick, ""), "return x"]
+        made += ["", f"def {name}:", "    def change(x, hook):", *_inside(change, 8), "", "    return change"]
+    hooks = "[*fwd_hooks, (name, change)]"
+    again = [f"with bridge.hooks(fwd_hooks={hooks}):", "    return bridge.run_with_cache(tokens)"]
+    if around.traced:
+        again = [f"return run(tokens, {hooks})"]
+    if around.session.linear:
+        again = [f"return linear_run(tokens, {hooks})"]
+    return [
+        *made,
+        "",
+        "class Named:",
+        '    """What a hook is told of where it acts."""',
+        "",
+        "    def __init__(self, name):",
+        "        self.name = name",
+        "",
+        "def goes(name, change):",
+        f"    before = {_scales(around)}[name]",
+        f"    return (change(before, Named(name)) - before)[0, {position}].float()",
+        "",
+        "def ablated_by(name, change):",
+        *_inside(again, 4),
+        "",
+        "def says(logits):",
+        f"    at = logits[{position}].float()",
+        "    return (at[answer] - (0 if foil is None else at[foil])).item()",
+        "",
+        f"final = {quoted(f'blocks.{shape.n_layers - 1}.hook_resid_post')}",
+    ]
+
+
+def _inside(lines: Sequence[str], columns: int) -> list[str]:
+    return [*textwrap.indent("\n".join(lines), " " * columns).split("\n")]
+
+
+def _measured(question: Attribution, position: int, around: Around) -> list[str]:
+    """Lines after which `ablated` has what ablating each head and each MLP does."""
+    shape = around.shape
+    columns = shape.n_heads + (shape.d_mlp > 0)
+    frozen = f"((after[final] - cache[final])[0, {position}].float() @ reads).item()"
+    return [
+        *_changes(question, position, around),
+        f"direct = torch.zeros({shape.n_layers}, {columns})",
+        "measured, frozen = torch.zeros_like(direct), torch.zeros_like(direct)",
+        "for layer, column in np.ndindex(*direct.shape):",
+        f'    name, change = f"blocks.{{layer}}.hook_mlp_out", {"of_mlp()" if shape.d_mlp else "None"}',
+        f"    if column < {shape.n_heads}:",
+        '        name, change = f"blocks.{layer}.attn.hook_z", of_head(column)',
+        "        through = W_O[layer, column] @ throughs[layer]",
+        "        direct[layer, column] = goes(name, change)[column] @ through",
+        "    else:",
+        "        direct[layer, column] = goes(name, change) @ reads",
+        "    found, after = ablated_by(name, change)",
+        "    measured[layer, column] = says(found[0]) - says(logits)",
+        "    # The same run, read with the final norm's scale as it is without the ablation.",
+        f"    frozen[layer, column] = {'measured[layer, column]' if around.session.linear else frozen}",
+        f'ablated = {{"ablation": {question.measured!r}, "here": {question.here}, "direct": direct}}',
+        'ablated |= {"measured": measured, "measured_frozen": frozen}',
+        'ablated |= {"norm": measured - frozen, "others": measured - direct}',
+    ]
+
+
+def _repair(question: Attribution, site: Site, position: int, around: Around) -> list[str]:
+    """Lines that return by how much each line changes when one head or MLP is ablated."""
+    shape, layer, head = around.shape, site.layers.first, site.index.first
+    if layer >= shape.n_layers or (head >= shape.n_heads if site.kind == "head" else not shape.d_mlp):
+        raise ScriptError(f"{around.name} has no {format_site(site)}")
+    every = f"for layer in range({shape.n_layers})"
+    mlps = f'torch.stack([cache[f"blocks.{{layer}}.hook_mlp_out"][0, {position}].float() {every}]) @ reads'
+    hook = f'"blocks.{layer}.attn.hook_z", of_head({head})'
+    direct = f"goes(name, change)[{head}] @ W_O[{layer}, {head}] @ throughs[{layer}]"
+    if site.kind == "layer":
+        hook, direct = f'"blocks.{layer}.hook_mlp_out", of_mlp()', "goes(name, change) @ reads"
+    return [
+        *_changes(question, position, around),
+        "",
+        "def writes(cache):",
+        *_inside(_heads(position, around), 4),
+        f"    mlps = {mlps if shape.d_mlp else f'torch.full(({shape.n_layers},), torch.nan)'}",
+        "    fixed = sum((one * through).sum().item() for one, through in zip(b_O, throughs))",
+        "    return W_O, throughs, heads, mlps, fixed",
+        "",
+        f"name, change = {hook}",
+        "found, after = ablated_by(name, change)",
+        "W_O, throughs, *before_it = writes(cache)",
+        "_, _, *behind_it = writes(after)",
+        "heads, mlps, bias = (new - old for new, old in zip(behind_it, before_it))",
+        f"direct = ({direct}).item()",
+        "total = says(found[0]) - says(logits)",
+        f"frozen = ((after[final] - cache[final])[0, {position}].float() @ reads).item()",
+        "# What edits of the stream itself do otherwise, no part wrote.",
+        "edits = frozen - (heads.sum() + mlps.nansum()).item() - bias if fwd_hooks else 0.0",
+        "return {",
+        f'    "position": {position},',
+        '    "answer": text(answer),',
+        '    "foil": None if foil is None else text(foil),',
+        f'    "auto": {not (around.session.answer or around.session.foil)},',
+        f'    "ablation": {question.measured!r},',
+        f'    "here": {question.here},',
+        '    "heads": heads,',
+        '    "mlps": mlps,',
+        '    "bias": bias,',
+        '    "edits": edits,',
+        '    "norm": total - frozen,',
+        '    "direct": direct,',
+        '    "others": total - direct,',
+        '    "total": total,',
+        "}",
     ]
 
 

@@ -6,7 +6,15 @@ import numpy as np
 
 from mechtui.paint.tokens import visible
 from mechtui.session.grammar.places import format_site
-from mechtui.views.attribution import Attribution, AttributionAnswer, Components, Neurons, Sources
+from mechtui.views.attribution import (
+    Ablated,
+    Attribution,
+    AttributionAnswer,
+    Components,
+    Neurons,
+    Repair,
+    Sources,
+)
 from mechtui.views.tables import Around, Block, Column, Listing, Matrix, numbered
 
 
@@ -32,7 +40,21 @@ def tables(question: Attribution, answer: AttributionAnswer, around: Around) -> 
                 "edits": parts.edits,
                 "total": answer.total,
             }
-            return [*found, _sums("all of it", "write", rest)]
+            found.append(_sums("all of it", "write", rest))
+            if answer.ablated is not None:
+                found += _ablated(answer.ablated, heads)
+            return found
+        case Repair() as parts:
+            layers, heads = parts.heads.shape
+            table = np.concatenate([parts.heads, parts.mlps[:, None]], axis=1)
+            names = (*numbered("H", heads), "MLP")
+            title = f"{opened}{_done(parts)}, and by how much the other writes to {what} change"
+            rest = {"bias": parts.bias, "edits": parts.edits, "final norm": parts.norm, "measured": answer.total}
+            rest |= {"direct": parts.direct, "others": answer.total - parts.direct}
+            return [
+                Matrix(title, "logits", ("layer", "write"), numbered("L", layers), names, table, signs=True),
+                _sums("all of it", "write", rest),
+            ]
         case Sources() as parts:
             rows = around.positions(len(parts.tokens))
             columns = (_logits(parts.tokens), Column("attention", _numbers(parts.attention), "share"))
@@ -43,6 +65,27 @@ def tables(question: Attribution, answer: AttributionAnswer, around: Around) -> 
             columns = (_logits(parts.values), Column("activation", _numbers(parts.activations), "hook_post"))
             rest = {"other neurons": parts.rest, "bias": parts.bias, "edits": parts.edits, "total": answer.total}
             return [Listing(f"{opened}{what}", "neuron", rows, columns), _sums("besides", "write", rest)]
+
+
+def _done(how: Ablated | Repair) -> str:
+    """How parts are ablated."""
+    return ("zeroed" if how.op == "zero" else "at its mean") + (" at this position" if how.here else "")
+
+
+def _ablated(ablated: Ablated, heads: int) -> list[Block]:
+    """What is measured, part by part."""
+    layers, columns = ablated.measured.shape
+    names = [*numbered("H", heads), ".mlp"][:columns]
+    rows = tuple(f"L{layer}{name}" for layer in range(layers) for name in names)
+    numbers = {
+        "direct": ablated.direct,
+        "measured": ablated.measured,
+        "final norm's scale held": ablated.frozen,
+        "others": ablated.others,
+        "of them the final norm": ablated.norm,
+    }
+    columns_of = [Column(name, _numbers(each.reshape(-1)), "logits", signs=True) for name, each in numbers.items()]
+    return [Listing(f"each part {_done(ablated)} alone: the change of the logit difference", "part", rows, columns_of)]
 
 
 def _numbers(values: np.ndarray) -> list[float]:

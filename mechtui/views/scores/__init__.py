@@ -12,7 +12,19 @@ from mechtui.views.question import Answer, Question, after
 from mechtui.views.spec import Action, Cost, Follows, View
 
 Column = Literal[
-    "induction", "previous", "duplicate", "copying", "attribution", "sweep", "entropy", "first", "label", "head"
+    "induction",
+    "previous",
+    "duplicate",
+    "copying",
+    "attribution",
+    "measured",
+    "others",
+    "norm",
+    "sweep",
+    "entropy",
+    "first",
+    "label",
+    "head",
 ]
 COLUMNS: tuple[Column, ...] = get_args(Column)
 # What a head can be called by, and the share of its attention from which on it is: more than half, so that no head
@@ -102,7 +114,9 @@ SPEC = View(
         "share of attention: induction, from t in the second half to t-n+1; previous, from t to t-1; duplicate, from t "
         "in the second half to t-n. copying: the sum of the eigenvalues of W_U W_O W_V W_E over the sum of their "
         "sizes, -1 to 1. Of the prompt, at the selected token: attribution to the logit difference, the last "
-        "sweep, entropy of the attention, attention to the first token. ● is a marked head, * an edited one."
+        "sweep, entropy of the attention, attention to the first token; where `attribution measured` stands (r in its "
+        "pane), what ablating the head really changes (measured), what all others do about it (others) and of that the "
+        "final norm's scale (norm); after `sweep zero L*H*` others, too. ● is a marked head, * an edited one."
     ),
     read=(
         "A head is called by what takes more than half of its attention; most have no name. ⏎ shows its attention; "
@@ -124,6 +138,9 @@ SPEC = View(
         ("duplicate", "by attention to this token's earlier place"),
         ("copying", "by whether what is read is what is raised"),
         ("attribution", "by what is added to the logit difference"),
+        ("measured", "by what ablating it really changes"),
+        ("others", "by what the others did about that"),
+        ("norm", "by the final norm's share of that"),
         ("sweep", "by the last sweep over the heads"),
         ("entropy", "by entropy of the attention"),
         ("first", "by attention to the first token"),

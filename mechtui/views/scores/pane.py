@@ -19,23 +19,28 @@ from mechtui.panes.rows import Numbers, Rows, Texts, ordered
 from mechtui.session.changes import CannotError, head_site
 from mechtui.session.document import Site
 from mechtui.session.grammar.edits import format_edit
-from mechtui.session.sweeps import of_heads
+from mechtui.session.sweeps import of_heads, of_now
 from mechtui.views import Question
 from mechtui.views.attention import Attention
+from mechtui.views.attribution import Attribution, AttributionAnswer, Components
 from mechtui.views.heads import Heads, HeadsAnswer, Summary
 from mechtui.views.path import Path
 from mechtui.views.scores import COLUMNS, MEASURING, SPEC, Column, Scores, ScoresAnswer
+from mechtui.views.sweep import ZERO_HEADS
 
 # The numbers of the prompt, in the order of their columns; those with a sign; what stands above narrow columns.
 OF_PROMPT: tuple[Summary, ...] = ("attribution", "entropy", "first")
 OF_MODEL: tuple[Column, ...] = ("induction", "previous", "duplicate", "copying")
-SIGNED = ("copying", "attribution", "sweep")
+OF_ABLATION: tuple[Column, ...] = ("measured", "others", "norm")
+SIGNED = ("copying", "attribution", *OF_ABLATION, "sweep")
 SHORT = {
     "induction": "ind",
     "previous": "prev",
     "duplicate": "dup",
     "copying": "copy",
     "attribution": "attr",
+    "measured": "meas",
+    "others": "oth.",
     "sweep": "swp",
     "entropy": "ent",
 }
@@ -73,7 +78,16 @@ class ScoresPane(Pane):
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         asked = [replace(picture.question(Heads), summary=each, run="edited").asked() for each in OF_PROMPT]
-        return (*(each for each in asked if each.summary != "attribution" or picture.differs), Scores().asked())
+        of_prompt = (each for each in asked if each.summary != "attribution" or picture.differs)
+        return (*of_prompt, Scores().asked(), *self._ablates(picture))
+
+    @staticmethod
+    def _ablates(picture: Picture) -> tuple[Attribution, ...]:
+        """What measures the heads one by one, where the ledger's line asks for it."""
+        question = picture.question(Attribution)
+        if not question.measured or question.answer or not picture.differs:
+            return ()
+        return (replace(question, site=None, top=Attribution().top).asked(),)
 
     def show(self, picture: Picture) -> None:
         before = self.picture
@@ -108,6 +122,27 @@ class ScoresPane(Pane):
                 found[answer.summary] = answer.values
         return found
 
+    def _of_ablation(self, picture: Picture, attribution: np.ndarray | None) -> dict[str, np.ndarray]:
+        """[layer, head] each: what ablating a head changes, and what the others do about it, where that is known of
+        the attribution that is shown."""
+        if attribution is None:
+            return {}
+        for asked in self._ablates(picture):
+            each = next((one for one in picture.answered if one.question == asked), None)
+            answer = None if each is None else each.edited or each.clean
+            if not isinstance(answer, AttributionAnswer) or not isinstance(answer.parts, Components):
+                continue
+            heads, ablated = answer.parts.heads, answer.ablated
+            if ablated is None or heads.shape != attribution.shape:
+                continue
+            if np.allclose(heads, attribution, rtol=0, atol=answer.rounding):
+                tables = (ablated.measured, ablated.others, ablated.norm)
+                return {name: table[:, : heads.shape[1]] for name, table in zip(OF_ABLATION, tables, strict=True)}
+        swept = of_now(picture.sweeps, picture.session, ZERO_HEADS, not picture.applied())
+        last = picture.tokens is not None and picture.position() == len(picture.tokens.tokens) - 1
+        values = np.array([] if swept is None else swept.values, dtype=np.float64)
+        return {"others": values + attribution} if last and values.shape == attribution.shape else {}
+
     def _rows(self, picture: Picture) -> Rows | None:
         """The list; None where there is nothing to list yet."""
         if picture.ready is None:
@@ -117,6 +152,8 @@ class ScoresPane(Pane):
             picture.answered,
             picture.question(Scores),
             picture.session,
+            picture.sweeps,
+            picture.position(),
             picture.problems,
             layers,
             heads,
@@ -133,12 +170,14 @@ class ScoresPane(Pane):
         sweep = of_heads(picture.sweeps, picture.session, layers, heads)
         if sweep is not None:
             tables["sweep"] = np.array(sweep.values, dtype=np.float64)
+        tables |= self._of_ablation(picture, tables.get("attribution"))
 
         def numbers(name: str) -> Numbers:
             values = tables.get(name)
             if values is None or values.shape != (layers, heads):
                 values = np.full((layers, heads), np.nan)
-            most = float(np.nanmax(np.abs(values), initial=0.0)) if name in ("attribution", "sweep", "entropy") else 1.0
+            own = name in ("attribution", *OF_ABLATION, "sweep", "entropy")
+            most = float(np.nanmax(np.abs(values), initial=0.0)) if own else 1.0
             return Numbers(
                 name, values.reshape(-1), SHORT.get(name, ""), signs=name in SIGNED, look="shade", high=most or 1.0
             )
@@ -147,7 +186,8 @@ class ScoresPane(Pane):
         labels = [label for row in scores.label for label in row] if scores is not None else []
         if len(labels) != len(names):
             labels = [""] * len(names)
-        of_prompt = ("attribution", "sweep", "entropy", "first") if sweep is not None else OF_PROMPT
+        beside = [name for name in (*OF_ABLATION, "sweep") if name in tables]
+        of_prompt = ("attribution", *beside, *OF_PROMPT[1:])
         columns: tuple[Texts | Numbers, ...] = (
             Texts("head", names),
             *map(numbers, (*OF_MODEL, *of_prompt)),
@@ -365,11 +405,22 @@ MEANINGS: dict[str, Callable[[Picture, ScoresAnswer | None], str]] = {
         "Σλ/Σ|λ| over the eigenvalues λ of W_U W_O W_V W_E, of the weights alone (Elhage et al. 2021)"
     ),
     "attribution": lambda picture, scores: f"what it adds to the logit difference after {_at(picture)}",
+    "measured": lambda picture, scores: (
+        f"what ablating it changes of the logit difference after {_at(picture)}{_how(picture)}"
+    ),
+    "others": lambda picture, scores: "what all others do about that: measured less what goes of its own line",
+    "norm": lambda picture, scores: "of others, what the final norm's other scale does",
     "sweep": lambda picture, scores: f"the last sweep, {_sweep(picture)}",
     "entropy": lambda picture, scores: f"of its attention from {_at(picture)}, in nats, 0 to {_most(picture)}",
     "first": lambda picture, scores: f"attention from {_at(picture)} to the first token",
     "label": lambda picture, scores: "the score that is above one half, if one is",
 }
+
+
+def _how(picture: Picture) -> str:
+    question = picture.question(Attribution)
+    how = {"zero": "zeroed", "mean": "at its mean"}.get(question.measured, "")
+    return f" ({how}{' here' if question.here else ', at all positions'})" if how else ""
 
 
 def _sweep(picture: Picture) -> str:
