@@ -268,14 +268,17 @@ def test_json_has_tables_that_npz_takes(gpt2_model: Model) -> None:
 )
 def test_a_line_is_what_it_parses_to(line: str) -> None:
     assert parse_question(line).line() == line
-    assert parse_question(line.replace("measured ", "measured zero ")) != parse_question("attribution")
+
+
+def test_every_word_on_how_a_part_is_ablated_says_that_it_is() -> None:
+    for short, line in (("zero", "measured"), ("mean", "measured mean"), ("here", "measured here")):
+        assert parse_question(f"attribution {short}").line() == f"attribution {line}"
+    assert parse_question("attribution measured zero here") == parse_question("attribution here zero")
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("attribution here", "here says where a part is ablated"),
-        ("attribution zero", "zero should be a head"),
         ("attribution measured noise", "noise should be a head"),
     ],
 )

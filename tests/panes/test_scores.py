@@ -20,6 +20,8 @@ from mechtui.session.grammar.places import format_site
 from mechtui.session.sweeps import made_of
 from mechtui.views import put
 from mechtui.views.attention import Attention
+from mechtui.views.attribution import Ablated, Attribution, AttributionAnswer, Components
+from mechtui.views.attribution.example import example as attribution_example
 from mechtui.views.example import SHAPE, TOKENS
 from mechtui.views.heads import NO_SWEEP, Heads, HeadsAnswer
 from mechtui.views.heads.pane import HeadsPane
@@ -389,3 +391,55 @@ def test_draws_anything_at_any_size(
         assert sum(segment.cell_length for segment in page.row(index, 0)) <= width
     pane.value()
     pane.row()
+
+
+def test_where_the_ledgers_line_measures_the_heads_stand_what_was_measured_what_others_did_and_the_norm() -> None:
+    pane = ScoresPane()
+    given_picture = picture()
+    assert not any(isinstance(each, Attribution) for each in pane.questions(given_picture))
+    asking = put(given_picture.session, Attribution(measured="zero", order="map"))
+    given_picture = replace(given_picture, session=asking)
+    *_, asked = pane.questions(given_picture)
+    assert asked == Attribution(measured="zero")
+    direct = -np.column_stack([OF_PROMPT["attribution"], np.ones(12)]).astype(np.float32)
+    effect = direct / 2
+    effect[3, 4] = np.nan
+    known = attribution_example().clean
+    assert isinstance(known, AttributionAnswer)
+    assert isinstance(known.parts, Components)
+
+    def answered(heads: np.ndarray) -> Answered:
+        ablated = Ablated("zero", False, direct, effect, effect + direct / 10)
+        answer = replace(known, parts=replace(known.parts, heads=heads), ablated=ablated)
+        return Answered(1, asked, known, answer, 1.0)
+
+    def rows(heads: np.ndarray) -> list[list[str]]:
+        shows = replace(given_picture, answered=(*given_picture.answered, answered(heads)))
+        pane.show(shows)
+        page = pane.draw(shows, 140, 200)
+        lines = [*page.head(0), *(page.row(i, 0) for i in range(page.rows))]
+        return ["".join(segment.text for segment in each).split() for each in lines]
+
+    names, *lines = rows(OF_PROMPT["attribution"])
+    assert names[5:9] == ["attribution", "measured", "others", "norm"]
+    [head] = [each for each in lines if each[0].strip("●*") == "L2H5"]
+    line = float(OF_PROMPT["attribution"][2, 5])
+    found = [float(each) for each in head[5:9]]
+    assert found == pytest.approx([line, -line / 2, line / 2, line / 10], abs=0.006)
+    [blank] = [each for each in lines if each[0].strip("●*") == "L3H4"]
+    assert len(blank) == len(head) - 3, "it is not measured yet"
+    # Of other lines than these it is not told.
+    assert "measured" not in rows(OF_PROMPT["attribution"] + 1)[0]
+
+
+def test_beside_a_sweep_that_zeroed_the_heads_stands_what_the_others_did() -> None:
+    values, swept = sweep_of(picture().session)
+    pane = ScoresPane()
+    shows = picture(sweeps=(swept,))
+    pane.show(shows)
+    page = pane.draw(shows, 140, 200)
+    names = "".join(segment.text for segment in page.head(0)[0]).split()
+    assert names[5:8] == ["attribution", "others", "sweep"]
+    rows = ["".join(segment.text for segment in page.row(i, 0)).split() for i in range(page.rows)]
+    [head] = [each for each in rows if each[0].strip("●*") == "L2H5"]
+    assert float(head[6]) == pytest.approx(values[2, 5] + OF_PROMPT["attribution"][2, 5], abs=0.006)

@@ -49,21 +49,18 @@ class Attribution(Question, frozen=True, tag="attribution"):
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
         words: dict[str, Any] = {}
-        before = ""
         for word, at in cut(line)[1:]:
-            site, behind, before = words.get("site"), before, word
+            site = words.get("site")
             if (there := one_position(word, line, at)) is not None:
                 words["position"] = there
             elif word == "answer":
                 words["answer"] = True
-            elif word == "measured":
-                words["measured"] = "zero"
-            elif behind == "measured" and word in ABLATIONS:
+            elif word in ("measured", "here"):
+                # Each of the words on how a part is ablated says that it is.
+                words.setdefault("measured", "zero")
+                words["here"] = words.get("here", False) or word == "here"
+            elif word and word in ABLATIONS:
                 words["measured"] = word
-            elif word == "here":
-                if "measured" not in words:
-                    raise LineError(line, at, "here says where a part is ablated: it stands behind measured")
-                words["here"] = True
             elif word in get_args(Order):
                 if word == "map" and site is not None:
                     raise LineError(line, at, f"map is of all heads, and this line is of {format_site(site)}")
@@ -290,11 +287,12 @@ SPEC = View(
         "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; McGrath et al. 2023, The Hydra Effect "
         "(self-repair); Rushing and Nanda 2024, Explorations of Self-Repair in Language Models (the final norm's share)"
     ),
-    words=("logit difference", "unembedding", "residual stream", "clean, edited"),
+    words=("logit difference", "self-repair", "unembedding", "residual stream", "clean, edited"),
     line_words=(
         ("measured", "what ablating each part really changes"),
-        ("measured mean", "by its mean over the prompt instead of 0"),
-        ("here", "ablated at this token only, behind measured"),
+        ("zero", "measured by 0"),
+        ("mean", "measured by the part's mean over the prompt"),
+        ("here", "measured with the part ablated at this token only"),
         ("effect", "sorted by what is measured"),
         ("others", "sorted by what the others did about it"),
     ),
