@@ -26,7 +26,7 @@ WORDS = {
     "entropy": "of a pattern row, in nats: 0 attends to one token, ln n evenly to n",
     "logit": "the model's number for a token before the softmax over the vocabulary",
     "logit difference": "logit(answer) - logit(foil): how much the model prefers the one to the other",
-    "self-repair": "what the rest of the model does about a part that is taken away, so that less is lost than it wrote",
+    "self-repair": "what the rest of the model does about a part that is taken away, so that less is lost",
     "estimate": "the gradient of the logit difference times what an edit changes: no run was made with the edit",
     "rank": "how many tokens are more probable; 0 is the most probable",
     "surprise": "-ln p(token | those before it), in nats",

@@ -457,8 +457,8 @@ def test_beside_a_heads_line_stands_what_zeroing_it_changes_and_what_the_others_
 
 
 def measured(line: str, clean_of: int = 10**6, edits: tuple[str, ...] = ()) -> Picture:
-    """The example with every part ablated: each costs two fifths of what it writes; a tenth of it comes back by the final norm;
-    only the first so many parts of the clean run are measured yet."""
+    """The example with every part ablated: each costs two fifths of what it writes, and the final norm makes up for a
+    tenth; only the first so many parts of the clean run are measured yet."""
     picture = of_line(line, edits=edits)
     question = picture.question(Attribution)
 
