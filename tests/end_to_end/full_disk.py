@@ -53,9 +53,11 @@ def full(folder: Path) -> Iterator[None]:
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """Within, nothing can be changed there."""
-    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    # The lock is open for writing, so that the disk itself stays as it is: what can only be read is mounted over it.
+    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
     yield
-    subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def main() -> None:

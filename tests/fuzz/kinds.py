@@ -320,6 +320,10 @@ def _gguf() -> bytes:
     return folders.gguf(_room() / "seed.gguf").read_bytes()
 
 
+def _of_gguf(dice: Random) -> bytes:
+    return mutate.data(dice, _gguf())
+
+
 def _put_gguf(held: bytes) -> None:
     path = _room() / "model.gguf"
     path.write_bytes(held)
@@ -358,8 +362,9 @@ def _of_models() -> Iterator[Kind]:
     from mechtui.engine.api import SessionError
     from mechtui.engine.errors import ModelError
 
-    yield Kind("model", _model, _put, (ModelError, SessionError), 0.01)
-    yield Kind("gguf", lambda dice: mutate.data(dice, _gguf()), _put_gguf, (ModelError, SessionError), 0.01)
+    said = (ModelError, SessionError)
+    yield Kind("model", _model, _put, said, 0.01, lambda: [_put(files) for files in _models().values()])
+    yield Kind("gguf", _of_gguf, _put_gguf, said, 0.01, lambda: _put_gguf(_gguf()))
 
 
 @cache

@@ -13,13 +13,14 @@ from typing import Any
 @dataclass(frozen=True)
 class Kind:
     """What is read. make: an input. take: reads it. refusals: what may be raised, with a sentence. share: inputs of it
-    among a count of all: those of whole models are fewer."""
+    among a count of all: those of whole models are fewer. begin: does once what is no cost of any input."""
 
     name: str
     make: Callable[[Random], Any]
     take: Callable[[Any], object]
     refusals: tuple[type[BaseException], ...] = ()
     share: float = 1.0
+    begin: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 
 from mechtui.embedded import ATTENTION_ONLY
 from mechtui.engine.api import Engine
-from mechtui.engine.errors import ModelError, told
+from mechtui.engine.errors import ModelError, shown, told
 from mechtui.engine.forward.direct import DirectModel
 from mechtui.engine.memory import free
 from mechtui.engine.model import Tokenizer
@@ -90,8 +90,8 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool], direc
         bos_auto = _bos_auto(tokenizer, architecture)
     if (bos := tokenizer.bos_token_id or 0) >= shape.d_vocab:
         raise ModelError(
-            f"the tokenizer of {name} has {text} as token {bos:,}, and the model knows those below {shape.d_vocab:,}: "
-            "fetch the model again"
+            f"the tokenizer of {name} has {shown(text)} as token {bos:,}, and the model knows those below "
+            f"{shape.d_vocab:,}: fetch the model again"
         )
     ready = Ready(
         name=name,
