@@ -393,6 +393,11 @@ WIDE, HIGH, LEFT, BELOW, ABOVE, RIGHT = 640, 220, 62, 24, 8, 30
 MARKS = ("circle", "square", "triangle", "diamond")
 
 
+def _anchor(at: int, count: int) -> str:
+    """What of a point's name stands at the point."""
+    return "middle" if count == 1 or 0 < at < count - 1 else "end" if at else "start"
+
+
 def _curve(block: Curve) -> str:
     values = [value for line in block.series.values() for value in map(float, line) if math.isfinite(value)]
     if not values:
@@ -416,11 +421,11 @@ def _curve(block: Curve) -> str:
         f'<text x="{LEFT - 6}" y="{y(at) + 4:.1f}" text-anchor="end">{_text(tick(at))}</text>'
         for at in marks
     )
-    # As many of the points' names as stand apart.
-    room = max((len(name) for name in block.points), default=1) * 7 + 10
+    # As many of the points' names as stand apart, also in the larger letters of a phone; none leaves the drawing.
+    room = max((len(name) for name in block.points), default=1) * 10.5 * 1.5 + 10
     every = max(math.ceil(room / step) if count > 1 else 1, 1)
     names = "".join(
-        f'<text x="{x(at):.1f}" y="{HIGH - 6}" text-anchor="middle">{_text(name)}</text>'
+        f'<text x="{x(at):.1f}" y="{HIGH - 6}" text-anchor="{_anchor(at, count)}">{_text(name)}</text>'
         for at, name in enumerate(block.points)
         if (count - 1 - at) % every == 0
     )

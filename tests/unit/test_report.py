@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import tomllib
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -215,6 +216,20 @@ def test_a_curve_of_which_nothing_was_computed_is_a_table_all_the_same(values: l
     made = of_curve(Curve("", "logits", "layer", ("0", "1"), {"clean": np.array(values)}))
     assert made.signs is signs
     np.testing.assert_array_equal(made.values, [values])
+
+
+def test_the_names_of_a_curves_points_stay_within_the_drawing() -> None:
+    points = tuple(f"L{layer}.post" for layer in range(9))
+    made = Curve("", "logits", "layer", points, {"clean": np.arange(9.0)})
+    (drawing,) = re.findall(r"<svg class.*?</svg>", report_html._curve(made))
+    names = re.findall(r'<text x="([0-9.]+)" y="[0-9.]+" text-anchor="(\w+)">(L\d\.post)<', drawing)
+    assert names[-1][1:] == ("end", "L8.post")
+    ends = []
+    for at, anchor, name in names:
+        wide, left = len(name) * 10.5, {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
+        ends.append((float(at) - left * wide, float(at) + (1 - left) * wide))
+    assert ends[-1][1] <= report_html.WIDE
+    assert all(one[1] < two[0] for one, two in pairwise(ends))
 
 
 def test_lists_of_two_runs_are_joined_row_by_row() -> None:
