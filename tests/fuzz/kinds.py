@@ -250,12 +250,12 @@ def _stream(body: bytes) -> None:
 # Models
 
 
-def _loaded(folder: Path) -> None:
-    """Load what is there and run it."""
+def _loaded(folder: Path, directly: bool = False) -> None:
+    """Load what is there, as the model process does first (directly) or with the libraries, and run it."""
     from mechtui.engine.api import Engine
     from mechtui.worker.models.load import load as load_model
 
-    model = load_model(Load(str(folder), device="cpu"), lambda *_: None, lambda: False)
+    model = load_model(Load(str(folder), device="cpu"), lambda *_: None, lambda: False, directly)
     opened = Engine(model).open(Session(prompt="When Mary went to the store"))
     assert isinstance(np.asarray(opened.clean.logits()), np.ndarray)
 
@@ -274,13 +274,19 @@ def _models() -> dict[str, dict[str, bytes]]:
     return found
 
 
-def _put(files: dict[str, bytes]) -> None:
+def _put(files: dict[str, bytes], directly: bool = False) -> None:
     folder = _room() / "model"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, held in files.items():
         (folder / name).write_bytes(held)
-    _loaded(folder)
+    _loaded(folder, directly)
+
+
+def _all() -> None:
+    for directly in (False, True):
+        for files in _models().values():
+            _put(files, directly)
 
 
 def _model(dice: Random) -> dict[str, bytes]:
@@ -363,7 +369,9 @@ def _of_models() -> Iterator[Kind]:
     from mechtui.engine.errors import ModelError
 
     said = (ModelError, SessionError)
-    yield Kind("model", _model, _put, said, 0.01, lambda: [_put(files) for files in _models().values()])
+    for name, directly in (("model", False), ("model-direct", True)):
+        put = partial(_put, directly=directly)
+        yield Kind(name, _model, put, said, 0.01, _all)
     yield Kind("gguf", _of_gguf, _put_gguf, said, 0.01, lambda: _put_gguf(_gguf()))
 
 

@@ -20,6 +20,8 @@ from mechtui.worker.models.direct import attention_only, gpt2, llama
 from mechtui.worker.models.direct.files import Tensors, UnknownError
 from mechtui.worker.models.direct.tokenizer import DirectTokenizer
 
+# What reading a file raises in which anything may be of any type, and of any size.
+MISSHAPEN = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 KINDS: dict[str, Callable[[dict[str, Any], Tensors], DirectModel]] = {
     "GPT2LMHeadModel": gpt2.read,
     "LlamaForCausalLM": llama.read,
@@ -44,6 +46,6 @@ def read(
         tensors = Tensors(files, device, dtype)
         model = KINDS[named[0]](config, tensors)
         tensors.check_all_read()
-    except UnknownError:
+    except (UnknownError, *MISSHAPEN):
         return None
     return tokenizer, model.eval()

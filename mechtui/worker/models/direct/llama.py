@@ -13,6 +13,8 @@ from mechtui.worker.models.direct.files import Tensors, UnknownError, given, num
 from mechtui.worker.models.direct.gpt2 import activation
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+# Of a head: a table is made of it before its weights are looked at.
+WIDEST = 1 << 14
 # What transformers takes where a configuration is silent.
 EPS = {"llama": 1e-6, "mistral": 1e-6, "qwen2": 1e-6}
 
@@ -27,6 +29,8 @@ def read(config: dict[str, Any], tensors: Tensors) -> direct.DirectModel:
     plain(config, partial_rotary_factor=1.0)
     d_model, n_heads = number(config, "hidden_size"), number(config, "num_attention_heads")
     d_head = number(config, "head_dim", default=d_model // n_heads)
+    if d_head > WIDEST:
+        raise UnknownError(f"heads of width {d_head}")
     cfg = direct.Config(
         architecture=ARCHITECTURES[kind],
         n_layers=number(config, "num_hidden_layers"),
