@@ -27,6 +27,7 @@ from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.case_runs import CaseRuns, Differences, Kept
 from mechtui.engine.circuit_runs import CircuitRuns, Component
 from mechtui.engine.circuits import Circuit as HeadCircuit
+from mechtui.engine.contributions import Contributions, Reading
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
 from mechtui.engine.lengths import direction, length, typical
@@ -58,6 +59,7 @@ __all__ = [
     "CaseRuns",
     "CircuitRuns",
     "Component",
+    "Contributions",
     "Cost",
     "Differences",
     "EditError",
@@ -247,6 +249,13 @@ class OpenSession:
         standard deviation of random pairs of that shape, see `mechtui.engine.circuits`. It is computed once per model.
         Raises SessionError, Cancelled."""
         return self._engine.composition(kind, self.cancelled, self.progress)
+
+    def contributions(self, run: Run, kind: circuits.Kind, query: int, keys: Sequence[int]) -> Contributions:
+        """What of each head's query, key or value each earlier head wrote, on the prompt of a run, see
+        `mechtui.engine.contributions`. keys: where each head is looked at, heads counted through the layers. Raises
+        SessionError and EditError where that cannot be told, and Cancelled."""
+        engine = self._engine
+        return Reading(self._runner, engine.path_check, run, kind, query, keys, self.cancelled).contributions()
 
     def circuit(self, layer: int, head: int) -> HeadCircuit:
         """A head over the whole vocabulary; the last one asked for is kept. Raises SessionError."""

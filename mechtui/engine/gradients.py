@@ -174,7 +174,7 @@ class _Back:
     def _of_the_metric(self) -> Tensor:
         """[row, pos, d_model]: the metric's gradient at what leaves the last block."""
         at, metric = self.metric.position, self.metric
-        final = _normal(self._entering(self.runner.n_layers))
+        final = normal(self._entering(self.runner.n_layers))
         last = final[:, at : at + 1].clone().requires_grad_()
         logits = self.runner.forward.readout.logits(last)[:, 0].float()
         difference = logits[:, metric.answer] - logits[:, metric.foil]
@@ -186,14 +186,14 @@ class _Back:
     def _through(self, layer: int, leaving: Tensor, found: np.ndarray) -> Tensor:
         """The gradient at what enters the block from that at what leaves it; what its cells get is added to `found`."""
         runner = self.runner
-        entering = _normal(self._entering(layer)).requires_grad_()
+        entering = normal(self._entering(layer)).requires_grad_()
         edits = [edit for edit in self.base.edits if edit.layer == layer]
-        givens = {edit: _normal(given) for edit, given in runner.givens.of(tuple(edits), self.cancelled).items()}
+        givens = {edit: normal(given) for edit, given in runner.givens.of(tuple(edits), self.cancelled).items()}
         taps = taps_of([(edit, EVERY_ROW) for edit in edits], givens, (), 0, {}, runner.model.dtype)
         probes = {hook: _Probe() for hook in self.cells.get(layer, {})}
         seen: list[Tensor] = []
         self._watch(taps, layer, probes, seen)
-        call = _normal_call(runner.forward.calls_for(self.base.ids)[layer])
+        call = normal_call(runner.forward.calls_for(self.base.ids)[layer])
         block = runner.forward.blocks.at(layer, entering, call, 0)
         output, _ = block.run(entering, call, None, taps)
         wanted = [entering, *(probe.added for probe in probes.values())]
@@ -271,15 +271,15 @@ def _together(edits: Sequence[HookEdit]) -> list[HookEdit]:
     return list(edits)
 
 
-def _normal(tensor: Tensor) -> Tensor:
+def normal(tensor: Tensor) -> Tensor:
     """The same as a tensor that gradients may go through: what is made in inference mode is none."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def _normal_call(call: Call) -> Call:
-    def normal(value: Any) -> Any:
+def normal_call(call: Call) -> Call:
+    def each(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return _normal(value)
-        return tuple(map(normal, value)) if type(value) in (tuple, list) else value
+            return normal(value)
+        return tuple(map(each, value)) if type(value) in (tuple, list) else value
 
-    return Call(tuple(map(normal, call.args)), {name: normal(value) for name, value in call.kwargs.items()})
+    return Call(tuple(map(each, call.args)), {name: each(value) for name, value in call.kwargs.items()})

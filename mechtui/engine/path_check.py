@@ -29,11 +29,16 @@ class PathCheck:
         if edit.sender is None:
             return
         self.check_sender(edit.sender, cancelled)
-        name = self._runner.model.ready.name
-        if edit.hook.endswith("_input") and not self._holds(edit.hook, edit.layer, cancelled):
-            part = edit.hook.removesuffix("_input")[-1]
+        if edit.hook.endswith("_input"):
+            self.check_reading(edit.layer, edit.hook.removesuffix("_input")[-1], cancelled)
+
+    def check_reading(self, layer: int, part: str, cancelled: Callable[[], bool]) -> None:
+        """Raises EditError where a layer's heads do more to what they read by `part`, one of q, k and v, than take a
+        norm and a product; and Cancelled."""
+        if not self._holds(f"blocks.{layer}.hook_{part}_input", layer, cancelled):
+            name = self._runner.model.ready.name
             raise EditError(
-                f"{name} does more to what the heads of layer {edit.layer} read by their {part} than a norm and a "
+                f"{name} does more to what the heads of layer {layer} read by their {part} than a norm and a "
                 "product with a matrix, so no path ends there"
             )
 

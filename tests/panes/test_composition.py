@@ -30,7 +30,8 @@ async def test_the_strongest_pairs_come_first() -> None:
         await pilot.pause()
         rows = shown(app.pane)
         assert rows[1].split()[:4] == ["L4H11", ">", "L5H5", "+.140"]
-        assert rows[1].split()[-1] == "+280"  # .14 over a spread of .0005
+        # .14 over a spread of .0005, and on this prompt 3.25 nats.
+        assert [each for each in rows[1].split() if each[0] in "+-"] == ["+.140", "+280", "+3.25"]
         assert rows[2].split()[:4] == ["L4H11", ">", "L6H9", "+.120"]
         assert rows[3].split()[:4] == ["L2H2", ">", "L7H10", "+.080"]
         app.pane.move(0, 2)
@@ -38,6 +39,46 @@ async def test_the_strongest_pairs_come_first() -> None:
         assert (app.looked[-1].layer, app.looked[-1].head) == (7, 10)
         assert [format_site(site) for site in app.pane.sites(app.pane.picture)] == ["L7H10"]
         assert app.pane.value() == "0.08"
+
+
+async def test_what_the_pairs_do_on_this_prompt() -> None:
+    app = Holder(CompositionPane())
+    async with app.run_test(size=(80, 14)) as pilot:
+        app.pane.show(picture(Composition(here=True, run="clean")))
+        await pilot.pause()
+        rows = shown(app.pane)
+        assert [row.split()[:4] for row in rows[1:4]] == [
+            ["L4H11", ">", "L5H5", "+3.25"],
+            ["L4H11", ">", "L6H9", "+2.50"],
+            ["L9H9", ">", "L10H7", "-1.75"],
+        ]
+        key = example().clean.keys[5 * 12 + 5]
+        assert rows[1].rstrip().endswith(f"{key} {app.pane.picture.token(key)}")
+        assert "nats of the later head's attention score from 14 ·to to its key" in "\n".join(rows)
+        # In the edited run it is cut; the weights stay.
+        app.pane.show(picture(Composition(here=True, only="L9H9>")))
+        await pilot.pause()
+        assert ["L9H9", ">", "L10H7"] not in [row.split()[:3] for row in shown(app.pane)[1:4]]
+        app.pane.show(picture(Composition(here=True, run="difference")))
+        await pilot.pause()
+        assert shown(app.pane)[1].split()[:4] == ["L9H9", ">", "L10H7", "+1.75"]
+        app.pane.show(picture(Composition(here=True, as_map=True, run="clean"), 5, 5))
+        app.pane._earlier = 4 * 12 + 11
+        await pilot.pause()
+        assert app.pane.value() == "3.25"
+
+
+async def test_a_prompt_that_cannot_be_read_so_leaves_the_weights() -> None:
+    app = Holder(CompositionPane())
+    async with app.run_test(size=(80, 14)) as pilot:
+        now = picture(Composition(here=True))
+        [answered] = [each for each in now.answered if each.question == Composition()]
+        clean = replace(answered.clean, refused="the heads write together", keys=())
+        app.pane.show(replace(now, answered=(replace(answered, clean=clean, edited=clean),)))
+        await pilot.pause()
+        rows = shown(app.pane)
+        assert rows[1].split()[:4] == ["L4H11", ">", "L5H5", "+.140"]
+        assert "nothing of this prompt: the heads write together" in "\n".join(rows)
 
 
 async def test_narrowed_to_a_head_and_not_to_those_whose_names_begin_like_it() -> None:
@@ -98,6 +139,15 @@ def test_the_line_says_it(kind: str, as_map: bool, only: str) -> None:
     assert question.asked() == Composition(kind)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("place", ["", "@3", "-1>-4", "14>2"])
+@pytest.mark.parametrize("shown", ["", "here", "here map difference", 'clean "L5H1"'])
+def test_the_line_says_where_it_looks(place: str, shown: str) -> None:
+    line = " ".join(f"composition V {place} {shown}".split())
+    question = parse_question(line)
+    assert question.line() == line
+    assert question.asked().line() == f"composition V {place}".strip()
+
+
 def test_what_the_line_does_not_take_is_said() -> None:
-    with pytest.raises(LineError, match="k should be Q, K, V, map or a head"):
+    with pytest.raises(LineError, match="k should be Q, K, V, @13, 13>5, here, map, clean, difference or a head"):
         parse_question("composition k")

@@ -20,6 +20,7 @@ NAME = re.compile(r"[\w-]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
 _SEED = re.compile(r"seed[0-9]+")
+_CELL = re.compile(r"(-?[0-9]+)>(-?[0-9]+)")
 
 
 class LineError(ValueError):
@@ -154,6 +155,13 @@ def one_of(word: str, options: Iterable[Option]) -> Option | None:
 def one_position(word: str, line: str, at: int) -> int | None:
     """The position that a word like `@-1` names; None for another word. at: where it stands. Raises LineError."""
     return whole(word[1:], line, at + 1) if re.fullmatch(r"@-?[0-9]+", word) else None
+
+
+def one_cell(word: str, line: str, at: int) -> tuple[int, int] | None:
+    """The query and the key that a word like `14>-2` names; None for another word. at: where it stands. Raises
+    LineError."""
+    found = _CELL.fullmatch(word)
+    return None if found is None else (whole(found[1], line, at), whole(found[2], line, at + found.start(2)))
 
 
 def whole(text: str, line: str, column: int) -> int:

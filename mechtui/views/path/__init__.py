@@ -3,7 +3,6 @@ position by position."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -11,7 +10,7 @@ from msgspec.structs import replace
 
 from mechtui.session.document import ALL, Edit, ModelShape, Positions, Range, Site, Span
 from mechtui.session.grammar.places import format_site
-from mechtui.session.grammar.words import LineError, cut, one_of, one_position, quote, short, unquote, whole
+from mechtui.session.grammar.words import LineError, cut, one_cell, one_of, one_position, quote, short, unquote
 from mechtui.session.path_op import parse_path, parse_receiver, path_edit, writes_before
 from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
 from mechtui.views.spec import Action, Cost, Needs, View
@@ -23,7 +22,6 @@ ORDERS: tuple[Order, ...] = ("effect", "moves")
 # What `s` leads through.
 PARTS: tuple[Part, ...] = ("q", "k", "v", "mlp", "logits")
 HEAD_PARTS = ("q", "k", "v")
-_CELL = re.compile(r"(-?[0-9]+)>(-?[0-9]+)")
 
 
 class Path(Question, frozen=True, tag="path"):
@@ -65,9 +63,8 @@ class Path(Question, frozen=True, tag="path"):
                 found = replace(found, only=unquote(word, line, at))
             elif position is not None:
                 found = replace(found, at=position, other=None)
-            elif (cell := _CELL.fullmatch(word)) is not None:
-                query, key = whole(cell[1], line, at), whole(cell[2], line, at + cell.start(2))
-                found = found.of_cell(query, key)
+            elif (cell := one_cell(word, line, at)) is not None:
+                found = found.of_cell(*cell)
             elif number == 0 and word == "logits":
                 found = replace(found, part="logits")
             elif number == 0:
