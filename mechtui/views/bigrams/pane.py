@@ -12,9 +12,11 @@ from mechtui.paint import marks
 from mechtui.paint.numbers import fixed, share
 from mechtui.paint.tokens import visible
 from mechtui.panes.desk import Desk
-from mechtui.panes.pane import Focus, Page, Pane, Picture
-from mechtui.panes.rows import Numbers, Rows, Texts, ordered, read_cursor, write_cursor
+from mechtui.panes.pane import Page, Picture
+from mechtui.panes.rows import Numbers, Rows, Texts, ordered
+from mechtui.panes.token_rows import TokenRows
 from mechtui.session.document import Token
+from mechtui.session.grammar.words import one_of
 from mechtui.views import Question
 from mechtui.views.bigrams import ORDERS, SPEC, Bigrams, BigramsAnswer
 
@@ -39,19 +41,12 @@ class _Shown:
         return values if self.less is None else values - getattr(self.less, name)
 
 
-class BigramsPane(Pane):
+class BigramsPane(TokenRows):
     VIEW = SPEC
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
         self._wide = True
-
-    def cursor(self) -> str:
-        return write_cursor("", self._at)
-
-    def put_cursor(self, cursor: str) -> None:
-        _, self._at = read_cursor(cursor)
 
     def _shown(self, picture: Picture) -> _Shown | None:
         """None where there is nothing to show (yet)."""
@@ -128,25 +123,6 @@ class BigramsPane(Pane):
             legend=((said, self.palette.dim),) if said else (),
         )
 
-    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
-        rows = self._rows(picture)
-        if rows is None or not 0 <= index < len(rows.order):
-            return None
-        return replace(picture.focus, position=rows.order[index])
-
-    def move(self, dx: int, dy: int) -> None:
-        picture = self.picture
-        if picture is None or (rows := self._rows(picture)) is None:
-            return
-        if dx:
-            self._at = rows.beside(self._at, dx)
-            self.renew()
-        if dy:
-            self.look(position=rows.moved(picture.position(), dy))
-
-    def end(self) -> None:
-        self.look(position=-1)
-
     def _asked(self) -> Bigrams:
         question = self._question()
         assert isinstance(question, Bigrams)
@@ -159,23 +135,11 @@ class BigramsPane(Pane):
     def do_sort_bigrams(self, desk: Desk) -> None:
         """By the column that the cursor stands in; the other way round where it sorts already."""
         question = self._asked()
-        rows = None if self.picture is None else self._rows(self.picture)
-        name = "gain" if rows is None else rows.columns[rows.beside(self._at, 0)].name
-        by = next((order for order in ORDERS if order == name), "text")
+        by = one_of(self._column("gain"), ORDERS) or "text"
         desk.put(replace(question, by=by, up=by == question.by and not question.up))
 
     def next(self) -> Question:
         return self._asked().next()
-
-    def value(self) -> str:
-        if self.picture is None or (rows := self._rows(self.picture)) is None:
-            return ""
-        return rows.value(self.picture.position(), self._at)
-
-    def row(self) -> str:
-        if self.picture is None or (rows := self._rows(self.picture)) is None:
-            return ""
-        return rows.row_text(self.picture.position())
 
 
 PANE = BigramsPane

@@ -11,24 +11,16 @@ from mechtui.paint import marks
 from mechtui.paint.numbers import fixed, share
 from mechtui.paint.tokens import visible
 from mechtui.panes.desk import Desk
-from mechtui.panes.pane import Focus, Page, Pane, Picture
-from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered, read_cursor, write_cursor
+from mechtui.panes.pane import Page, Picture
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered
+from mechtui.panes.token_rows import TokenRows
+from mechtui.session.grammar.words import one_of
 from mechtui.views import Question
 from mechtui.views.loss import ORDERS, SPEC, Loss, LossAnswer
 
 
-class LossPane(Pane):
+class LossPane(TokenRows):
     VIEW = SPEC
-
-    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(name=name, id=id, classes=classes)
-        self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
-
-    def cursor(self) -> str:
-        return write_cursor("", self._at)
-
-    def put_cursor(self, cursor: str) -> None:
-        _, self._at = read_cursor(cursor)
 
     def _answers(self, picture: Picture) -> tuple[LossAnswer, LossAnswer | None] | None:
         answered = picture.answer(Loss)
@@ -91,31 +83,10 @@ class LossPane(Pane):
             legend=((f"@{at} {loss}", self.palette.bold),),
         )
 
-    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
-        rows = self._rows(picture)
-        if rows is None or not 0 <= index < len(rows.order):
-            return None
-        return replace(picture.focus, position=rows.order[index])
-
-    def move(self, dx: int, dy: int) -> None:
-        picture = self.picture
-        if picture is None or (rows := self._rows(picture)) is None:
-            return
-        if dx:
-            self._at = rows.beside(self._at, dx)
-            self.renew()
-        if dy:
-            self.look(position=rows.moved(picture.position(), dy))
-
-    def end(self) -> None:
-        self.look(position=-1)
-
     def do_sort_loss(self, desk: Desk) -> None:
         """By the column that the cursor stands in; the other way round where it sorts already."""
         question = Loss() if self.picture is None else self.picture.question(Loss)
-        rows = None if self.picture is None else self._rows(self.picture)
-        name = "loss" if rows is None else rows.columns[rows.beside(self._at, 0)].name
-        by = next((order for order in ORDERS if order == name), "text")
+        by = one_of(self._column("loss"), ORDERS) or "text"
         desk.put(replace(question, by=by, up=by == question.by and not question.up))
 
     def next(self) -> Question:
@@ -127,16 +98,6 @@ class LossPane(Pane):
         while question.by not in names:
             question = question.next()
         return question
-
-    def value(self) -> str:
-        if self.picture is None or (rows := self._rows(self.picture)) is None:
-            return ""
-        return rows.value(self.picture.position(), self._at)
-
-    def row(self) -> str:
-        if self.picture is None or (rows := self._rows(self.picture)) is None:
-            return ""
-        return rows.row_text(self.picture.position())
 
 
 def _likeliest(answer: LossAnswer, at: int, first: int, end: int) -> str:
