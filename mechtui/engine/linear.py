@@ -34,7 +34,7 @@ from mechtui.engine.needs import Need
 from mechtui.engine.overlap import common, in_order
 from mechtui.engine.pieces import Pieces
 from mechtui.engine.readout import Norm
-from mechtui.engine.run import MOST_VARIANTS, Run
+from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
 from mechtui.engine.variants import BATCH_TOKENS, Cost, Look, Part
@@ -374,17 +374,6 @@ class LinearRun(Run):
     def with_edits(self, edits: HookEdits) -> LinearRun:
         """The run of the same tokens with these edits. Raises SessionError, Cancelled."""
         return _of(self.held.model, edits, self.cancelled)
-
-    @torch.inference_mode()
-    def variants(self, variants: Sequence[HookEdits], position: int) -> list[Tensor]:
-        variants = [in_order(edits) for edits in variants]
-        results: dict[int, Tensor] = {}
-        for part in self.parts(variants, position):
-            results |= dict(zip(part.numbers, part.logits, strict=True))
-        found = [results[number] for number in range(len(variants))]
-        if len(variants) <= MOST_VARIANTS:
-            self.trace.variants = {(each, position): logits for each, logits in zip(variants, found, strict=True)}
-        return found
 
     def parts(
         self,

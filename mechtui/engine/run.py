@@ -17,7 +17,7 @@ from mechtui.engine.needs import Need
 from mechtui.engine.overlap import in_order
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
-from mechtui.engine.variants import Cost, Look, Part, cost_of, logits_of, parts_of
+from mechtui.engine.variants import Cost, Look, Part, cost_of, parts_of
 from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
 # Variants of a run whose logits are kept; a sweep has more and is not asked for twice.
@@ -108,7 +108,10 @@ class Run:
         """Logits [d_vocab] at `position` of many runs of these tokens, each with its own edits in place of this
         run's. They run in batches, from where each leaves this run."""
         variants = [in_order(edits) for edits in variants]
-        results = logits_of(self._runner, self.trace, variants, position, self.cancelled)
+        found: dict[int, Tensor] = {}
+        for part in self.parts(variants, position):
+            found |= dict(zip(part.numbers, part.logits, strict=True))
+        results = [found[number] for number in range(len(variants))]
         if len(variants) <= MOST_VARIANTS:
             # Of a list of edits one changes, and the others are asked for again.
             self.trace.variants = {(each, position): logits for each, logits in zip(variants, results, strict=True)}

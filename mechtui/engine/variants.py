@@ -70,20 +70,6 @@ class Cost(NamedTuple):
     bytes: int
 
 
-def logits_of(
-    runner: Runner,
-    base: Trace,
-    variants: Sequence[HookEdits],
-    position: int,
-    cancelled: Callable[[], bool],
-) -> list[Tensor]:
-    """Logits [d_vocab] at `position` of each variant. On out of memory the batch halves. Raises Cancelled."""
-    results: dict[int, Tensor] = {}
-    for part in parts_of(runner, base, variants, position, cancelled):
-        results |= dict(zip(part.numbers, part.logits, strict=True))
-    return [results[number] for number in range(len(variants))]
-
-
 def parts_of(
     runner: Runner,
     base: Trace,
@@ -93,9 +79,9 @@ def parts_of(
     first: Collection[int] = (),
     look: Look | None = None,
 ) -> Iterator[Part]:
-    """The same, as they come; none twice. first: numbers of those that come before the others. On out of memory the
-    batch halves; of one variant alone it is raised. With a look every variant runs, from the look's layer at the
-    latest."""
+    """Logits [d_vocab] at `position` of each variant, batch by batch as they come; none twice. first: numbers of those
+    that come before the others. On out of memory the batch halves; of one variant alone it is raised. With a look every
+    variant runs, from the look's layer at the latest. Raises Cancelled."""
     known, to_run = _sorted(runner, base, variants, position, cancelled, look)
     to_run.sort(key=lambda variant: variant.number not in first)  # each part in the order in which it shares most
     ends = sorted({sum(variant.number in first for variant in to_run), len(to_run)})
