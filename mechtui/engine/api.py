@@ -22,7 +22,6 @@ from torch import Tensor
 
 from mechtui.engine import circuits, reading, translators, vector_files, weights
 from mechtui.engine.apply import seen_in
-from mechtui.engine.batches import Text, run_ahead
 from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.case_runs import CaseRuns, Differences, Kept
 from mechtui.engine.circuit_runs import CircuitRuns, Component
@@ -526,11 +525,6 @@ class Engine:
     ) -> Run:
         """The run of these tokens with these edits. Raises Cancelled."""
         return Run(self.runner, self.runner.run(ids, edits, needs, cancelled), cancelled)
-
-    def run_together(self, texts: Sequence[Text], cancelled: Callable[[], bool] = never) -> None:
-        """Run many texts, those of one length in batches: what asks for their runs next finds them. Raises
-        Cancelled."""
-        run_ahead(self.runner, texts, cancelled)
 
     def composition(
         self, kind: circuits.Kind, cancelled: Callable[[], bool] = never, progress: Callable[[float], None] = ignore

@@ -9,20 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mechtui.engine.apply import Givens, Rows, rows_of
-from mechtui.engine.forward.cache import keys_values
+from mechtui.engine.apply import Givens
 from mechtui.engine.forward.taps import Taps
 from mechtui.engine.memory import ran_out
 from mechtui.engine.overlap import in_order
-from mechtui.engine.pieces import Pieces
-from mechtui.engine.runner import Runner
-from mechtui.engine.trace import Trace
+from mechtui.engine.runner import NOTHING, Runner, Text
 from mechtui.engine.variants import batch_tokens
-from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
-
-# A text's tokens, and what acts on its run.
-Text = tuple[Ids, HookEdits]
-NOTHING: Givens = {}
+from mechtui.session.hook_edits import Ids
 
 
 class Part(NamedTuple):
@@ -66,7 +59,7 @@ def run_ahead(runner: Runner, texts: Sequence[Text], cancelled: Callable[[], boo
         alike = [text for text in missing if len(text[0]) == length]
         size = max(1, most // length)
         for at in range(0, len(alike), size):
-            for trace in _traces(runner, alike[at : at + size], cancelled):
+            for trace in runner.traces(alike[at : at + size], cancelled):
                 runner.store.keep(trace)
 
 
@@ -84,81 +77,34 @@ def means_of(
 
     size = max(1, batch_tokens(runner) // len(texts[0]))
     for at in range(0, len(texts), size):
-        together = _Together(runner, [(ids, ()) for ids in texts[at : at + size]], cancelled)
-        residual = together.residual
+        batch = runner.batch([(ids, ()) for ids in texts[at : at + size]], cancelled)
+        residual = batch.residual
         for layer in range(runner.n_layers):
             looks: Taps = {hook: [partial(add, hook)] for hook in hooks if hook.startswith(f"blocks.{layer}.")}
             residual = runner.forward.through(
-                residual, together.calls, range(layer, layer + 1), None, [], {}, (), 0, cancelled, looks=looks
+                residual, batch.calls, range(layer, layer + 1), None, [], {}, (), 0, cancelled, looks=looks
             ).stream[-1]
     return {hook: total / len(texts) for hook, total in sums.items()}
-
-
-class _Together:
-    """Texts of one length before block 0: row i of the batch is text i."""
-
-    def __init__(
-        self, runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool], given: Givens = NOTHING
-    ) -> None:
-        self._rows = rows_of(in_order(edits) for _, edits in texts)
-        every = tuple(edit for edit, _ in self._rows)
-        self.givens: Givens = {**given, **runner.givens.of(every, cancelled)}
-        ids = [ids for ids, _ in texts]
-        self.calls = runner.forward.calls_for(ids[0])
-        self.sent = runner.sent(every, cancelled)
-        self.residual = runner.forward.embedded(ids, self.here(range(-1, 0)), self.givens, self.sent)
-
-    def here(self, layers: range) -> list[tuple[HookEdit, Rows]]:
-        """What acts in these layers, and on which rows."""
-        return [(edit, rows) for edit, rows in self._rows if edit.layer in layers]
 
 
 @torch.inference_mode()
 def _last_logits(
     runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool], given: Givens = NOTHING
 ) -> Tensor:
-    together = _Together(runner, texts, cancelled, given)
-    residual = together.residual
+    batch = runner.batch(texts, cancelled, given)
+    residual = batch.residual
     for layer in range(runner.n_layers):
         own = range(layer, layer + 1)  # block by block, so that what has passed is let go of
         residual = runner.forward.through(
             residual,
-            together.calls,
+            batch.calls,
             own,
             None,
-            together.here(own),
-            together.givens,
+            batch.here(own),
+            batch.givens,
             (),
             0,
             cancelled,
-            sent=together.sent,
+            sent=batch.sent,
         ).stream[-1]
     return runner.forward.logits(residual[:, -1:])[:, 0].float()
-
-
-def _traces(runner: Runner, texts: Sequence[Text], cancelled: Callable[[], bool]) -> Iterator[Trace]:
-    together = _Together(runner, texts, cancelled)
-    cache, every = runner.forward.empty_cache(), range(runner.n_layers)
-    passed = runner.forward.through(
-        together.residual,
-        together.calls,
-        every,
-        cache,
-        together.here(every),
-        together.givens,
-        (),
-        0,
-        cancelled,
-        sent=together.sent,
-    )
-    pairs = None if cache is None else keys_values(cache)
-    for row, (ids, edits) in enumerate(texts):
-        # Copies: a trace that is let go of frees its own memory.
-        own = slice(row, row + 1)
-        yield Trace(
-            ids,
-            edits,
-            [Pieces(each[own].clone()) for each in passed.stream],
-            [Pieces(each[own].clone()) for each in passed.z],
-            None if pairs is None else [(keys[own].clone(), values[own].clone()) for keys, values in pairs],
-        )

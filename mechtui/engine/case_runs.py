@@ -16,11 +16,11 @@ import numpy as np
 from torch import Tensor
 
 from mechtui.engine.apply import Givens
-from mechtui.engine.batches import NOTHING, Text, parts_of, run_ahead
+from mechtui.engine.batches import parts_of, run_ahead
 from mechtui.engine.errors import Cancelled, SessionError
 from mechtui.engine.model import Model
 from mechtui.engine.overlap import in_order
-from mechtui.engine.runner import Runner
+from mechtui.engine.runner import NOTHING, Runner, Text
 from mechtui.engine.variants import batch_tokens
 from mechtui.link.messages import EditProblem
 from mechtui.session.case_templates import family_of, make

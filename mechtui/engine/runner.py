@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mechtui.engine.apply import EVERY_ROW
+from mechtui.engine.apply import EVERY_ROW, Rows, rows_of
 from mechtui.engine.forward.cache import KeysValues, before, keys_values
+from mechtui.engine.forward.calls import Call
 from mechtui.engine.forward.forward import Forward
 from mechtui.engine.forward.from_z import is_late
 from mechtui.engine.forward.paths import Sent
@@ -25,6 +27,9 @@ from mechtui.engine.trace_store import MOST_TRACES, TraceStore
 from mechtui.engine.vectors import Vectors
 from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
+# A text's tokens, and what acts on its run.
+Text = tuple[Ids, HookEdits]
+NOTHING: Mapping[HookEdit, Tensor] = {}
 # Texts in one pass: more are no quicker. And their tokens, from which on the weights are no longer what takes time.
 MOST_TOGETHER, TOKENS_TOGETHER = 8, 1024
 
@@ -32,6 +37,23 @@ MOST_TOGETHER, TOKENS_TOGETHER = 8, 1024
 def never() -> bool:
     """Nothing newer is ever wanted."""
     return False
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Texts of one length before block 0: row i is text i. residual: what enters block 0 [text, pos, d_model]; calls:
+    the blocks' arguments. rows: all edits, each with the rows on which it acts; givens: what they take; sent: what the
+    senders of paths gave so far."""
+
+    residual: Tensor
+    calls: list[Call]
+    rows: list[tuple[HookEdit, list[int]]]
+    givens: Mapping[HookEdit, Tensor]
+    sent: Sent
+
+    def here(self, layers: range) -> list[tuple[HookEdit, Rows]]:
+        """What acts in these layers, and on which rows."""
+        return [(edit, rows) for edit, rows in self.rows if edit.layer in layers]
 
 
 class Runner:
@@ -109,7 +131,8 @@ class Runner:
             size = max(min(MOST_TOGETHER, TOKENS_TOGETHER // count), 1)
             for begin in range(0, len(same), size):
                 if len(batch := same[begin : begin + size]) > 1:
-                    self._run_batch(batch, cancelled)
+                    for trace in self.traces([(ids, ()) for ids in batch], cancelled):
+                        self.store.keep(trace)
 
     def _shared(self, ids: Ids, others: Sequence[Ids]) -> int:
         """How many first tokens it has in common with one of these, as far as a run can begin there."""
@@ -122,26 +145,43 @@ class Runner:
         width += shape.n_layers * shape.d_head * (shape.n_heads + 2 * shape.n_kv_heads)
         return count * width * self.model.dtype.itemsize
 
-    def _run_batch(self, batch: Sequence[Ids], cancelled: Callable[[], bool]) -> None:
-        begun = [self.forward.prelude(ids, (), {}, (), self.forward.empty_cache(), 0) for ids in batch]
-        cache = self.forward.empty_cache()
+    def batch(
+        self, texts: Sequence[Text], cancelled: Callable[[], bool], given: Mapping[HookEdit, Tensor] = NOTHING
+    ) -> Batch:
+        """Texts of one length before block 0, each with its own edits. given: what some of them take, where they do not
+        say themselves from which run. Raises Cancelled."""
+        rows = rows_of(in_order(edits) for _, edits in texts)
+        every = tuple(edit for edit, _ in rows)
+        givens = {**given, **self.givens.of(every, cancelled)}
+        sent = self.sent(every, cancelled)
+        ids = [ids for ids, _ in texts]
+        before = [(edit, which) for edit, which in rows if edit.layer < 0]
+        residual = self.forward.embedded(ids, before, givens, sent)
+        return Batch(residual, self.forward.calls_for(ids[0]), rows, givens, sent)
+
+    def traces(self, texts: Sequence[Text], cancelled: Callable[[], bool]) -> Iterator[Trace]:
+        """The runs of texts of one length, all in one pass. Nothing keeps them yet. Raises Cancelled."""
+        batch = self.batch(texts, cancelled)
+        cache, every = self.forward.empty_cache(), range(self.n_layers)
         passed = self.forward.through(
-            torch.cat([first for first, _, _ in begun]),
-            begun[0][1],
-            range(self.n_layers),
+            batch.residual,
+            batch.calls,
+            every,
             cache,
-            (),
-            {},
+            batch.here(every),
+            batch.givens,
             (),
             0,
             cancelled,
+            sent=batch.sent,
         )
-        pairs = keys_values(cache) if cache is not None else None
-        for row, ids in enumerate(batch):
+        pairs = None if cache is None else keys_values(cache)
+        for row, (ids, edits) in enumerate(texts):
             # Copies: a view would hold the whole batch as long as one of its rows is kept.
-            resid, z = ([Pieces(each[row : row + 1].clone()) for each in of] for of in (passed.stream, passed.z))
-            own = None if pairs is None else [(k[row : row + 1].clone(), v[row : row + 1].clone()) for k, v in pairs]
-            self.store.keep(Trace(ids, (), resid, z, own))
+            own = slice(row, row + 1)
+            resid, z = ([Pieces(each[own].clone()) for each in of] for of in (passed.stream, passed.z))
+            known = None if pairs is None else [(keys[own].clone(), values[own].clone()) for keys, values in pairs]
+            yield Trace(ids, edits, resid, z, known)
 
     def take(self, trace: Trace, need: Need, cancelled: Callable[[], bool] = never) -> Tensor:
         """What a need asks of a run; its block runs once more when that was not kept."""

@@ -211,7 +211,7 @@ def test_runs_made_together_are_found_by_who_asks_next(gpt2_model: Model) -> Non
     sessions = [session_of("zero L0H1 @-1", prompt=case["prompt"], source=case["source"]) for case in CASES[:4]]
     opened = [engine.open(session) for session in sessions]
     texts = [(each.ids, edits) for each in opened for edits in ((), each.hook_edits(0) or ())]
-    engine.run_together(texts)
+    batches.run_ahead(engine.runner, texts, lambda: False)
     with watched(engine.model.bridge.blocks[0].mlp.out, lambda _: pytest.fail("it ran again")):
         got = [[run.logits() for run in (each.clean, each.edited) if run is not None] for each in opened]
     for session, logits in zip(sessions, got, strict=True):
