@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from msgspec.structs import replace
 
 from mechtui.session.document import Token
-from mechtui.session.grammar.words import LineError, cut, one_of, short
+from mechtui.session.grammar.loose import choice, count, fields, flag
 from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
 from mechtui.views.spec import Action, Axis, Cost, Rows, View
 
@@ -32,22 +31,9 @@ class Bigrams(Question, frozen=True, tag="bigrams"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found = cls()
-        for word, at in cut(line)[1:]:
-            if word == "mlps":
-                found = replace(found, mlps=True)
-            elif re.fullmatch(r"top[1-9][0-9]?", word):
-                found = replace(found, top=int(word[3:]))
-            elif (order := one_of(word, ORDERS)) is not None:
-                found = replace(found, by=order)
-            elif word == "up":
-                found = replace(found, up=True)
-            elif (run := one_of(word, RUNS)) is not None:
-                found = replace(found, run=run)
-            else:
-                words = ", ".join((*ORDERS, "up", "clean", "difference"))
-                raise LineError(line, at, f"{short(word)} should be mlps, {words} or a count, as in top5")
-        return found
+        wanted = f"mlps, {', '.join(ORDERS)}, up, clean, difference or a count, as in top5"
+        readers = (flag("mlps"), count("top"), choice("by", ORDERS), flag("up"), choice("run", RUNS))
+        return cls(**fields(line, wanted, *readers))
 
     def line(self) -> str:
         words = ["bigrams"]

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.grammar.words import LineError, cut, one_cell, one_of, one_position, quote, short, unquote
+from mechtui.session.grammar.loose import choice, fields, flag, text
+from mechtui.session.grammar.words import one_cell, one_position, quote
 from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
 from mechtui.views.spec import Action, Cost, View
 
@@ -34,26 +35,16 @@ class Composition(Question, frozen=True, tag="composition"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found = cls()
-        for word, at in cut(line)[1:]:
-            if (kind := one_of(word, KINDS)) is not None:
-                found = replace(found, kind=kind)
-            elif (run := one_of(word, RUNS)) is not None:
-                found = replace(found, run=run)
-            elif word == "map":
-                found = replace(found, as_map=True)
-            elif word == "here":
-                found = replace(found, here=True)
-            elif (position := one_position(word, line, at)) is not None:
-                found = replace(found, position=position, key=None)
-            elif (cell := one_cell(word, line, at)) is not None:
-                found = replace(found, position=cell[0], key=cell[1])
-            elif word.startswith('"'):
-                found = replace(found, only=unquote(word, line, at))
-            else:
-                what = 'Q, K, V, @13, 13>5, here, map, clean, difference or a head in double quotes, as "L5H1"'
-                raise LineError(line, at, f"{short(word)} should be {what}")
-        return found
+        wanted = 'Q, K, V, @13, 13>5, here, map, clean, difference or a head in double quotes, as "L5H1"'
+        readers = (
+            choice("kind", KINDS),
+            choice("run", RUNS),
+            flag("as_map", "map"),
+            flag("here"),
+            _place,
+            text("only"),
+        )
+        return cls(**fields(line, wanted, *readers))
 
     def line(self) -> str:
         words = ["composition", self.kind]
@@ -68,6 +59,14 @@ class Composition(Question, frozen=True, tag="composition"):
     def next(self) -> Self:
         """The next of queries, keys and values."""
         return replace(self, kind=after(self.kind, KINDS))
+
+
+def _place(word: str, line: str, at: int) -> dict[str, Any] | None:
+    """@13 or 13>5. Raises LineError."""
+    query, cell = one_position(word, line, at), one_cell(word, line, at)
+    if query is not None:
+        return {"position": query, "key": None}
+    return None if cell is None else {"position": cell[0], "key": cell[1]}
 
 
 class CompositionAnswer(Answer, frozen=True, tag="composition", eq=False):

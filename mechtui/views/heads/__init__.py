@@ -8,7 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.session.document import EVERY, Session
-from mechtui.session.grammar.words import LineError, cut, one_of, one_position, short
+from mechtui.session.grammar.loose import choice, fields, position
 from mechtui.session.sweeps import changed
 from mechtui.views.question import RUNS, Answer, Question, Run, after
 from mechtui.views.spec import Numbers, View
@@ -34,21 +34,8 @@ class Heads(Question, frozen=True, tag="heads"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        summary: Summary = "entropy"
-        position = -1
-        run: Run = "edited"
-        for word, at in cut(line)[1:]:
-            if (there := one_position(word, line, at)) is not None:
-                position = there
-            elif (named := one_of(word, SUMMARIES)) is not None:
-                summary = named
-            elif (which := one_of(word, RUNS)) is not None:
-                run = which
-            else:
-                names = ", ".join(SUMMARIES)
-                problem = f"{short(word)} should be {names}, a position, as in @-1, clean or difference"
-                raise LineError(line, at, problem)
-        return cls(summary, position, run)
+        wanted = f"{', '.join(SUMMARIES)}, a position, as in @-1, clean or difference"
+        return cls(**fields(line, wanted, position(), choice("summary", SUMMARIES), choice("run", RUNS)))
 
     def line(self) -> str:
         words = [f"heads {self.summary}"]

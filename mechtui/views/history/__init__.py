@@ -6,7 +6,8 @@ from typing import ClassVar, Self
 
 from msgspec.structs import replace
 
-from mechtui.session.grammar.words import LineError, cut, one_position, quote, short, unquote
+from mechtui.session.grammar.loose import fields, flag, position, text
+from mechtui.session.grammar.words import quote
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import Action, View
 
@@ -23,19 +24,8 @@ class History(Question, frozen=True, tag="history"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found = cls()
-        for word, at in cut(line)[1:]:
-            if (there := one_position(word, line, at)) is not None:
-                found = replace(found, position=there)
-            elif word == "marks":
-                found = replace(found, marks=True)
-            elif word.startswith('"'):
-                found = replace(found, only=unquote(word, line, at))
-            else:
-                raise LineError(
-                    line, at, f'{short(word)} should be a position, as in @-1, marks or a text, as in "L3H"'
-                )
-        return found
+        wanted = 'a position, as in @-1, marks or a text, as in "L3H"'
+        return cls(**fields(line, wanted, position(), flag("marks"), text("only")))
 
     def line(self) -> str:
         words = ["history"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from msgspec.structs import replace
 
 from mechtui.session.document import Token
-from mechtui.session.grammar.words import LineError, cut, one_of, short
+from mechtui.session.grammar.loose import choice, count, fields, flag
 from mechtui.views.question import Answer, Question, after, plain
 from mechtui.views.spec import Action, Axis, Numbers, Rows, View
 
@@ -29,18 +28,8 @@ class Loss(Question, frozen=True, tag="loss"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found = cls()
-        for word, at in cut(line)[1:]:
-            if re.fullmatch(r"top[1-9][0-9]?", word):
-                found = replace(found, top=int(word[3:]))
-            elif (order := one_of(word, ORDERS)) is not None:
-                found = replace(found, by=order)
-            elif word == "up":
-                found = replace(found, up=True)
-            else:
-                orders = ", ".join(ORDERS)
-                raise LineError(line, at, f"{short(word)} should be {orders}, up or a count, as in top5")
-        return found
+        wanted = f"{', '.join(ORDERS)}, up or a count, as in top5"
+        return cls(**fields(line, wanted, count("top"), choice("by", ORDERS), flag("up")))
 
     def line(self) -> str:
         words = ["loss"]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Self
 
 from msgspec.structs import replace
 
 from mechtui.session.document import Struct, Token
-from mechtui.session.grammar.words import LineError, cut, one_position, short
+from mechtui.session.grammar.loose import count, fields, position
 from mechtui.views.question import Answer, Question
 from mechtui.views.spec import View
 
 # How many candidates `s` goes through.
 TOPS = (10, 20, 50)
+MOST = 99_999
 
 
 class NextTokens(Question, frozen=True, tag="next_tokens"):
@@ -24,16 +24,8 @@ class NextTokens(Question, frozen=True, tag="next_tokens"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        position, top = -1, 10
-        for word, at in cut(line)[1:]:
-            if (there := one_position(word, line, at)) is not None:
-                position = there
-            elif re.fullmatch(r"top[1-9][0-9]{0,4}", word):
-                top = int(word[3:])
-            else:
-                problem = f"{short(word)} should be a position, as in @-1, or a count, as in top20"
-                raise LineError(line, at, problem)
-        return cls(position, top)
+        wanted = "a position, as in @-1, or a count, as in top20"
+        return cls(**fields(line, wanted, position(), count("top", MOST)))
 
     def line(self) -> str:
         words = ["next_tokens"]

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.grammar.words import LineError, cut, one_of, quote, short, unquote, whole
+from mechtui.session.grammar.loose import choice, fields, flag, text
+from mechtui.session.grammar.words import LineError, quote, whole
 from mechtui.views.question import Answer, Question, after, plain
 from mechtui.views.spec import Action, Cost, Needs, View
 
@@ -35,24 +36,8 @@ class Perplexity(Question, frozen=True, tag="perplexity"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found = cls()
-        for word, at in cut(line)[1:]:
-            if word.startswith('"'):
-                found = replace(found, file=unquote(word, line, at))
-            elif match := re.fullmatch(r"(window|stride)([0-9]+)", word):
-                count, least = whole(match[2], line, at + len(match[1])), 2 if match[1] == "window" else 1
-                if count < least:
-                    raise LineError(line, at, f"{word} should be at least {match[1]}{least}")
-                found = replace(found, **{match[1]: count})
-            elif (order := one_of(word, ORDERS)) is not None:
-                found = replace(found, by=order)
-            elif word == "up":
-                found = replace(found, up=True)
-            else:
-                orders = ", ".join(ORDERS)
-                problem = f"{short(word)} should be a text file in double quotes, window256, stride128, {orders} or up"
-                raise LineError(line, at, problem)
-        return found
+        wanted = f"a text file in double quotes, window256, stride128, {', '.join(ORDERS)} or up"
+        return cls(**fields(line, wanted, text("file"), _size, choice("by", ORDERS), flag("up")))
 
     def line(self) -> str:
         words = ["perplexity"]
@@ -74,6 +59,17 @@ class Perplexity(Question, frozen=True, tag="perplexity"):
     def next(self) -> Self:
         """In the next order."""
         return replace(self, by=after(self.by, ORDERS), up=False)
+
+
+def _size(word: str, line: str, at: int) -> dict[str, Any] | None:
+    """window256 or stride128. Raises LineError."""
+    match = re.fullmatch(r"(window|stride)([0-9]+)", word)
+    if match is None:
+        return None
+    count, least = whole(match[2], line, at + len(match[1])), 2 if match[1] == "window" else 1
+    if count < least:
+        raise LineError(line, at, f"{word} should be at least {match[1]}{least}")
+    return {match[1]: count}
 
 
 class PerplexityAnswer(Answer, frozen=True, tag="perplexity", eq=False):
