@@ -71,7 +71,9 @@ def _here(question: Composition, around: Around) -> list[str]:
     part = kind.lower()
     ends = (edit.on and edit.sender is not None and edit.site.part == part for edit in session.edits)
     if any(ends):
-        raise NoHookError("an edit cuts or patches a path into what the heads read, and the program takes it as it is")
+        raise NoHookError(
+            f"an edit cuts or patches a path that ends in {part}, and the program tells what is read without"
+        )
     query, group = around.position(question.position), shape.n_heads // shape.n_kv_heads
     rows = 'torch.cat([clean[f"blocks.{l}.attn.hook_pattern"][0, :, query].argmax(-1)'
     keys = f"{rows} for l in range({shape.n_layers})]).tolist()"
@@ -136,19 +138,25 @@ def _slopes(around: Around) -> list[str]:
     return [
         "held, scores = {}, {}",
         "",
-        "def hold(x, hook):",
-        "    held[hook.name] = x.detach().requires_grad_()",
-        "    return held[hook.name]",
+        "def hold(place):",
+        "    def look(x, hook):",
+        "        held[place] = x.detach().requires_grad_()",
+        "        return held[place]",
         "",
-        "def note(x, hook):",
-        '    l = int(hook.name.split(".")[1])',
-        f"    scores[l] = x[0, at, query, keys[l * {shape.n_heads} : (l + 1) * {shape.n_heads}]].float()",
+        "    return look",
         "",
-        f'held_at = [f"blocks.{{l}}.attn.hook_{{name}}" for l in range(1, {shape.n_layers}) for name in "qk"]',
-        f'noted = [f"blocks.{{l}}.attn.hook_attn_scores" for l in range(1, {shape.n_layers})]',
-        "with torch.enable_grad():",
-        "    looks = [*((name, hold) for name in held_at), *((name, note) for name in noted)]",
-        "    bridge.run_with_hooks(tokens, fwd_hooks=[*fwd_hooks, *looks])",
+        "def note(l):",
+        "    def look(x, hook):",
+        f"        scores[l] = x[0, at, query, keys[l * {shape.n_heads} : (l + 1) * {shape.n_heads}]].float().unbind()",
+        "",
+        "    return look",
+        "",
+        "looks = []",
+        f"for l in range(1, {shape.n_layers}):",
+        '    looks += [(f"blocks.{l}.attn.hook_{name}", hold((l, name))) for name in "qk"]',
+        '    looks.append((f"blocks.{l}.attn.hook_attn_scores", note(l)))',
+        "with torch.enable_grad(), bridge.hooks(fwd_hooks=[*fwd_hooks, *looks]):",
+        "    bridge(tokens)",
     ]
 
 
@@ -169,7 +177,6 @@ def _slope(kind: str, around: Around, group: int) -> list[str]:
         ]
     index = "h" if kind == "Q" else f"h // {group}"
     return [
-        f'    name = f"blocks.{{l}}.attn.hook_{kind.lower()}"',
-        "    [gradient] = torch.autograd.grad(scores[l][h], [held[name]], retain_graph=True)",
+        f'    [gradient] = torch.autograd.grad(scores[l][h], [held[l, "{kind.lower()}"]], retain_graph=True)',
         f"    slope, score[later] = gradient[0, position, {index}].float(), scores[l][h].item()",
     ]
