@@ -122,8 +122,8 @@ SPEC = View(
     read=(
         "An induction head reads by its keys what an earlier head wrote of the token before: that pair is high in K. "
         "0 is what random matrices have; below it, a head avoids what another one writes. High in both numbers: the "
-        "pair can work, and does so here. Over all that is written to the stream, the parts add up to the score, or to "
-        "1; H sorts by them, enter measures one as a path, x cuts it."
+        "pair can work, and does so here. With embeddings, MLPs and biases the parts add up to the score, or to 1. H "
+        "sorts by them, enter measures a pair as a path, x cuts it."
     ),
     trap=(
         "What could be read need not be: on a given prompt the earlier head may write nothing, or the later one look "
@@ -135,7 +135,7 @@ SPEC = View(
         "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; the score taken apart as in Wang et "
         "al. 2022, Interpretability in the Wild."
     ),
-    words=("OV circuit", "QK circuit", "induction head"),
+    words=("OV circuit", "QK circuit", "induction head", "scores", "nat"),
     cost=Cost.OWN_RUNS,
     line_words=(
         ("Q", "read by the later head's queries"),
