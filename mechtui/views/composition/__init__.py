@@ -132,8 +132,8 @@ SPEC = View(
         "attention. A path that is cut leaves its norm another scale: enter and x tell a little more or less."
     ),
     paper=(
-        "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; the score taken apart as in Wang et "
-        "al. 2022, Interpretability in the Wild."
+        "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits: composition, and the path expansion of "
+        "attention scores."
     ),
     words=("OV circuit", "QK circuit", "induction head", "scores", "nat"),
     cost=Cost.OWN_RUNS,
