@@ -27,7 +27,7 @@ from mechtui.session.grammar.words import LineError, cut, short
 from mechtui.views import own
 from mechtui.views.own import ViewError
 from mechtui.views.question import Answer, Question
-from mechtui.views.spec import Cost, Follows, View
+from mechtui.views.spec import Cost, View
 
 if TYPE_CHECKING:
     from mechtui.views.example import Example
@@ -128,8 +128,8 @@ def for_model(session: Session, model: str) -> Session:
 def _whole(line: str) -> str:
     with suppress(LineError):
         question = parse_question(line)
-        if spec_of(question).follows is not Follows.SESSION and "only" in question.__struct_fields__:
-            return replace(question, only="").line()
+        if question != question.for_model():
+            return question.for_model().line()
     return line
 
 

@@ -31,10 +31,12 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
     """One question about a run, and with it what a pane shows: the line is the pane's state.
 
     Equal questions have equal answers for equal sessions. Every field has a default. SHOWN: the fields that say only
-    how the answer is shown; the model process is asked with their defaults. A field `run: Run` says which run is shown.
+    how the answer is shown; the model process is asked with their defaults. OF_MODEL: those that name heads or words of
+    one model; on another they have their defaults. A field `run: Run` says which run is shown.
     """
 
     SHOWN: ClassVar[frozenset[str]] = frozenset()
+    OF_MODEL: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def costly(self) -> bool:
@@ -59,6 +61,10 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
     def unfocused(self) -> Self:
         """The same whatever the screen looks at."""
         return self._with_defaults(FOLLOWING)
+
+    def for_model(self) -> Self:
+        """The same on another model."""
+        return self._with_defaults(self.OF_MODEL) if self.OF_MODEL else self
 
     def _with_defaults(self, names: Collection[str]) -> Self:
         fields = zip(self.__struct_fields__, self.__struct_defaults__, strict=True)

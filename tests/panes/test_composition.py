@@ -54,7 +54,7 @@ async def test_what_the_pairs_do_on_this_prompt() -> None:
         ]
         key = example().clean.keys[5 * 12 + 5]
         assert rows[1].rstrip().endswith(f"{key} {app.pane.picture.token(key)}")
-        assert "nats of the later head's attention score from 14 ·to to its key" in "\n".join(rows)
+        assert "nats of the later head's attention score from 13 ·to to its key" in "\n".join(rows)
         # In the edited run it is cut; the weights stay.
         app.pane.show(picture(Composition(here=True, only="L9H9>")))
         await pilot.pause()
@@ -124,8 +124,9 @@ def test_a_click_looks_at_the_later_head_of_its_row() -> None:
 
 def test_a_pair_without_a_number_is_never_listed() -> None:
     pane, now = CompositionPane(), picture()
-    answer = example().clean
-    listed = pane._listed(now, answer)
+    shown = pane._shown(now)
+    assert shown is not None
+    listed = pane._listed(now, shown)
     assert not np.isnan(listed.rows.columns[1].values).any()
     assert all(earlier // 12 < later // 12 for later, earlier in listed.pairs)
 

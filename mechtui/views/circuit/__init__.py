@@ -24,6 +24,7 @@ class Circuit(Question, frozen=True, tag="circuit"):
     directions of both circuits. only: words that a row of a list must have in it."""
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"only"})
+    OF_MODEL: ClassVar[frozenset[str]] = frozenset({"only"})
 
     layer: int = 0
     head: int = 0

@@ -24,6 +24,7 @@ class Composition(Question, frozen=True, tag="composition"):
     which this prompt is looked at. key: the key; None: for each later head the one that it attends to most."""
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"as_map", "only", "here", "run"})
+    OF_MODEL: ClassVar[frozenset[str]] = frozenset({"only"})
 
     kind: Kind = "K"
     as_map: bool = False

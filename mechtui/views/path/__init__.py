@@ -35,6 +35,7 @@ class Path(Question, frozen=True, tag="path"):
     """
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"run", "by", "only"})
+    OF_MODEL: ClassVar[frozenset[str]] = frozenset({"only"})
 
     part: Part = "q"
     layer: int = 0

@@ -40,6 +40,7 @@ class Scores(Question, frozen=True, tag="scores"):
     that a row must have in its name or label."""
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"by", "up", "only"})
+    OF_MODEL: ClassVar[frozenset[str]] = frozenset({"only"})
 
     by: Column = "induction"
     up: bool = False
