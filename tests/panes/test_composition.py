@@ -31,7 +31,7 @@ async def test_the_strongest_pairs_come_first() -> None:
         rows = shown(app.pane)
         assert rows[1].split()[:4] == ["L4H11", ">", "L5H5", "+.140"]
         # .14 over a spread of .0005, and on this prompt 3.25 nats.
-        assert [each for each in rows[1].split() if each[0] in "+-"] == ["+.140", "+280", "+3.25"]
+        assert [each for each in rows[1].split() if each[0] in "+-"] == ["+.140", "+3.25", "+280"]
         assert rows[2].split()[:4] == ["L4H11", ">", "L6H9", "+.120"]
         assert rows[3].split()[:4] == ["L2H2", ">", "L7H10", "+.080"]
         app.pane.move(0, 2)

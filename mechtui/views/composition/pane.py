@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.paint.numbers import fixed
-from mechtui.paint.tokens import visible_text
+from mechtui.paint.tokens import fitting, visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Grid
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
@@ -126,14 +126,14 @@ class CompositionPane(Pane):
             return Numbers(name, values, places=places, signs=True, look="bar" if bar else "shade", high=high)
 
         score = signed("score", answer.values, 3, not shown.by_here)
-        here = signed("here", shown.here, 2, True)
+        here = signed("here", shown.here, 2, shown.by_here)
         sd = score.values / answer.spread if answer.spread else score.values * np.nan
-        yield from (here, score) if shown.by_here else (score,)
-        yield Numbers("sd", sd, places=0, signs=True)
+        deviations = Numbers("sd", sd, places=0, signs=True)
         if answer.refused:
+            yield from (score, deviations)
             return
-        if not shown.by_here:
-            yield signed("here", shown.here, 2, False)
+        yield from (here, score) if shown.by_here else (score, here)
+        yield deviations
         keys = [answer.keys[later] for later, _ in pairs]
         yield Texts("key", [f"{key} {picture.token(key)}".rstrip() for key in keys], most=14)
 
@@ -160,7 +160,7 @@ class CompositionPane(Pane):
         state = f"{at} {shown.which}".rstrip()
         full = f"{question.kind}: by the later head's {MEANS[question.kind]}{state}{only}"
         title = self.titled(picture, width, full, f"{question.kind}{state}{only}", f"{question.kind}{only}", "")
-        foot = [line((text, self.palette.dim)) for text in wrap(self._said(picture, answer), width)]
+        foot = [line((text, self.palette.dim)) for text in wrap(self._said(picture, answer, width), width)]
         foot = foot if height >= EXPLAINED else []
         if question.as_map:
             return self._map(picture, shown, width, height, title, foot)
@@ -176,14 +176,16 @@ class CompositionPane(Pane):
             foot=[*page.foot, *foot],
         )
 
-    def _said(self, picture: Picture, answer: CompositionAnswer) -> str:
+    def _said(self, picture: Picture, answer: CompositionAnswer, width: int) -> str:
         """What `here` is a number of, or why there is none."""
         if answer.refused:
             return f"nothing of this prompt: {answer.refused}"
         query = f"{answer.query} {picture.token(answer.query)}".rstrip()
         if answer.kind == "V":
-            return f"here: part of the value that the later head reads at its key from {query}, along itself"
-        return f"here: nats of the later head's attention score from {query} to its key"
+            full = f"here: part of the value that the later head reads at its key from {query}, along itself"
+            return fitting(width, full, f"here: part of the value read from {answer.query}")
+        full = f"here: nats of the later head's attention score from {query} to its key"
+        return fitting(width, full, f"here: nats of the score from {answer.query}")
 
     def _map(self, picture: Picture, shown: _Shown, width: int, height: int, title: str, foot: Sequence[Line]) -> Page:
         answer, values = shown.answer, shown.values
