@@ -60,6 +60,12 @@ SESSION_OPTIONS = [
         "--reference", "references", metavar="TEXT", multiple=True, help="A prompt that `mean` averages over."
     ),
     click.option(
+        "--with-cases",
+        "cases",
+        metavar="LINE",
+        help="Many prompts over which numbers are taken, too: 'ioi 64', or a file.",
+    ),
+    click.option(
         "--linear/--no-linear",
         default=None,
         help="Hold patterns, norm scales and neurons at their clean values, so that effects add up.",
@@ -207,7 +213,11 @@ def _only_a_file(asked: str) -> bool:
     "--view", "views", metavar="LINE", multiple=True, help="A question: 'next_tokens top20'. May be repeated."
 )
 @click.option(
-    "--cases", metavar="FILE", type=click.Path(), help="JSONL or CSV: a case a line, with prompt, source, answer, foil."
+    "--cases",
+    "cases_file",
+    metavar="FILE",
+    type=click.Path(),
+    help="Answer all for each case of a JSONL or CSV file: a line has prompt, source, answer, foil.",
 )
 @click.option("--output", metavar="FILE|-", default="-", show_default=True, help="Where answers go.")
 @click.option(
@@ -220,7 +230,7 @@ def run(
     /,
     session_files: tuple[str, ...],
     views: tuple[str, ...],
-    cases: str | None,
+    cases_file: str | None,
     output: str,
     output_format: str | None,
     watch: bool,
@@ -249,7 +259,7 @@ def run(
     def read(name: str | None) -> Session:
         return asked_session(chosen, given, name, texts.get(name or ""))
 
-    sys.exit(run_headless(Wanted(read, files, views, cases, output, output_format, watch), chosen))
+    sys.exit(run_headless(Wanted(read, files, views, cases_file, output, output_format, watch), chosen))
 
 
 @cli.group()

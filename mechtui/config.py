@@ -29,8 +29,8 @@ class ConfigError(ValueError):
 class Settings(msgspec.Struct, frozen=True):
     """Everything that can be set. Empty text means "not said".
 
-    model, prompt, source, answer, foil, bos, align, linear, edit, vector and references (lines of text) begin a
-    session; a session file overrules them, a flag overrules the session file. device: auto, cpu, cuda, cuda:N or mps.
+    model, prompt, source, answer, foil, bos, align, cases, linear, edit, vector and references (lines of text) begin
+    a session; a session file overrules them, a flag overrules the session file. device: auto, cpu, cuda, cuda:N or mps.
     device_map: "" or "auto" (several GPUs). log_file: where the model process's stderr goes, "" for the state folder.
     views: folders of views of one's own, apart as in PATH. keys: action name -> keys, comma-separated.
     workspaces: name -> columns, as `mechtui.app.workspaces` reads them. keep_alive: how long the model process stays
@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
     vector: tuple[str, ...] = ()
     align: str = "auto"
     references: tuple[str, ...] = ()
+    cases: str = ""
     linear: bool = False
     device: str = "auto"
     dtype: Dtype = "auto"

@@ -32,6 +32,8 @@ def arguments(session: Session, views: Iterable[str], settings: Settings) -> lis
         words += ["--bos", session.bos]
     if session.align != "auto":
         words += ["--align", session.align]
+    if session.cases:
+        words += ["--with-cases", session.cases]
     if session.linear:
         words.append("--linear")
     many = (

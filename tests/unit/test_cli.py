@@ -11,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from mechtui.cli import DTYPES, _given, _session, cli
-from mechtui.config import Dtype, Settings
+from mechtui.config import Dtype, Settings, settings
+from mechtui.export.run_command import arguments
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
 from tests.conftest import Typed
 
 
@@ -44,6 +46,7 @@ def test_help_and_version_import_nothing_but_what_reads_the_command_line(flag: s
         (["--edit", "zreo L9H9"], "zreo is not an operation; did you mean zero?"),
         (["--edit", "zero L9H9 @" + '"'], 'this " is never closed'),
         (["--vector", "v = dif L6.pre"], "dif is not a source; did you mean diff?"),
+        (["--with-cases", "iio 64"], "iio is no family of cases; did you mean ioi?"),
         (["--session", "no.toml"], "there is no file no.toml"),
         (["--device", "gpu"], "device = 'gpu' should be auto, cpu, cuda, cuda:N or mps"),
         (["--modle", "gpt2"], "No such option"),
@@ -110,6 +113,39 @@ def test_flags_overrule_the_session_file_and_add_edits(tmp_path: Path) -> None:
     assert _session(chosen, given, str(file)) == Session(
         model="m", prompt="typed", answer="a", edits=(parse_edit("zero L0H0"), parse_edit("zero L0H1"))
     )
+
+
+def test_cases_of_a_flag_overrule_those_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('mechtui = 1\ncases = "agreement 8"\n')
+    read = {line: _session(Settings(cases=line), {"cases": line}, str(file)).cases for line in ("ioi  4", "")}
+    assert read == {"ioi  4": "ioi 4", "": ""}
+    assert _session(Settings(cases="ioi 4"), {}, str(file)).cases == "agreement 8", "a variable says less than a file"
+    assert _session(Settings(cases="ioi  4"), {}, None).cases == "ioi 4"
+
+
+def test_the_command_of_a_session_asks_for_that_session() -> None:
+    session = Session(
+        model="demo",
+        prompt="a b",
+        source="a c",
+        answer=" a",
+        foil=" b",
+        edits=(parse_edit("zero L0H0"), parse_edit("# zero L0H1")),
+        vectors=(parse_vector('v = token " a"'),),
+        bos="no",
+        align="left",
+        references=("one", "two"),
+        cases='mine 8 "my cases.toml"',
+        linear=True,
+    )
+    words = arguments(session, ["heads"], Settings())
+    with cli.commands["run"].make_context("run", words[2:]) as context:
+        given = _given(context.params)
+    assert given.pop("views") == ("heads",)
+    for name in ("output", "watch"):
+        del given[name]
+    assert _session(settings(given, {}, Path("/nowhere")), given, None) == session
 
 
 def test_a_lone_surrogate_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
