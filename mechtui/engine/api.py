@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +28,7 @@ from mechtui.engine.case_runs import CaseRuns, Differences, Kept
 from mechtui.engine.circuit_runs import CircuitRuns, Component
 from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.contributions import Contributions, Reading
+from mechtui.engine.each_case import CLEAN, EDITED, EachCase, Memory, Numbers
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
 from mechtui.engine.lengths import direction, length, typical
@@ -53,6 +55,8 @@ from mechtui.session.sites import head_count
 from mechtui.views import Answer, Question
 
 __all__ = [
+    "CLEAN",
+    "EDITED",
     "Answers",
     "Cancelled",
     "CaseRuns",
@@ -61,6 +65,7 @@ __all__ = [
     "Contributions",
     "Cost",
     "Differences",
+    "EachCase",
     "EditError",
     "Engine",
     "HeadCards",
@@ -72,6 +77,7 @@ __all__ = [
     "Need",
     "NoGradientError",
     "Norm",
+    "Numbers",
     "OpenSession",
     "Readout",
     "Run",
@@ -157,6 +163,20 @@ class OpenSession:
     def over_circuit(self, kept: Sequence[Component], mlps: bool) -> CircuitRuns:
         """A circuit over the session's cases, see `CircuitRuns`. Raises SessionError, Cancelled."""
         return CircuitRuns(self.over_cases(), self._engine.cases, self.shape, kept, mlps)
+
+    def over_each(self, question: Question, numbers: Callable[[OpenSession, Run], Numbers]) -> EachCase:
+        """A question's numbers over the session's cases, see `EachCase`. numbers: what one run of a case says. Raises
+        SessionError."""
+        if self.session.linear:
+            raise SessionError("linear mode is that of one prompt, and cases are many: L turns it off")
+        aside = self._engine.aside
+
+        def open(session: Session, progress: Callable[[float], None]) -> OpenSession:
+            return OpenSession(aside, session, self.cancelled, (question,), progress)
+
+        return EachCase(
+            self.session, question, self._engine.cases, self._engine.said, open, numbers, self.cancelled, self.progress
+        )
 
     def needs_of(self, question: Question) -> list[Need]:
         """What another view's question needs of a run."""
@@ -492,6 +512,7 @@ class Engine:
         self.linear = LinearModel(self.runner)
         self.cards = CardIndex(model, self.runner.forward)
         self.cases = Kept(self.runner)
+        self.said = Memory(self.runner)  # by cases, to questions over all of them
         self.path_check = PathCheck(self.runner)
         self._circuit: HeadCircuit | None = None
         self._translator: tuple[str, tuple[int, ...], Translator] | None = None
@@ -506,6 +527,13 @@ class Engine:
     ) -> OpenSession:
         """A session on this model, see `OpenSession`. Raises SessionError, Cancelled."""
         return OpenSession(self, session, cancelled, questions, progress)
+
+    @cached_property
+    def aside(self) -> Engine:
+        """The same model, for runs that take no place of those on the screen."""
+        other = copy(self)
+        other.runner = self.said.runner
+        return other
 
     def beside(self, model: str, cancelled: Callable[[], bool]) -> Engine:
         """Another model, loaded beside this one; it takes its memory until a third is asked for. Raises SessionError

@@ -3,7 +3,8 @@ all, from one pass back.
 
 `sweep zero L*H*`: layers by heads. `sweep patch L*.pre`: layers by positions. Words behind the edit: `list`, `clean`,
 `difference`, `earlier` say what the pane shows; `estimate` asks only the estimates, `ig8` those by integrated gradients
-over 8 steps; `plan` asks only what it takes, with the estimates.
+over 8 steps; `plan` asks only what it takes, with the estimates; `over cases` makes it of every case of the session,
+for the means.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from mechtui.session.document import ALL, Edit, Positions, Range, Session, Site,
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.places import format_site
 from mechtui.session.grammar.words import LineError
+from mechtui.session.roles import same_everywhere
 from mechtui.session.sweeps import made_of, of_now
+from mechtui.views.over import WORDS as OVER_CASES
+from mechtui.views.over import Over
 from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
 from mechtui.views.spec import Action, Cost, View
 
@@ -33,7 +37,7 @@ USEFUL = (
 )
 _WORD = re.compile(
     rf"(?:^|\s+)(?:(?P<run>{'|'.join(RUNS)})|(?P<list>list)|(?P<earlier>earlier(?P<which>[1-9][0-9]?)?)|"
-    r"ig(?P<ig>[1-9][0-9]?)|(?P<estimate>estimate)|plan)$"
+    r"ig(?P<ig>[1-9][0-9]?)|(?P<estimate>estimate)|(?P<over>over\s+cases)|plan)$"
 )
 # An estimate agrees with the exact number if it has its sign and is off by no more than half of it. Where both are less
 # than this share of the largest of all, there is nothing to agree about.
@@ -46,8 +50,8 @@ class Sweep(Question, frozen=True, tag="sweep"):
 
     estimate: only the estimates are asked: no run for each. ig: they are integrated gradients over so many steps
     between this prompt's input and the source's; 0: the gradient at this prompt. plan: only what it takes is asked, the
-    estimates, and what is known already. run, listed, earlier: what the pane shows; a list instead of the map; the
-    newest of those that were made of something else (2: the one before).
+    estimates, and what is known already. over: it is made of every case of the session. run, listed, earlier: what the
+    pane shows; a list instead of the map; the newest of those that were made of something else (2: the one before).
     """
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"run", "listed", "earlier"})
@@ -56,6 +60,7 @@ class Sweep(Question, frozen=True, tag="sweep"):
     estimate: bool = False
     ig: int = 0
     plan: bool = False
+    over: bool = False
     run: Run = "edited"
     listed: bool = False
     earlier: int = 0
@@ -78,6 +83,8 @@ class Sweep(Question, frozen=True, tag="sweep"):
                 said["ig"] = int(word["ig"])
             elif word["estimate"]:
                 said["estimate"] = True
+            elif word["over"]:
+                said["over"] = True
             else:
                 said["listed" if word["list"] else "plan"] = True
             edit, error = _parsed(rest) if rest else (ZERO_HEADS, None)
@@ -91,6 +98,8 @@ class Sweep(Question, frozen=True, tag="sweep"):
             raise LineError(
                 line, column, "a sweep goes over heads or layers, as in sweep zero L*H* or sweep patch L*.pre"
             )
+        if "over" in said and (why := refuses_over(edit)):
+            raise LineError(line, column, why)
         if edit.site.kind == "layer" and edit.positions != ALL:
             raise LineError(line, column, "a sweep over layers has a column for every position: leave the @ out")
         if "ig" in said and edit.op != "patch":
@@ -104,13 +113,14 @@ class Sweep(Question, frozen=True, tag="sweep"):
 
     def line(self) -> str:
         words = [format_edit(self.edit)] + ["estimate"] * self.estimate + [f"ig{self.ig}"] * (self.ig > 0)
+        words += [OVER_CASES] * self.over
         words += [self.run] * (self.run != "edited") + ["list"] * self.listed
         words += [f"earlier{self.earlier if self.earlier > 1 else ''}"] * (self.earlier > 0) + ["plan"] * self.plan
         return f"sweep {' '.join(words)}"
 
     @property
     def costly(self) -> bool:
-        return not (self.plan or self.estimate)
+        return not self.plan and (self.over or not self.estimate)
 
     def next(self) -> Self:
         """The next of the useful sweeps."""
@@ -121,7 +131,7 @@ class Sweep(Question, frozen=True, tag="sweep"):
         return replace(self, edit=edit, ig=self.ig if edit.op == "patch" else 0)
 
     def remembered(self, session: Session, clean: bool) -> SweepAnswer | None:
-        made = None if self.plan or self.estimate else of_now(session.sweeps, session, self.edit, clean)
+        made = None if self.plan or self.estimate or self.over else of_now(session.sweeps, session, self.edit, clean)
         return None if made is None or made.done < made.runs else SweepAnswer.of(made)
 
     def cell(self, layer: int, column: int) -> Edit:
@@ -130,6 +140,17 @@ class Sweep(Question, frozen=True, tag="sweep"):
         if site.kind == "head":
             return replace(self.edit, site=replace(site, index=Span(column, column)))
         return replace(self.edit, site=site, positions=Positions((Range(column, column),)))
+
+
+def refuses_over(edit: Edit) -> str:
+    """Why a sweep of this edit has not the same cells in every case, in a sentence; empty where it has."""
+    if edit.site.kind != "layer":
+        return same_everywhere(edit)
+    heads = format_edit(replace(edit, site=ZERO_HEADS.site, positions=ALL))
+    return (
+        "a sweep over layers has a column for every position, and those are other words in other cases: sweep heads, "
+        f"as in {heads} {OVER_CASES}"
+    )
 
 
 def _parsed(text: str) -> tuple[Edit | None, LineError | None]:
@@ -201,6 +222,9 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     estimates: of every cell, in the unit of the values, none of them measured: the gradient times what the edit
     changes; None in an answer that was kept, and where `refused` says why there are none. ig: the steps of integrated
     gradients, 0 for the gradient at this prompt alone.
+
+    over: of a sweep over the cases, what they say besides the means, which are the values (with `estimate` the
+    estimates) and the baselines; changes in logits then, of patches too. None of one prompt.
     """
 
     rows: tuple[str, ...]
@@ -213,6 +237,7 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     estimates: np.ndarray | None = None
     ig: int = 0
     refused: str = ""
+    over: Over | None = None
 
     @classmethod
     def of(cls, swept: Swept) -> Self:
@@ -225,7 +250,7 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     def kept(self, question: Question, session: Session, clean: bool) -> Swept | None:
         """Five digits are enough to be looked at again."""
         known = np.isfinite(self.values)
-        if not isinstance(question, Sweep) or question.plan or not known.any():
+        if not isinstance(question, Sweep) or question.plan or question.over or not known.any():
             return None
         values = tuple(
             tuple(float(f"{value:.5g}") if there else None for value, there in zip(*row, strict=True))
@@ -261,6 +286,9 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
             del said["left"]
         if not self.refused:
             del said["refused"]
+        del said["over"]
+        if self.over is not None:
+            said |= self.over.json()
         if self.estimates is None:
             del said["estimates"]
             return said
@@ -279,7 +307,7 @@ SPEC = View(
         "token: as a change in logits; for patch as a share of the source's, (patched - corrupted) / (clean - "
         "corrupted). Beside the map the strongest, by size. What is blank is not computed, or the edit cannot be made "
         "there. Before a cell has run it is estimated, pale and with a ~: the gradient at its activation times what "
-        "the edit changes, all cells from one pass back."
+        "the edit changes, all cells from one pass back. o takes the means over the session's cases, with intervals."
     ),
     read=(
         "Without a head that writes towards the answer the difference falls: it is blue. Of a patch, 1 restores the "
@@ -289,7 +317,8 @@ SPEC = View(
     trap=(
         "A site that shows nothing alone may matter where another stands in for it once it is gone. An estimate is "
         "right for small changes: where attention saturates it may be far off or have the other sign (!); integrated "
-        "gradients (ig8) change all of the input on the way, not one site."
+        "gradients (ig8) change all of the input on the way, not one site. Over the cases a mean hides two halves that "
+        "differ: look at the share; a patch is a change in logits there."
     ),
     paper=(
         "Meng et al. 2022, Locating and Editing Factual Associations in GPT (causal tracing); Nanda 2023, Attribution "
@@ -298,10 +327,13 @@ SPEC = View(
     words=("logit difference", "source", "clean, edited", "estimate"),
     cost=Cost.JOB,
     renews=False,
-    footer=("start", "summary", "as_edit", "as_list", "earlier"),
+    footer=("start", "summary", "as_edit", "as_list", "over_cases", "earlier"),
     actions=(
         Action("as_edit", ("w",), "as edit", "Make the cell's edit one of the session's; once more takes it away."),
         Action("as_list", ("t",), "list, map", "Show all cells as a list, the strongest first, or as a map again."),
+        Action(
+            "over_cases", ("o",), "over cases", "Sweep every case of the session, for means; once more this prompt."
+        ),
         Action("earlier", ("r",), "earlier", "Show the sweeps of this line that were made before, one by one."),
     ),
 )

@@ -4,20 +4,27 @@ estimate of every cell, from one pass back through the blocks; the cells that it
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
+from msgspec.structs import replace
 
 from mechtui.engine.api import (
+    CLEAN,
+    EDITED,
     Answers,
     Cost,
+    EachCase,
     EditError,
     HookEdits,
     Metric,
     Need,
     NoGradientError,
+    Numbers,
     OpenSession,
     Run,
     SessionError,
@@ -25,8 +32,11 @@ from mechtui.engine.api import (
 )
 from mechtui.session.document import Edit
 from mechtui.session.grammar.edits import format_edit
+from mechtui.views.over import Over
 from mechtui.views.sweep import Left, Sweep, SweepAnswer
 
+# Times that an answer over the cases comes before it is whole.
+MOST_PARTS = 64
 # One cell of so many runs first, as its estimate promises most, but at least so many cells.
 FIRST, LEAST_FIRST = 8, 8
 
@@ -37,6 +47,12 @@ def needs(question: Sweep, opened: OpenSession) -> list[Need]:
 
 def answers(question: Sweep, opened: OpenSession) -> Answers:
     opened.check_site(question.edit.site)
+    if question.over:
+        yield from _over_cases(question, opened)
+        return
+    if question.over:
+        yield from _over_cases(question, opened)
+        return
     sites = _sites(question, opened)
     clean = _Cells(opened.clean, question, sites, opened)
     edited = _Cells(opened.edited, question, sites, opened) if opened.edited is not None else None
@@ -203,6 +219,91 @@ class _Cells:
             self.question.ig,
             self.refused,
         )
+
+
+# Over the cases
+
+
+def _numbers(question: Sweep, opened: OpenSession, run: Run) -> Numbers:
+    """What one run of a case says: `values` [row, column], exact or estimated, and the logit differences."""
+    cells = _Cells(run, question, _sites(question, opened), opened)
+    if question.estimate:
+        cells.estimate()
+        if cells.estimates is None:
+            raise SessionError(cells.refused)
+        values = cells.estimates
+    else:
+        for _ in cells.fill():
+            opened.progress(cells.done / cells.runs)
+        values = np.where(np.isinf(cells.changes), np.float32(np.nan), cells.changes)
+    source = math.nan if cells.source is None else cells.source
+    return {"values": values, "baseline": np.array(cells.baseline), "source_baseline": np.array(source)}
+
+
+def _over_cases(question: Sweep, opened: OpenSession) -> Answers:
+    over = opened.over_each(replace(question, plan=False), partial(_numbers, question))
+    answer = partial(_of_cases, question, opened, over)
+    each, seconds, size = _of_first(question, over)
+    if question.plan:
+        missing = len(over.missing())
+        seconds = None if seconds is None else seconds * missing
+        yield *answer(Left(each * over.runs, each * (over.runs - missing), seconds, size)), False
+        return
+    began, before, told = time.monotonic(), over.runs - len(over.missing()), 0.0
+    for done, of in over.fill():
+        opened.progress(done / of)
+        if done < of and done / of - told >= 1 / MOST_PARTS:
+            told = done / of
+            seconds = (time.monotonic() - began) / (done - before) * (of - done)
+            yield *answer(Left(each * of, each * done, seconds, size)), True
+    over.check()
+    yield *answer(None), False
+
+
+def _of_first(question: Sweep, over: EachCase) -> tuple[int, float | None, int]:
+    """Of the first case that is still to be asked: how many runs its sweep takes, seconds, bytes; of an estimate one,
+    whose time nobody knows."""
+    for number, run in over.missing():
+        case = over.open(number)
+        which = None if isinstance(case, str) else case.clean if run == CLEAN else case.edited
+        if isinstance(case, str) or which is None or question.estimate:
+            continue
+        try:
+            cells = _Cells(which, question, _sites(question, case), case)
+        except SessionError:  # it will be told of this case
+            continue
+        cells.measure(timed=True)
+        assert cells.cost is not None
+        return cells.runs, cells.cost.seconds, cells.cost.bytes
+    return 1, None, 0
+
+
+def _of_cases(
+    question: Sweep, opened: OpenSession, over: EachCase, left: Left | None
+) -> tuple[SweepAnswer, SweepAnswer | None]:
+    layers = list(question.edit.site.layers.within(opened.shape.n_layers))
+    columns = _columns(question.edit, opened)
+
+    def of_run(run: int) -> SweepAnswer:
+        each = over.table(run, "values")
+        if each is None:
+            each = np.full((len(over.cases), len(layers), len(columns)), np.nan, dtype=np.float32)
+        means, said = Over.made(over.of, over.cases, over.problems(run), each, over.asked(run))
+        none = np.full(means.shape, np.nan, dtype=np.float32)
+        return SweepAnswer(
+            tuple(f"L{layer}" for layer in layers),
+            tuple(f"H{column}" for column in columns),
+            "logit_diff",
+            none if question.estimate else means,
+            over.mean(run, "baseline"),
+            over.mean(run, "source_baseline"),
+            left,
+            means if question.estimate else None,
+            question.ig,
+            over=said,
+        )
+
+    return of_run(CLEAN), of_run(EDITED) if over.edited else None
 
 
 def _columns(edit: Edit, opened: OpenSession) -> list[int]:

@@ -15,6 +15,7 @@ from mechtui.paint import marks
 from mechtui.paint.numbers import duration, fit, memory, signed
 from mechtui.paint.tokens import visible_text
 from mechtui.paint.tokens import width as cells
+from mechtui.panes import of_cases
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import ESTIMATED, FLAG, Cell, Grid
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
@@ -25,7 +26,9 @@ from mechtui.session.document import Edit, Site, Span, Swept
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views import Question
 from mechtui.views.attention import Attention
-from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer, disagreeing
+from mechtui.views.over import NONE as NO_CASES
+from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer, disagreeing, refuses_over
+from mechtui.visible import seen
 
 UNITS = {"logit_diff": "logits", "normalised": "of the source"}
 # Cells of the list beside the map, and of the blank between them; the narrowest column beside it.
@@ -96,7 +99,8 @@ class SweepPane(Pane):
         question = _asked(picture)
         if _lacks(question, picture):
             return ()
-        return (question,) if question.estimate else (question, replace(question, plan=True))
+        alone = question.estimate and not question.over
+        return (question,) if alone else (question, replace(question, plan=True))
 
     def start(self, desk: Desk) -> None:
         """Run it, or what of it is left."""
@@ -104,12 +108,12 @@ class SweepPane(Pane):
         question = picture.question(Sweep)
         if why := _lacks(question, picture):
             raise changes.CannotError(why)
-        exact = replace(_asked(picture), estimate=False)
+        exact = _asked(picture) if question.over else replace(_asked(picture), estimate=False)
         whole = any(each.question == exact and not each.partial for each in picture.answered)
         if whole and not picture.stale:
             raise changes.CannotError("This sweep has all its cells; s takes another one.")
-        if question.earlier or question.estimate:
-            desk.put(replace(question, earlier=0, estimate=False))
+        if question.earlier or exact.estimate != question.estimate:
+            desk.put(replace(question, earlier=0, estimate=exact.estimate))
         self._best = True
         super().start(desk)
 
@@ -130,6 +134,8 @@ class SweepPane(Pane):
         made = [each.edit for each in self.picture.sweeps] if self.picture else []
         source = self.picture is not None and self.picture.session.source
         edits = [edit for edit in dict.fromkeys((*USEFUL, *made)) if source or edit.op != "patch"]
+        if question.over:
+            edits = [edit for edit in edits if not refuses_over(edit)]
         at = edits.index(question.edit) + 1 if question.edit in edits else 0
         return replace(question.of(edits[at % len(edits)]), earlier=0)
 
@@ -141,13 +147,15 @@ class SweepPane(Pane):
         question = picture.question(Sweep)
         edit, session, kept = question.edit, picture.session, picture.sweeps
         earlier = sweeps.older(kept, session, edit, question.run == "clean")
-        if question.earlier:
+        if question.earlier and not question.over:
             return _kept(earlier[(question.earlier - 1) % len(earlier)], picture, question) if earlier else None
         answered = next((each for each in picture.answered if each.question == _asked(picture)), None)
         if answered is not None and not picture.stale and isinstance(answered.clean, SweepAnswer):
             edited = answered.edited if isinstance(answered.edited, SweepAnswer) else None
             running = picture.job and answered.partial
             return _of_run(answered.clean, edited, question, bool(session.active_edits()), running)
+        if question.over:
+            return None
         both = (sweeps.of_now(kept, session, edit, clean=True), sweeps.of_now(kept, session, edit))
         first, second = (SweepAnswer.of(each) if each is not None else None for each in both)
         shown = _of_run(first, second, question, bool(session.active_edits()))
@@ -160,7 +168,7 @@ class SweepPane(Pane):
         """With the estimates that come with the plan, where it has none of its own; they alone before anything is
         measured. What was made of something else has none."""
         question = picture.question(Sweep)
-        if question.earlier or question.estimate or (shown is not None and shown.changed):
+        if question.earlier or question.estimate or question.over or (shown is not None and shown.changed):
             return shown
         if shown is not None and (shown.answer.estimates is not None or shown.answer.refused):
             return shown
@@ -183,7 +191,7 @@ class SweepPane(Pane):
         why = _lacks(question, picture)
         plan = _plan(picture, question)
         if shown is None:
-            if question.earlier:
+            if question.earlier and not question.over:
                 return self.blank("no other sweep of this line was kept", width, name)
             if why:
                 return self.blank(why, width, name)
@@ -199,12 +207,15 @@ class SweepPane(Pane):
 
     def _planned(self, plan: SweepAnswer, left: Left, picture: Picture, width: int) -> Page:
         """What it will do, before it does it."""
-        edit = picture.question(Sweep).edit
+        question = picture.question(Sweep)
+        edit = question.edit
         kind = "head" if edit.site.kind == "head" else "position"
         size = f"{_plural(len(plan.rows), 'layer')} x {_plural(len(plan.columns), kind)}"
+        over = "" if plan.over is None else f" over {_plural(len(plan.over.cases), 'case')} of {seen(plan.over.of)}"
+        measured = "the case's own logit difference" if plan.over is not None else _measured(plan, picture)
         texts = (
-            f"{format_edit(edit)}: {size}, {_takes(left)}.",
-            f"Each run is compared by {_measured(plan, picture)}.",
+            f"{format_edit(edit)}{over}: {size}, {_takes(left)}.",
+            f"Each run is compared by {measured}.",
             "" if picture.job else ". starts it; s takes another sweep.",
         )
         said = [*texts, f"{plan.refused}." if plan.refused else ""]
@@ -214,6 +225,11 @@ class SweepPane(Pane):
     def _notes(self, shown: Shown, plan: SweepAnswer | None, picture: Picture) -> list[str]:
         """What must be said of the numbers, each in one line below them."""
         notes = self._of_estimates(shown, plan, picture)
+        if (over := shown.answer.over) is not None:
+            notes = [*of_cases.notes(over, UNITS[shown.answer.metric]), *notes]
+            if shown.left is not None and not shown.running:
+                notes.append("it was stopped; . goes on where it was")
+            return notes
         if not shown.measured:
             return notes
         if shown.changed:
@@ -232,6 +248,8 @@ class SweepPane(Pane):
         answer = shown.answer
         if answer.estimates is None:
             return [answer.refused] if answer.refused else []
+        if answer.over is not None:
+            return [f"{ESTIMATED} estimated, not measured: {answer.estimated_by}"]
         if not shown.measured:
             left = plan.left if plan is not None else None
             takes = f": {_takes(left)}" if left is not None else ""
@@ -264,6 +282,8 @@ class SweepPane(Pane):
         name = format_edit(picture.question(Sweep).edit)
         old = "○ old" if shown.changed else ""
         state, which = self._state(shown), f" {shown.which}" if shown.which else ""
+        if (over := shown.answer.over) is not None:
+            name += of_cases.named(over)
         spare, said = f" {old}" if old else state, "" if shown.measured else " estimated"
         return self.titled(
             picture,
@@ -343,7 +363,9 @@ class SweepPane(Pane):
     def _said(self, shown: Shown, cursor: Cell | None) -> str:
         """The cursor's number, and where it was measured what was estimated before."""
         assert self._grid is not None
-        estimates = shown.answer.estimates
+        estimates, over = shown.answer.estimates, shown.answer.over
+        if over is not None and cursor is not None:
+            return ESTIMATED * bool(shown.estimated[cursor]) + of_cases.said_of(over, shown.numbers, cursor)
         if cursor is None or estimates is None or shown.estimated[cursor] or math.isnan(estimates[cursor]):
             return self._grid.number()
         return f"{self._grid.number()} ({ESTIMATED}{fit(float(estimates[cursor]), 7, sign=True).strip()})"
@@ -377,7 +399,8 @@ class SweepPane(Pane):
         edited = self._edited(answer, picture)
         listed = picture.question(Sweep).listed and answer.estimates is not None
         estimates = b"" if answer.estimates is None else answer.estimates.tobytes()
-        key = (answer.values.tobytes(), estimates, answer.rows, answer.columns, edited, listed)
+        over = answer.over if picture.question(Sweep).listed else None
+        key = (answer.values.tobytes(), estimates, answer.rows, answer.columns, edited, listed, over)
         if self._ranked is None or self._ranked[0] != key:
             values = shown.numbers.ravel().astype(float)
             most = float(np.nanmax(np.abs(values), initial=0.0)) if np.isfinite(values).any() else 0.0
@@ -393,6 +416,8 @@ class SweepPane(Pane):
             )
             if listed and shown.measured and answer.estimates is not None:
                 columns += (Numbers("estimate", answer.estimates.ravel().astype(float), signs=True, head="est."),)
+            if over is not None:
+                columns += tuple(of_cases.columns(over))
             order = tuple(row for row in ordered(columns, effect) if not math.isnan(values[row]))
             marked = frozenset(row * len(answer.columns) + column for row, column in edited)
             self._ranked = key, Rows(columns, order, effect, edited=marked)
@@ -527,6 +552,17 @@ class SweepPane(Pane):
         assert isinstance(question, Sweep)
         desk.put(replace(question, listed=not question.listed))
 
+    def do_over_cases(self, desk: Desk) -> None:
+        """The same over the session's cases, or again of its prompt alone."""
+        question = self._question()
+        assert isinstance(question, Sweep)
+        if not question.over:
+            if not desk.session.cases:
+                raise changes.CannotError(f"{NO_CASES[0].upper()}{NO_CASES[1:]}.")
+            if why := refuses_over(question.edit):
+                raise changes.CannotError(f"{why[0].upper()}{why[1:]}.")
+        desk.put(replace(question, over=not question.over, earlier=0))
+
     def do_earlier(self, desk: Desk) -> None:
         question = self._question()
         assert isinstance(question, Sweep)
@@ -544,6 +580,8 @@ class SweepPane(Pane):
             answered = next((each for each in picture.answered if each.question == asked), None)
             if answered is not None and not picture.stale:
                 return (answered,)
+            if question.over:
+                return ()
             both = (sweeps.of_now(picture.sweeps, session, question.edit, clean=clean) for clean in (True, False))
             clean, edited = (SweepAnswer.of(each) if each is not None else None for each in both)
             if clean is not None or edited is not None:
@@ -568,6 +606,8 @@ def _asked(picture: Picture) -> Sweep:
 def _lacks(question: Sweep, picture: Picture) -> str:
     """What the session must have before it can be asked; empty where it has all."""
     session = picture.session
+    if question.over:
+        return "" if session.cases else f"{NO_CASES}; o sweeps this prompt alone."
     if question.edit.op == "patch" and not session.source:
         return "patch takes its values from a source prompt, and there is none: I writes one; s takes another sweep."
     if refused := picture.refused_target():
@@ -625,11 +665,26 @@ def _of_run(
         return Shown(edited, _left(clean, edited), running, which="edited")
     if clean is None or clean.values.shape != edited.values.shape:
         return None
+    if clean.over is not None or edited.over is not None:
+        return _change(clean, edited)
     estimates = None
     if clean.estimates is not None and edited.estimates is not None:
         estimates = edited.estimates - clean.estimates
     difference = replace(edited, values=edited.values - clean.values, estimates=estimates)
     return Shown(difference, _left(clean, edited), running, which="edited-clean")
+
+
+def _change(clean: SweepAnswer, edited: SweepAnswer) -> Shown | None:
+    """Edited minus clean of each case; None before all of them are known."""
+    found = None if clean.over is None or edited.over is None else edited.over.changed(clean.over)
+    if found is None:
+        return None
+    means, over = found
+    estimated = edited.estimates is not None
+    values = edited.values if estimated else means
+    return Shown(
+        replace(edited, values=values, estimates=means if estimated else None, over=over), which="edited-clean"
+    )
 
 
 def _kept(swept: Swept, picture: Picture, question: Sweep) -> Shown:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from mechtui.session import sites
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.hook_edits import HookEdit
 from mechtui.session.ops import ops
+from mechtui.views import over_script
 from mechtui.views.script import Around, NoHookError, ScriptError, quoted
 from mechtui.views.sweep import Sweep
 
@@ -41,12 +42,83 @@ def share_of(metric: str, baseline: float | None, source_baseline: float | None)
 
 def omits(question: Sweep) -> Sequence[str]:
     of_this_machine = ("left", "refused", "agreement", "estimated_by")
+    if question.over:
+        return *of_this_machine, *over_script.OMITS
     if question.plan or question.estimate:
         return *of_this_machine, "values"
     return of_this_machine if question.ig else (*of_this_machine, "estimates")
 
 
+def each_run(question: Sweep) -> bool:
+    """Edits are of each case's own positions, which no program has."""
+    return not question.over
+
+
+def lines_of(question: Sweep, around: Around, answers: tuple[Mapping[str, Any] | None, Any]) -> list[str]:
+    if not question.over or answers[0] is None:
+        return lines(question, around)
+    return _over_cases(question, around, answers[0])
+
+
+def _over_cases(question: Sweep, around: Around, answer: Mapping[str, Any]) -> list[str]:
+    edit = question.edit
+    op = ops()[edit.op]
+    if question.estimate:
+        raise ScriptError("the program measures the cases: leave estimate out, or mechtui run answers it")
+    if op.takes in ("source", "references") or edit.vector or edit.edge is not None:
+        raise ScriptError(f"the program has for each case no more than its prompt, which {op.name} is not made of")
+    layers = list(edit.site.layers.within(around.shape.n_layers))
+    columns = list(edit.site.index.within(sites.head_count(edit.site, around.shape)))
+    [one] = around.hook_edits(question.cell(layers[0], columns[0]))
+    if one.references:
+        raise ScriptError("a mean over reference prompts is in no program over the cases: mechtui run answers it")
+    one = _at_any_positions(one)
+    hook = one.hook.replace(f".{one.layer}.", ".{layer}.", 1)
+    pick = "[:, head]" if one.is_pattern else "[:, :, head]"
+    change = textwrap.indent("\n".join(op.script(one, pick, "")), " " * 8).split("\n")
+    return [
+        *over_script.texts(answer, around),
+        *over_script.DIFFERENCE,
+        "def at(head, here):",
+        "    def change(x, hook):",
+        f"        {'x, before = x.clone(), x' if one.is_pattern else 'x = x.clone()'}",
+        f"        part = x{pick}",
+        *change,
+        f"        return {'torch.where(seen(hook), x, before)' if one.is_pattern else 'x'}",
+        "",
+        "    return change",
+        "",
+        f"layers, columns = {layers}, {columns}",
+        "each = np.full((len(cases), len(layers), len(columns)), np.nan)",
+        "before = []",
+        "for number, case in enumerate(cases):",
+        "    if case is None:",
+        "        continue",
+        "    ids = encode(case[0])",
+        "    n = ids.shape[-1]",
+        f"    here = {over_script.places(edit.positions)}",
+        "    before.append(difference(ids, *case[1:]))",
+        "    for row, column in np.ndindex(*each.shape[1:]):",
+        "        layer = layers[row]",
+        f"        hooks = [(f{quoted(hook)}, at(columns[column], here))]",
+        "        each[number, row, column] = difference(ids, *case[1:], hooks) - before[-1]",
+        *over_script.summed(),
+        *over_script.returned(
+            "values",
+            [
+                ("rows", '[f"L{layer}" for layer in layers]'),
+                ("columns", '[f"H{column}" for column in columns]'),
+                ("metric", '"logit_diff"'),
+                ("baseline", "np.mean(before)"),
+                ("source_baseline", "None"),
+            ],
+        ),
+    ]
+
+
 def lines(question: Sweep, around: Around) -> list[str]:
+    if question.over:
+        raise ScriptError(over_script.NOT_KNOWN)
     letter = "H" if question.edit.site.kind == "head" else "@"
     from_source = question.edit.op == "patch"
     only = question.plan or question.estimate
@@ -209,6 +281,25 @@ def _resolved(
     if not found:
         raise ScriptError(f"{format_edit(question.edit)}: {why or 'it has no position in this prompt'}")
     return found
+
+
+class _Names(list[int]):
+    """Positions that are written as a name."""
+
+    def __repr__(self) -> str:
+        return "here"
+
+
+class _Everywhere(HookEdit):
+    """A hook edit whose positions stand in the program's `here`."""
+
+    @property
+    def positions(self) -> list[int]:
+        return _Names(super().positions)
+
+
+def _at_any_positions(edit: HookEdit) -> HookEdit:
+    return _Everywhere(**{each.name: getattr(edit, each.name) for each in fields(edit)})
 
 
 def _at_any_position(edit: HookEdit) -> HookEdit:

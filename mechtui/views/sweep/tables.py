@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mechtui.session.grammar.edits import format_edit
+from mechtui.views.over import Over
+from mechtui.views.over_tables import crossed, of_cases
 from mechtui.views.sweep import Sweep, SweepAnswer
 from mechtui.views.tables import Around, Block, Matrix, fact
 
@@ -22,6 +24,8 @@ def tables(question: Sweep, answer: SweepAnswer, around: Around) -> list[Block]:
         of, columns = "token", tuple(around.at(int(name[1:])) for name in columns)
     name, unit = format_edit(question.edit), UNITS[answer.metric]
     blocks: list[Block] = []
+    if answer.over is not None:
+        return _over_cases(name, answer, answer.over, around)
     if not (question.estimate or (question.plan and not np.isfinite(answer.values).any())):
         title = f"{name} at every site alone: {TITLES[answer.metric]}"
         blocks.append(Matrix(title, unit, ("layer", of), answer.rows, columns, answer.values, signs=True))
@@ -38,3 +42,17 @@ def tables(question: Sweep, answer: SweepAnswer, around: Around) -> list[Block]:
     if answer.source_baseline is not None:
         blocks.append(fact("logit difference of the source", answer.source_baseline, "logits", signs=True))
     return blocks
+
+
+def _over_cases(name: str, answer: SweepAnswer, over: Over, around: Around) -> list[Block]:
+    measured = answer.estimates is None
+    means = answer.values if answer.estimates is None else answer.estimates
+    what = "change of the logit difference" if measured else "estimated, not measured, change of the logit difference"
+    named = f"{name} at every head alone: {what}"
+    return [
+        Matrix(
+            f"{named}, mean over the cases", "logits", ("layer", "head"), answer.rows, answer.columns, means, signs=True
+        ),
+        *of_cases(named, "logits", "head", crossed(answer.rows, answer.columns), means, over, around),
+        fact("mean logit difference without it", answer.baseline, "logits", signs=True),
+    ]

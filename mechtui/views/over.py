@@ -1,0 +1,89 @@
+"""`over cases` behind a question: the same of every case that the session names, and what all of them say together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+
+from mechtui.evidence import Spread, Summary, spread
+from mechtui.session.cases import Case
+from mechtui.session.document import Session
+from mechtui.views.question import plain
+
+WORDS = "over cases"
+NONE = "the session names no cases: :cases ioi 64 makes some"
+_BEHIND = re.compile(r"(?:^|\s+)over\s+cases$")
+_EMPTY = np.empty(0, dtype=np.float32)
+
+
+def without(rest: str) -> tuple[str, bool]:
+    """A question's words without `over cases` at their end, and whether they stood there."""
+    found = _BEHIND.search(rest)
+    return (rest, False) if found is None else (rest[: found.start()], True)
+
+
+class Over(msgspec.Struct, frozen=True, eq=False):
+    """What the cases say of a table, whose means stand in the answer.
+
+    of: the session's line that names them. cases: their texts, None where the session's own stands. problems: of each
+    why it has no numbers; empty where it has, or will. n [...]: how many cases have a number there. low, high: the
+    bootstrap's 95 % interval of the mean; sd: with n - 1; share: of the cases that have the mean's sign. each [case,
+    ...]: their own numbers, NaN for none; empty while cases are still to come. done: cases that have been asked.
+    """
+
+    of: str
+    cases: tuple[Case, ...]
+    problems: tuple[str, ...]
+    n: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    sd: np.ndarray
+    share: np.ndarray
+    each: np.ndarray
+    done: int
+
+    @classmethod
+    def made(
+        cls, of: str, cases: tuple[Case, ...], problems: tuple[str, ...], each: np.ndarray, done: int
+    ) -> tuple[np.ndarray, Self]:
+        """The means, and the rest. each [case, ...]: the cases' tables."""
+        found: Spread = spread(each)
+        whole = each if done == len(cases) else _EMPTY
+        return found.mean, cls(of, cases, problems, found.n, found.low, found.high, found.sd, found.share, whole, done)
+
+    def at(self, means: np.ndarray, cell: tuple[int, ...]) -> Summary:
+        """What the cases say of one cell."""
+        numbers = (float(table[cell]) for table in (means, self.low, self.high, self.sd, self.share))
+        return Summary(int(self.n[cell]), *numbers)
+
+    def changed(self, before: Self) -> tuple[np.ndarray, Self] | None:
+        """The means of the cases' differences to an earlier table of the same cases, and the rest; None where not all
+        cases are known of both."""
+        if self.each.shape != before.each.shape or not self.each.size:
+            return None
+        problems = tuple(one or other for one, other in zip(self.problems, before.problems, strict=True))
+        return self.made(self.of, self.cases, problems, self.each - before.each, self.done)
+
+    @property
+    def left_out(self) -> int:
+        return sum(map(bool, self.problems))
+
+    def json(self) -> dict[str, Any]:
+        """Keys beside the answer's own."""
+        return {
+            "over": self.of,
+            "cases": [
+                {**{name: getattr(case, name) for name in ("prompt", "source", "answer", "foil")}, "problem": problem}
+                for case, problem in zip(self.cases, self.problems, strict=True)
+            ],
+            **{name: plain(getattr(self, name)) for name in ("n", "low", "high", "sd", "share", "each")},
+        }
+
+
+def names(session: Session, cases: Sequence[Case]) -> list[str]:
+    """A name for each case: its number and its prompt."""
+    return [f"{at} {case.alone(session).prompt}" for at, case in enumerate(cases, 1)]

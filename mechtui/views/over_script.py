@@ -1,0 +1,76 @@
+"""What exported programs of a question over the cases have in common: the cases' texts, and what all of them say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mechtui.evidence import SAMPLES, SEED, SHARE
+from mechtui.session.document import Positions, Range
+from mechtui.views.script import Around, ScriptError, quoted
+
+NOT_KNOWN = "the program does not know which cases were made: it is written once they have been answered"
+# Keys of what a program does not compute.
+OMITS = ("over", "cases")
+# What `summed` leaves in scope besides the means.
+KEYS = ("n", "low", "high", "sd", "share", "each")
+
+
+def texts(answer: Mapping[str, Any], around: Around) -> list[str]:
+    """Lines after which `cases` has prompt, answer and foil of each, None for one that has no numbers."""
+    each = []
+    for case in answer["cases"]:
+        own = [
+            getattr(around.session, name) if case[name] is None else case[name] for name in ("prompt", "answer", "foil")
+        ]
+        each.append("    None," if case["problem"] else f"    ({', '.join(map(quoted, own))}),")
+    return ["cases = [  # prompt, answer, foil", *each, "]", ""]
+
+
+# Lines after which `difference(ids, answer, foil, hooks)` is the logit difference after a text's last token.
+DIFFERENCE = (
+    "def difference(ids, answer, foil, hooks=()):",
+    "    # logit(answer) - logit(foil) after the last token",
+    "    logits = bridge.run_with_hooks(ids, fwd_hooks=list(hooks))[0, -1].float()",
+    "    one, two = (tokenizer.encode(text, add_special_tokens=False)[0] for text in (answer, foil))",
+    "    return (logits[one] - logits[two]).item()",
+    "",
+)
+
+
+def summed() -> list[str]:
+    """Lines after which `mean` and the tables of `KEYS` are those of `each` [case, ...], NaN where a case has none."""
+    return [
+        "each = np.array(each, dtype=float)",
+        "known = each[~np.isnan(each.reshape(len(each), -1)).all(1)]",
+        "count = len(known)",
+        "mean, none = known.mean(0), np.full(each.shape[1:], np.nan)",
+        "low, high, sd = none, none, none",
+        "if count > 1:",
+        "    # The bootstrap: means of as many cases, drawn with replacement.",
+        f"    drawn = np.random.default_rng({SEED}).integers(0, count, ({SAMPLES}, count))",
+        "    means = np.array([known[sample].mean(0) for sample in drawn])",
+        f"    low, high = np.quantile(means, [{(1 - SHARE) / 2!r}, {(1 + SHARE) / 2!r}], axis=0)",
+        "    sd = known.std(0, ddof=1)",
+        "n = np.full(each.shape[1:], count)",
+        "share = (np.sign(known) == np.sign(mean)).mean(0)",
+    ]
+
+
+def returned(means: str, more: Iterable[tuple[str, str]]) -> list[str]:
+    """The last lines. means: the key of the means. more: keys, and what stands for them."""
+    pairs = [(means, "mean"), *((key, key) for key in KEYS), *more]
+    return ["return {", *(f'    "{key}": {value},' for key, value in pairs), "}"]
+
+
+def places(positions: Positions) -> str:
+    """Positions as a list in the program, where `n` is how many tokens a text has. Raises ScriptError."""
+    if not positions.items:
+        return "list(range(n))"
+    found = []
+    for item in positions.items:
+        if not isinstance(item, Range):
+            raise ScriptError("the program finds no token by its text in every case: mechtui run answers it")
+        first, last = (str(end) if end >= 0 else f"n - {-end}" for end in (item.first, item.last))
+        found.append(first if first == last else f"*range({first}, {last} + 1)")
+    return f"sorted({{{', '.join(found)}}})"
