@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from mechtui.evidence import summary
+from mechtui.link.messages import Answered
 from mechtui.panes.pane import Focus
 from mechtui.session.cases import Case
 from mechtui.session.changes import CannotError
@@ -75,6 +76,23 @@ def test_cases_come_in_one_by_one_and_a_job_that_was_stopped_says_so() -> None:
     assert "432 of 1152, 12 s left" in running
     assert "means over 3 of 8 cases" in running
     assert "it was stopped; . goes on where it was" in text_of(SweepPane(), picture, 140, 30)
+
+
+def test_what_is_known_already_stands_there_before_it_is_started() -> None:
+    """As after a change that took the answer with it: the model process has kept what the cases said."""
+    asked = replace(parse_question(LINE), plan=True)
+    part = over(1, done=3)
+    text = text_of(
+        SweepPane(), replace(of(LINE, session=WITH), answered=(Answered(1, asked, part, None, 1.0),)), 140, 30
+    )
+    assert "means over 3 of 8 cases" in text
+    assert "it was stopped; . goes on where it was" in text
+    whole = replace(over(1), left=Left(8, 8, 0.0, 0))
+    text = text_of(
+        SweepPane(), replace(of(LINE, session=WITH), answered=(Answered(1, asked, whole, None, 1.0),)), 140, 30
+    )
+    assert "means over 7 of 8 cases" in text
+    assert "stopped" not in text
 
 
 def test_the_difference_is_taken_case_by_case() -> None:

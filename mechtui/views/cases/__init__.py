@@ -1,4 +1,4 @@
-"""`cases [clean|edited|effect|prompt] [up]`: the logit difference and the edits' effect over the session's cases."""
+"""`cases [clean|edited|effect|prompt] [up] [scatter]`: logit differences and effects over the session's cases."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 
 class Cases(Question, frozen=True, tag="cases"):
     """The session's cases. by: how the list is sorted: as they come, or by a column, the largest first, or with `up`
-    the smallest."""
+    the smallest. scatter: they are points instead, the effect over the clean difference."""
 
-    SHOWN: ClassVar[frozenset[str]] = frozenset({"by", "up"})
+    SHOWN: ClassVar[frozenset[str]] = frozenset({"by", "up", "scatter"})
 
     by: Order = "file"
     up: bool = False
+    scatter: bool = False
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
@@ -35,13 +36,16 @@ class Cases(Question, frozen=True, tag="cases"):
                 found = replace(found, by=order)
             elif word == "up":
                 found = replace(found, up=True)
+            elif word == "scatter":
+                found = replace(found, scatter=True)
             else:
-                problem = f"{short(word)} should be {', '.join(ORDERS)} or up; which cases there are the session says"
-                raise LineError(line, at, f'{problem}, as in cases = "ioi 64"')
+                problem = f"{short(word)} should be {', '.join(ORDERS)}, up or scatter; which cases there are"
+                raise LineError(line, at, f'{problem} the session says, as in cases = "ioi 64"')
         return found
 
     def line(self) -> str:
-        return " ".join(["cases", *([self.by] if self.by != "file" else []), *(["up"] if self.up else [])])
+        by = [self.by] if self.by != "file" else []
+        return " ".join(["cases", *by, *["up"] * self.up, *["scatter"] * self.scatter])
 
     def next(self) -> Self:
         """In the next order."""
@@ -106,7 +110,8 @@ SPEC = View(
         "after its last token, clean and edited, and the effect: edited minus clean. Below them the distribution of "
         "the effects (without an edit: of the clean differences), and over all cases the mean, its 95 % interval "
         "(bootstrap: 2,000 samples with replacement, percentiles), the standard deviation and the share of cases that "
-        "have the mean's sign."
+        "have the mean's sign. t shows the cases as points: the effect over the clean difference; without an edit the "
+        "clean difference over their order."
     ),
     read=(
         "An interval that does not hold 0: more cases of this kind would hardly turn the sign. A share near .5 with a "
@@ -120,8 +125,8 @@ SPEC = View(
     paper="Indirect objects over many prompts: Wang et al. 2022; greater-than: Hanna et al. 2023.",
     words=("logit difference", "clean, edited", "source"),
     cost=Cost.JOB,
-    line_words=(("up", "the smallest first"),),
-    footer=("sort_cases", "open_case", "summary", "maximise"),
+    line_words=(("up", "the smallest first"), ("scatter", "as points: the effect over the clean difference")),
+    footer=("sort_cases", "open_case", "as_scatter", "summary", "maximise"),
     actions=(
         Action(
             "open_case",
@@ -134,6 +139,12 @@ SPEC = View(
             ("o",),
             "sort here",
             "Sort by the cursor's column, the largest first; once more the smallest first.",
+        ),
+        Action(
+            "as_scatter",
+            ("t",),
+            "points, list",
+            "Show the cases as points, the effect over the clean difference, or as a list.",
         ),
     ),
 )

@@ -11,15 +11,18 @@ from mechtui.evidence import Summary
 from mechtui.paint.evidence import said
 from mechtui.paint.heat import Piece
 from mechtui.paint.histogram import histogram
-from mechtui.paint.tokens import pad, visible_text
+from mechtui.paint.numbers import signed
+from mechtui.paint.scatter import Scatter, scatter
+from mechtui.paint.tokens import cut, pad, visible_text
 from mechtui.panes.desk import Desk
-from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page
 from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered, read_cursor, read_number, write_cursor
 from mechtui.session.cases import Case
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.views import Question
 from mechtui.views.cases import ORDERS, SPEC, Cases, CasesAnswer
+from mechtui.views.question import after
 from mechtui.visible import seen
 
 NONE = (
@@ -43,6 +46,7 @@ class CasesPane(Pane):
         super().__init__(name=name, id=id, classes=classes)
         self._row = 0
         self._most = MOST
+        self._points: Scatter | None = None  # what was drawn of them; None where they are a list
         self._at: int | None = None  # the cursor's column, once it was moved; before that, the one that sorts
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
@@ -95,6 +99,7 @@ class CasesPane(Pane):
         return Rows(tuple(columns), order, question.by, question.up)
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
+        self._points = None
         if not picture.session.cases:
             return self.blank(NONE, width)
         # Numbers before names: in a narrow window only the begin of a prompt stands beside them.
@@ -103,6 +108,8 @@ class CasesPane(Pane):
         if found is None or rows is None:
             return self.blank(self.WAITING if found is None else "there is no case", width, picture.session.cases)
         self._row = max(0, min(self._row, len(found[0].cases) - 1))
+        if picture.question(Cases).scatter and (page := self._plot(found, picture, width, height)) is not None:
+            return page
         foot = self._foot(found, width, height)
         page = rows.page(self.palette, width, max(height - len(foot), 1), self._row, self._at)
         question = picture.question(Cases)
@@ -110,10 +117,30 @@ class CasesPane(Pane):
         of = seen(found[0].of)
         left = f", {found[0].left} runs to come" if found[0].left else ""
         title = self.titled(picture, width, f"{of}{by}{left}", f"{of}{left}", of, "")
-        return changed(
-            page,
-            foot=[*page.foot, *foot],
-            title=title,
+        return changed(page, foot=[*page.foot, *foot], title=title)
+
+    def _plot(self, found: Pair, picture: Picture, width: int, height: int) -> Page | None:
+        """The cases as points, the case of the cursor below them; None where there is no point, or no room."""
+        xs, ys, names = _axes(found)
+        foot = [
+            line((pad(name, NAME), self.palette.dim), (said(over, width - NAME), self.palette.bold))
+            for name, over in _summaries(found)
+        ]
+        self._points = plot = scatter(xs, ys, names, width, height - len(foot) - 1, self.palette, self._row)
+        if not plot.lines:
+            return None
+        case = found[0].cases[self._row]
+        here = f"{self._row + 1} {_prompt(case)}{visible_text(case.answer or '')} − {visible_text(case.foil or '')}"
+        numbers = f"{names[0]} {_number(xs[self._row])}, {names[1]} {_number(ys[self._row])}"
+        lines = [line(*pieces) for pieces in plot.lines]
+        of = seen(found[0].of)
+        left = f", {found[0].left} runs to come" if found[0].left else ""
+        return lines_page(
+            lines,
+            foot=[line((cut(here, width), self.palette.bold)), *foot],
+            cursor=None if plot.cell is None else plot.cell[0],
+            title=self.titled(picture, width, f"{of}{left}: {names[1]} over {names[0]}, logits", f"{of}{left}", of, ""),
+            legend=((numbers, self.palette.bold), (" logits", self.palette.dim)),
         )
 
     def _foot(self, found: Pair, width: int, height: int) -> list[Line]:
@@ -132,6 +159,13 @@ class CasesPane(Pane):
         return lines
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        if self._points is not None and self._points.lines:
+            there = self._points.at.get((index, x + left))
+            if there:
+                # Of several in one cell, one after the other.
+                self._row = after(self._row, there)
+                self.renew()
+            return None
         rows = self._rows(picture)
         if rows is not None and 0 <= index < len(rows.order):
             self._row = rows.order[index]
@@ -140,6 +174,13 @@ class CasesPane(Pane):
 
     def move(self, dx: int, dy: int) -> None:
         if self.picture is None or (rows := self._rows(self.picture)) is None:
+            return
+        if self._points is not None and self._points.lines:
+            found = self._answers(self.picture)
+            assert found is not None
+            xs, ys, _ = _axes(found)
+            self._row = _stepped(self._row, xs if dx else ys, xs if not dx else ys, dx - dy)
+            self.renew()
             return
         if dx:
             self._at = rows.beside(self._at, dx)
@@ -154,6 +195,10 @@ class CasesPane(Pane):
         name = "clean" if rows is None else rows.columns[rows.beside(self._at, 0)].name
         by = next((order for order in ORDERS if order == name), "file")
         desk.put(replace(question, by=by, up=by == question.by and not question.up))
+
+    def do_as_scatter(self, desk: Desk) -> None:
+        question = Cases() if self.picture is None else self.picture.question(Cases)
+        desk.put(replace(question, scatter=not question.scatter))
 
     def do_open_case(self, desk: Desk) -> None:
         """Its texts become the session's; the cases stay named."""
@@ -191,6 +236,29 @@ class CasesPane(Pane):
 def opened(session: Session, case: Case) -> Session:
     """The session about this case."""
     return replace(case.alone(session), cases=session.cases, views=session.views)
+
+
+def _axes(found: Pair) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
+    """The points' places, and the names of both axes."""
+    clean, edited = found
+    if edited is None:
+        return np.arange(1.0, len(clean.cases) + 1), clean.logit_diff, ("case", "clean")
+    return clean.logit_diff, edited.effect, ("clean", "effect")
+
+
+def _stepped(row: int, along: np.ndarray, across: np.ndarray, by: int) -> int:
+    """The point so many further along an axis, of those that have a place."""
+    known = np.flatnonzero(np.isfinite(along) & np.isfinite(across))
+    order = known[np.lexsort((across[known], along[known]))].tolist()
+    if not order:
+        return row
+    if row not in order:
+        return int(order[0])
+    return int(order[max(0, min(order.index(row) + by, len(order) - 1))])
+
+
+def _number(value: float) -> str:
+    return signed(value).strip() or "none"
 
 
 def _prompt(case: Case) -> str:

@@ -155,7 +155,7 @@ class SweepPane(Pane):
             running = picture.job and answered.partial
             return _of_run(answered.clean, edited, question, bool(session.active_edits()), running)
         if question.over:
-            return None
+            return _so_far(*_planned(picture), question, bool(session.active_edits()))
         both = (sweeps.of_now(kept, session, edit, clean=True), sweeps.of_now(kept, session, edit))
         first, second = (SweepAnswer.of(each) if each is not None else None for each in both)
         shown = _of_run(first, second, question, bool(session.active_edits()))
@@ -672,6 +672,15 @@ def _of_run(
         estimates = edited.estimates - clean.estimates
     difference = replace(edited, values=edited.values - clean.values, estimates=estimates)
     return Shown(difference, _left(clean, edited), running, which="edited-clean")
+
+
+def _so_far(clean: SweepAnswer | None, edited: SweepAnswer | None, question: Sweep, has_edits: bool) -> Shown | None:
+    """What the plan of a sweep over the cases knows already; None where that is nothing."""
+    if clean is None or clean.over is None or not clean.over.done:
+        return None
+    whole = clean.left is not None and clean.left.done >= clean.left.runs
+    both = [None if each is None else replace(each, left=None if whole else each.left) for each in (clean, edited)]
+    return _of_run(both[0], both[1], question, has_edits)
 
 
 def _change(clean: SweepAnswer, edited: SweepAnswer) -> Shown | None:
