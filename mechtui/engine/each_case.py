@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Numbers = Mapping[str, np.ndarray]
 # What is kept of cases, in numbers: 32 MB. The oldest go first.
 MOST_NUMBERS = 8_000_000
+# Times that there is more to be shown before all is there.
+MOST_PARTS = 64
 CLEAN, EDITED = 0, 1
 # What must be the same for a case to say the same again.
 _Key = tuple[Question, Session, tuple[tuple[int, ...], ...]]
@@ -121,6 +123,19 @@ class EachCase:
             yield done + 1, of
         self._memory.about(None)
 
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """Ask what is missing, and report how far it is -> whenever there is enough more to be shown (how many are
+        known, of so many), but not at the end. Raises Cancelled, and SessionError where no case says anything."""
+        told = 0.0
+        for done, of in self.fill():
+            self._progress(done / of)
+            if done < of and done / of - told >= 1 / MOST_PARTS:
+                told = done / of
+                yield done, of
+        problems = self.problems(CLEAN)
+        if all(problems):
+            raise SessionError(f"no case says anything to this: {problems[0]}")
+
     def open(self, number: int, progress: Callable[[float], None] = lambda share: None) -> OpenSession | str:
         """A case on the model, or why it is not. The last one stays open. Raises Cancelled."""
         if self._opened is None or self._opened[0] != number:
@@ -156,20 +171,14 @@ class EachCase:
         except SessionError as error:
             return str(error)
 
-    def check(self) -> None:
-        """Raises SessionError where no case has numbers, not even without edits."""
-        problems = self.problems(CLEAN)
-        if all(problems):
-            raise SessionError(f"no case says anything to this: {problems[0]}")
-
     def asked(self, run: int) -> int:
         """How many cases have been asked for this run."""
         return sum(self._memory.get(key) is not None for key in self._keys[run])
 
     def mean(self, run: int, name: str) -> float | None:
         """Of a number that each case has; None where none has it."""
-        table = self.table(run, name)
-        known = np.empty(0) if table is None else table[np.isfinite(table)]
+        table = self.table(run, name, ())
+        known = table[np.isfinite(table)]
         return float(known.mean()) if len(known) else None
 
     def problems(self, run: int) -> tuple[str, ...]:
@@ -177,12 +186,8 @@ class EachCase:
         found = (self._memory.get(key) for key in self._keys[run])
         return tuple(each if isinstance(each, str) else "" for each in found)
 
-    def table(self, run: int, name: str) -> np.ndarray | None:
-        """[case, ...] float32, NaN where a case has no numbers (yet); None where none has."""
-        found = [self._memory.get(key) for key in self._keys[run]]
-        known = [None if each is None or isinstance(each, str) else each[name] for each in found]
-        shape = next((each.shape for each in known if each is not None), None)
-        if shape is None:
-            return None
+    def table(self, run: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """[case, *shape] float32, NaN where a case has no numbers (yet)."""
         none = np.full(shape, np.nan, dtype=np.float32)
-        return np.stack([none if each is None else each for each in known])
+        found = [self._memory.get(key) for key in self._keys[run]]
+        return np.stack([none if each is None or isinstance(each, str) else each[name] for each in found])

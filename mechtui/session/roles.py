@@ -22,8 +22,10 @@ def same_everywhere(edit: Edit) -> str:
     edge = edit.edge or Edge()
     for positions in (edit.positions, edge.queries, edge.keys):
         if (position := another_word(positions)) is not None:
-            return (
-                f"{format_edit(edit)}: position {position} is another word in another prompt; count from the end, "
-                f'as in @-1, or name the token, as in @" John"#2'
-            )
+            return f'{format_edit(edit)}: {said(position)}, or name the token, as in @" John"#2'
     return ""
+
+
+def said(position: int) -> str:
+    """What is wrong with a position that is counted from the begin."""
+    return f"position {position} is another word in another prompt; count from the end, as in @-1"

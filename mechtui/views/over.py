@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Self
 
 import msgspec
@@ -12,18 +13,32 @@ import numpy as np
 from mechtui.evidence import Spread, Summary, spread
 from mechtui.session.cases import Case
 from mechtui.session.document import Session
+from mechtui.session.grammar.loose import Fields, Reader
 from mechtui.views.question import plain
 
 WORDS = "over cases"
 NONE = "the session names no cases: :cases ioi 64 makes some"
-_BEHIND = re.compile(r"(?:^|\s+)over\s+cases$")
+_BEGIN, _BEHIND = re.compile(r"over\s+cases(?!\S)"), re.compile(r"(?<!\S)over\s+$")
 _EMPTY = np.empty(0, dtype=np.float32)
 
 
-def without(rest: str) -> tuple[str, bool]:
-    """A question's words without `over cases` at their end, and whether they stood there."""
-    found = _BEHIND.search(rest)
-    return (rest, False) if found is None else (rest[: found.start()], True)
+def taken(words: Sequence[tuple[str, int]]) -> tuple[list[tuple[str, int]], bool]:
+    """A line's words without `over cases`, and whether it stood among them."""
+    for at, ((first, _), (second, _)) in enumerate(pairwise(words)):
+        if (first, second) == ("over", "cases"):
+            return [*words[:at], *words[at + 2 :]], True
+    return list(words), False
+
+
+def over_cases() -> Reader:
+    """For lines of loose words: the two words, one after the other, make the field `over` True."""
+
+    def read(word: str, line: str, at: int) -> Fields | None:
+        first = word == "over" and _BEGIN.match(line, at) is not None
+        second = word == "cases" and _BEHIND.search(line[:at]) is not None
+        return {"over": True} if first or second else None
+
+    return read
 
 
 class Over(msgspec.Struct, frozen=True, eq=False):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from msgspec import structs
 
 from mechtui.evidence import SAMPLES, SEED, SHARE
 from mechtui.session.document import Positions, Range
@@ -54,6 +57,44 @@ def summed() -> list[str]:
         "    sd = known.std(0, ddof=1)",
         "n = np.full(each.shape[1:], count)",
         "share = (np.sign(known) == np.sign(mean)).mean(0)",
+    ]
+
+
+@dataclass(frozen=True)
+class OneCase(Around):
+    """What the lines of one case are written from: a position counts from the end, and the target is the case's."""
+
+    @classmethod
+    def of(cls, around: Around) -> Self:
+        both = {"answer": around.session.answer or "answer", "foil": around.session.foil or "foil"}
+        said = {each.name: getattr(around, each.name) for each in fields(Around)}
+        return cls(**{**said, "session": structs.replace(around.session, edits=(), **both)})
+
+    def position(self, position: int) -> int:
+        return position
+
+    def target(self, position: int) -> list[str]:
+        return [f"[{name}] = tokenizer.encode({name}_text, add_special_tokens=False)" for name in ("answer", "foil")]
+
+
+def of_cases(answer: Mapping[str, Any], around: Around, lines: Callable[[Around], list[str]], key: str) -> list[str]:
+    """Lines after which `found` has what each case's program returns, None for none, and `each` its tables of this
+    key. lines: those of a case, which return the key."""
+    inside = [
+        "tokens = encode(prompt)",
+        "clean_logits, clean = bridge.run_with_cache(tokens)",
+        "logits, cache, fwd_hooks = clean_logits[0], clean, []",
+        *lines(OneCase.of(around)),
+    ]
+    return [
+        *texts(answer, around),
+        "def of_case(prompt, answer_text, foil_text):",
+        *(f"    {line}" if line else "" for line in inside),
+        "",
+        "found = [None if case is None else of_case(*case) for case in cases]",
+        f'tables = [None if one is None else np.asarray(one["{key}"], dtype=float) for one in found]',
+        "shape = next(table.shape for table in tables if table is not None)",
+        "each = [np.full(shape, np.nan) if table is None else table for table in tables]",
     ]
 
 

@@ -26,6 +26,7 @@ VIEWS = {
         "attribution L0.mlp top3",
         "attribution L0H1 measured",
     ),
+    "heads": ("heads", "heads norm over cases"),
     "dose": ("dose add L1.pre v -2..2 step2 layers text tokens2",),
     "sweep": ("sweep zero L*H*", "sweep patch L*.pre", "sweep zero L*H* estimate", "sweep zero L0H1 over cases"),
     "generate": ("generate 2",),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from msgspec.structs import replace
 
 from mechtui.engine.api import CLEAN, EDITED, Cancelled, Engine, SessionError
@@ -18,6 +19,7 @@ from mechtui.evidence import summary
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views import parse_question
+from mechtui.views.heads import HeadsAnswer
 from mechtui.views.sweep import Sweep, SweepAnswer
 from tests.engine.conftest import watched
 from tests.engine.test_case_runs import CASES, VECTORS, one_by_one
@@ -80,6 +82,26 @@ def test_a_sweep_over_the_cases_is_the_mean_of_plain_runs_one_by_one(twin: Twin,
             assert getattr(said, name) == pytest.approx(getattr(expected, name), abs=CLOSE)
         assert (np.abs(answer.values) > 10 * CLOSE).any(), "this sweep changes nothing"
     assert not np.allclose(clean.values, edited.values)
+
+
+def test_heads_over_the_cases_are_means_of_a_plain_models_patterns(twin: Twin, file: str) -> None:
+    session = session_of("scale L0.mlp x0.5", cases=file)
+    *_, (clean, edited, _) = twin.engine.open(session).answer(parse_question("heads entropy over cases"))
+    assert isinstance(clean, HeadsAnswer)
+    assert isinstance(edited, HeadsAnswer)
+    assert clean.over is not None
+    each = []
+    for case in CASES[:-1]:
+        ids = twin.tokens(replace(session, **{"cases": "", "source": "", **case})).ids
+        with torch.no_grad():
+            said = twin.plain(torch.tensor([ids]), output_attentions=True)
+        rows = torch.stack([layer[0, :, -1] for layer in said.attentions])
+        each.append(torch.special.entr(rows).sum(-1).numpy())
+    np.testing.assert_allclose(clean.over.each[:-1], each, atol=CLOSE)
+    assert np.isnan(clean.over.each[-1]).all()
+    np.testing.assert_allclose(clean.values, np.mean(each, axis=0), atol=CLOSE)
+    assert np.abs(edited.values[1:] - clean.values[1:]).max() > 10 * CLOSE
+    np.testing.assert_allclose(edited.values[0], clean.values[0], atol=1e-6)
 
 
 def test_estimates_over_the_cases_are_the_mean_of_each_cases_own(gpt2_model: Model, file: str) -> None:
@@ -190,10 +212,14 @@ def test_the_plan_says_how_many_runs_and_computes_no_cell(gpt2_model: Model, fil
     assert {run for _, run in runs.missing()} == {CLEAN, EDITED}
 
 
-def test_the_program_sweeps_each_case_alone_and_finds_the_same(gpt2_model: Model, file: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    ["sweep zero L1H0-1 @-2--1 over cases", "heads attribution over cases", "heads norm @-2 over cases"],
+)
+def test_the_program_asks_each_case_alone_and_finds_the_same(gpt2_model: Model, file: str, line: str) -> None:
     session = session_of(
         cases=file,
-        views=("sweep zero L1H0-1 @-2--1 over cases",),
+        views=(line,),
         model=gpt2_model.ready.name,
         answer=" Mary",
         foil=" John",

@@ -10,12 +10,15 @@ from msgspec.structs import replace
 
 from mechtui.link.messages import Answered
 from mechtui.paint import marks
+from mechtui.panes import of_cases
 from mechtui.panes.grid import Grid
-from mechtui.panes.pane import Focus, Page, Pane, Picture, line
+from mechtui.panes.pane import Focus, Page, Pane, Picture, line, wrap
 from mechtui.session.document import Swept
 from mechtui.session.sweeps import of_heads
 from mechtui.views import Question
 from mechtui.views.heads import NO_SWEEP, OF_MODEL, SPEC, Heads, HeadsAnswer, Summary
+from mechtui.views.over import NONE as NO_CASES
+from mechtui.views.over import Over
 from mechtui.views.scores import MEASURING, Scores, ScoresAnswer
 from mechtui.views.sweep import Sweep, SweepAnswer
 
@@ -43,6 +46,7 @@ class Shown:
     run: str
     position: int | None = None
     difference: bool = False
+    over: Over | None = None
 
 
 class HeadsPane(Pane):
@@ -55,6 +59,8 @@ class HeadsPane(Pane):
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         question = picture.question(Heads)
         if question.summary == "sweep":
+            return ()
+        if question.over and not picture.session.cases:
             return ()
         # The heads' scores take a while to measure, and are one answer.
         return (Scores().asked(),) if question.summary in OF_MODEL else (question.asked(),)
@@ -71,6 +77,8 @@ class HeadsPane(Pane):
         if question.summary == "sweep":
             made = self._sweep(picture)
             return NO_SWEEP if made is None else Shown(np.array(made.values, dtype=np.float64), "sweep", made.edit.op)
+        if question.over and not picture.session.cases:
+            return NO_CASES
         answered = picture.answer(Heads)
         if answered is None or not isinstance(answered.clean, HeadsAnswer):
             return self.WAITING
@@ -78,10 +86,17 @@ class HeadsPane(Pane):
         if question.run == "difference":
             if not isinstance(edited, HeadsAnswer):
                 return "no edit is on: there is no difference to show"
+            if edited.over is not None and clean.over is not None:
+                found = edited.over.changed(clean.over)
+                if found is None:
+                    return "the difference is taken case by case, once all cases are there"
+                return Shown(found[0], clean.summary, "edited-clean", None, True, found[1])
             return Shown(edited.values - clean.values, clean.summary, "edited-clean", clean.position, True)
         if isinstance(edited, HeadsAnswer) and question.run == "edited":
-            return Shown(edited.values, clean.summary, "edited", clean.position)
-        return Shown(clean.values, clean.summary, "clean" if edited is not None else "", clean.position)
+            return Shown(edited.values, clean.summary, "edited", clean.position, over=edited.over)
+        return Shown(
+            clean.values, clean.summary, "clean" if edited is not None else "", clean.position, over=clean.over
+        )
 
     def _sweep(self, picture: Picture) -> Swept | None:
         if picture.ready is None:
@@ -118,10 +133,16 @@ class HeadsPane(Pane):
         )
         mark = "*" if (layer, head) in edited else ""
         before = f"{'Δ' if found.difference else found.run} " if found.run else ""
-        legend = grid.legend(self.palette, f"L{layer}H{head}{mark} {grid.number()}", UNITS[summary], before)
+        number = grid.number() if found.over is None else of_cases.said_of(found.over, values, (layer, head))
+        legend = grid.legend(self.palette, f"L{layer}H{head}{mark} {number}", UNITS[summary], before)
         foot = legend.foot
+        if found.over is not None:
+            notes = [text for note in of_cases.notes(found.over, UNITS[summary]) for text in wrap(note, width)]
+            foot = [*(line((note, self.palette.dim)) for note in notes[: max(height - len(values) - 3, 0)]), *foot]
         if legend.whole:
             title = f"{summary} {found.run}".rstrip()
+            if found.over is not None:
+                title += of_cases.named(found.over)
             at = () if found.position is None else (f"{title} @{found.position}",)
             title = self.titled(picture, width, *at, title, summary)
         else:
@@ -174,6 +195,8 @@ def _scale(picture: Picture, shown: Shown) -> tuple[float, float]:
         most = float(np.nanmax(np.abs(shown.values), initial=0.0))
         return -most, most
     match shown.summary:
+        case "entropy" if shown.over is not None:
+            return 0.0, max(float(np.nanmax(shown.values, initial=0.0)), 1e-6)
         case "entropy":
             # A row over position + 1 keys has at most this entropy.
             return 0.0, max(math.log(max(shown.position or 0, 0) + 1), 1e-6)

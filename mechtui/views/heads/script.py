@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from msgspec.structs import replace
 
 from mechtui.session.document import Swept
 from mechtui.session.sweeps import of_heads
+from mechtui.views import over_script
 from mechtui.views.attribution.script import heads_of
 from mechtui.views.heads import NO_SWEEP, OF_MODEL, Heads
 from mechtui.views.scores.script import copied, measured
@@ -14,13 +17,27 @@ from mechtui.views.script import Around, ScriptError
 from mechtui.views.sweep import Sweep
 from mechtui.views.sweep.script import share_of, swept
 
-# The question says it.
-OMITS = ("position",)
+
+def omits(question: Heads) -> Sequence[str]:
+    # The question says where.
+    return ("position", *over_script.OMITS) if question.over else ("position",)
 
 
 def each_run(question: Heads) -> bool:
-    # The others belong to the model, or to the session as it is.
-    return question.summary not in (*OF_MODEL, "sweep")
+    # The others belong to the model, or to the session as it is; edits are of each case's own positions, which no
+    # program has.
+    return question.summary not in (*OF_MODEL, "sweep") and not question.over
+
+
+def lines_of(question: Heads, around: Around, answers: tuple[Mapping[str, Any] | None, Any]) -> list[str]:
+    if not question.over or answers[0] is None:
+        return lines(question, around)
+    alone = replace(question, over=False)
+    return [
+        *over_script.of_cases(answers[0], around, lambda case: lines(alone, case), "values"),
+        *over_script.summed(),
+        *over_script.returned("values", [("summary", f'"{question.summary}"')]),
+    ]
 
 
 def looser(question: Heads, around: Around, answer: Mapping[str, Any]) -> float:
@@ -31,6 +48,8 @@ def looser(question: Heads, around: Around, answer: Mapping[str, Any]) -> float:
 
 
 def lines(question: Heads, around: Around) -> list[str]:
+    if question.over:
+        raise ScriptError(over_script.NOT_KNOWN)
     position = around.position(question.position)
     layers = f"for layer in range({around.shape.n_layers})"
     match question.summary:

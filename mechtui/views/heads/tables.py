@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mechtui.views.heads import Heads, HeadsAnswer
+from mechtui.views.over_tables import crossed, of_cases
 from mechtui.views.tables import Around, Block, Matrix, numbered
 
 UNITS = {
@@ -18,6 +19,11 @@ SIGNED = ("attribution", "copying", "sweep")
 def tables(question: Heads, answer: HeadsAnswer, around: Around) -> list[Block]:
     layers, heads = answer.values.shape
     unit = UNITS.get(answer.summary, "share of attention")
+    if answer.over is not None:
+        names = crossed(numbered("L", layers), numbered("H", heads))
+        return of_cases(
+            f"{answer.summary} at {answer.position}", unit, "head", names, answer.values, answer.over, around
+        )
     ends = (0.0, 1.0) if unit.startswith("share") else (None, None)
     return [
         Matrix(

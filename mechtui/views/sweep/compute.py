@@ -35,8 +35,6 @@ from mechtui.session.grammar.edits import format_edit
 from mechtui.views.over import Over
 from mechtui.views.sweep import Left, Sweep, SweepAnswer
 
-# Times that an answer over the cases comes before it is whole.
-MOST_PARTS = 64
 # One cell of so many runs first, as its estimate promises most, but at least so many cells.
 FIRST, LEAST_FIRST = 8, 8
 
@@ -249,14 +247,10 @@ def _over_cases(question: Sweep, opened: OpenSession) -> Answers:
         seconds = None if seconds is None else seconds * missing
         yield *answer(Left(each * over.runs, each * (over.runs - missing), seconds, size)), False
         return
-    began, before, told = time.monotonic(), over.runs - len(over.missing()), 0.0
-    for done, of in over.fill():
-        opened.progress(done / of)
-        if done < of and done / of - told >= 1 / MOST_PARTS:
-            told = done / of
-            seconds = (time.monotonic() - began) / (done - before) * (of - done)
-            yield *answer(Left(each * of, each * done, seconds, size)), True
-    over.check()
+    began, before = time.monotonic(), over.runs - len(over.missing())
+    for done, of in over.parts():
+        seconds = (time.monotonic() - began) / (done - before) * (of - done)
+        yield *answer(Left(each * of, each * done, seconds, size)), True
     yield *answer(None), False
 
 
@@ -285,9 +279,7 @@ def _of_cases(
     columns = _columns(question.edit, opened)
 
     def of_run(run: int) -> SweepAnswer:
-        each = over.table(run, "values")
-        if each is None:
-            each = np.full((len(over.cases), len(layers), len(columns)), np.nan, dtype=np.float32)
+        each = over.table(run, "values", (len(layers), len(columns)))
         means, said = Over.made(over.of, over.cases, over.problems(run), each, over.asked(run))
         none = np.full(means.shape, np.nan, dtype=np.float32)
         return SweepAnswer(
