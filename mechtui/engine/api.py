@@ -164,9 +164,11 @@ class OpenSession:
         """A circuit over the session's cases, see `CircuitRuns`. Raises SessionError, Cancelled."""
         return CircuitRuns(self.over_cases(), self._engine.cases, self.shape, kept, mlps)
 
-    def over_each(self, question: Question, numbers: Callable[[OpenSession, Run], Numbers]) -> EachCase:
-        """A question's numbers over the session's cases, see `EachCase`. numbers: what one run of a case says. Raises
-        SessionError."""
+    def over_each(
+        self, question: Question, numbers: Callable[[OpenSession, Run], Numbers], session: Session | None = None
+    ) -> EachCase:
+        """A question's numbers over the session's cases, see `EachCase`. numbers: what one run of a case says. session:
+        this one, if its edits were others. Raises SessionError."""
         if self.session.linear:
             raise SessionError("linear mode is that of one prompt, and cases are many: L turns it off")
         aside = self._engine.aside
@@ -175,7 +177,14 @@ class OpenSession:
             return OpenSession(aside, session, self.cancelled, (question,), progress)
 
         return EachCase(
-            self.session, question, self._engine.cases, self._engine.said, open, numbers, self.cancelled, self.progress
+            session or self.session,
+            question,
+            self._engine.cases,
+            self._engine.said,
+            open,
+            numbers,
+            self.cancelled,
+            self.progress,
         )
 
     def needs_of(self, question: Question) -> list[Need]:

@@ -9,7 +9,8 @@ from typing import Any, Self
 from msgspec import structs
 
 from mechtui.evidence import SAMPLES, SEED, SHARE
-from mechtui.session.document import Positions, Range
+from mechtui.session.document import ALL, Edit, Positions, Range
+from mechtui.session.hook_edits import HookEdit, HookEdits
 from mechtui.views.script import Around, ScriptError, quoted
 
 NOT_KNOWN = "the program does not know which cases were made: it is written once they have been answered"
@@ -60,6 +61,26 @@ def summed() -> list[str]:
     ]
 
 
+class _Names(list[int]):
+    """Positions that are written as a name."""
+
+    def __repr__(self) -> str:
+        return "here"
+
+
+class _Everywhere(HookEdit):
+    """A hook edit whose positions stand in the program's `here`."""
+
+    @property
+    def positions(self) -> list[int]:
+        return _Names(super().positions)
+
+
+def at_here(edit: HookEdit) -> HookEdit:
+    """The same at the positions that the program calls `here`."""
+    return _Everywhere(**{each.name: getattr(edit, each.name) for each in fields(edit)})
+
+
 @dataclass(frozen=True)
 class OneCase(Around):
     """What the lines of one case are written from: a position counts from the end, and the target is the case's."""
@@ -73,15 +94,26 @@ class OneCase(Around):
     def position(self, position: int) -> int:
         return position
 
+    def hook_edits(self, edit: Edit) -> HookEdits:
+        return tuple(map(at_here, super().hook_edits(edit)))
+
     def target(self, position: int) -> list[str]:
         return [f"[{name}] = tokenizer.encode({name}_text, add_special_tokens=False)" for name in ("answer", "foil")]
 
 
-def of_cases(answer: Mapping[str, Any], around: Around, lines: Callable[[Around], list[str]], key: str) -> list[str]:
+def of_cases(
+    answer: Mapping[str, Any],
+    around: Around,
+    lines: Callable[[Around], list[str]],
+    key: str,
+    positions: Positions = ALL,
+) -> list[str]:
     """Lines after which `found` has what each case's program returns, None for none, and `each` its tables of this
-    key. lines: those of a case, which return the key."""
+    key. lines: those of a case, which return the key. positions: of the edit that they make. Raises ScriptError."""
     inside = [
         "tokens = encode(prompt)",
+        "n = tokens.shape[-1]",
+        f"here = {places(positions)}",
         "clean_logits, clean = bridge.run_with_cache(tokens)",
         "logits, cache, fwd_hooks = clean_logits[0], clean, []",
         *lines(OneCase.of(around)),

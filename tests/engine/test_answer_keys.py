@@ -27,7 +27,7 @@ VIEWS = {
         "attribution L0H1 measured",
     ),
     "heads": ("heads", "heads norm over cases"),
-    "dose": ("dose add L1.pre v -2..2 step2 layers text tokens2",),
+    "dose": ("dose add L1.pre v -2..2 step2 layers text tokens2", "dose add L1.pre v 0..1 over cases"),
     "sweep": ("sweep zero L*H*", "sweep patch L*.pre", "sweep zero L*H* estimate", "sweep zero L0H1 over cases"),
     "generate": ("generate 2",),
     "path": ("path L1H0.q", "path L0H1>L1H0.v", "path logits"),

@@ -19,6 +19,7 @@ from mechtui.evidence import summary
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views import parse_question
+from mechtui.views.dose import DoseAnswer
 from mechtui.views.heads import HeadsAnswer
 from mechtui.views.sweep import Sweep, SweepAnswer
 from tests.engine.conftest import watched
@@ -102,6 +103,25 @@ def test_heads_over_the_cases_are_means_of_a_plain_models_patterns(twin: Twin, f
     np.testing.assert_allclose(clean.values, np.mean(each, axis=0), atol=CLOSE)
     assert np.abs(edited.values[1:] - clean.values[1:]).max() > 10 * CLOSE
     np.testing.assert_allclose(edited.values[0], clean.values[0], atol=1e-6)
+
+
+def test_a_dose_over_the_cases_is_the_mean_of_plain_runs_one_by_one(twin: Twin, file: str) -> None:
+    """Alone, and between the edits that stand before and behind it."""
+    session = session_of("scale L0.mlp x0.5", "scale L1H1 x0.5", "add L1.pre v x2", vectors=VECTORS, cases=file)
+    *_, (clean, edited, _) = twin.engine.open(session).answer(parse_question("dose scale L1H1 0..2 step1 over cases"))
+    for answer, before, after in ((clean, (), ()), (edited, ("scale L0.mlp x0.5",), ("add L1.pre v x2",))):
+        assert isinstance(answer, DoseAnswer)
+        assert answer.over is not None
+        for number, case in enumerate(CASES[:-1]):
+            for column, factor in enumerate(answer.numbers):
+                alone = session_of(*before, f"scale L1H1 x{factor:g}", *after, vectors=VECTORS)
+                said = one_by_one(twin, alone, case, edits=True)
+                assert answer.over.each[number, 0, column] == pytest.approx(said, abs=CLOSE)
+        np.testing.assert_allclose(answer.logit_diff, np.nanmean(answer.over.each, axis=0), atol=1e-5)
+        assert np.ptp(answer.logit_diff) > 10 * CLOSE
+    assert isinstance(clean, DoseAnswer)
+    assert clean.kl[0, 1] == pytest.approx(0, abs=1e-6)
+    assert clean.kl[0, 0] > 0
 
 
 def test_estimates_over_the_cases_are_the_mean_of_each_cases_own(gpt2_model: Model, file: str) -> None:
@@ -214,7 +234,12 @@ def test_the_plan_says_how_many_runs_and_computes_no_cell(gpt2_model: Model, fil
 
 @pytest.mark.parametrize(
     "line",
-    ["sweep zero L1H0-1 @-2--1 over cases", "heads attribution over cases", "heads norm @-2 over cases"],
+    [
+        "sweep zero L1H0-1 @-2--1 over cases",
+        "heads attribution over cases",
+        "heads norm @-2 over cases",
+        "dose scale L1H1 @-1 0..2 step1 over cases",
+    ],
 )
 def test_the_program_asks_each_case_alone_and_finds_the_same(gpt2_model: Model, file: str, line: str) -> None:
     session = session_of(

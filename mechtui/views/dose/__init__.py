@@ -1,5 +1,5 @@
-"""`dose [EDIT] [-8..8 [step2]] [layers] [text|text4|text4@L6] [tokens20] [diff|kl|share|loss]`: one number of an edit
-over a range, and what the model then says.
+"""`dose [EDIT] [-8..8 [step2]] [layers] [text|text4|text4@L6] [tokens20] [diff|kl|share|loss] [over cases]`: one number
+of an edit over a range, and what the model then says.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from mechtui.session.document import Edit, Session, Site, Span, Struct, Token, V
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.words import LineError, cut, decimal, format_number, one_of, short
 from mechtui.session.ops import ops
+from mechtui.session.roles import same_everywhere
+from mechtui.views.over import WORDS as OVER_CASES
+from mechtui.views.over import Over, taken
 from mechtui.views.question import Answer, Question, after, plain
 from mechtui.views.spec import Action, Cost, Needs, View
 
@@ -42,7 +45,7 @@ class Dose(Question, frozen=True, tag="dose"):
     edit: None for the one under the cursor, or the session's first that has such a number. over: low, high, step; None:
     -8..8 step2 for `add`, 0..2 step0.25 for `scale`. layers: at every layer, with the vector read there where it is
     read at a layer. text: every point is continued, too, by `tokens` tokens, or (at) one point only. shows: what the
-    curve or the map shows.
+    curve or the map shows. cases: means over the session's cases; no text then.
     """
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"shows"})
@@ -54,10 +57,12 @@ class Dose(Question, frozen=True, tag="dose"):
     at: Point | None = None
     tokens: int = 20
     shows: Shows = "diff"
+    cases: bool = False
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found, words = cls(), cut(line)[1:]
+        words, cases = taken(cut(line)[1:])
+        found = cls(cases=cases)
         step: tuple[float, int] | None = None
         edit, used = _edit(line, words) if words and words[0][0] in ops() else (None, 0)
         found = replace(found, edit=edit)
@@ -81,10 +86,15 @@ class Dose(Question, frozen=True, tag="dose"):
             elif (count := re.fullmatch(r"tokens([1-9][0-9]{0,2})", word)) is not None and int(count[1]) <= MOST_TOKENS:
                 found = replace(found, tokens=int(count[1]))
             else:
-                wanted = f"an edit, a range (-8..8), step2, layers, text, text4, tokens20 or one of {', '.join(SHOWS)}"
+                wanted = "an edit, a range (-8..8), step2, layers, text, text4, tokens20, over cases or one of "
+                wanted += ", ".join(SHOWS)
                 raise LineError(line, at, f"{short(word)} should be {wanted}")
         if found.layers and edit is not None and edit.site.kind != "layer":
             raise LineError(line, words[0][1], "layers go with an edit of a layer's part, as in add L6.pre NAME")
+        if cases and found.text:
+            raise LineError(line, line.index("text"), "a text goes on from one prompt: leave text or over cases out")
+        if cases and edit is not None and (why := same_everywhere(edit)):
+            raise LineError(line, words[0][1], why)
         return found._with_step(line, step)
 
     def _with_step(self, line: str, step: tuple[float, int] | None) -> Self:
@@ -112,6 +122,7 @@ class Dose(Question, frozen=True, tag="dose"):
         if self.text:
             words.append("text" if self.at is None else f"text{_point(self.at)}")
         words += [f"tokens{self.tokens}"] * (self.tokens != 20) + [self.shows] * (self.shows != "diff")
+        words += [OVER_CASES] * self.cases
         return " ".join(words)
 
     @property
@@ -201,6 +212,7 @@ class DoseAnswer(Answer, frozen=True, tag="dose", eq=False):
     the next token there, in nats. share: the length of what the edit adds over the length of the activation that it
     adds it to, median over its positions. tokens: the greedy continuations, empty where there is none. loss: their
     mean -ln p by the clean model without any edit, in nats. runs, done: points, and continuations that were asked for.
+    over: of means over the cases what these say of logit_diff besides; runs and done are of cases then.
     """
 
     edit: str
@@ -214,13 +226,14 @@ class DoseAnswer(Answer, frozen=True, tag="dose", eq=False):
     baseline: float | None
     runs: int
     done: int
+    over: Over | None = None
 
     def json(self) -> dict[str, Any]:
         said = {name: plain(getattr(self, name)) for name in ("edit", "numbers", "baseline")}
         said["layers"] = None if self.layers == (-1,) else list(self.layers)
         said |= {name: plain(getattr(self, name)) for name in ("logit_diff", "kl", "share", "loss")}
         text = [["".join(token.text for token in point) or None for point in row] for row in self.tokens]
-        return {**said, "text": text}
+        return {**said, "text": text} if self.over is None else said | self.over.json()
 
 
 SPEC = View(
@@ -241,7 +254,8 @@ SPEC = View(
     ),
     trap=(
         "A logit difference says nothing of the text. Added lengths above the activation's own (share 1) leave what "
-        "the model was trained on. A repeated word has a low loss, too: read the text."
+        "the model was trained on. A repeated word has a low loss, too: read the text. What holds on one prompt may "
+        "not on the next: `over cases` behind the line takes means over the session's cases."
     ),
     paper="Turner et al. 2023, Activation Addition; Rimsky et al. 2024, Steering Llama 2 via CAA",
     words=("steering vector", "logit difference", "clean, edited", "nat"),
@@ -253,6 +267,7 @@ SPEC = View(
         ("text", "every point is continued"),
         ("text4", "that point is continued"),
         ("tokens20", "of a continuation"),
+        (OVER_CASES, "means over the session's cases"),
     ),
     footer=("start", "take_point", "say_point", "say_all", "by_layer", "summary"),
     actions=(

@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from mechtui.engine.api import (
+    CLEAN,
+    EDITED,
     Answers,
     EditError,
     HookEdits,
     Ids,
     Need,
+    Numbers,
     OpenSession,
     Run,
     SessionError,
@@ -24,10 +28,16 @@ from mechtui.engine.api import (
     steering,
     typical,
 )
+from mechtui.evidence import spread
 from mechtui.session.document import Edit, Token
 from mechtui.session.grammar.words import format_number
+from mechtui.session.roles import same_everywhere
 from mechtui.views.dose import Dose, DoseAnswer, Point, bare, called, dosed, read_at
+from mechtui.views.over import Over
 from mechtui.views.question import Answer
+
+# Of a case.
+TABLES = ("logit_diff", "kl", "share")
 
 
 def needs(question: Dose, opened: OpenSession) -> list[Need]:
@@ -49,6 +59,9 @@ def answers(question: Dose, opened: OpenSession) -> Answers:
     ]
     own = _place(edit, opened.session.edits)
     before, after = [each for at, each in others if at < own], [each for at, each in others if at > own]
+    if question.cases:
+        yield from _over_cases(question, edit, opened, before, after)
+        return
     clean = _Points(question, edit, opened, [], [])
     edited = _Points(question, edit, opened, before, after) if before or after else None
     both = [points for points in (edited, clean) if points is not None]
@@ -65,6 +78,45 @@ def answers(question: Dose, opened: OpenSession) -> Answers:
     for points in both:
         for _ in points.say():
             yield answer()
+
+
+def _over_cases(question: Dose, edit: Edit, opened: OpenSession, before: list[Edit], after: list[Edit]) -> Answers:
+    if why := same_everywhere(edit):
+        raise SessionError(why)
+
+    def numbers(case: OpenSession, run: Run) -> Numbers:
+        """Of the case alone, or where the run has edits beside the others."""
+        points = _Points(question, edit, case, *((before, after) if run.edits else ([], [])))
+        for _ in points.measure():
+            case.progress(points.done / points.runs)
+        said = points.answer()
+        baseline = math.nan if said.baseline is None else said.baseline
+        return {**{name: getattr(said, name) for name in TABLES}, "baseline": np.array(baseline)}
+
+    others = replace(opened.session, edits=(*before, *after))
+    over = opened.over_each(replace(question, edit=edit), numbers, others)
+    layers = tuple(range(opened.shape.n_layers)) if question.layers else (-1,)
+    given = question.numbers(edit)
+    size = (len(layers), len(given))
+
+    def answer(run: int) -> DoseAnswer:
+        diff, said = Over.made(
+            over.of, over.cases, over.problems(run), over.table(run, "logit_diff", size), over.asked(run)
+        )
+        kl, share = (spread(over.table(run, name, size)).mean for name in ("kl", "share"))
+        none = np.full(size, np.nan, dtype=np.float32)
+        texts = tuple(((),) * size[1] for _ in layers)
+        done = over.runs - len(over.missing())
+        return DoseAnswer(
+            called(edit), given, layers, diff, kl, share, none, texts, over.mean(run, "baseline"), over.runs, done, said
+        )
+
+    def both() -> tuple[DoseAnswer, DoseAnswer | None]:
+        return answer(CLEAN), answer(EDITED) if over.edited else None
+
+    for _ in over.parts():
+        yield *both(), True
+    yield *both(), False
 
 
 def _place(edit: Edit, edits: Sequence[Edit]) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.paint.tokens import cut
+from mechtui.panes import of_cases
 from mechtui.panes.curve import Axis, Series, curve
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Grid
@@ -22,6 +23,8 @@ from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.words import format_number
 from mechtui.views import Question
 from mechtui.views.dose import SPEC, Dose, DoseAnswer, Point, Shows, bare, called, dosed, read_at
+from mechtui.views.over import NONE as NO_CASES
+from mechtui.views.over import Over
 from mechtui.visible import seen
 
 NO_EDIT = "no edit yet has a number to be dosed: e writes one, as in scale L3.mlp x0.5 or add L6.pre NAME x5"
@@ -66,7 +69,7 @@ class DosePane(Pane):
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         """The points, and then the continuations that are asked for."""
         asked = self._asked(picture)
-        if asked is None:
+        if asked is None or (asked.cases and not picture.session.cases):
             return ()
         points = replace(asked, text=False, at=None)
         return (points, asked) if asked.text else (points,)
@@ -99,10 +102,13 @@ class DosePane(Pane):
         asked = self._asked(picture)
         if asked is None or asked.edit is None:
             return self.blank(NO_EDIT, width)
+        if asked.cases and not picture.session.cases:
+            return self.blank(NO_CASES, width, called(asked.edit))
         found = self._answers(picture)
         if found is None:
             numbers = [format_number(each) for each in asked.numbers(asked.edit)]
             layers = " at every layer" if asked.layers else ""
+            layers += f" over the cases {seen(picture.session.cases)}" if asked.cases else ""
             how = f"{called(asked.edit)}{layers} from x{numbers[0]} to x{numbers[-1]}, {len(numbers)} numbers"
             return self.blank("starting" if picture.job else f"{how}: . runs it", width, called(asked.edit))
         clean, edited = found
@@ -110,6 +116,8 @@ class DosePane(Pane):
         shows = picture.question(Dose).shows
         place = self._where(answer, picture)
         state = f" {answer.done} of {answer.runs}" if answer.done < answer.runs else ""
+        if answer.over is not None:
+            state = of_cases.named(answer.over)
         title = self.titled(
             picture,
             width,
@@ -135,7 +143,10 @@ class DosePane(Pane):
         self._grid = grid = Grid(
             values, layers, numbers, width, -high if signs else 0.0, high, signs=signs, cursor=place
         )
-        here = f"L{answer.layers[place[0]]} x{numbers[place[1]]} {grid.number()}"
+        number = grid.number()
+        if answer.over is not None and shows == "diff":
+            number = of_cases.said_of(answer.over, answer.logit_diff, place)
+        here = f"L{answer.layers[place[0]]} x{numbers[place[1]]} {number}"
         legend = grid.legend(self.palette, here, f"{UNITS[shows]}{', change' if signs else ''}")
         foot = [*legend.foot, *self._said(answer, place, width)]
         return grid.page(self.palette, height, title=title, legend=legend.border, foot=foot[: max(height - 6, 0)])
@@ -162,6 +173,8 @@ class DosePane(Pane):
         series = [Series("alone", _values(clean, shows)[0], palette.clean)]
         if edited is not None:
             series.insert(0, Series("with the other edits", _values(edited, shows)[0], palette.edited))
+        if answer.over is not None and shows == "diff":
+            series += [Series(name, ends[0], palette.dim) for name, ends in _ends(answer.over).items()]
         rows = self._rows(answer, width)
         tall = min(MOST_CURVE, height - LISTED - (2 if any(answer.tokens[0]) and width < WIDE else 0))
         lines: list[Line] = []
@@ -173,6 +186,8 @@ class DosePane(Pane):
         foot = said_here if height - len(lines) > LISTED - 2 + len(said_here) else []
         page = rows.page(palette, width, height - len(lines) - len(foot), at)
         said = f"x{names[at]} {NAMES[shows]} {_number(_values(answer, shows)[0][at])}"
+        if answer.over is not None and shows == "diff":
+            said = f"x{names[at]} {of_cases.said_of(answer.over, answer.logit_diff, (0, at))}"
         base = "" if answer.baseline is None else f" ─ without it {answer.baseline:+.2f}"
         return changed(
             page,
@@ -191,6 +206,12 @@ class DosePane(Pane):
             Numbers("kl", answer.kl[row], unit="nats"),
             Numbers("share", answer.share[row], unit="of the activation"),
         ]
+        if answer.over is not None:
+            columns += [Numbers(name, ends[row], signs=True) for name, ends in _ends(answer.over).items()]
+            columns += [
+                Numbers("agree", answer.over.share[row]),
+                Numbers("n", answer.over.n[row].astype(float), places=0),
+            ]
         if not np.isnan(answer.loss[row]).all():
             columns.append(Numbers("loss", answer.loss[row], unit="nats"))
         if any(answer.tokens[row]):
@@ -291,6 +312,11 @@ PANE = DosePane
 
 def _values(answer: DoseAnswer, shows: Shows) -> np.ndarray:
     return {"diff": answer.logit_diff, "kl": answer.kl, "share": answer.share, "loss": answer.loss}[shows]
+
+
+def _ends(over: Over) -> dict[str, np.ndarray]:
+    """Of the mean's interval [row, number]."""
+    return {"low": over.low, "high": over.high}
 
 
 def _text(tokens: tuple[Token, ...]) -> str:

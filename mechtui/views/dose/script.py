@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+from msgspec import structs
 
 from mechtui.session import sites
 from mechtui.session.document import Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.hook_edits import HookEdit
 from mechtui.session.ops import ops
+from mechtui.views import over_script
 from mechtui.views.dose import Dose, called, dosed
 from mechtui.views.script import Around, ScriptError, quoted
 
 # Beside the other edits nothing is computed again; nor are texts, which grow tables and edits at every token.
 EACH_RUN = False
-OMITS = ("loss", "text")
+
+
+def omits(question: Dose) -> Sequence[str]:
+    return ("loss", *over_script.OMITS) if question.cases else ("loss", "text")
 
 
 class _Name(float):
@@ -25,7 +33,31 @@ class _Name(float):
         return "number"
 
 
+def lines_of(question: Dose, around: Around, answers: tuple[Mapping[str, Any] | None, Any]) -> list[str]:
+    if not question.cases or answers[0] is None:
+        return lines(question, around)
+    edit = question.chosen(around.session)
+    if edit is None:
+        raise ScriptError("there is no edit with a number to be dosed")
+    alone = structs.replace(question, edit=edit, cases=False)
+    return [
+        *over_script.of_cases(answers[0], around, lambda case: lines(alone, case), "logit_diff", edit.positions),
+        *over_script.summed(),
+        "known = [one for one in found if one is not None]",
+        *over_script.returned(
+            "logit_diff",
+            [
+                *((key, f'known[0]["{key}"]') for key in ("edit", "numbers", "layers")),
+                *((key, f'np.mean([np.asarray(one["{key}"]) for one in known], axis=0)') for key in ("kl", "share")),
+                ("baseline", 'np.mean([one["baseline"] for one in known])'),
+            ],
+        ),
+    ]
+
+
 def lines(question: Dose, around: Around) -> list[str]:
+    if question.cases:
+        raise ScriptError(over_script.NOT_KNOWN)
     session = around.session
     edit = question.chosen(session)
     if edit is None:

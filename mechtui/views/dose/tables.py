@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mechtui.session.grammar.words import format_number
 from mechtui.views.dose import Dose, DoseAnswer
+from mechtui.views.over_tables import of_cases
 from mechtui.views.tables import Around, Block, Column, Curve, Listing, Matrix, Passage, fact
 
 UNITS = {"logit_diff": "logits", "kl": "nats", "share": "of the activation", "loss": "nats"}
@@ -12,6 +13,16 @@ NAMES = {"logit_diff": "logit difference", "kl": "KL to clean", "share": "added 
 
 def tables(question: Dose, answer: DoseAnswer, around: Around) -> list[Block]:
     numbers = tuple(map(format_number, answer.numbers))
+    if answer.over is not None:
+        layers = () if answer.layers == (-1,) else tuple(f"L{layer} " for layer in answer.layers)
+        points = [f"{layer}x{number}" for layer in layers or ("",) for number in numbers]
+        title = f"{answer.edit}: logit difference"
+        kl = Column("mean KL to clean", answer.kl.ravel().astype(float).tolist(), "nats")
+        return [
+            *of_cases(title, "logits", "point", points, answer.logit_diff, answer.over, around),
+            Listing(f"{answer.edit}: what else its numbers do", "point", points, (kl,)),
+            fact("mean logit difference without it", answer.baseline, "logits", signs=True),
+        ]
     values = {name: getattr(answer, name) for name in UNITS}
     if answer.layers != (-1,):
         layers = tuple(f"L{layer}" for layer in answer.layers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from mechtui.session import sites
@@ -72,7 +72,7 @@ def _over_cases(question: Sweep, around: Around, answer: Mapping[str, Any]) -> l
     [one] = around.hook_edits(question.cell(layers[0], columns[0]))
     if one.references:
         raise ScriptError("a mean over reference prompts is in no program over the cases: mechtui run answers it")
-    one = _at_any_positions(one)
+    one = over_script.at_here(one)
     hook = one.hook.replace(f".{one.layer}.", ".{layer}.", 1)
     pick = "[:, head]" if one.is_pattern else "[:, :, head]"
     change = textwrap.indent("\n".join(op.script(one, pick, "")), " " * 8).split("\n")
@@ -281,25 +281,6 @@ def _resolved(
     if not found:
         raise ScriptError(f"{format_edit(question.edit)}: {why or 'it has no position in this prompt'}")
     return found
-
-
-class _Names(list[int]):
-    """Positions that are written as a name."""
-
-    def __repr__(self) -> str:
-        return "here"
-
-
-class _Everywhere(HookEdit):
-    """A hook edit whose positions stand in the program's `here`."""
-
-    @property
-    def positions(self) -> list[int]:
-        return _Names(super().positions)
-
-
-def _at_any_positions(edit: HookEdit) -> HookEdit:
-    return _Everywhere(**{each.name: getattr(edit, each.name) for each in fields(edit)})
 
 
 def _at_any_position(edit: HookEdit) -> HookEdit:
