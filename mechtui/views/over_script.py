@@ -130,9 +130,11 @@ def of_cases(
     ]
 
 
-def returned(means: str, more: Iterable[tuple[str, str]]) -> list[str]:
-    """The last lines. means: the key of the means. more: keys, and what stands for them."""
-    pairs = [(means, "mean"), *((key, key) for key in KEYS), *more]
+def returned(means: str, more: Iterable[tuple[str, str]], share: str = "share") -> list[str]:
+    """The last lines. means, share: the keys of the means, and of the share of cases with their sign. more: keys, and
+    what stands for them."""
+    tables = [(means, "mean"), *((key, key) for key in KEYS if key != "share"), (share, "share")]
+    pairs = [*((key, f"{name}.tolist()") for key, name in tables), *more]
     return ["return {", *(f'    "{key}": {value},' for key, value in pairs), "}"]
 
 

@@ -233,7 +233,10 @@ class DoseAnswer(Answer, frozen=True, tag="dose", eq=False):
         said["layers"] = None if self.layers == (-1,) else list(self.layers)
         said |= {name: plain(getattr(self, name)) for name in ("logit_diff", "kl", "share", "loss")}
         text = [["".join(token.text for token in point) or None for point in row] for row in self.tokens]
-        return {**said, "text": text} if self.over is None else said | self.over.json()
+        if self.over is None:
+            return {**said, "text": text}
+        of_cases = self.over.json()
+        return {**said, "sign_share": of_cases.pop("share"), **of_cases}
 
 
 SPEC = View(

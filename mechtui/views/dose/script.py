@@ -48,9 +48,13 @@ def lines_of(question: Dose, around: Around, answers: tuple[Mapping[str, Any] | 
             "logit_diff",
             [
                 *((key, f'known[0]["{key}"]') for key in ("edit", "numbers", "layers")),
-                *((key, f'np.mean([np.asarray(one["{key}"]) for one in known], axis=0)') for key in ("kl", "share")),
+                *(
+                    (key, f'np.mean([np.asarray(one["{key}"]) for one in known], axis=0).tolist()')
+                    for key in ("kl", "share")
+                ),
                 ("baseline", 'np.mean([one["baseline"] for one in known])'),
             ],
+            "sign_share",
         ),
     ]
 
