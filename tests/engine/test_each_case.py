@@ -252,6 +252,6 @@ def test_the_program_asks_each_case_alone_and_finds_the_same(gpt2_model: Model, 
     program = text_of(exported(gpt2_model, session))
     names = run(program)
     [(_, wanted)] = names["wanted"].items()
-    assert {"values[][]", "low[][]", "each[][][]"} <= wanted.keys()
+    assert {"low", "each"} <= {name.partition("[")[0] for name in wanted}
     with pytest.raises(AssertionError, match="each"):
         run(program.replace("When Mary went to the store", "When Mary went to the big store"))
