@@ -25,6 +25,7 @@ VIEWS = {
         "attribution L0H1 answer",
         "attribution L0.mlp top3",
         "attribution L0H1 measured",
+        "attribution over cases",
     ),
     "heads": ("heads", "heads norm over cases"),
     "dose": ("dose add L1.pre v -2..2 step2 layers text tokens2", "dose add L1.pre v 0..1 over cases"),

@@ -19,6 +19,7 @@ from mechtui.evidence import summary
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views import parse_question
+from mechtui.views.attribution import AttributionAnswer
 from mechtui.views.dose import DoseAnswer
 from mechtui.views.heads import HeadsAnswer
 from mechtui.views.sweep import Sweep, SweepAnswer
@@ -103,6 +104,29 @@ def test_heads_over_the_cases_are_means_of_a_plain_models_patterns(twin: Twin, f
     np.testing.assert_allclose(clean.values, np.mean(each, axis=0), atol=CLOSE)
     assert np.abs(edited.values[1:] - clean.values[1:]).max() > 10 * CLOSE
     np.testing.assert_allclose(edited.values[0], clean.values[0], atol=1e-6)
+
+
+def test_attribution_over_the_cases_adds_up_to_a_plain_models_mean_difference(twin: Twin, file: str) -> None:
+    session = session_of("scale L0.mlp x0.5", cases=file)
+    *_, (clean, edited, _) = twin.engine.open(session).answer(parse_question("attribution over cases"))
+    for answer, on in ((clean, ()), (edited, ("scale L0.mlp x0.5",))):
+        assert isinstance(answer, AttributionAnswer)
+        assert answer.over is not None
+        names = answer.writes()
+        difference = []
+        for number, case in enumerate(CASES[:-1]):
+            said = one_by_one(twin, session_of(*on), case, edits=True)
+            row = answer.over.each[number]
+            assert row[names.index("total")] == pytest.approx(said, abs=1e-3)
+            assert np.nansum(row[:-1]) == pytest.approx(said, abs=2e-3)
+            alone = replace(session, **{"cases": "", "source": "", **case})
+            [(first, second, _)] = Engine(twin.engine.model).open(alone).answer(parse_question("attribution"))
+            own = second if on else first
+            assert isinstance(own, AttributionAnswer)
+            np.testing.assert_allclose(row, own.means, atol=CLOSE)
+            difference.append(said)
+        assert answer.total == pytest.approx(np.mean(difference), abs=1e-3)
+        np.testing.assert_allclose(answer.means, np.nanmean(answer.over.each, axis=0), atol=1e-5)
 
 
 def test_a_dose_over_the_cases_is_the_mean_of_plain_runs_one_by_one(twin: Twin, file: str) -> None:

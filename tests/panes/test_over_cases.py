@@ -11,9 +11,11 @@ from mechtui.evidence import summary
 from mechtui.link.messages import Answered
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.session.cases import Case
-from mechtui.session.document import Session
+from mechtui.session.document import Session, Token
 from mechtui.session.grammar.words import LineError
 from mechtui.views import cost_of, example_of, parse_question, put
+from mechtui.views.attribution import AttributionAnswer, Components
+from mechtui.views.attribution.pane import AttributionPane
 from mechtui.views.dose import Dose, DoseAnswer
 from mechtui.views.dose.pane import DosePane
 from mechtui.views.heads import Heads, HeadsAnswer
@@ -74,6 +76,30 @@ def test_the_heads_difference_is_taken_case_by_case() -> None:
     assert "once all cases are there" in " ".join(text.split())
 
 
+def ledger(seed: int, done: int = 6) -> AttributionAnswer:
+    _, means, over = made(seed, 12 * 12 + 12 + 5, done=done)
+    rest = dict(zip(("embed", "pos", "bias", "edits"), map(float, means[-5:-1]), strict=True))
+    parts = Components(means[:144].reshape(12, 12), means[144:156], **rest)
+    return AttributionAnswer(
+        *(-1, Token(-1, "answer"), Token(-1, "foil"), False, parts, float(means[-1]), 1e-3), over=over
+    )
+
+
+def test_a_line_of_the_ledger_has_its_interval_below_it() -> None:
+    shown = picture("attribution clean over cases", ledger(1), ledger(2))
+    text = text_of(AttributionPane(), shown)
+    expected = summary(made(1, 161)[0][:, 3 * 12 + 4])
+    assert f"L3H4 {expected.mean:+.2f} [{expected.low:+.2f}, {expected.high:+.2f}]" in text
+    assert "answer − foil @-1 clean over ioi 6" in text
+    pane = AttributionPane()
+    differing = text_of(pane, picture("attribution difference over cases", ledger(1), ledger(2)))
+    change = summary((made(2, 161)[0] - made(1, 161)[0])[:, 3 * 12 + 4])
+    assert f"L3H4 {change.mean:+.2f} [{change.low:+.2f}, {change.high:+.2f}]" in differing
+    part = text_of(pane, picture("attribution over cases", ledger(1, 2), ledger(2, 2)))
+    assert "over ioi 6, 2 of 6 cases" in part
+    assert pane.questions(shown) == (parse_question("attribution over cases"),)
+
+
 def test_a_curve_over_the_cases_has_its_interval() -> None:
     numbers = (0.0, 0.5, 1.0)
     each, means, over = made(3, 1, 3)
@@ -88,7 +114,12 @@ def test_a_curve_over_the_cases_has_its_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pane", "line"), [(HeadsPane, "heads norm over cases"), (DosePane, "dose scale L3H4 over cases")]
+    ("pane", "line"),
+    [
+        (HeadsPane, "heads norm over cases"),
+        (DosePane, "dose scale L3H4 over cases"),
+        (AttributionPane, "attribution over cases"),
+    ],
 )
 def test_without_cases_nothing_is_asked_and_it_says_how_to_name_some(pane: type[Pane], line: str) -> None:
     example = example_of(line.split(maxsplit=1)[0])
@@ -103,6 +134,7 @@ def test_without_cases_nothing_is_asked_and_it_says_how_to_name_some(pane: type[
     [
         "heads norm difference @-2 over cases",
         "heads attribution over cases",
+        "attribution @-2 answer map clean over cases",
         "dose over cases",
         "dose add L3.pre v -2..2 step1 layers kl over cases",
     ],
@@ -111,7 +143,7 @@ def test_a_line_reads_back_and_waits_for_all_else(line: str) -> None:
     question = parse_question(line)
     assert question.line() == line
     assert cost_of(question) is Cost.JOB
-    assert "over cases" not in (Heads() if isinstance(question, Heads) else Dose()).line()
+    assert cost_of(type(question)()) is (Cost.JOB if isinstance(question, Dose) else Cost.ONE_RUN)
 
 
 def test_s_stays_among_what_goes_over_cases() -> None:
@@ -131,6 +163,9 @@ def test_s_stays_among_what_goes_over_cases() -> None:
         ("dose scale L3H4 @3 over cases", "position 3 is another word"),
         ("dose scale L3H4 text over cases", "a text goes on from one prompt"),
         ("heads norm over", "over should be entropy"),
+        ("attribution L1H1 over cases", "what L1H1 is made of is another in every case"),
+        ("attribution measured over cases", "sweep zero L*H* over cases says what zeroing heads changes"),
+        ("attribution @3 over cases", "position 3 is another word"),
     ],
 )
 def test_what_does_not_go_over_cases_is_refused(line: str, said: str) -> None:

@@ -12,6 +12,9 @@ from msgspec.structs import replace
 from mechtui.session.document import Site, Struct, Token
 from mechtui.session.grammar.places import format_site, parse_site
 from mechtui.session.grammar.words import LineError, cut, one_position, short
+from mechtui.session.roles import said
+from mechtui.views.over import WORDS as OVER_CASES
+from mechtui.views.over import Over, taken
 from mechtui.views.question import RUNS, Answer, Question, Run, plain
 from mechtui.views.spec import Action, Needs, Numbers, View
 
@@ -19,6 +22,8 @@ TOP = 40
 Order = Literal["sorted", "effect", "others", "unsorted", "map"]
 # By what is measured.
 BY_MEASURED: tuple[Order, ...] = ("effect", "others")
+# Parts that are neither a head nor an MLP, and the sum of all.
+REST = ("embed", "pos", "bias", "edits", "total")
 Ablation = Literal["", "zero", "mean"]
 ABLATIONS: tuple[Ablation, ...] = ("", "zero", "mean")
 
@@ -45,11 +50,13 @@ class Attribution(Question, frozen=True, tag="attribution"):
     top: int = TOP
     order: Order = "sorted"
     run: Run = "edited"
+    over: bool = False
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        words: dict[str, Any] = {}
-        for word, at in cut(line)[1:]:
+        written, over = taken(cut(line)[1:])
+        words: dict[str, Any] = {"over": over}
+        for word, at in written:
             site = words.get("site")
             if (there := one_position(word, line, at)) is not None:
                 words["position"] = there
@@ -79,7 +86,18 @@ class Attribution(Question, frozen=True, tag="attribution"):
                     "effect, others, unsorted, map, clean or difference"
                 )
                 raise LineError(line, at, f"{short(word)} should be {wanted}")
-        return cls(**words)
+        found = cls(**words)
+        if over and (why := found._refuses_over()):
+            raise LineError(line, line.index("over"), why)
+        return found
+
+    def _refuses_over(self) -> str:
+        """Why this is not taken over cases, in a sentence; empty where it is."""
+        if self.site is not None:
+            return f"what {format_site(self.site)} is made of is another in every case: leave it or over cases out"
+        if self.measured:
+            return "what is measured is of one prompt: sweep zero L*H* over cases says what zeroing heads changes"
+        return said(self.position) if self.position > 0 else ""
 
     def line(self) -> str:
         words = ["attribution"]
@@ -94,14 +112,15 @@ class Attribution(Question, frozen=True, tag="attribution"):
         if self.top != TOP:
             words.append(f"top{self.top}")
         words += [word for word, default in ((self.order, "sorted"), (self.run, "edited")) if word != default]
+        words += [OVER_CASES] * self.over
         return " ".join(words)
 
     @property
     def many_runs(self) -> bool:
-        return bool(self.measured) and self.site is None
+        return self.over or (bool(self.measured) and self.site is None)
 
     def next(self) -> Self:
-        orders = [each for each in get_args(Order) if self.many_runs or each not in BY_MEASURED]
+        orders = [each for each in get_args(Order) if (self.measured and self.site is None) or each not in BY_MEASURED]
         if self.site is not None:
             orders.remove("map")
         at = orders.index(self.order) if self.order in orders else 0
@@ -113,7 +132,7 @@ class Attribution(Question, frozen=True, tag="attribution"):
 
     def into(self, site: Site) -> Self:
         """The line of one head or MLP, of the same position, target, ablation and run."""
-        return replace(self, site=site, top=TOP, order="sorted")
+        return replace(self, site=site, top=TOP, order="sorted", over=False)
 
 
 def _opened(site: Site, line: str, at: int) -> Site:
@@ -224,7 +243,8 @@ class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
     answer, foil: whose logits; without a foil the answer's alone. auto: the clean run's two best tokens stand in.
     rounding: what the parts may miss of `total`, in float32 0.001; where they miss more there is no answer. ablated:
     with `measured`, what ablating each part does; None without it. Of one part that is ablated (`Repair`) `total` is
-    the measured change.
+    the measured change. over: of means over the cases, what these say of `writes` besides; position counts from the end
+    then, and answer and foil are each case's own.
     """
 
     position: int
@@ -235,8 +255,13 @@ class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
     total: float
     rounding: float
     ablated: Ablated | None = None
+    over: Over | None = None
 
     def json(self) -> dict[str, Any]:
+        if self.over is not None:
+            means = {"writes": self.writes(), "mean": plain(self.means)}
+            own = {"position": self.position, **self._parts(), "total": self.total, "rounding": self.rounding}
+            return own | means | self.over.json()
         return {
             "position": self.position,
             "answer": self.answer.text,
@@ -247,6 +272,21 @@ class AttributionAnswer(Answer, frozen=True, tag="attribution", eq=False):
             "rounding": self.rounding,
             **({} if self.ablated is None else self.ablated.json()),
         }
+
+    def writes(self) -> list[str]:
+        """The names of the parts, in the order of `means`."""
+        assert isinstance(self.parts, Components)
+        layers, heads = self.parts.heads.shape
+        each = [f"L{layer}H{head}" for layer in range(layers) for head in range(heads)]
+        return [*each, *(f"L{layer}.mlp" for layer in range(layers)), *REST]
+
+    @property
+    def means(self) -> np.ndarray:
+        """[write] of all parts and their sum."""
+        parts = self.parts
+        assert isinstance(parts, Components)
+        rest = [*(getattr(parts, name) for name in REST[:-1]), self.total]
+        return np.concatenate([parts.heads.ravel(), parts.mlps, np.array(rest, dtype=np.float32)])
 
     def _parts(self) -> dict[str, Any]:
         said: dict[str, Any] = plain(self.parts)
@@ -281,7 +321,8 @@ SPEC = View(
     ),
     trap=(
         "This is the direct way only: a head that works through later heads has no share of its own here, and zeroing "
-        "a head may cost less than its line says, because later ones make up for it."
+        "a head may cost less than its line says, because later ones make up for it. It is that of one prompt: `over "
+        "cases` behind the line takes means over the session's cases, which still add up, each with its interval."
     ),
     paper=(
         "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; McGrath et al. 2023, The Hydra Effect "
@@ -295,6 +336,7 @@ SPEC = View(
         ("here", "measured with the part ablated at this token only"),
         ("effect", "sorted by what is measured"),
         ("others", "sorted by what the others did about it"),
+        (OVER_CASES, "means over the session's cases"),
     ),
     footer=("summary", "next_run", "measure", "zero", "alone", "undo", "maximise"),
     actions=(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from mechtui.engine import ablations
 from mechtui.engine.ablations import Ablation, Ablations
-from mechtui.engine.api import Answers, Need, OpenSession, Run, together
+from mechtui.engine.api import CLEAN, EDITED, Answers, Need, Numbers, OpenSession, Run, together
 from mechtui.engine.ledger import (
     Direction,
     Ledger,
@@ -19,8 +19,18 @@ from mechtui.engine.ledger import (
     value_need,
     z_need,
 )
-from mechtui.session.document import Site, Span
-from mechtui.views.attribution import Ablated, Attribution, AttributionAnswer, Components, Neurons, Repair, Sources
+from mechtui.session.document import Site, Span, Token
+from mechtui.views.attribution import (
+    REST,
+    Ablated,
+    Attribution,
+    AttributionAnswer,
+    Components,
+    Neurons,
+    Repair,
+    Sources,
+)
+from mechtui.views.over import Over
 
 
 def needs(question: Attribution, opened: OpenSession) -> list[Need]:
@@ -45,6 +55,9 @@ def needs(question: Attribution, opened: OpenSession) -> list[Need]:
 
 
 def answers(question: Attribution, opened: OpenSession) -> Answers:
+    if question.over:
+        yield from _over_cases(question, opened)
+        return
     position = opened.position(question.position)
     site = question.site
     if site is not None:
@@ -89,6 +102,39 @@ def answers(question: Attribution, opened: OpenSession) -> Answers:
         for _ in each.fill():
             opened.progress(sum(one.done for _, one in every) / sum(one.runs for _, one in every))
             yield now()
+
+
+def _over_cases(question: Attribution, opened: OpenSession) -> Answers:
+    shape = opened.shape
+    heads = shape.n_layers * shape.n_heads
+
+    def numbers(case: OpenSession, run: Run) -> Numbers:
+        """Of one case: its writes, as `AttributionAnswer.means` has them."""
+        position = case.position(question.position)
+        ledger = Ledger(run, case, position, direction(case, position, question.answer))
+        means = _answer(ledger, _writes(ledger), ledger.total).means
+        return {"writes": means, "rounding": np.array(ledger.rounding)}
+
+    over = opened.over_each(question, numbers)
+    size = heads + shape.n_layers + len(REST)
+
+    def answer(run: int) -> AttributionAnswer:
+        each = over.table(run, "writes", (size,))
+        means, said = Over.made(over.of, over.cases, over.problems(run), each, over.asked(run))
+        rest = dict(zip(REST, map(float, means[-len(REST) :]), strict=True))
+        total = rest.pop("total")
+        by_head = means[:heads].reshape(shape.n_layers, shape.n_heads)
+        parts = Components(by_head, means[heads : heads + shape.n_layers], **rest)
+        foil = None if question.answer else Token(-1, "foil")
+        rounding = over.mean(run, "rounding") or 0.0
+        return AttributionAnswer(question.position, Token(-1, "answer"), foil, False, parts, total, rounding, over=said)
+
+    def both() -> tuple[AttributionAnswer, AttributionAnswer | None]:
+        return answer(CLEAN), answer(EDITED) if over.edited else None
+
+    for _ in over.parts():
+        yield *both(), True
+    yield *both(), False
 
 
 def _runs(opened: OpenSession) -> list[Run]:

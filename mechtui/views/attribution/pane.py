@@ -14,6 +14,7 @@ from mechtui.link.messages import Answered
 from mechtui.paint import marks
 from mechtui.paint.numbers import fixed
 from mechtui.paint.tokens import cut, fitting, visible
+from mechtui.panes import of_cases
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Cell, Grid
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line
@@ -37,6 +38,8 @@ from mechtui.views.attribution import (
     Repair,
     Sources,
 )
+from mechtui.views.over import NONE as NO_CASES
+from mechtui.views.over import Over
 from mechtui.views.question import Run, after
 from mechtui.views.sweep import ZERO_HEADS, disagreeing
 
@@ -131,6 +134,7 @@ class Shown:
     beside: np.ndarray
     total: dict[str, float]
     measured: Measured | None = None
+    over: tuple[np.ndarray, Over] | None = None
 
     def place(self, name: str) -> int | None:
         """The line of that name."""
@@ -196,7 +200,7 @@ class AttributionPane(Pane):
         if _lacking(picture):
             return ()
         asked = picture.question(Attribution).asked()
-        return (asked.unmeasured(), asked) if asked.many_runs else (asked,)
+        return (asked.unmeasured(), asked) if asked.many_runs and asked.measured else (asked,)
 
     # Painting
 
@@ -222,6 +226,8 @@ class AttributionPane(Pane):
             opened += f"{DONE[parts.op][0]} {'here ' * parts.here}"
         elif found.measured is not None and picture.question(Attribution).measured:
             done = f" · {found.measured.done}"
+        if found.clean.over is not None:
+            done = of_cases.named(found.clean.over)
         where, auto = f"@{found.clean.position}", " (auto)" if found.clean.auto else ""
         title = self.titled(
             picture,
@@ -279,6 +285,11 @@ class AttributionPane(Pane):
     @staticmethod
     def _said(found: Shown, row: int) -> tuple[str, ...]:
         """What is measured of a line; of a part that is opened, what is measured of it."""
+        if found.over is not None:
+            name = found.writes[row].name
+            at = (found.clean.writes().index(name),)
+            means, over = found.over
+            return tuple(f"{name} {of_cases.said_of(over, means, at, room)}" for room in (80, 48, 30, 14))
         if found.measured is not None:
             return found.measured.said(row, found.writes[row].name)
         if found.site is None or not isinstance(found.clean.parts, Repair):
@@ -485,6 +496,8 @@ PANE = AttributionPane
 def _lacking(picture: Picture) -> str:
     """Why there is nothing to explain; empty where the session names what is asked for, or nothing at all."""
     session = picture.session
+    if picture.question(Attribution).over:
+        return "" if session.cases else NO_CASES
     if refused := picture.refused_target():
         return f"there is nothing to explain: {refused}"
     if not session.answer and session.foil:
@@ -507,6 +520,9 @@ def _shown(picture: Picture) -> Shown | str:
     edited = answered.edited if isinstance(answered.edited, AttributionAnswer) else None
     if edited is None and run == "difference":
         return NO_DIFFERENCE
+    over = _over(clean, edited, run)
+    if isinstance(over, str):
+        return over
     answers = {"clean": clean} | ({"edited": edited} if edited is not None else {})
     lines = {name: tuple(_writes(picture, site, answer)) for name, answer in answers.items()}
     values = {name: np.array([write.value for write in each]) for name, each in lines.items()}
@@ -518,7 +534,7 @@ def _shown(picture: Picture) -> Shown | str:
         measured = _swept(picture, shows_clean, lines["clean"], values["clean" if shows_clean else "edited"], clean)
     if edited is None:
         values, total = {"logits": values["clean"]}, {"logits": clean.total}
-        return Shown(site, None, clean, None, lines["clean"], values, beside["clean"], total, measured)
+        return Shown(site, None, clean, None, lines["clean"], values, beside["clean"], total, measured, over)
     for each in (values, beside):
         each["difference"] = each["edited"] - each["clean"]
     total["difference"] = total["edited"] - total["clean"]
@@ -533,7 +549,20 @@ def _shown(picture: Picture) -> Shown | str:
         beside[run],
         {name: total[name] for name in order},
         measured,
+        over,
     )
+
+
+def _over(clean: AttributionAnswer, edited: AttributionAnswer | None, run: Run) -> tuple[np.ndarray, Over] | str | None:
+    """The means that are shown and what the cases say of them; None of one prompt; else why there are none yet."""
+    shown = clean if run == "clean" or edited is None else edited
+    if shown.over is None:
+        return None
+    if not clean.over or not clean.over.n.any() or not shown.over.n.any():
+        return ""
+    if edited is None or run != "difference":
+        return shown.means, shown.over
+    return shown.over.changed(clean.over) or "the difference is taken case by case, once all cases are there"
 
 
 def _lines(picture: Picture) -> Iterator[Answered]:
@@ -552,7 +581,7 @@ def _asked(
     """What was measured as the line asks for it, blank where that is still to come or of other lines than these; None
     where it asks for nothing."""
     wanted = picture.question(Attribution)
-    if not wanted.many_runs or not isinstance(clean.parts, Components):
+    if not wanted.measured or not wanted.many_runs or not isinstance(clean.parts, Components):
         return None
     cells = [_cell(write.site, clean.parts.heads.shape[1]) for write in lines]
     found = None

@@ -3,20 +3,63 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import structs
 
 from mechtui.session.changes import head_site
 from mechtui.session.document import ALL, Edit, Positions, Range, Site, Span
 from mechtui.session.grammar.places import format_site
 from mechtui.session.ops import ops
-from mechtui.views.attribution import Attribution
+from mechtui.views import over_script
+from mechtui.views.attribution import REST, Attribution
 from mechtui.views.script import Around, ScriptError, quoted, seen_values
 
-# How far its parts may be off, which is no number of the model's.
-OMITS = ("rounding",)
+
+def omits(question: Attribution) -> Sequence[str]:
+    # How far its parts may be off is no number of the model's.
+    return ("rounding", *over_script.OMITS) if question.over else ("rounding",)
+
+
+def each_run(question: Attribution) -> bool:
+    """Edits are of each case's own positions, which no program has."""
+    return not question.over
+
+
+def lines_of(question: Attribution, around: Around, answers: tuple[Mapping[str, Any] | None, Any]) -> list[str]:
+    if not question.over or answers[0] is None:
+        return lines(question, around)
+    alone = structs.replace(question, over=False)
+    layers, heads = around.shape.n_layers, around.shape.n_heads
+    end = layers * heads
+    return [
+        *over_script.of_cases(answers[0], around, lambda case: _flat(lines(alone, case)), "writes"),
+        *over_script.summed(),
+        *over_script.returned(
+            "mean",
+            [
+                ("position", repr(question.position)),
+                ("writes", repr(answers[0]["writes"])),
+                ("heads", f"mean[:{end}].reshape({layers}, {heads}).tolist()"),
+                ("mlps", f"mean[{end} : {end + layers}].tolist()"),
+                *((name, f"mean[{end + layers + at}].item()") for at, name in enumerate(REST)),
+            ],
+        ),
+    ]
+
+
+def _flat(lines: list[str]) -> list[str]:
+    """The lines of one case, which return its writes one after the other."""
+    at = lines.index("return {")
+    each = ", ".join(f'parts["{name}"]' for name in REST[:-1])
+    row = f'[*np.asarray(parts["heads"]).ravel(), *np.asarray(parts["mlps"]), {each}, total]'
+    return [*lines[:at], f'return {{"writes": {row}}}']
 
 
 def lines(question: Attribution, around: Around) -> list[str]:
+    if question.over:
+        raise ScriptError(over_script.NOT_KNOWN)
     position = around.position(question.position)
     site = question.site
     if question.measured and site is not None:

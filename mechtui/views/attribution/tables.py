@@ -15,6 +15,7 @@ from mechtui.views.attribution import (
     Repair,
     Sources,
 )
+from mechtui.views.over_tables import of_cases
 from mechtui.views.tables import Around, Block, Column, Listing, Matrix, numbered
 
 
@@ -41,6 +42,8 @@ def tables(question: Attribution, answer: AttributionAnswer, around: Around) -> 
                 "total": answer.total,
             }
             found.append(_sums("all of it", "write", rest))
+            if answer.over is not None:
+                found += of_cases(what, "logits", "write", answer.writes(), answer.means, answer.over, around)
             if answer.ablated is not None:
                 found += _ablated(answer.ablated, heads)
             return found
