@@ -259,6 +259,7 @@ def test_the_plan_says_how_many_runs_and_computes_no_cell(gpt2_model: Model, fil
 @pytest.mark.parametrize(
     "line",
     [
+        "attribution over cases",
         "sweep zero L1H0-1 @-2--1 over cases",
         "heads attribution over cases",
         "heads norm @-2 over cases",
