@@ -30,7 +30,7 @@ Numbers = Mapping[str, np.ndarray]
 # What is kept of cases, in numbers: 32 MB. The oldest go first.
 MOST_NUMBERS = 8_000_000
 # Times that there is more to be shown before all is there.
-MOST_PARTS = 64
+MOST_PARTS = 24
 CLEAN, EDITED = 0, 1
 # What must be the same for a case to say the same again.
 _Key = tuple[Question, Session, tuple[tuple[int, ...], ...]]
