@@ -81,7 +81,7 @@ async def test_r_measures_behind_all_else_esc_keeps_what_is_there_and_enter_show
         assert last.questions[-1] == Attribution(measured="zero")
         assert "zeroed 100 of 156" in text(it)
         # A key that is pressed meanwhile is answered, and the rest is asked again behind it.
-        await pilot.press("right_square_bracket", "left_square_bracket")
+        await pilot.press("j", "k")
         await idle(pilot)
         assert many(model.asks[-1].questions[-1])
         before = asked(model)
@@ -101,8 +101,10 @@ async def test_r_measures_behind_all_else_esc_keeps_what_is_there_and_enter_show
         await pilot.press("g", "g", "enter")
         await idle(pilot)
         assert it.session.views == ("attribution L9H9 measured",)
-        assert "others +2.00 (final norm +.25), 87% made up" in text(it)
-        await pilot.press("backspace", "u")
+        assert "87% made up" in text(it)
+        await pilot.press("backspace")
         await idle(pilot)
-        assert it.session.prompt == PROMPT
-        assert "L9H9 zeroed" not in text(it) or "attribution L9H9" not in it.session.views
+        assert it.session.views == ("attribution measured",)
+        await pilot.press("u")
+        await idle(pilot)
+        assert "attribution measured" not in it.session.views

@@ -232,6 +232,8 @@ def test_of_the_linear_model_no_norm_makes_up_for_anything(gpt2_model: Model) ->
 
 @pytest.mark.parametrize("linear", [False, True])
 def test_the_exported_program_says_the_same(subject: Subject, linear: bool) -> None:
+    if linear and subject.model.shape.n_heads > 4:
+        pytest.skip("one model with MLPs is enough of the linear model")
     lines = ["attribution measured", "attribution @3 measured mean here", "attribution L1H2 measured mean"]
     lines += ["attribution L0.mlp @4 measured here"] if subject.model.shape.d_mlp else []
     session = session_of(EDITS[0], bos="yes", linear=linear, **TARGET)
