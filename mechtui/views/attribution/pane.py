@@ -113,6 +113,7 @@ def made_up(what: str, direct: float, measured: float, others: float, norm: floa
         share = f", {part:.0%} made up" if part >= 0 else f", {-part:.0%} more"
     return (
         f"{what}: measured {numbers[0]} = direct {numbers[1]}, others {numbers[2]}{of_norm}{share}",
+        f"{what} {numbers[0]} = direct {numbers[1]}, others {numbers[2]}{of_norm.replace('final ', '')}{share}",
         f"{what} {numbers[0]} = {numbers[1]}, others {numbers[2]}{share}",
         f"{what} {numbers[0]}{share}",
     )
@@ -235,6 +236,7 @@ class AttributionPane(Pane):
             f"{opened}{found.explained}{auto} {where} {found.run or ''}".rstrip() + done,
             f"{opened}{found.explained} {where}{done}",
             f"{opened}{found.explained}{done}",
+            *([f"{opened}{where}{done}", found.measured.done] if done and found.measured is not None else []),
             f"{opened}{found.explained}",
             f"{opened}{where}",
         )
