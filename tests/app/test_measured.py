@@ -15,7 +15,7 @@ from mechtui.session.storage import dumps
 from mechtui.views import Question
 from mechtui.views.attribution import Ablated, Attribution, AttributionAnswer, Components, Repair
 from mechtui.views.attribution.example import example
-from tests.app.answering import PROMPT, Model, app, idle, session
+from tests.app.answering import Model, app, idle, session
 from tests.app.test_over_cases import text
 
 SIZE = (160, 45)
