@@ -57,7 +57,7 @@ def why_not(action: Action, desk: Desk) -> str:
     """Why it cannot run just now; empty where it can."""
     pane = layer(action)
     if pane and pane != desk.here:
-        return f"{action.title} belongs to the {title(pane)} pane: press g {specs()[pane].go} first."
+        return f"{action.title} belongs to the {title(pane)} pane: press {specs()[pane].keys} first."
     return LACKS[action.needs](desk)
 
 
@@ -304,12 +304,12 @@ def _table(actions: Iterable[Action]) -> list[str]:
 
 def _letters() -> list[str]:
     """What may follow `g`, as a table: the views by their letters, then the actions whose keys begin with it."""
-    rows = sorted((specs()[view].go, title(view), f"Go to the view `{view}`.") for view in panes())
-    rows += [(key[2:], act.title, act.explanation) for act in ACTIONS for key in act.keys if key.startswith("g ")]
+    rows = sorted((specs()[view].keys, title(view), f"Go to the view `{view}`.") for view in panes())
+    rows += [(key, act.title, act.explanation) for act in ACTIONS for key in act.keys if key.startswith("g ")]
     return [
         "| key | title | what it does |",
         "|---|---|---|",
-        *(f"| `g` `{key}` | {to} | {what} |" for key, to, what in rows),
+        *(f"| {' '.join(f'`{key}`' for key in keys.split())} | {to} | {what} |" for keys, to, what in rows),
     ]
 
 

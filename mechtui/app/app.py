@@ -24,20 +24,21 @@ from textual.timer import Timer
 from textual.worker import WorkerFailed
 
 from mechtui.app import going_on, keeping, opening, status
-from mechtui.app.actions import KeyClashError, Registry, run_action, shown, why_not
+from mechtui.app.actions import KeyClashError, Registry, run_action, why_not
 from mechtui.app.board import Board
 from mechtui.app.clipboard import TooLongError, fitting
 from mechtui.app.conversation import GRACE, TARGET, Conversation, News
 from mechtui.app.ending import Ending
 from mechtui.app.errands import Errands
 from mechtui.app.keeping import Keeper, State
+from mechtui.app.letters import Letters
 from mechtui.app.line import CommandLine, Field, Mistake
 from mechtui.app.opening import Opened
 from mechtui.app.prompt import Prompt
 from mechtui.app.screens import arrangement_of, screen_of
 from mechtui.app.state import Arrangement, difference
 from mechtui.app.turns import Turns
-from mechtui.app.workspaces import Place, Workspace, WorkspaceError, panes, with_own
+from mechtui.app.workspaces import Place, Workspace, WorkspaceError, with_own
 from mechtui.app.writing import Wanted
 from mechtui.config import Settings, log_file
 from mechtui.console import VisibleConsole
@@ -69,8 +70,6 @@ TICK = 0.25
 ENDING_PATIENCE = 2.0
 # Answers to one change follow each other closely: painting them one by one would take the model's time.
 TOGETHER = 0.012
-# Seconds after `g` until the letters that may follow are shown.
-UNTIL_CHOICES = 0.5
 # Seconds from one painting to the next while more keys wait.
 WHILE_KEYS_WAIT = 0.1
 # Columns from which on the head says things in full.
@@ -147,7 +146,7 @@ class Mechtui(Guarded, App[int]):
         self.talk = Conversation(link, session.work(), key=self.registry.key)
         self._take_up(session, tree)
         self._was = self.session
-        self._asks_where: Timer | None = None
+        self.letters = Letters(self)
         self.last_search = ""
         self.board = Board(self.session)
         self.board.put_places(session.screen)
@@ -339,8 +338,8 @@ class Mechtui(Guarded, App[int]):
 
     def press(self, key: str) -> bool:
         """Do what a key is for; whether it is for something."""
-        if self._asks_where is not None and not self.typing:
-            self._answer_where(key)
+        if self.letters.awaited and not self.typing:
+            self.letters.take(key)
             return True
         action = self.registry.at(key, self.here)
         if action is None or (self.typing and not action.typing):
@@ -611,36 +610,7 @@ class Mechtui(Guarded, App[int]):
         return self.board.sharing(self.here)
 
     def ask_where(self) -> None:
-        # One who knows the letter types on; one who does not waits and reads.
-        self._asks_where = self.set_timer(UNTIL_CHOICES, self._say_where)
-
-    def _say_where(self) -> None:
-        letters = (f"{specs()[view].go} {specs()[view].title}" for view in panes())
-        more = (
-            f"{key[2:]} {each.title}" for each in self.registry.actions for key in each.keys if key.startswith("g ")
-        )
-        self.say("g " + "  ".join(["g first", *letters, *more]))
-
-    def _answer_where(self, key: str) -> None:
-        """The key after `g`."""
-        assert self._asks_where is not None
-        self._asks_where.stop()
-        self._asks_where = None
-        self._said = ("", False)
-        view = next((view for view in panes() if specs()[view].go == key), None)
-        action = self.registry.at(f"g {key}", self.here)
-        if key == "g":
-            self.do("home")
-        elif action is not None:
-            self.do(action.name)
-        elif view is not None:
-            try:
-                self.go(view)
-            except CannotError as error:
-                self.say(str(error), bad=True)
-        elif key != "escape":
-            self.say(f"No view has the letter {shown(key)}: press g and wait to see the letters.", bad=True)
-        self._paint_footer()
+        self.letters.ask()
 
     def open_views(self) -> list[str]:
         return self.board.seen()

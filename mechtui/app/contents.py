@@ -83,7 +83,7 @@ def _pane(app: Window, view: str, ending: str) -> Callable[[], str | bytes]:
     if pane is None:
         raise CannotError(f"There is no pane for {view}")
     if view not in app.board.seen():
-        raise CannotError(f"{pane.VIEW.title} is not on the screen: g {pane.VIEW.go} brings it up")
+        raise CannotError(f"{pane.VIEW.title} is not on the screen: {pane.VIEW.keys} brings it up")
     if ending in (".txt", ".svg"):
         from mechtui.export.picture import as_svg, as_text
         from mechtui.paint.palette import Depth, palette

@@ -14,7 +14,7 @@ from mechtui.app.actions import Registry, shown
 from mechtui.paint.palette import Palette
 from mechtui.panes import theme
 from mechtui.panes.boundary import Window
-from mechtui.views import View
+from mechtui.views import View, specs
 from mechtui.views.spec import Action
 
 WORDS = {
@@ -53,6 +53,11 @@ WORDS = {
 }
 
 
+def glossary() -> dict[str, str]:
+    """Word -> what it means: those above, and those that views add."""
+    return WORDS | {word: meaning for view in specs().values() for word, meaning in view.glossary}
+
+
 def keys_table(actions: list[Action], look: Palette) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="bold", no_wrap=True)
@@ -69,8 +74,9 @@ def content(view: View, registry: Registry, look: Palette) -> Group:
     words = Table.grid(padding=(0, 2))
     words.add_column(style="bold", no_wrap=True)
     words.add_column(style=look.dim)
+    known = glossary()
     for word in view.words:
-        words.add_row(word, WORDS[word])
+        words.add_row(word, known[word])
     parts: list[Text | Table] = [Text(view.title, "bold underline"), Text(f"{view.shows} {view.read}"), Text(view.trap)]
     if view.paper:
         parts.append(Text(view.paper, look.dim))

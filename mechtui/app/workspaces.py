@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from mechtui.session.grammar.words import LineError
@@ -70,15 +70,28 @@ def read(name: str, columns: tuple[str, ...], job: str = "") -> Workspace:
     return Workspace(name, tuple(made), tuple(lines), job)
 
 
+def with_besides(workspace: Workspace) -> Workspace:
+    """With the views that stand beside one of its own, see `View.beside`."""
+    columns = workspace.columns
+    for name, view in specs().items():
+        if view.beside and not any(name in place for column in columns for place in column):
+            columns = tuple(
+                tuple((*place, name) if view.beside in place else place for place in column) for column in columns
+            )
+    return replace(workspace, columns=columns)
+
+
 @cache
 def built_in() -> tuple[Workspace, ...]:
-    return (
+    """Those that are there without any settings."""
+    made = (
         read("Look", ("heads / scores", "attention / residual / loss", "lens / attribution"), job="generate"),
         read("Explain", ("heads / scores", "attribution | neurons / lens", "sweep / attention | path"), job="sweep"),
         read("Weights", ("heads / scores", "circuit / attention", "composition | bigrams")),
         read("Steer", ("heads / residual", "dose / lens", "generate / attribution"), job="generate"),
-        read("Compare", ("history / compare | loss | perplexity | cases | faithfulness",)),
+        read("Compare", ("history / compare | loss | perplexity | cases",)),
     )
+    return tuple(map(with_besides, made))
 
 
 # As many as there are digits.

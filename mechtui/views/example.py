@@ -2,6 +2,15 @@
 
 All of them are of one prompt on one model of GPT-2 small's shape, so that panes fit together in one picture. The
 numbers are drawn from a seed: they look like a model's and are none.
+
+`views/<v>/example.py` has `example()`, and besides what the tests of all views ask of a real model, where the view's
+name alone is not all there is to it:
+
+LINES      lines of the view, those first that answer something else than the ones before. The model has two layers of
+           four heads or more; the session has PROMPT and SOURCE, answer and foil, the steering vectors `n` and `t`,
+           cases, and a finished sweep over the heads.
+REFUSED    those of LINES that no exported program answers
+FILES      name -> text of the files that LINES name
 """
 
 from __future__ import annotations

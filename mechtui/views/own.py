@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import pkgutil
 from collections.abc import Mapping
-from string import ascii_lowercase
 from types import ModuleType
 
 from mechtui.views.spec import View
 
 VARIABLE = "MECHTUI_VIEWS"
-# After `g` these letters are no view's: the first row, and the command that repeats what is shown.
-TAKEN = "gy"
+# What their letters begin with: no view of mechtui's has this one, so that no later one takes theirs.
+FIRST = "q"
 
 
 class ViewError(Exception):
@@ -53,14 +52,12 @@ def checked(name: str, path: str, module: ModuleType, others: Mapping[str, View]
         raise ViewError(f"{path} has no SPEC that is a mechtui.views.View")
     if view.name != name or view.answer.__struct_config__.tag != name:
         raise ViewError(f'{path}: tag="{view.name}" should be the name of the folder, {name}, in question and answer')
-    if len(view.go) != 1 or not view.go.islower() or view.go in TAKEN:
-        raise ViewError(f"{path}: go={view.go!r} should be a small letter, and not {' or '.join(TAKEN)}")
+    like = f"{FIRST}{name[0]}"
+    if not view.go.startswith(FIRST) or len(view.go) < 2 or not (view.go.isascii() and view.go.isalpha()):
+        raise ViewError(f"{path}: go={view.go!r} should be {FIRST} and one letter or more, as in {like!r}")
     for other in others.values():
-        if other.go == view.go:
-            letters = "".join(each for each in ascii_lowercase if each not in {*TAKEN, *_letters(others)})
-            raise ViewError(f"{path}: g {view.go} leads to {other.name} already; {letters} are free")
+        if view.go.startswith(other.go) or other.go.startswith(view.go):
+            raise ViewError(f"{path}: go={view.go!r} and {other.go!r} of {other.name} begin alike: change one of them")
+    if view.beside and view.beside not in others:
+        raise ViewError(f"{path}: beside={view.beside!r} names no view; there are {', '.join(others)}")
     return view
-
-
-def _letters(others: Mapping[str, View]) -> set[str]:
-    return {view.go for view in others.values()}

@@ -94,9 +94,12 @@ class Numbers:
 class View:
     """A question about a run, and what the board, help, the footer, the palette and the docs say of it.
 
-    question, answer: the structs that cross the wire. title: its pane's. go: the letter that names it. shows: what is
-    shown, in which unit. read: how to read it. trap: what it does not say. paper: where it was first described; empty
-    where it needs no source. words: those of the glossary that its help explains. renews: whether a job that was
+    question, answer: the structs that cross the wire. title: its pane's. go: the letter that names it after `g`; of a
+    view of one's own the letters, of which the first is q. shows: what is shown, in which unit. read: how to read it.
+    trap: what it does not say. paper: where it was first described; empty where it needs no source. words: those of the
+    glossary that its help explains. glossary: words that it adds there, each with what it means. beside: the view whose
+    place it shares in every built-in workspace that has that view and does not name it; empty for none. renews: whether
+    a job that was
     started begins again when the session changes. line_words: words for completion, each with a note: those that its
     line takes besides the choices of its fields, and what a choice means. footer: names of the actions that its pane's
     footer offers, in this order. actions: its own; its pane has a method `do_<name>` for each. numbers: those that
@@ -113,6 +116,8 @@ class View:
     trap: str
     paper: str = ""
     words: tuple[str, ...] = ()
+    glossary: tuple[tuple[str, str], ...] = ()
+    beside: str = ""
     cost: Cost = Cost.ONE_RUN
     follows: Follows = Follows.SESSION
     renews: bool = True
@@ -126,3 +131,8 @@ class View:
     def name(self) -> str:
         """The view's folder, and the first word of its line."""
         return str(self.question.__struct_config__.tag)
+
+    @property
+    def keys(self) -> str:
+        """What one presses to come to it, as one writes it: `g l`."""
+        return " ".join(f"g{self.go}")

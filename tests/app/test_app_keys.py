@@ -9,7 +9,7 @@ import pytest
 from mechtui.app.actions import ACTIONS, PROGRAM, KeyClashError, Registry, keys_document, layer
 from mechtui.app.board import pane_class
 from mechtui.app.doing import DO
-from mechtui.app.help import WORDS
+from mechtui.app.help import glossary
 from mechtui.app.palette import is_line, matches
 from mechtui.app.workspaces import panes
 from mechtui.views import specs
@@ -36,12 +36,6 @@ def test_a_pane_does_what_its_view_says(pane):
 
 def test_only_views_with_a_place_have_actions():
     assert {name for name, view in specs().items() if view.actions or view.footer} <= set(panes())
-
-
-def test_every_view_has_a_letter_of_its_own():
-    letters = [view.go for view in specs().values()]
-    assert len(letters) == len(set(letters))
-    assert all(len(letter) == 1 and letter.isalpha() and letter != "g" for letter in letters)
 
 
 def test_no_key_has_two_meanings_in_a_layer():
@@ -110,7 +104,7 @@ def test_help_shows_only_keys_that_do_what_it_says(pane):
 
 
 def test_the_glossary_has_every_word_that_a_view_names():
-    assert {word for view in specs().values() for word in view.words} <= set(WORDS)
+    assert {word for view in specs().values() for word in view.words} <= set(glossary())
 
 
 @pytest.mark.parametrize(

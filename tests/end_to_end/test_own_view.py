@@ -13,6 +13,12 @@ import pytest
 from tests.end_to_end.conftest import Program
 
 ROOT = Path(__file__).parents[2]
+# A second view, whose letters begin with those of the first.
+SURER = """from mechtui.views import Answer, Question, View
+class Surer(Question, frozen=True, tag="surer"): pass
+class SurerAnswer(Answer, frozen=True, tag="surer", eq=False): pass
+SPEC = View(question=Surer, answer=SurerAnswer, title="Surer", go="qce", shows="A.", read="B.", trap="C.")
+"""
 PAGE = (ROOT / "docs" / "dev" / "add-a-view.md").read_text("utf-8")
 
 
@@ -63,8 +69,10 @@ def test_the_screen_and_the_program_have_it(folder: Path, home: dict[str, str]) 
 @pytest.mark.parametrize(
     ("path", "was", "now", "sentence"),
     [
-        ("__init__.py", 'go="q"', 'go="h"', "g h leads to heads already; "),
-        ("__init__.py", 'go="q"', 'go="g"', "go='g' should be a small letter, and not g or y"),
+        ("__init__.py", 'go="qc"', 'go="h"', "go='h' should be q and one letter or more, as in 'qc'"),
+        ("__init__.py", 'go="qc"', 'go="q"', "go='q' should be q and one letter or more, as in 'qc'"),
+        ("__init__.py", 'beside="lens"', 'beside="lense"', "beside='lense' names no view; there are attention, "),
+        ("../surer/__init__.py", "", SURER, "go='qce' and 'qc' of certainty begin alike: change one of them"),
         ("__init__.py", 'tag="certainty"', 'tag="sure"', 'tag="sure" should be the name of the folder, certainty'),
         ("__init__.py", "SPEC =", "SPECS =", "views/certainty has no SPEC that is a mechtui.views.View"),
         ("__init__.py", "import numpy as np", "import nunpy as np", "cannot be imported: ModuleNotFoundError: "),
@@ -77,7 +85,7 @@ def test_what_cannot_be_taken_in_is_told_at_the_start(
 ) -> None:
     file = folder / "certainty" / path
     file.resolve().parent.mkdir(exist_ok=True)
-    file.write_text(file.read_text().replace(was, now) if file.exists() else "")
+    file.write_text(file.read_text().replace(was, now) if file.exists() else now)
     home["MECHTUI_VIEWS"] = str(folder)
     done = mechtui("run", "--prompt", "a", "--view", "certainty")
     assert done.returncode == 2

@@ -8,23 +8,22 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from mechtui.engine.api import Engine
 from mechtui.export.file import written
 from mechtui.session.document import Session
-from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
-from mechtui.session.grammar.words import quote
 from mechtui.session.ops import ops
 from mechtui.views import specs
+from tests.engine.all_views import session_for
 from tests.engine.conftest import load_now
-from tests.engine.test_script import NOTES, PROMPT, SOURCE, exported
+from tests.engine.test_script import exported
+from tests.lines import PROMPT, SOURCE, lines_of, refused, write_files
 
 VECTORS = (
     'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',
-    "n = neuron L0N5",
-    't = token " Mary"',
     'p = pca L1.mid " Mary" | " John" | " store" | " drink"',
 )
 EDITS = (
@@ -43,52 +42,26 @@ ATTENTION_ALONE = (
     *("zero L1H2 @-1", "mean L1H1.pattern", "resample L1H2.q seed7", "patch L1.pre @10", "freeze L1H1.v @3"),
     *("scale L0.attn x2", "noise L0H*.pattern @2-7 sd0.5", "add L1.pre d x2", "project L1.post @-1 t", "cut L1H0 *>0"),
 )
-LINES = {
-    "bigrams": ("bigrams", "bigrams mlps"),
-    "attention": ("attention L1H2", "attention L1H3 scores", "attention L0H1 value"),
-    "circuit": ("circuit L1H2", 'circuit L0H3 " Mary"'),
-    "cases": (),  # a program runs one prompt
-    "faithfulness": (),
-    "compare": (),  # a program holds one session
-    "attribution": ("attribution", "attribution L3H1", "attribution L2.mlp top9"),
-    "composition": ("composition Q", "composition V"),
-    "dose": ("dose scale L1H2 @-1 0..2 step1", "dose add L1.pre d -2..2 step2 layers"),
-    "generate": ("generate 4 prompt",),
-    "heads": ("heads entropy", "heads attribution", "heads copying"),
-    "neurons": ("neurons top5", "neurons activation top3"),
-    "perplexity": (f"perplexity {quote(str(NOTES))} window40",),
-    "path": ("path L2H1.k @9", "path logits", "path L3.mlp layers cut"),
-    "sweep": ("sweep zero L2-3H0-3", "sweep patch L2.pre", "sweep cut L3H0-1 -1>0"),
-}
-ALL = tuple(line for name in specs() for line in LINES.get(name, (name,)))
+# Of each view the first lines: all of them would take long in a notebook.
+ALL = tuple(line for name in specs() for line in lines_of(name)[:3] if line not in refused(name))
 
 
-def a_session(model: str, edits: tuple[str, ...], vectors: tuple[str, ...], views: tuple[str, ...]) -> Session:
-    return Session(
-        model=model,
-        prompt=PROMPT,
-        source=SOURCE,
-        answer=" Mary",
-        foil=" John",
-        vectors=tuple(map(parse_vector, vectors)),
-        edits=tuple(map(parse_edit, edits)),
-        views=views,
-    )
-
-
-def test_a_notebook_of_every_op_vector_and_view_runs_from_top_to_bottom(tmp_path: Path) -> None:
+def test_a_notebook_of_every_op_vector_and_view_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = load_now("demo")
+    monkeypatch.chdir(write_files(tmp_path))
     file = tmp_path / "v.safetensors"
-    first = a_session("demo", (), VECTORS[:1], ())
-    Engine(model).save_vectors(first, str(file))
+    Engine(model).save_vectors(Session(model="demo", vectors=(parse_vector(VECTORS[0]),)), str(file))
     vectors = (*VECTORS, f"f = file {file}#d")
     assert {edit.removeprefix("# ").split()[0] for edit in EDITS} == set(ops())
-    it = exported(model, a_session("demo", EDITS, vectors, ALL))
+    it = exported(model, session_for(model, *EDITS, vectors=vectors, views=ALL))
     assert it.left_out == {}
     notebook = nbformat.reads(written(it, "a.ipynb"), as_version=4)
     nbformat.validate(notebook)
     assert "Not computed" in "".join(cell.source for cell in notebook.cells)  # generation with a cut
-    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    where = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
     said = notebook.cells[-1].outputs[0].text
     assert re.fullmatch(r"All [0-9]{4,5} cells are as they were on the screen\.\n", said)
 
@@ -96,7 +69,7 @@ def test_a_notebook_of_every_op_vector_and_view_runs_from_top_to_bottom(tmp_path
 def test_a_script_runs_and_fails_where_a_number_is_another(tmp_path: Path) -> None:
     """By the command, in processes that know nothing of each other."""
     file = tmp_path / "a.py"
-    options = [f"--edit={edit}" for edit in ATTENTION_ALONE] + [f"--vector={VECTORS[0]}", f"--vector={VECTORS[2]}"]
+    options = [f"--edit={edit}" for edit in ATTENTION_ALONE] + [f"--vector={VECTORS[0]}", '--vector=t = token " Mary"']
     views = (
         "next_tokens",
         "attention L1H2 scores",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,22 @@ import torch
 from msgspec.structs import replace
 
 from mechtui.engine.api import Engine
+from mechtui.engine.errors import SessionError
 from mechtui.engine.model import Model
 from mechtui.export.program import Exported, program
 from mechtui.export.script import script
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import parse_vector
-from mechtui.session.grammar.words import quote
-from mechtui.views import parse_question, specs
+from mechtui.views import parse_question, spec_of, specs
 from mechtui.views.question import plain
+from mechtui.views.spec import Cost
 from mechtui.views.tokens import Tokens
+from tests.engine.all_views import session_for
 from tests.engine.conftest import load_now
 from tests.grid.families import make
+from tests.lines import PROMPT, SOURCE, lines_of, refused, write_files
 
-NOTES = Path(__file__).with_name("notes.txt")
-PROMPT = "When Mary and John went to the store, John gave a drink to"
-SOURCE = "When Mary and John went to the store, Mary gave a drink to"
 VECTORS = (
     'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',
     'm = diff L1.pre "Love it" "Hate it" @all',
@@ -76,16 +77,28 @@ EDITS = [
 ]
 
 
-def exported(model: Model, session: Session) -> Exported:
-    """The session with the engine's answers to its views."""
+def exported(model: Model, session: Session, lacking: bool = False) -> Exported:
+    """The session with the engine's answers to its views. lacking: those that it says too little for are left out."""
     opened = Engine(model).open(session, questions=[parse_question(line).asked() for line in session.views])
     shown: dict[str, Any] = {}
     for line in session.views:
-        clean, edited, _ = list(opened.answer(parse_question(line).asked()))[-1]
+        try:
+            clean, edited, _ = list(opened.answer(parse_question(line).asked()))[-1]
+        except SessionError:
+            assert lacking, line
+            continue
         shown[line] = (clean.json() if clean else None, edited.json() if edited else None)
     [(tokens, _, _)] = opened.answer(Tokens())
     left_out = {problem.index: problem.sentence for problem in opened.problems}
+    session = replace(session, views=tuple(shown))
     return Exported(session, model.ready, tokens, shown, left_out)  # type: ignore[arg-type]
+
+
+def each_run(line: str) -> bool:
+    """Whether a program answers it for the edited run too."""
+    question = parse_question(line)
+    module = importlib.import_module(f"mechtui.views.{spec_of(question).name}.script")
+    return module.each_run(question) if hasattr(module, "each_run") else getattr(module, "EACH_RUN", True)
 
 
 def text_of(it: Exported) -> str:
@@ -267,90 +280,54 @@ def test_a_direction_of_folded_weights_has_the_norms_weight(gpt2_folder: Path) -
     assert "Not computed: folded weights have the first norm's bias among the values' biases" in text
 
 
-# The lines of a view, if its name alone is not all there is to it.
-LINES = {
-    "attention": ["attention L1H2", "attention L1H3 scores", "attention L0H1 value"],
-    "attribution": [
-        *("attribution", "attribution @3 answer", "attribution L1H2", "attribution L0.mlp top7"),
-        *("attribution measured mean", "attribution L1H2 @4 measured here"),
-    ],
-    "bigrams": ["bigrams", "bigrams mlps top4"],
-    "composition": ["composition Q", "composition K", "composition V"],
-    "compare": [],  # a program holds one session
-    "circuit": ["circuit L1H2", 'circuit L0H3 " Mary"'],
-    "dose": ["dose", "dose add L1.mid @3 t -2..2 step2", "dose add L0.pre n 0..1 step1 layers kl"],
-    "effects": ["effects", "effects @4"],
-    "generate": ["generate 7 prompt", "generate 7 prompt temperature1.5 top_p0.9 seed3"],
-    "heads": [
-        f"heads {what}" for what in ("entropy", "first @3", "norm", "attribution", "induction", "copying", "sweep")
-    ],
-    "perplexity": [f"perplexity {quote(str(NOTES))} window24 stride9"],
-    "scores": ["scores copying"],
-    "lens": ["lens", "lens mid"],
-    "cases": [],  # a program runs one prompt
-    "faithfulness": [],
-    "loss": ["loss"],
-    "neurons": ["neurons top7", "neurons L0 @3 activation top4"],
-    "path": [
-        *("path L1H2.q", "path L1H3.k 9>4 cut", "path L1H1.v @9 layers", "path L1.mlp @3 cut", "path logits cut"),
-        *("path L0H1>L1H0.k", "path logits"),
-    ],
-    "next_tokens": ["next_tokens", "next_tokens @3 top4"],
-    "sweep": [
-        *("sweep zero L*H*", "sweep mean L*H0-1.v @1-3", "sweep patch L1H*", "sweep patch L*.pre"),
-        *("sweep add L*.mlp n x2", "sweep scale L0.attn x2", "sweep resample L0H* seed3", "sweep freeze L1.mlp"),
-        *("sweep zero L*.mid", "sweep patch L*.mid", "sweep add L1.mid t", "sweep zero L*H*.pattern @-1"),
-        *("sweep zero L*H* estimate", "sweep patch L1H*.k estimate", "sweep mean L*H*.scores estimate"),
-        *("sweep scale L*.mid x2 estimate", "sweep patch L*.pre ig3 estimate", "sweep patch L1H* ig2"),
-        *("sweep mean L*H*.scores", "sweep patch L1H*.pattern", "sweep noise L*H1-2.scores sd1", "sweep cut L*H* -1>0"),
-    ],
-}
-QUESTIONS = [line for name in specs() if find_spec(f"mechtui.views.{name}.script") for line in LINES.get(name, [name])]
-TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st"}]
-# Lines that explain a logit difference.
-NEED_BOTH = ("sweep", "attribution", "heads attribution", "neurons top", "path")
-# Views whose edited answer no program gives: its edits are made for the prompt's positions.
-CLEAN_ALONE = ("dose", "perplexity")
-# A sweep costs many runs, and how the target is said is the same for all of them.
-SWEEPS = LINES["sweep"][1:]
-SWEEP = parse_question("sweep zero L*H*")
+# All that a program is asked of all views, and what it refuses.
+QUESTIONS = tuple(line for name in specs() for line in lines_of(name))
+REFUSED = tuple(line for name in specs() for line in refused(name))
+TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st", "foil": ""}]
+ALL_EDITS = (
+    *("scale L0.mlp x2", "# add L1.mid t x9", "add L1.mid n x3", "zero L1H2 @-1", "# zero L0.attn"),
+    *("add L1.mid @3 t", "scale L1.post x1.5"),
+)
+
+
+def programmed(
+    model: Model, lines: Sequence[str], target: Mapping[str, str], lacking: bool
+) -> tuple[Exported, dict[str, Any]]:
+    """A session with all these lines on this model, as its program is written, and the program's names once it ran.
+    lacking: whether lines that the session's target is not enough for are left out."""
+    session = session_for(model, *ALL_EDITS, bos="yes", views=tuple(lines), **target)
+    it = exported(model, session, lacking)
+    return it, run(text_of(it))
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 @pytest.mark.parametrize("target", TARGETS, ids=["no target", "both", "no foil"])
-def test_every_view_says_the_same(target: dict[str, str], family: str, request: pytest.FixtureRequest) -> None:
+def test_every_view_says_the_same(
+    target: dict[str, str], family: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The program compares all its numbers with the engine's by itself."""
-    model = request.getfixturevalue(f"{family}_model")
-    session = Session(
-        model=model.ready.name,
-        prompt=PROMPT,
-        source=SOURCE,
-        bos="yes",
-        vectors=tuple(map(parse_vector, VECTORS[2:4])),
-        edits=tuple(
-            map(
-                parse_edit,
-                (
-                    *("scale L0.mlp x2", "# add L1.mid t x9", "add L1.mid n x3", "zero L1H2 @-1", "# zero L0.attn"),
-                    *("add L1.mid @3 t", "scale L1.post x1.5"),
-                ),
-            )
-        ),
-        views=tuple(line for line in QUESTIONS if line not in SWEEPS or len(target) == 2),
-        **target,
-    )
-    if len(target) == 1:  # a logit difference is of two
-        views = [line for line in session.views if not line.startswith(NEED_BOTH)]
-        session = replace(session, views=(*(v for v in views if v != "heads sweep"), "attribution answer"))
+    monkeypatch.chdir(write_files(tmp_path))
+    both = bool(target.get("foil"))
+    # How the target is said is the same for all lines of a job, which cost many runs.
+    lines = [
+        line
+        for name, view in specs().items()
+        for line in (lines_of(name) if both or view.cost is not Cost.JOB else lines_of(name)[:1])
+    ]
+    it, names = programmed(request.getfixturevalue(f"{family}_model"), lines, target, lacking=not both)
+    check_program(it, names)
+    if both:
+        assert set(it.shown) == set(QUESTIONS)  # type: ignore[arg-type]
     else:
-        [*_, (clean, edited, _)] = Engine(model).open(session).answer(SWEEP)
-        session = replace(session, sweeps=(edited.kept(SWEEP, session, False),))  # type: ignore[union-attr]
-    it = exported(model, session)
-    names = run(text_of(it))
+        assert "next_tokens" in it.shown  # type: ignore[operator]
+
+
+def check_program(it: Exported, names: Mapping[str, Any]) -> None:
+    """The program has compared every run of every view that it answers, and every number and word of it counts."""
     wanted, answers, differences = names["wanted"], names["answers"], names["differences"]
-    for line, (clean, edited) in it.shown.items():  # type: ignore[misc]
-        proved = ["clean"] * bool(clean) + ["edited"] * bool(edited and not line.startswith(CLEAN_ALONE))
-        assert [run for run, name in wanted if name == line] == proved
+    for line, (clean, edited) in it.shown.items():  # type: ignore[union-attr,misc]
+        runs = ["clean"] * bool(clean) + ["edited"] * bool(edited and each_run(line))
+        assert [run for run, name in wanted if name == line] == ([] if line in REFUSED else runs), line
     # Every number and every word of every view counts.
     for (which, line), tables in wanted.items():
         for name, cells in tables.items():

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import ast
 import json
+from itertools import permutations
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
 
 import mechtui
+from mechtui.app.workspaces import built_in, read, with_besides
 from mechtui.link.frames import encode
 from mechtui.link.messages import Answered, Ask
 from mechtui.session.document import Session
-from mechtui.views import example_of, for_model, parse_question, put, spec_of, specs, state
+from mechtui.views import example_of, for_model, own, parse_question, put, spec_of, specs, state
+from tests.lines import lines_of
 
 ROOM = Path(mechtui.__file__).parent
-FOLDERS = sorted(path.parent.name for path in (ROOM / "views").glob("*/__init__.py"))
+# Those of mechtui, and those of one's own that MECHTUI_VIEWS names.
+ROOMS = (ROOM / "views", *map(Path, own.folders()))
+FOLDERS = sorted(path.parent.name for room in ROOMS for path in room.glob("*/__init__.py"))
 # What every view's folder holds.
 FILES = {"__init__.py", "compute.py", "pane.py", "script.py", "example.py"}
 # And what it may hold besides: names and units for its numbers in files and reports.
 BESIDES = {"tables.py"}
-EXAMPLES = [name for name in FOLDERS if (ROOM / "views" / name / "example.py").exists()]
-# A line for the views whose name alone is none.
-NAMED_LINES = {
-    "attention": "attention L0H0",
-    "circuit": "circuit L0H0",
-    "perplexity": 'perplexity "a.txt"',
-    "sweep": "sweep zero L*H*",
-}
 # Where the screen may name views: their places, and what positions are named by. An attention's scores are no view,
 # and perplexity is a word.
 NAMED = {
@@ -47,15 +44,15 @@ def test_a_folder_is_a_view(name: str) -> None:
     view = specs()[name]
     assert view.name == name
     assert view.answer.__struct_config__.tag == name
-    assert spec_of(parse_question(NAMED_LINES.get(name, name))) is view
+    assert all(spec_of(parse_question(line)) is view for line in lines_of(name))
     assert view.title
     assert all(text.endswith(".") for text in (view.shows, view.read, view.trap))
-    files = {path.name for path in (ROOM / "views" / name).glob("*.py")}
+    files = {path.name for room in ROOMS for path in (room / name).glob("*.py")}
     assert files - FILES - BESIDES == set()
     assert files >= FILES
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@each
 def test_an_example_is_of_its_view_and_always_the_same(name: str) -> None:
     view, example = specs()[name], example_of(name)
     assert type(example.question) is view.question
@@ -75,9 +72,24 @@ def test_the_wire_carries_every_view() -> None:
 
 
 def test_letters_are_unique() -> None:
-    letters = [view.go for view in specs().values()]
-    assert len(set(letters)) == len(letters)
-    assert all(len(letter) == 1 and letter.isalpha() and letter not in "gy" for letter in letters)
+    theirs = own.names(set())
+    assert not [pair for pair in permutations([view.go for view in specs().values()], 2) if pair[1].startswith(pair[0])]
+    for name, view in specs().items():
+        if name in theirs:
+            assert view.go.startswith(own.FIRST)
+        else:
+            assert len(view.go) == 1
+            assert view.go.isalpha()
+            assert view.go not in ("g", "y", own.FIRST)
+
+
+def test_a_view_stands_beside_another() -> None:
+    for name, view in specs().items():
+        assert not view.beside or view.beside in specs()
+        homes = [workspace for workspace in built_in() if view.beside in workspace.views]
+        assert all(name in workspace.views for workspace in homes)
+    assert with_besides(read("A", ("cases / loss",))).columns == ((("cases", "faithfulness"), ("loss",)),)
+    assert with_besides(read("A", ("faithfulness / cases",))).columns == ((("faithfulness",), ("cases",)),)
 
 
 @pytest.mark.parametrize("path", sorted((ROOM / "app").glob("*.py")), ids=lambda path: path.name)

@@ -6,28 +6,25 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from mechtui.app import help as help_page
 from mechtui.app import palette
 from mechtui.app.actions import Registry
-from mechtui.engine.api import Engine
-from mechtui.export.program import Exported, program
-from mechtui.export.script import script
+from mechtui.app.workspaces import panes
 from mechtui.link.frames import decode_reply, encode
 from mechtui.link.messages import Answered, Load
 from mechtui.paint.palette import of_terminal
-from mechtui.session.document import Session
-from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import example_of, parse_question, specs
-from mechtui.views.tokens import Tokens
 from mechtui.worker.models import load
 from tests.app.answering import app, idle
 from tests.app.test_app import screen
+from tests.engine import test_answer_keys, test_export, test_script
 from tests.folders import gpt2
+from tests.lines import write_files
 from tests.panes.pictures import Holder, pictured, shown
+from tests.unit import test_report, test_tables, test_views
 
 VIEW = specs()["certainty"]
 
@@ -67,7 +64,9 @@ async def test_its_pane_shows_its_numbers(size: tuple[int, int]) -> None:
         assert any(f"{value:.2f}"[1:] in line for value in example.edited.most for line in lines)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("keys", [("g", "q"), ("colon", *"certainty", "enter")], ids=["by its letter", "by its line"])
+@pytest.mark.parametrize(
+    "keys", [("g", "q", "c"), ("colon", *"certainty", "enter")], ids=["by its letter", "by its line"]
+)
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)])
 async def test_the_screen_shows_it(
     keys: tuple[str, ...], size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -88,21 +87,28 @@ async def test_the_screen_shows_it(
         assert VIEW.title in screen(it)
 
 
-def test_the_exported_program_says_what_the_model_process_says(tmp_path: Path) -> None:
-    folder = gpt2(tmp_path)
-    model = load(Load(str(folder), device="cpu"), lambda *_: None, lambda: False)
-    session = Session(
-        prompt="When Mary and John went", bos="yes", edits=(parse_edit("scale L0.mlp x3"),), views=("certainty",)
-    )
-    opened = Engine(model).open(session, questions=[VIEW.question()])
-    [(clean, edited, _)] = opened.answer(VIEW.question())
-    [(tokens, _, _)] = opened.answer(Tokens())
-    shown = {"certainty": (clean.json(), edited.json())}  # type: ignore[union-attr]
-    text = script(program(Exported(session, model.ready, tokens, shown)))  # type: ignore[arg-type]
-    names: dict[str, object] = {}
-    exec(compile(text, "exported", "exec"), names)
-    answers = names["answers"]
-    assert isinstance(answers, dict)
-    for run, answer in (("clean", clean), ("edited", edited)):
-        np.testing.assert_allclose(answers[run, "certainty"]["most"].numpy(), answer.most, atol=1e-5)  # type: ignore[union-attr]
-    assert not np.allclose(clean.most, edited.most, atol=1e-3)  # type: ignore[union-attr]
+def test_the_walks_over_all_views_meet_it() -> None:
+    """Nothing but its folder says so."""
+    for walk in (test_views.FOLDERS, test_tables.VIEWS, test_script.QUESTIONS, test_export.ALL, panes()):
+        assert "certainty" in walk
+    test_views.test_a_folder_is_a_view("certainty")
+    test_views.test_an_example_is_of_its_view_and_always_the_same("certainty")
+    test_views.test_the_wire_carries_every_view()
+    test_views.test_letters_are_unique()
+    test_views.test_a_view_stands_beside_another()
+    test_tables.test_no_number_is_missing("certainty")
+    test_report.test_each_view_has_its_numbers_with_their_units("certainty")
+
+
+def test_its_numbers_are_those_of_its_program_and_its_keys_are_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(Load(str(gpt2(tmp_path)), device="cpu"), lambda *_: None, lambda: False)
+    monkeypatch.chdir(write_files(tmp_path))
+    it, names = test_script.programmed(model, ("certainty",), {}, lacking=False)
+    test_script.check_program(it, names)
+    clean, edited = (names["answers"][run, "certainty"]["most"] for run in ("clean", "edited"))
+    assert (clean - edited).abs().max() > 1e-3
+    printed = test_answer_keys.printed_by(model, tmp_path, ("certainty",))
+    assert test_answer_keys.undocumented("certainty", "| `certainty` | `most`: how sure it is |", printed) == []
+    assert test_answer_keys.undocumented("certainty", "| `certainty` | how sure it is |", printed) == ["most"] * 2

@@ -7,6 +7,8 @@ import numpy as np
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.example import COUNT, Example, numbers
 
+LINES = ("attention L1H2", "attention L1H3 scores", "attention L0H1 value")
+
 
 def example() -> Example:
     return Example(Attention(9, 9), _answer(0, name=1), _answer(1, name=3))

@@ -7,6 +7,11 @@ import numpy as np
 from mechtui.views.attribution import Attribution, AttributionAnswer, Components
 from mechtui.views.example import COUNT, NEXT, SHAPE, Example, numbers
 
+LINES = (
+    *("attribution", "attribution L1H2", "attribution measured mean", "attribution L0.mlp top7"),
+    *("attribution @3 answer", "attribution L1H2 @4 measured here", "attribution over cases"),
+)
+
 
 def example() -> Example:
     return Example(Attribution(), _answer(1.0), _answer(0.0))

@@ -11,6 +11,8 @@ from mechtui.views.example import COUNT, NEXT, SHAPE, Example, numbers
 
 TOP = 3
 
+LINES = ("bigrams", "bigrams mlps top4")
+
 
 def example() -> Example:
     return Example(Bigrams(), _answer(0), _answer(1))

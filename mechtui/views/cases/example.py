@@ -12,6 +12,8 @@ from mechtui.views.example import NAMES, SESSION, Example, numbers
 
 COUNT = 24
 
+FILES = {"cases.csv": "prompt\nWhen Mary\nWhen John\n"}
+
 
 def example() -> Example:
     pairs = [(NAMES[at % 2 * 8], NAMES[1]) for at in range(COUNT)]

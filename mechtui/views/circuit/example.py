@@ -10,6 +10,9 @@ from mechtui.views.example import NEXT, TOKENS, Example
 
 WORDS = (*NEXT, *(Token(2000 + at, f" word{at}") for at in range(TOP)))
 
+LINES = ("circuit L1H2", 'circuit L0H3 " Mary"', "circuit L0H1 trigrams", "circuit L0H1 directions")
+REFUSED = ("circuit L0H1 trigrams", "circuit L0H1 directions")
+
 
 def example() -> Example:
     answer = CircuitAnswer(

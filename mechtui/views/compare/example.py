@@ -7,6 +7,16 @@ from mechtui.views.example import COUNT, Example
 
 CHANGES = ("added add L6.pre @-1 love x5",)
 
+LINES = ('compare "other.toml"',)
+REFUSED = LINES
+FILES = {
+    "other.toml": """mechtui = 1
+prompt = "When Mary and John went to the store, Mary gave a drink to"
+answer = " Mary"
+edits = ["scale L0H2 x0.5"]
+"""
+}
+
 
 def example() -> Example:
     return Example(Compare(step=1), _answer((), 3.12, 3.12, 0.0), _answer(CHANGES, -0.61, 0.44, 1.0))

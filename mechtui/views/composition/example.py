@@ -12,6 +12,8 @@ PAIRS = {((5, 5), (4, 11)): 0.14, ((6, 9), (4, 11)): 0.12, ((7, 10), (2, 2)): 0.
 HERE = {((5, 5), (4, 11)): 3.25, ((6, 9), (4, 11)): 2.5, ((7, 10), (2, 2)): 0.02, ((10, 7), (9, 9)): -1.75}
 BASELINE, SPREAD = 0.036, 0.0005
 
+LINES = ("composition Q", "composition K", "composition V")
+
 
 def example() -> Example:
     heads = SHAPE.n_heads

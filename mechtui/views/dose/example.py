@@ -8,6 +8,13 @@ from mechtui.session.grammar.edits import parse_edit
 from mechtui.views.dose import Dose, DoseAnswer, bare
 from mechtui.views.example import NEXT, Example
 
+LINES = (
+    "dose",
+    "dose add L1.mid @3 t -2..2 step2",
+    "dose add L0.pre n 0..1 step1 layers kl",
+    "dose add L1.pre n -2..2 step2 layers text tokens2",
+)
+
 
 def example() -> Example:
     question = Dose(edit=bare(parse_edit("add L6.pre @-1 love x1")), text=True, tokens=6)

@@ -116,6 +116,7 @@ SPEC = View(
     answer=FaithfulnessAnswer,
     title="Faithfulness",
     go="Q",
+    beside="cases",
     shows=(
         "Over the session's cases the mean logit difference of the whole model, of the circuit alone (all heads that "
         "are not named, and with mlps all such MLPs, ablated to their mean over the cases of the same length, position "

@@ -11,6 +11,9 @@ from mechtui.views.faithfulness import Faithfulness, FaithfulnessAnswer, Part
 KEPT = tuple(Part(*each) for each in ((9, 9), (10, 0), (9, 6), (8, 6), (7, 3), (5, 5), (0, 1)))
 DROPS = (1.31, 0.62, 0.7, 0.94, 0.55, 0.41, 0.01)
 
+LINES = ("faithfulness L0H1 L1.mlp",)
+REFUSED = LINES
+
 
 def example() -> Example:
     answer = FaithfulnessAnswer(

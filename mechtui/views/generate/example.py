@@ -6,6 +6,8 @@ from mechtui.session.document import Token
 from mechtui.views.example import Example
 from mechtui.views.generate import Generate, GenerateAnswer
 
+LINES = ("generate 7 prompt", "generate 7 prompt temperature1.5 top_p0.9 seed3")
+
 
 def example() -> Example:
     return Example(

@@ -5,6 +5,10 @@ from __future__ import annotations
 from mechtui.views.example import COUNT, SHAPE, Example, numbers
 from mechtui.views.heads import Heads, HeadsAnswer
 
+LINES = tuple(
+    f"heads {what}" for what in ("entropy", "attribution", "copying", "first @3", "norm", "induction", "sweep")
+)
+
 
 def example() -> Example:
     return Example(Heads(), _answer(0), _answer(1))

@@ -12,6 +12,8 @@ NOISE = (Token(2000, "ality"), Token(2001, " the"), Token(2002, "\n"), Token(200
 AFTER = (*TOKENS[1:], NEXT[0])
 MARY, JOHN = NEXT[:2]
 
+LINES = ("lens", "lens mid")
+
 
 def example() -> Example:
     return Example(Lens(), _answer(0, wins=True), _answer(1, wins=False))

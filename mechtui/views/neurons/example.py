@@ -10,6 +10,8 @@ from mechtui.views.neurons import WORDS, Neurons, NeuronsAnswer
 
 MOST = 12
 
+LINES = ("neurons top7", "neurons L0 @3 activation top4")
+
 
 def example() -> Example:
     return Example(Neurons(), _answer(0), _answer(1))

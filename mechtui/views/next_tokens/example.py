@@ -9,6 +9,8 @@ from mechtui.views.next_tokens import Candidate, NextTokens, NextTokensAnswer
 
 LOGITS = np.array([16.2, 12.9, 12.4, 11.8, 11.1, 10.9, 10.2, 9.8, 9.1, 8.6, 8.2, 7.9])
 
+LINES = ("next_tokens", "next_tokens @3 top4")
+
 
 def example() -> Example:
     edited = LOGITS.copy()

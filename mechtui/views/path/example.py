@@ -10,6 +10,11 @@ from mechtui.views.path import Path, PathAnswer
 
 STRONG = {"L8H6": -1.42, "L7H9": -1.05, "L8H10": -0.71, "L7H3": -0.66, "L5.mlp": 0.31, "L0.mlp": -0.58, "embed": -0.12}
 
+LINES = (
+    *("path L1H2.q", "path L0H1>L1H0.k", "path logits", "path L1H3.k 9>4 cut", "path L1H1.v @9 layers"),
+    *("path L1.mlp @3 cut", "path logits cut"),
+)
+
 
 def example() -> Example:
     question = Path("q", 9, 9)

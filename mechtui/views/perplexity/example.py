@@ -16,6 +16,13 @@ TEXTS = (
     ', "Where is the key',
 )
 
+LINES = ('perplexity "notes.txt" window24 stride9',)
+FILES = {
+    "notes.txt": """On Monday Mary and John went to the store. The store was old, and John gave a drink to Mary.
+Then they went to the river, where a boat lay in the sun. "Whose boat is that?" said Mary.
+"""
+}
+
 
 def example() -> Example:
     clean = numbers(2, WINDOWS, low=2.4, high=4.1)

@@ -10,6 +10,8 @@ from mechtui.views.scores import Scores, ScoresAnswer, labels
 NAMED = {"induction": ((5, 5), (6, 9), (5, 1)), "previous": ((4, 11), (2, 2)), "duplicate": ((3, 0),)}
 REPEAT = " lamp river stone cloud green seven" * 2
 
+LINES = ("scores copying",)
+
 
 def example() -> Example:
     names = ("induction", "previous", "duplicate", "first")

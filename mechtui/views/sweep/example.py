@@ -9,6 +9,15 @@ from mechtui.views.sweep import Left, Sweep, SweepAnswer
 
 STRONG = {(9, 9): -3.04, (9, 6): -2.18, (5, 5): -1.68, (8, 6): -1.31, (10, 7): 1.28, (11, 10): 0.92, (0, 1): -0.61}
 
+LINES = (
+    *("sweep zero L*H*", "sweep patch L*.pre", "sweep zero L*H* estimate", "sweep mean L*H0-1.v @1-3"),
+    *("sweep patch L1H*", "sweep add L*.mlp n x2", "sweep scale L0.attn x2", "sweep resample L0H* seed3"),
+    *("sweep freeze L1.mlp", "sweep zero L*.mid", "sweep patch L*.mid", "sweep add L1.mid t"),
+    *("sweep zero L*H*.pattern @-1", "sweep patch L1H*.k estimate", "sweep mean L*H*.scores estimate"),
+    *("sweep scale L*.mid x2 estimate", "sweep patch L*.pre ig3 estimate", "sweep patch L1H* ig2"),
+    *("sweep mean L*H*.scores", "sweep patch L1H*.pattern", "sweep noise L*H1-2.scores sd1", "sweep cut L*H* -1>0"),
+)
+
 
 def example() -> Example:
     return Example(
