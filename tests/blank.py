@@ -10,14 +10,15 @@ import re
 import sys
 import tempfile
 
+from mechtui.app.workspaces import Workspace, built_in
 from tests.screenshots import EDITED, LIVE, SMOLLM2
 from tests.terminal import Terminal
 
 STRETCH = 4
 FRAMES = set("╭─╮│╰╯")
 EDITS = ("--edit", "zero L23H3", "--edit", "# zero L29H1", "--vector", 'sad = diff L9.pre "Sad" "Happy"')
-# What a full workspace is reached with: its digit, and the key of its job.
-KEYS = {"Look": "1", "Explain": "2.", "Steer": "3."}
+# States of the session, one for each head of the map's first column, of which one is set beside the present one.
+STATES = "gh" + "jz" * 12
 
 
 def empty(terminal: Terminal) -> tuple[float, float]:
@@ -36,11 +37,19 @@ def empty(terminal: Terminal) -> tuple[float, float]:
     return blank / len(papers), stretches / len(papers)
 
 
+def keys_to(number: int, workspace: Workspace) -> str:
+    """The keys that lead to this workspace and start its job, or make states where it lists them."""
+    if "history" in workspace.views:
+        return f"{STATES}{number}kx"
+    return f"{number}." if workspace.job else f"{number}"
+
+
 def main(sizes: list[str]) -> None:
     for size in sizes or ["220x60"]:
         columns, rows = map(int, size.split("x"))
         for what, more in (("bare", ()), ("with edits", EDITS)):
-            for name, keys in KEYS.items():
+            for number, workspace in enumerate(built_in(), 1):
+                name, keys = workspace.name, keys_to(number, workspace)
                 with tempfile.TemporaryDirectory() as state:
                     told = {f"XDG_{kind}_HOME": state for kind in ("STATE", "CONFIG")} | {"HF_HUB_OFFLINE": "1"}
                     terminal = Terminal((*SMOLLM2, *more), (columns, rows), told)

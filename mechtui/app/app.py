@@ -7,14 +7,13 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
-from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
 from textual.driver import Driver
@@ -23,70 +22,54 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import WorkerFailed
 
-from mechtui.app import going_on, keeping, opening, status
+from mechtui.app import keeping, opening
 from mechtui.app.actions import KeyClashError, Registry, run_action, why_not
+from mechtui.app.bars import Bars
 from mechtui.app.board import Board
 from mechtui.app.clipboard import TooLongError, fitting
-from mechtui.app.conversation import GRACE, TARGET, Conversation, News
+from mechtui.app.conversation import GRACE, Conversation
 from mechtui.app.ending import Ending
 from mechtui.app.errands import Errands
-from mechtui.app.keeping import Keeper, State
+from mechtui.app.hearing import Hearing
+from mechtui.app.keeping import Keeper
 from mechtui.app.letters import Letters
 from mechtui.app.line import CommandLine, Field, Mistake
 from mechtui.app.opening import Opened
 from mechtui.app.prompt import Prompt
-from mechtui.app.screens import arrangement_of, screen_of
+from mechtui.app.sitting import Sitting
 from mechtui.app.state import Arrangement, difference
 from mechtui.app.turns import Turns
+from mechtui.app.whereabouts import Whereabouts
 from mechtui.app.workspaces import Place, Workspace, WorkspaceError, with_own
 from mechtui.app.writing import Wanted
 from mechtui.config import Settings, log_file
 from mechtui.console import VisibleConsole
 from mechtui.duration import seconds
 from mechtui.link.client import Client, Life, Link
-from mechtui.link.messages import Cancel, Fetch, Load, Models, Ready, Reply, Request, Saved
+from mechtui.link.messages import Cancel, Load, Ready, Reply, Request
 from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.panes.signs import Guard
-from mechtui.panes.theme import MECHTUI, THEMES, after, legible_names, palette, unknown
+from mechtui.panes.theme import MECHTUI, THEMES, after, legible_names, unknown
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, surrogate
-from mechtui.session.grammar.words import LineError
 from mechtui.session.history import Tree
-from mechtui.session.keeping import named
-from mechtui.session.storage import StorageError
-from mechtui.views import Question, for_model, parse_question, put, spec_of, specs, state
-from mechtui.views.question import FOLLOWING
-from mechtui.visible import seen
+from mechtui.views import Question, put, spec_of, specs
 
 if TYPE_CHECKING:
     from mechtui.app.edits_line import Known
-    from mechtui.app.sessions import Sessions
     from mechtui.export.program import Exported
 
 TICK = 0.25
 # Seconds that a signal waits for a disk.
 ENDING_PATIENCE = 2.0
-# Answers to one change follow each other closely: painting them one by one would take the model's time.
-TOGETHER = 0.012
 # Seconds from one painting to the next while more keys wait.
 WHILE_KEYS_WAIT = 0.1
-# Columns from which on the head says things in full.
-WIDE = 100
 GUARD = Guard()
 
 
 Made = TypeVar("Made")
-
-
-class _Stop(NamedTuple):
-    """Where one looked closer: what `back` brings back."""
-
-    arrangement: Arrangement
-    here: str
-    focus: Focus
-    views: tuple[str, ...]
 
 
 class Main(Guarded, Kept, Screen[None]):
@@ -141,57 +124,52 @@ class Mechtui(Guarded, App[int]):
         self.settings = settings
         self._log_file = log_file(settings)
         self.registry = registry or Registry(settings.keys)
-        self.keeper = keeper or Keeper()
-        self.workspaces: tuple[Workspace, ...] = with_own(settings.workspaces)
         self.talk = Conversation(link, session.work(), key=self.registry.key)
-        self._take_up(session, tree)
-        self._was = self.session
+        self.where = Whereabouts(self, with_own(settings.workspaces))
+        self.sitting = Sitting(self, keeper or Keeper())
+        self.hearing = Hearing(self)
+        self.bars = Bars(self, told)
         self.letters = Letters(self)
+        self.take_up(session, tree)
+        self._was = self.session
         self.last_search = ""
         self.board = Board(self.session)
         self.board.put_places(session.screen)
         self.line = CommandLine(self._line_closed)
-        self.status_line = status.OneLine("status")
-        self.places_line = status.OneLine("places")
-        self.message_line = status.Sentence("message")
-        self.footer_line = status.OneLine("footer")
         # What Textual prints after the end, tracebacks above all.
         self.error_console = VisibleConsole(sys.stderr, markup=False, highlight=False)
         self.errands = Errands(self)
-        self._said: tuple[str, bool] = (seen(told), False)
         # What went wrong last, by a mistake of ours; and, when that ended the program, what is said of it on stderr.
         self.fault: BaseException | None = None
-        self._unkept = ""  # what was said when the session could no longer be kept
         self._trace = ""
         self.last_words = ""
-        self._news = News.NOTHING
         self._grace_timer: Timer | None = None
         self._turns = Turns(self, super().on_event, lambda: self.focused if self.typing else None, self._repaint_due)
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
-        self._choice = ""  # a model that was chosen: it is the session's once it is there
-        self._opened = False  # a session with another model was opened, which is not there yet
-        self._aimed: Session | None = None  # the session with a target that the model has not judged yet
         self._due = False
         self._painted = 0.0
-        self._older = False
+        self.older = False  # whether something that is shown is of an earlier state
         for pane in self.board.panes.values():
             pane.on_look = self.look
 
-    def _take_up(self, session: Session, tree: Tree | None) -> None:
+    def take_up(self, session: Session, tree: Tree | None) -> None:
         """Go on with a session as it was kept, and its history."""
         self.history = opening.resumed(session.work(), tree)
         self.talk.another()
         self.talk.sweeps = self._swept = session.sweeps  # as they were kept last
-        self.keeper.begin(State(session, self.history.tree))
-        self.focus = session.focus or looked_at(session)
-        self.arrangement, self.here = arrangement_of(session.screen, self.workspaces)
-        self._trail: list[_Stop] = []
-        # The file that it was opened from or saved to, and as which session.
-        self._file = Path(session.file) if session.file else None
-        self._saved: Session | None = None
-        # Files that it was opened from or written to: they are written over unasked.
-        self.own: set[Path] = {self._file} if self._file else set()
+        self.sitting.take_up(session, self.history.tree)
+        self.where.take_up(session)
+
+    def show_taken_up(self, session: Session) -> None:
+        """Show a session that was taken up while another one was on the screen."""
+        self.board.put_places(session.screen)
+        self.hearing.opened(self.session)
+        self._changed()
+        self.board.opened(self.session)
+        if self.here not in self.board.seen():
+            self.go(self.here)
+        self.screen.set_focus(self.pane())
 
     # Life
 
@@ -214,20 +192,19 @@ class Mechtui(Guarded, App[int]):
         return variables | legible_names(self.current_theme)
 
     def compose(self) -> ComposeResult:
-        yield self.status_line
-        yield self.places_line
+        yield self.bars.status
+        yield self.bars.places
         yield self.board
-        yield self.message_line
+        yield self.bars.message
         yield self.line
-        yield self.footer_line
+        yield self.bars.footer
 
     async def on_mount(self) -> None:
-        self._tick = self.set_interval(TICK, self._paint_status)
-        self._arrange()
+        self._tick = self.set_interval(TICK, self.paint_status)
+        self.arrange()
         self.screen.set_focus(self.pane())
         self._running_loop = asyncio.get_running_loop()
-        self.keeper.problem = lambda sentence: self.in_time(self._say_unkept, sentence)
-        self.keeper.named = lambda: self.in_time(self._paint_status)
+        self.sitting.hear()
         self.talk.link.on_reply = self.hear
         self.call_after_refresh(self._begin)
 
@@ -243,16 +220,20 @@ class Mechtui(Guarded, App[int]):
         except OSError as error:
             self.say(f"The model process cannot be started: {error}.", bad=True)
             return
-        self._load(self.session.model)
+        self.load(self.session.model)
         if unkept := await asyncio.to_thread(keeping.refused):
             self.say_too(unkept, bad=True)
-        if self._file is not None:
-            self._saved = await asyncio.to_thread(opening.file_says, self._file)
-            self._paint_status()
+        await self.sitting.read_file()
 
-    def _load(self, model: str) -> None:
+    def load(self, model: str) -> None:
         self.talk.load(self._wanted(model))
-        self._paint_status()
+        self.paint_status()
+
+    def tick(self, on: bool) -> None:
+        if on:
+            self._tick.resume()
+        else:
+            self._tick.pause()
 
     def _wanted(self, model: str) -> Load:
         set_ = self.settings
@@ -276,8 +257,8 @@ class Mechtui(Guarded, App[int]):
             self.run_worker(self._close(code), exclusive=False)
 
     async def _close(self, code: int) -> None:
-        self._keep()
-        await asyncio.to_thread(self.keeper.now)
+        self.sitting.keep()
+        await asyncio.to_thread(self.sitting.keeper.now)
         await self.talk.link.close()
         self.exit(code)
 
@@ -302,7 +283,7 @@ class Mechtui(Guarded, App[int]):
         """What gets as far as Textual ends the program."""
         cause = error.error if isinstance(error, WorkerFailed) else error
         self.last_words = f"mechtui had to end, by a mistake of its own; {self._log_fault(cause)}"
-        self.keeper.now()
+        self.sitting.keeper.now()
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
@@ -351,7 +332,7 @@ class Mechtui(Guarded, App[int]):
         """Run an action, or say why it cannot run."""
         action = self.registry.by_name[name]
         self._read_editors()
-        self._said = ("", False)
+        self.said = ("", False)
         why = why_not(action, self)
         if why:
             self.say(why, bad=True)
@@ -360,7 +341,7 @@ class Mechtui(Guarded, App[int]):
             run_action(action, self)
         except (CannotError, TooLongError) as error:
             self.say(str(error), bad=True)
-        self._paint_footer()
+        self.bars.paint_footer()
 
     # What actions use (Desk)
 
@@ -384,8 +365,24 @@ class Mechtui(Guarded, App[int]):
         return self.board.panes[name or self.here]
 
     @property
+    def arrangement(self) -> Arrangement:
+        return self.where.arrangement
+
+    @property
+    def here(self) -> str:
+        return self.where.here
+
+    @property
+    def focus(self) -> Focus:
+        return self.where.focus
+
+    @property
+    def workspaces(self) -> tuple[Workspace, ...]:
+        return self.where.workspaces
+
+    @property
     def workspace(self) -> Workspace:
-        return self.workspaces[self.arrangement.workspace]
+        return self.where.workspace
 
     @property
     def picture(self) -> Picture:
@@ -409,69 +406,28 @@ class Mechtui(Guarded, App[int]):
             and not view.renews
             and question.asked() != self.picture.question(type(question)).asked()
         ):
-            # Another job begins with its own key.
-            self.arrangement = replace(self.arrangement, job="")
+            self.end_job()  # another job begins with its own key
         self.change(put(self.session, question), f"view {view.name}")
 
     def aim(self, answer: str, foil: str) -> None:
-        before = self.session
-        self.change(replace(before, answer=answer, foil=foil))
-        self._aimed = self.session if self.session != before else None
-
-    def _judge_target(self) -> None:
-        """Whether the model takes the target that was just named: if not, that from before is back, and the line is
-        open with what was written."""
-        if self._aimed != self.session:
-            self._aimed = None  # something else was done since
-        if self._aimed is None or self.talk.judged != self._aimed:
-            return
-        aimed, self._aimed = self._aimed, None
-        refused = next((each for each in self.talk.answers.problems if each.where in TARGET), None)
-        if refused is None or self.typing or len(self.screen_stack) > 1:
-            return
-        self.undo()
-        self.open_line("target")
-        self.line.put(aimed.answer, aimed.foil, Mistake(refused.sentence), second_is_wrong=refused.where == "foil")
+        self.hearing.aim(answer, foil)
 
     def document(self) -> Session:
-        session = self.picture.document(self.board.seen())
-        return replace(
-            session,
-            focus=self.focus,
-            screen=screen_of(self.arrangement, self.here, self.workspaces, self.board.places()),
-            file=str(self._file or ""),
-        )
-
-    def _keep(self) -> None:
-        """What was changed, and where one looks, is kept a moment later."""
-        self.keeper.put(State(self.document(), self.history.tree))
+        return self.sitting.document()
 
     def open(self, session: Session, path: Path) -> None:
-        self._go_on(opening.new(session, str(path)))
+        self.sitting.go_on(opening.new(session, str(path)))
 
     @property
     def file(self) -> Path | None:
-        return self._file
+        return self.sitting.file
+
+    @property
+    def own(self) -> set[Path]:
+        return self.sitting.own
 
     def saved(self, path: Path) -> None:
-        self._file, self._saved = path, opening.plain(self.session)
-        self._keep()
-        self._paint_status()
-
-    def _go_on(self, opened: Opened) -> None:
-        """Show another session in the place of this one, which is kept."""
-        self._keep()
-        self.keeper.switch(opened.kept, opened.waits)
-        self._take_up(opened.session, opened.tree)
-        self.board.put_places(opened.session.screen)
-        self._opened = self.session.model not in self.talk.called
-        if self._file is not None:
-            self._saved = opening.plain(self.session)
-        self._changed()
-        self.board.opened(self.session)
-        if self.here not in self.board.seen():
-            self.go(self.here)
-        self.screen.set_focus(self.pane())
+        self.sitting.saved(path)
 
     def jump(self, number: int) -> None:
         self.history.jump(number)
@@ -479,7 +435,7 @@ class Mechtui(Guarded, App[int]):
 
     def mark(self, name: str, number: int) -> None:
         self.history.mark(name, number)
-        self._keep()
+        self.sitting.keep()
         self.repaint()
 
     def undo(self) -> None:
@@ -492,116 +448,63 @@ class Mechtui(Guarded, App[int]):
             raise CannotError("There is nothing to redo.")
         self._changed()
 
+    def restore(self, tree: Tree) -> None:
+        """Have this history in the place of the one that there is, with the same to be seen."""
+        self.history.restore(tree)
+        self._was = self.session
+
     def open_sessions(self) -> None:
-        from mechtui.app.sessions import NEW, Sessions
-
-        def chosen(name: str | None) -> None:
-            if name == NEW:
-                self._go_on(opening.new(Session(model=self.session.model)))
-                self.say("A new session; R lists the others.")
-            elif name and name != self.keeper.name:
-                self.run_worker(self._safe(self._resume)(name))
-
-        picker = Sessions(self.keeper.name)
-        self.push_screen(picker, chosen)
-        self.run_worker(self._safe(self._list_sessions)(picker))
-
-    async def _list_sessions(self, picker: Sessions) -> None:
-        from mechtui.session.keeping import listed
-
-        self._keep()
-        await asyncio.to_thread(self.keeper.now)
-        picker.listed(await asyncio.to_thread(lambda: tuple(listed())), time.time())
-
-    async def _resume(self, name: str) -> None:
-        """Go on with a kept session."""
-        try:
-            # A session that was shown a moment ago is let go of once it is written.
-            await asyncio.to_thread(self.keeper.now)
-            opened = await asyncio.to_thread(opening.kept, name)
-        except StorageError as error:
-            self.say(f"{error}", bad=True)
-            return
-        self._go_on(opened)
-        self.say(opened.told or f"{name} is open; R lists the others.")
+        self.sitting.open_sessions()
 
     @property
     def session_name(self) -> str:
-        return self.keeper.name
+        return self.sitting.keeper.name
 
     def rename(self, name: str) -> None:
-        try:
-            named(name)
-        except StorageError as error:
-            raise CannotError(f"{error}.") from error
-        self.run_worker(self._safe(self._rename)(name))
+        self.sitting.rename(name)
 
-    async def _rename(self, name: str) -> None:
-        try:
-            await asyncio.to_thread(self.keeper.rename, name)
-        except StorageError as error:
-            if self.typing or len(self.screen_stack) > 1:
-                self.say(f"{error}.", bad=True)
-            else:
-                self.open_line("rename")
-                self.line.put(name, "", Mistake(f"{error}."))
-            return
-        self._paint_status()
-        self.say(f"This session is now {self.keeper.name}.")
+    def run_safely(self, do: Callable[..., Awaitable[None]], *what: object) -> None:
+        """Begin something that takes a while; what goes wrong in it is told."""
+        self.run_worker(self._safe(do)(*what))
 
     def look(self, focus: Focus) -> None:
-        last = max(len(self.session.edits) - 1, 0), max(len(self.session.vectors) - 1, 0)
-        self.focus = replace(focus, edit=max(0, min(focus.edit, last[0])), vector=max(0, min(focus.vector, last[1])))
-        self.board.refocus(self.focus)
+        self.where.look(focus)
         self._repaint_soon()
 
     def lay_out(self, arrangement: Arrangement) -> None:
-        self.arrangement = arrangement
-        self._arrange()
-        job = arrangement.job
-        if job and specs()[job].renews and job not in self.board.seen():
-            # What would begin again with every change ends where nobody sees it.
-            self.arrangement = replace(arrangement, job="")
-            self._arrange()
-        # At once, so that a pane that comes to the front knows the picture that keys count from.
-        self.repaint()
-        self.call_after_refresh(self.repaint)
+        self.where.lay_out(arrangement)
 
     def say(self, sentence: str, *, bad: bool = False) -> None:
-        self._said = (seen(sentence), bad)
-        self._paint_footer()
+        self.bars.say(sentence, bad=bad)
+
+    def say_too(self, sentence: str, *, bad: bool = False) -> None:
+        self.bars.say_too(sentence, bad=bad)
+
+    @property
+    def said(self) -> tuple[str, bool]:
+        return self.bars.said
+
+    @said.setter
+    def said(self, said: tuple[str, bool]) -> None:
+        self.bars.said = said
+
+    def paint_status(self) -> None:
+        self.bars.paint_status()
+
+    def called(self) -> tuple[str, bool]:
+        return self.sitting.called()
+
+    def end_job(self) -> None:
+        self.where.end_job()
+
+    def look_within(self, layers: int, heads: int) -> None:
+        self.where.look_within(layers, heads)
 
     def go(self, view: str) -> None:
-        """Bring a view to the front, in the workspace that has room for it, and give it the keys."""
-        if view not in self.board.panes:
-            raise CannotError(f"There is no pane for {view} yet.")
-        self.history.rest()
-        now = self.arrangement
-        homes = [number for number, workspace in enumerate(self.workspaces) if view in workspace.views]
-        ways = [now, *(replace(now.at(number), guest="") for number in homes), replace(now, guest=view)]
-        ways = [way.with_front(view) for way in ways]
-        way = next((way for way in ways if self.board.shows(view, way, self.workspaces[way.workspace])), ways[-1])
-        self._bring(view, way)
+        self.where.go(view)
 
     def go_to_workspace(self, number: int) -> None:
-        if number >= len(self.workspaces):
-            names = ", ".join(f"{at} {each.name}" for at, each in enumerate(self.workspaces, 1))
-            raise CannotError(f"There is no workspace {number + 1}; there are {names}.")
-        self.history.rest()
-        workspace = self.workspaces[number]
-        for line in workspace.lines:
-            question = parse_question(line)
-            if state(self.session.views, type(question)) == type(question)():
-                self.put(question)
-        there = replace(self.arrangement.at(number), guest="", maximised="")
-        view = next((view for view in there.recent if view in workspace.views), workspace.main)
-        self._bring(view, there.with_front(view))
-
-    def _bring(self, view: str, arrangement: Arrangement) -> None:
-        self.here = view
-        if arrangement != self.arrangement:
-            self.lay_out(arrangement)
-        self.screen.set_focus(self.board.panes[view])
+        self.where.go_to_workspace(number)
 
     def in_turn(self) -> Place:
         return self.board.in_turn()
@@ -618,7 +521,7 @@ class Mechtui(Guarded, App[int]):
     @property
     def up_to_date(self) -> bool:
         """Whether all that is shown is of the session as it is."""
-        return not (self._older or self._due)
+        return not (self.older or self._due)
 
     def contents(self, wanted: Wanted) -> Callable[[], str | bytes]:
         from mechtui.app import contents
@@ -644,27 +547,14 @@ class Mechtui(Guarded, App[int]):
         return contents.command(self)
 
     def into(self) -> None:
-        from mechtui.app import kinds
-
-        pane = self.pane()
-        question = pane.into(pane.picture) if pane.picture is not None else None
-        if question is None:
-            raise CannotError(f"Nothing in {pane.VIEW.title} has a closer look of its own at this place.")
-        stop = _Stop(self.arrangement, self.here, self.focus, self.session.views)
-        kinds.look_at(self, question)
-        self._trail.append(stop)
+        self.where.into()
 
     def back(self) -> None:
-        if not self._trail:
-            raise CannotError("There is nothing to go back to: enter looks closer at what the cursor stands on.")
-        stop = self._trail.pop()
-        self.look(stop.focus)
-        self.change(replace(self.session, views=stop.views))
-        self._bring(stop.here, replace(stop.arrangement, job=self.arrangement.job, wider=self.arrangement.wider))
+        self.where.back()
 
     def write(self, which: str) -> None:
         self.board.writing = which
-        self._arrange()
+        self.arrange()
         self.screen.set_focus(self.board.editors[which])
 
     def open_line(self, kind: str, text: str = "", index: int = -1) -> None:
@@ -672,7 +562,7 @@ class Mechtui(Guarded, App[int]):
 
         made = kinds.of(kind, self, self._known, self.registry, self.do, index)
         self.line.open(made, *kinds.start_text(kind, self, text))
-        self._paint_status()
+        self.paint_status()
 
     def _known(self) -> Known:
         from mechtui.app.edits_line import Known
@@ -710,27 +600,11 @@ class Mechtui(Guarded, App[int]):
         self.push_screen(Help(self.pane().VIEW, self.registry))
 
     def open_models(self, fetch: str = "") -> None:
-        from mechtui.app import recent
-        from mechtui.app.models import Models as Picker
-
-        def want(what: str, model: str) -> None:
-            self.talk.offer = None
-            self.talk.send(Cancel("fetch") if what == "cancel" else Fetch(model, ask=what == "ask"))
-
-        def chosen(model: str | None) -> None:
-            if model is not None and not (self.ready and self.ready.name == model == self.session.model):
-                self._choice = model
-                self._load(model)
-
-        picker = Picker(self.ready.name if self.ready else "", recent.MODELS.read(), want, fetch)
-        self.push_screen(picker, chosen)
-        if self.talk.models is not None:
-            self.call_after_refresh(picker.found, self.talk.models)
-        self.talk.send(Models())
+        self.hearing.open_models(fetch)
 
     def next_theme(self) -> None:
         self.theme = after(self.theme, self.available_themes)
-        self._paint_status()
+        self.paint_status()
         self.say(f"theme {self.theme}")
 
     def leave(self) -> None:
@@ -755,20 +629,24 @@ class Mechtui(Guarded, App[int]):
         session = self.session
         self.board.changed(self._was, session)
         if (job := self.job) and not specs()[job].renews and difference(self._was, session) is not None:
-            self.arrangement = replace(self.arrangement, job="")
-        if self._was.model != session.model:
-            self._choice = ""
+            self.end_job()
+        other_model = self._was.model != session.model
         self._was = session
         # What was said was of the session before; that nothing is kept stays true of this one.
-        self._said = (self._unkept, True) if self.keeper.unkept else ("", False)
-        self._paint_footer()
+        self.said = (self.sitting.unkept, True) if self.sitting.keeper.unkept else ("", False)
+        self.bars.paint_footer()
         for name, editor in self.board.editors.items():
             editor.take(getattr(session, name))
-        if not self._choice and session.model not in self.talk.called:
-            self._load(session.model)
+        self.hearing.follow(session, other_model)
         self.look(self.focus)
-        self._arrange()
-        self._keep()
+        self.arrange()
+        self.sitting.keep()
+
+    def keep_sweeps(self) -> None:
+        """Sweeps that were finished or stopped are kept with the session."""
+        if self.talk.sweeps is not self._swept:
+            self._swept = self.talk.sweeps
+            self.sitting.keep()
 
     def _repaint_soon(self) -> None:
         """Several keys that came together are shown together."""
@@ -790,139 +668,36 @@ class Mechtui(Guarded, App[int]):
         picture = self.picture
         self.talk.ask(self.session, self.board.questions(picture, self.here, self.errands.questions))
         self._show()
-        self._keep()  # where one looks, too
+        self.sitting.keep()  # where one looks, too
 
     def _show(self) -> None:
         if not self.screen_stack:
             return  # the app has ended while this was due
         if (said := self.talk.measured(self.session)) is not None:
             self.history.note(said)
-        self._older = older = self.board.show(self.talk, self.picture)
-        self._arrange()
-        self._paint_status()
+        self.older = self.board.show(self.talk, self.picture)
+        self.arrange()
+        self.paint_status()
         if self._grace_timer is not None:
             self._grace_timer.stop()
             self._grace_timer = None
-        if (older or self.talk.running) and not self.talk.overdue:
+        if (self.older or self.talk.running) and not self.talk.overdue:
             self._grace_timer = self.set_timer(GRACE, self._show)
 
-    def _arrange(self) -> None:
+    def arrange(self) -> None:
+        """Lay the board out, if something has changed that it depends on."""
         self.board.arrange_for(self.arrangement, self.workspace, self.session, self.ready)
 
     @property
     def settled(self) -> bool:
         """Whether all that was heard and done is shown."""
-        return self._turns.empty and not self._due and self._news == News.NOTHING
+        return self._turns.empty and not self._due and self.hearing.settled
 
     # Messages
 
     def hear(self, reply: Reply | Life) -> None:
-        """Take a reply in; those that come together are shown together."""
-        if self._leaving:
-            return
-        first = self._news == News.NOTHING
-        if isinstance(reply, Saved):
-            self.own.add(Path(reply.path))
-        try:
-            self._news |= self.talk.hear(reply)
-        except Exception as error:  # noqa: BLE001 - the link lives on, whatever one reply does
-            self.went_wrong(error)
-        if self._news and not self.talk.running:
-            self.call_later(self._hear_out)  # nothing more is to come
-        elif first and self._news:
-            self.set_timer(TOGETHER, self._hear_out)
-
-    def _hear_out(self) -> None:
-        news, self._news = self._news, News.NOTHING
-        if news == News.NOTHING:
-            return
-        if self.job and not specs()[self.job].renews and not self.talk.running:
-            self.arrangement = replace(self.arrangement, job="")
-        if not self.talk.running and self.talk.sweeps is not self._swept:
-            self._swept = self.talk.sweeps
-            self._keep()
-        if News.NOT_LOADED in news:
-            self._model_is_not_here()
-        if News.MODEL in news:
-            self._model_is_here()
-            if (earlier := self.talk.take_earlier()) is not None:
-                said = self._said
-                going_on.go_on(self, earlier)
-                self.say(said[0], bad=said[1])  # a change takes it away
-        told = self.talk.hear_out()
-        for sentence, is_bad in told:
-            self.say_too(sentence, bad=is_bad)
-        if News.PICTURES in news:
-            # New tokens may move the last position, so that other questions are due.
-            self.repaint()
-        else:
-            self._paint_status()
-        if news & (News.MODELS | News.FETCH):
-            self._tell_picker(news, told[-1].sentence if told else "")
-        self.errands.heard()
-        if News.JUDGED in news and self._aimed is not None:
-            self._judge_target()
-
-    def _say_unkept(self, sentence: str) -> None:
-        """sentence: empty where the session is kept again."""
-        if not sentence:
-            if self._unkept and self._unkept in self._said[0]:
-                self.say("The session is kept again.")
-            self._unkept = ""
-            return
-        self._unkept = seen(sentence)
-        self.say_too(sentence, bad=True)
-
-    def say_too(self, sentence: str, *, bad: bool = False) -> None:
-        """News that nobody asked for takes no other's place; bad news takes that of good."""
-        before, was_bad = self._said
-        if bad and not was_bad:
-            before, was_bad = "", True
-        if seen(sentence) not in before:
-            self.say(f"{before} {sentence}".lstrip(), bad=was_bad)
-
-    def _model_is_here(self) -> None:
-        from mechtui.app import recent
-
-        assert self.ready is not None
-        self._opened = False
-        if choice := self._choice:
-            self._choice = ""
-            self.change(for_model(self.session, choice))
-        shape = self.ready.shape
-        layer, head = min(self.focus.layer, shape.n_layers - 1), min(self.focus.head, shape.n_heads - 1)
-        self.focus = replace(self.focus, layer=layer, head=head)
-        if self.ready.name and not self.session.model:
-            # Another program, or a later one, may have another default.
-            self.history.restore(opening.with_model(self.history.tree, self.ready.name))
-            self._was = self.session
-        if self.ready.name:
-            try:
-                recent.MODELS.add(self.ready.name)
-            except OSError as error:
-                self.log(f"the recent models are not kept: {error}")
-
-    def _model_is_not_here(self) -> None:
-        """A session names the model that its numbers are of: one that did not come is not chosen, and what was opened
-        goes on with the model that runs."""
-        opened, self._opened, self._choice = self._opened, False, ""
-        if opened and self.ready is not None and self.session.model == self.talk.load_name:
-            self.change(replace(self.session, model=self.ready.name))
-
-    def _tell_picker(self, news: News, said: str) -> None:
-        from mechtui.app.models import Models as Picker
-
-        picker = self.screen
-        if isinstance(picker, Picker):
-            if News.MODELS in news and self.talk.models is not None:
-                picker.found(self.talk.models)
-            if News.FETCH in news:
-                if self.talk.offer is not None:
-                    picker.sized(self.talk.offer)
-                elif self.talk.fetch is not None:
-                    picker.progress(self.talk.fetch)
-                else:
-                    picker.said(said)
+        if not self._leaving:
+            self.hearing.hear(reply)
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         self._read_editors()
@@ -935,11 +710,11 @@ class Mechtui(Guarded, App[int]):
                 self.change(replace(self.session, **{name: text}), name)
 
     def on_prompt_grown(self, event: Prompt.Grown) -> None:
-        self._arrange()
+        self.arrange()
 
     def on_prompt_left(self, event: Prompt.Left) -> None:
         self.board.writing = ""
-        self._arrange()
+        self.arrange()
         self.repaint()  # the ruler has its place again
         self.screen.set_focus(self.pane())
 
@@ -951,46 +726,14 @@ class Mechtui(Guarded, App[int]):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if isinstance(event.widget, Pane) and event.widget.id:
-            self.here = event.widget.id
-        self._paint_status()
-        self._paint_footer()
+            self.where.here = event.widget.id
+        self.paint_status()
+        self.bars.paint_footer()
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self.repaint)
 
-    # Status and footer
-
-    def _paint_status(self) -> None:
-        look = palette(self)
-        width = self.size.width
-        left = status.left(self.talk, self.count(), self.session, look, width < WIDE)
-        self.status_line.put(left, status.right(self.talk, self._older, self.typing, look))
-        job = (specs()[self.job].title, self.talk.share) if self.job and self.talk.running else None
-        places = status.workspaces(self.workspaces, self.arrangement.workspace, look)
-        self.places_line.put(places, status.focus(self.picture, job, self._title(), look, width - places.cell_len))
-        if self.talk.loading is None:
-            self._tick.pause()
-        else:
-            self._tick.resume()
-
-    def _title(self) -> tuple[str, bool]:
-        """What the session is called, and whether all of it is saved: in its file, where it has one."""
-        if self._file is not None:
-            return self._file.name, self._saved == opening.plain(self.session)
-        return self.keeper.name, not self.keeper.unkept
-
-    def _paint_footer(self) -> None:
-        look = palette(self)
-        sentence, bad = self._said
-        self.message_line.display = bool(sentence)
-        if sentence:
-            self.message_line.put(Text(f" {sentence}", look.bad if bad else look.bold))
-        if isinstance(self.focused, Prompt):
-            self.footer_line.put(status.typing(self.registry.typing_key("palette"), look))
-            return
-        actions = self.registry.for_footer(self.here)
-        off = frozenset(action.name for action in actions if why_not(action, self))
-        self.footer_line.put(status.footer(actions, self.size.width, look, off))
+    # Clicks on the rows around the panes
 
     def action_do(self, name: str) -> None:
         """A click on an action."""
@@ -999,19 +742,6 @@ class Mechtui(Guarded, App[int]):
     def action_press(self, key: str) -> None:
         """A click on something that has a key."""
         self.press(key)
-
-
-def looked_at(session: Session) -> Focus:
-    """The focus that a saved session's lines name: the first head and the first position."""
-    found: dict[str, int] = {}
-    for line in session.views:
-        with suppress(LineError):
-            question = parse_question(line)
-            fields = {name: getattr(question, name) for name in FOLLOWING if name in question.__struct_fields__}
-            if fields.get("position") == -1:
-                del fields["position"]
-            found = fields | found
-    return Focus(**found)
 
 
 def run(opened: Opened, settings: Settings) -> int:

@@ -34,11 +34,12 @@ class Window(Protocol):
 
     board: Board
     talk: Conversation
-    focus: Focus
     settings: Settings
     line: CommandLine
     errands: Errands
 
+    @property
+    def focus(self) -> Focus: ...
     @property
     def session(self) -> Session: ...
     @property

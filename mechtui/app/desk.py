@@ -16,7 +16,8 @@ Made = TypeVar("Made")
 class Desk(desk.Desk, Protocol):
     """The app, as the program's actions see it."""
 
-    arrangement: Arrangement
+    @property
+    def arrangement(self) -> Arrangement: ...
 
     @property
     def workspace(self) -> Workspace:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from textual.timer import Timer
 
 from mechtui.app.actions import shown
+from mechtui.app.window import Window
 from mechtui.app.workspaces import panes, title
 from mechtui.session.changes import CannotError
 from mechtui.views import specs
-
-if TYPE_CHECKING:
-    from mechtui.app.app import Mechtui
 
 # Seconds after `g` until the letters that may follow are shown.
 UNTIL_CHOICES = 0.5
@@ -21,7 +17,7 @@ UNTIL_CHOICES = 0.5
 class Letters:
     """The keys after `g`, until they name something."""
 
-    def __init__(self, app: Mechtui) -> None:
+    def __init__(self, app: Window) -> None:
         self._app = app
         self._timer: Timer | None = None
         self._typed = ""

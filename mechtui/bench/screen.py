@@ -86,7 +86,7 @@ async def measure(
         def _show(self) -> None:
             super()._show()
             # The word that a run has finished may come after its last numbers: they are what is waited for.
-            if self.ready is not None and not self._older:
+            if self.ready is not None and not self.older:
                 self.call_after_refresh(self.complete.set)
 
     edit = parse_edit(f"scale L{layer}H0 x0.5")

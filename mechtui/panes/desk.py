@@ -36,10 +36,20 @@ class PaneLike(Protocol):
 class Desk(Protocol):
     """The app, as the actions of views see it."""
 
-    focus: Focus
     last_search: str
-    own: set[Path]  # files that this session was opened from or written to
-    here: str  # name of the pane that the keys act on
+
+    @property
+    def focus(self) -> Focus: ...
+
+    @property
+    def own(self) -> set[Path]:
+        """Files that this session was opened from or written to."""
+        ...
+
+    @property
+    def here(self) -> str:
+        """Name of the pane that the keys act on."""
+        ...
 
     @property
     def file(self) -> Path | None:

@@ -87,6 +87,24 @@ async def test_the_screen_shows_it(
         assert VIEW.title in screen(it)
 
 
+async def test_its_letters_are_offered_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    it, _, _ = app()
+    async with it.run_test(size=(160, 50)) as pilot:
+        await idle(pilot)
+        here = it.here
+        await pilot.press("g", "q")
+        await idle(pilot)
+        assert it.said == ("g qc Certainty", False)
+        await pilot.press("a")
+        await idle(pilot)
+        assert it.said == ("No view has the letter qa: press g and wait to see the letters.", True)
+        assert it.here == here
+        await pilot.press("g", "q", "escape")
+        await idle(pilot)
+        assert (it.said, it.here, it.letters.awaited) == (("", False), here, False)
+
+
 def test_the_walks_over_all_views_meet_it() -> None:
     """Nothing but its folder says so."""
     for walk in (test_views.FOLDERS, test_tables.VIEWS, test_script.QUESTIONS, test_export.ALL, panes()):
