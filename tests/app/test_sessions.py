@@ -202,7 +202,7 @@ async def test_the_screen_comes_back_as_it_was_left(state: Path) -> None:
         await pilot.press("z", "2", "g", "l", "left_square_bracket", "j", "j", "u", "z", "m", "f")
         await idle(pilot)
         first, before = screen(it), (it.focus, screen_of(it.arrangement, it.here, it.workspaces))
-        it._keep()
+        it.sitting.keep()
     name = it.keeper.name
     assert it.keeper.close() == ""
     again = app_of(kept(name))
@@ -223,7 +223,7 @@ async def test_a_panes_own_cursor_and_scroll_come_back(state: Path) -> None:
         await pilot.press("g", "i", "l", "l", "j", "j", "space", "G", "k", "g", "l", "k", "k", "left_square_bracket")
         await idle(pilot)
         first = screen(it)
-        it._keep()
+        it.sitting.keep()
         places = {each.view: each for each in it.document().screen.places}  # type: ignore[union-attr]
     assert places["scores"].top > 0
     assert places["scores"].cursor
@@ -262,7 +262,7 @@ async def test_a_file_is_a_session_of_its_own_and_only_saving_writes_to_it(state
         await pilot.press("z")
         await idle(pilot)
         assert "ioi.toml •" in screen(it).splitlines()[1]
-        it._keep()
+        it.sitting.keep()
     it.keeper.close()
     assert path.read_text() == text
     again = app_of(kept("ioi"))

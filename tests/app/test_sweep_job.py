@@ -273,7 +273,7 @@ async def test_an_answer_that_comes_after_another_session_was_opened_is_not_kept
         await pilot.press("g", "s", "full_stop")
         await idle(pilot)
         asked = model.asks[-1]
-        it._go_on(new(it.session))
+        it.sitting.go_on(new(it.session))
         link.on_reply(Answered(asked.generation, Sweep(), part(TOTAL), None, 1.0))
         assert it.talk.sweeps == ()
         assert Cancel("ask") in link.sent, "nobody wants the rest"
