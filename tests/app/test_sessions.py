@@ -71,7 +71,7 @@ async def test_enter_goes_on_with_another_session_and_neither_is_lost(state: Pat
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
         await pilot.press("z")
-        await idle(pilot, lambda: bool(it.keeper.name))
+        await idle(pilot, lambda: bool(it.sitting.keeper.name))
         await pilot.press("R")
         picker = await picked(pilot, it)
         shown = screen(it)
@@ -79,7 +79,7 @@ async def test_enter_goes_on_with_another_session_and_neither_is_lost(state: Pat
         assert "1 edit" in shown
         assert "The other one" in shown
         assert "this one" in shown
-        here = it.keeper.name
+        here = it.sitting.keeper.name
         assert here
         assert picker.query_one(Rows).rows[picker._chosen].run == "other", "enter does something else than nothing"
         await pilot.press("enter")
@@ -87,7 +87,7 @@ async def test_enter_goes_on_with_another_session_and_neither_is_lost(state: Pat
         assert edits(it) == ["mean L2H2"]
         assert "other is open" in screen(it)
         assert it.board.prompt.text == "The other one"
-        await idle(pilot, lambda: it.keeper.name == "other")
+        await idle(pilot, lambda: it.sitting.keeper.name == "other")
         assert [format_edit(edit) for edit in keeping.read(here).edits] == ["zero L0H0"]
         await pilot.press("u")
         await idle(pilot)
@@ -98,9 +98,9 @@ async def test_enter_goes_on_with_another_session_and_neither_is_lost(state: Pat
         await pilot.press("R")
         await picked(pilot, it)
         await pilot.press(*here, "enter")
-        await idle(pilot, lambda: it.keeper.name == here)
+        await idle(pilot, lambda: it.sitting.keeper.name == here)
         assert edits(it) == ["zero L0H0"]
-    it.keeper.close()
+    it.sitting.keeper.close()
     assert keeping.read("other").work() == Session(model="gpt2")
 
 
@@ -135,7 +135,7 @@ async def test_a_new_session_begins_beside_the_one_that_is_there(state: Path) ->
         assert it.session.prompt.startswith("When Mary")
         await pilot.press("m")
         await idle(pilot)
-    it.keeper.close()
+    it.sitting.keeper.close()
     kept = [keeping.read(path.stem) for path in keeping.paths()]
     assert sorted(format_edit(edit) for each in kept for edit in each.edits) == ["mean L0H0", "zero L0H0"]
 
@@ -154,7 +154,7 @@ async def test_a_session_that_another_program_has_is_copied_and_the_user_is_told
         assert "other is open in another mechtui: this is a copy of it, other-2." in screen(it)
         await pilot.press("z")
         await idle(pilot)
-    it.keeper.close()
+    it.sitting.keeper.close()
     assert keeping.read("other").edits == ()
     assert len(keeping.read("other-2").edits) == 1
     theirs.kept.release()
@@ -180,10 +180,10 @@ async def test_a_session_is_renamed_by_a_line(state: Path) -> None:
     left(session(), "taken")
     it = app_of()
     async with it.run_test(size=SIZE) as pilot:
-        await idle(pilot, lambda: bool(it.keeper.name))
+        await idle(pilot, lambda: bool(it.sitting.keeper.name))
         await pilot.press("colon", *"rename", "enter")
         await idle(pilot)
-        assert it.line.field.value == it.keeper.name
+        assert it.line.field.value == it.sitting.keeper.name
         it.line.field.value = "taken"
         await pilot.press("enter")
         await idle(pilot, lambda: "there is a session taken already" in screen(it))
@@ -191,7 +191,7 @@ async def test_a_session_is_renamed_by_a_line(state: Path) -> None:
         await pilot.press("enter")
         await idle(pilot, lambda: "This session is now IOI." in screen(it))
         assert "IOI" in screen(it).splitlines()[1]
-    it.keeper.close()
+    it.sitting.keeper.close()
     assert keeping.exists("IOI")
 
 
@@ -203,8 +203,8 @@ async def test_the_screen_comes_back_as_it_was_left(state: Path) -> None:
         await idle(pilot)
         first, before = screen(it), (it.focus, screen_of(it.arrangement, it.here, it.workspaces))
         it.sitting.keep()
-    name = it.keeper.name
-    assert it.keeper.close() == ""
+    name = it.sitting.keeper.name
+    assert it.sitting.keeper.close() == ""
     again = app_of(kept(name))
     async with again.run_test(size=SIZE) as pilot:
         await idle(pilot, lambda: not again.talk.running and again.talk.ready is not None)
@@ -229,8 +229,8 @@ async def test_a_panes_own_cursor_and_scroll_come_back(state: Path) -> None:
     assert places["scores"].cursor
     assert places["lens"].left > 0
     assert places["lens"].cursor
-    name = it.keeper.name
-    it.keeper.close()
+    name = it.sitting.keeper.name
+    it.sitting.keeper.close()
     again = app_of(kept(name))
     async with again.run_test(size=SIZE) as pilot:
         await idle(pilot, lambda: again.talk.ready is not None and not again.talk.running)
@@ -263,7 +263,7 @@ async def test_a_file_is_a_session_of_its_own_and_only_saving_writes_to_it(state
         await idle(pilot)
         assert "ioi.toml •" in screen(it).splitlines()[1]
         it.sitting.keep()
-    it.keeper.close()
+    it.sitting.keeper.close()
     assert path.read_text() == text
     again = app_of(kept("ioi"))
     async with again.run_test(size=SIZE) as pilot:
@@ -276,7 +276,7 @@ async def test_a_file_is_a_session_of_its_own_and_only_saving_writes_to_it(state
         await idle(pilot)
         assert "is there already" not in screen(again), "it is this session's own"
         assert "ioi.toml •" not in screen(again).splitlines()[1]
-    again.keeper.close()
+    again.sitting.keeper.close()
     assert path.read_text().startswith('# mine\nmechtui = 1\nmodel = "gpt2"\nprompt = "By hand"  # words\nedits')
 
 
@@ -289,7 +289,7 @@ async def test_the_default_model_is_named_once_it_is_there(state: Path) -> None:
         await idle(pilot)
         assert "nothing to undo" in screen(it)
         assert not it.talk.loading
-    it.keeper.close()
+    it.sitting.keeper.close()
     assert {each.session.model for each in keeping.listed()} == {it.session.model}
 
 
@@ -351,8 +351,8 @@ async def test_as_long_as_the_disk_is_full_typing_goes_on_and_the_sentence_stays
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
         told = asyncio.Event()
-        problem = it.keeper.problem
-        it.keeper.problem = lambda sentence: (problem(sentence), it.in_time(told.set))[1]
+        problem = it.sitting.keeper.problem
+        it.sitting.keeper.problem = lambda sentence: (problem(sentence), it.in_time(told.set))[1]
         with monkeypatch.context() as patch:
 
             def full(handle: int) -> None:
@@ -365,8 +365,8 @@ async def test_as_long_as_the_disk_is_full_typing_goes_on_and_the_sentence_stays
             await idle(pilot)
             assert it.session.prompt.endswith("xyz")
             assert "no space left on device" in screen(it)
-        assert it.keeper.now() == ""
+        assert it.sitting.keeper.now() == ""
         await pilot.press("w")
         await idle(pilot)
         assert "no space left on device" not in screen(it)
-    assert "xyz" in load(state / f"{it.keeper.name}.toml").prompt
+    assert "xyz" in load(state / f"{it.sitting.keeper.name}.toml").prompt

@@ -225,7 +225,7 @@ async def test_a_sweep_is_in_the_file_and_comes_back_from_it(tmp_path: Path):
     async with it.run_test(size=SIZE) as pilot:
         await made(pilot, model)
         storage.save(it.document(), file)
-    it.keeper.close()
+    it.sitting.keeper.close()
     saved = storage.load(file)
     assert [each.done for each in saved.sweeps] == [TOTAL]
     assert keeping.read(keeping.last()).sweeps == saved.sweeps, "a finished sweep is kept without a further change"
