@@ -16,6 +16,7 @@ from mechtui.panes.pane import Focus, Page, Pane, Picture, line, wrap
 from mechtui.session.document import Swept
 from mechtui.session.sweeps import of_heads
 from mechtui.views import Question
+from mechtui.views.attention import Attention
 from mechtui.views.heads import NO_SWEEP, OF_MODEL, SPEC, Heads, HeadsAnswer, Summary
 from mechtui.views.over import NONE as NO_CASES
 from mechtui.views.over import Over
@@ -157,6 +158,11 @@ class HeadsPane(Pane):
         layer, head = cell
         changes = {name: at for name, at in (("layer", layer), ("head", head)) if at >= 0}
         return replace(picture.focus, **changes)
+
+    def into(self, picture: Picture) -> Question | None:
+        """The attention of the head under the cursor."""
+        layer, head = picture.head()
+        return replace(picture.question(Attention), layer=layer, head=head)
 
     def move(self, dx: int, dy: int) -> None:
         if self.picture is None or self.picture.ready is None:

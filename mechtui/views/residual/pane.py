@@ -11,6 +11,7 @@ from mechtui.paint.spark import cell_of, logs, scale, sparkline, with_cursor
 from mechtui.paint.tokens import fitting, pad
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.views import Question
+from mechtui.views.lens import Lens
 from mechtui.views.residual import SPEC, Residual, ResidualAnswer, Scale
 
 # One token's norm so far above the others' (attention sinks reach 100 times) flattens them on a linear scale.
@@ -140,6 +141,10 @@ class ResidualPane(Pane):
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
         return replace(picture.focus, position=index) if index >= 0 else None
+
+    def into(self, picture: Picture) -> Question | None:
+        """What the stream would say if it were read there."""
+        return picture.question(Lens)
 
     def move(self, dx: int, dy: int) -> None:
         """Down and up the tokens, right and left the layers."""

@@ -14,7 +14,8 @@ from mechtui.paint.tokens import cut, visible, width
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
 from mechtui.session.document import Session
-from mechtui.views import state
+from mechtui.views import Question, state
+from mechtui.views.next_tokens import NextTokens
 from mechtui.views.tokens import SPEC, Tokens, TokensAnswer
 
 NO_PARTNER = "∅"
@@ -182,6 +183,10 @@ class TokensPane(Pane):
             if box.column <= x < box.column + box.cells:
                 return replace(picture.focus, position=box.position)
         return None
+
+    def into(self, picture: Picture) -> Question | None:
+        """What comes next after the token."""
+        return picture.question(NextTokens)
 
     def move(self, dx: int, dy: int) -> None:
         picture = self.picture
