@@ -25,6 +25,11 @@ def lines_of(name: str) -> tuple[str, ...]:
     return tuple(_of(name, "LINES", (name,)))
 
 
+def of_one_prompt(name: str) -> tuple[str, ...]:
+    """Those that ask of the session's prompt alone, not of its cases."""
+    return tuple(line for line in lines_of(name) if not line.endswith("over cases"))
+
+
 def refused(name: str) -> tuple[str, ...]:
     """Those of its lines that no exported program answers."""
     return tuple(_of(name, "REFUSED", ()))

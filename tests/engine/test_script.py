@@ -32,7 +32,7 @@ from mechtui.views.tokens import Tokens
 from tests.engine.all_views import session_for
 from tests.engine.conftest import load_now
 from tests.grid.families import make
-from tests.lines import PROMPT, SOURCE, lines_of, refused, write_files
+from tests.lines import PROMPT, SOURCE, of_one_prompt, refused, write_files
 
 VECTORS = (
     'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',
@@ -280,8 +280,8 @@ def test_a_direction_of_folded_weights_has_the_norms_weight(gpt2_folder: Path) -
     assert "Not computed: folded weights have the first norm's bias among the values' biases" in text
 
 
-# All that a program is asked of all views, and what it refuses.
-QUESTIONS = tuple(line for name in specs() for line in lines_of(name))
+# All that a program is asked of all views, and what it refuses. What is asked over cases has tests of its own.
+QUESTIONS = tuple(line for name in specs() for line in of_one_prompt(name))
 REFUSED = tuple(line for name in specs() for line in refused(name))
 TARGETS: list[dict[str, str]] = [{}, {"answer": " st", "foil": " Mar"}, {"answer": " st", "foil": ""}]
 ALL_EDITS = (
@@ -312,7 +312,7 @@ def test_every_view_says_the_same(
     lines = [
         line
         for name, view in specs().items()
-        for line in (lines_of(name) if both or view.cost is not Cost.JOB else lines_of(name)[:1])
+        for line in (of_one_prompt(name) if both or view.cost is not Cost.JOB else of_one_prompt(name)[:1])
     ]
     it, names = programmed(request.getfixturevalue(f"{family}_model"), lines, target, lacking=not both)
     check_program(it, names)

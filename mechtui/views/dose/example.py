@@ -13,6 +13,7 @@ LINES = (
     "dose add L1.mid @3 t -2..2 step2",
     "dose add L0.pre n 0..1 step1 layers kl",
     "dose add L1.pre n -2..2 step2 layers text tokens2",
+    "dose add L1.pre n 0..1 step1 over cases",
 )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from mechtui.views.example import COUNT, SHAPE, Example, numbers
 from mechtui.views.heads import Heads, HeadsAnswer
 
-LINES = tuple(
-    f"heads {what}" for what in ("entropy", "attribution", "copying", "first @3", "norm", "induction", "sweep")
+LINES = (
+    *("heads entropy", "heads attribution", "heads copying", "heads first @3", "heads norm", "heads induction"),
+    *("heads sweep", "heads norm over cases"),
 )
 
 
