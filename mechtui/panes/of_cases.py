@@ -15,14 +15,17 @@ ROOM = 48
 
 def named(over: Over) -> str:
     """Behind a title: over which cases, and how many of them so far."""
-    count = len(over.cases)
-    return f" over {seen(over.of)}" + (f", {over.done} of {count} cases" if over.done < count else "")
+    return f" over {seen(over.of)}" + (f", {so_far(over)}" if over.done < len(over.cases) else "")
+
+
+def so_far(over: Over) -> str:
+    return f"{over.done} of {len(over.cases)} cases"
 
 
 def notes(over: Over, unit: str) -> list[str]:
     """What must be said of the numbers."""
-    count = len(over.cases)
-    several = f"means over {over.done - over.left_out} of {count} cases, {unit}; in brackets the mean's 95 % interval"
+    count, known = len(over.cases), over.done - over.left_out
+    several = f"means over {known if known == count else f'{known} of {count}'} cases, {unit}; [ ] their 95 % intervals"
     why = next(filter(None, over.problems), "")
     return [several, *([f"{over.left_out} left out: {seen(why)}"] if why else [])]
 

@@ -55,7 +55,7 @@ def test_the_map_has_the_means_and_the_cursor_what_the_cases_say() -> None:
     assert f"L9H9 {expected.mean:+.2f} {interval}" in text
     assert "100% −" in text
     assert "n 7" in text
-    assert "means over 7 of 8 cases, logits" in text
+    assert "means over 7 of 8 cases, logits; [ ] their 95 % intervals" in text
     assert "1 left out: a source is needed" in text
 
 
@@ -72,8 +72,7 @@ def test_the_list_has_interval_spread_and_share_beside_the_means() -> None:
 def test_cases_come_in_one_by_one_and_a_job_that_was_stopped_says_so() -> None:
     picture = answered(of(LINE, session=WITH), over(1, done=3), partial=True)
     running = text_of(SweepPane(), replace(picture, job=True), 140, 30)
-    assert "over ioi 8, 3 of 8 cases" in running
-    assert "432 of 1152, 12 s left" in running
+    assert "over ioi 8: change of the logit difference 3 of 8 cases, 12 s left" in running
     assert "means over 3 of 8 cases" in running
     assert "it was stopped; . goes on where it was" in text_of(SweepPane(), picture, 140, 30)
 

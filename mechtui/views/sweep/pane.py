@@ -27,6 +27,7 @@ from mechtui.session.grammar.edits import format_edit
 from mechtui.views import Question
 from mechtui.views.attention import Attention
 from mechtui.views.over import NONE as NO_CASES
+from mechtui.views.over import Over
 from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer, disagreeing, refuses_over
 from mechtui.visible import seen
 
@@ -283,7 +284,7 @@ class SweepPane(Pane):
         old = "○ old" if shown.changed else ""
         state, which = self._state(shown), f" {shown.which}" if shown.which else ""
         if (over := shown.answer.over) is not None:
-            name += of_cases.named(over)
+            return self._title_over(shown, over, picture, width, metric)
         spare, said = f" {old}" if old else state, "" if shown.measured else " estimated"
         return self.titled(
             picture,
@@ -292,6 +293,24 @@ class SweepPane(Pane):
             f"{name}{which}{said}{spare}",
             f"{name}{said}{spare}",
             spare.partition(",")[0].strip() or name,
+        )
+
+    def _title_over(self, shown: Shown, over: Over, picture: Picture, width: int, metric: str) -> str:
+        name, of = format_edit(picture.question(Sweep).edit), f"over {seen(over.of)}"
+        which, said = f" {shown.which}" if shown.which else "", "" if shown.measured else "estimated "
+        done, time = "", ""
+        if shown.left is not None:
+            done = f" {of_cases.so_far(over)}"
+            if shown.running and shown.left.seconds is not None:
+                time = f", {duration(shown.left.seconds)} left"
+        return self.titled(
+            picture,
+            width,
+            f"{name} {of}{which}: {said}{metric}{done}{time}",
+            f"{name} {of}{which}{done}{time}",
+            f"{name} {of}{done}",
+            f"{of}{done}",
+            done.strip() or of,
         )
 
     def _map(self, shown: Shown, picture: Picture, width: int, height: int, notes: list[str]) -> Page:
