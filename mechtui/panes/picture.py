@@ -88,6 +88,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
         layer, head = self.head()
         # The last token stays the last one while text is added behind it.
         position = -1 if self.focus.position == -1 else self.position()
+        if question.from_end and position >= 0:
+            position -= len(self.tokens.tokens) if self.tokens else 1
         now = {"layer": layer, "head": head, "position": position}
         return replace(question, **{name: now[name] for name in FOLLOWING if name in question.__struct_fields__})
 

@@ -50,6 +50,11 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
         return False
 
     @property
+    def from_end(self) -> bool:
+        """Whether its position is counted from the end, since it is asked of texts of several lengths."""
+        return False
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """Files whose contents decide the answer."""
         return ()

@@ -11,10 +11,11 @@ from mechtui.evidence import summary
 from mechtui.link.messages import Answered
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.session.cases import Case
+from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, Token
 from mechtui.session.grammar.words import LineError
 from mechtui.views import cost_of, example_of, parse_question, put
-from mechtui.views.attribution import AttributionAnswer, Components
+from mechtui.views.attribution import Attribution, AttributionAnswer, Components
 from mechtui.views.attribution.pane import AttributionPane
 from mechtui.views.dose import Dose, DoseAnswer
 from mechtui.views.dose.pane import DosePane
@@ -98,6 +99,22 @@ def test_a_line_of_the_ledger_has_its_interval_below_it() -> None:
     part = text_of(pane, picture("attribution over cases", ledger(1, 2), ledger(2, 2)))
     assert "over ioi 6, 2 of 6 cases" in part
     assert pane.questions(shown) == (parse_question("attribution over cases"),)
+
+
+def test_a_token_is_looked_at_from_the_end_of_every_case() -> None:
+    shown = replace(picture("heads norm over cases", None), focus=Focus(position=3))
+    count = len(example_of("heads").tokens)
+    assert shown.question(Heads).line() == f"heads norm @{3 - count} over cases"
+    assert shown.question(Attribution).position == 3, "of the prompt alone it is the token itself"
+    assert replace(shown, focus=Focus(position=-1)).question(Heads).line() == "heads norm over cases"
+
+
+def test_nothing_is_measured_of_the_ledger_over_the_cases() -> None:
+    pane = AttributionPane()
+    text_of(pane, picture("attribution over cases", ledger(1), ledger(2)))
+    for key in (pane.do_measure, pane.do_measure_here):
+        with pytest.raises(CannotError, match="sweep zero L\\*H\\* over cases says what zeroing"):
+            key(None)  # type: ignore[arg-type]
 
 
 def test_a_curve_over_the_cases_has_its_interval() -> None:

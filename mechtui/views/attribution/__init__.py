@@ -24,6 +24,7 @@ Order = Literal["sorted", "effect", "others", "unsorted", "map"]
 BY_MEASURED: tuple[Order, ...] = ("effect", "others")
 # Parts that are neither a head nor an MLP, and the sum of all.
 REST = ("embed", "pos", "bias", "edits", "total")
+MEASURED_ALONE = "what is measured is of one prompt: sweep zero L*H* over cases says what zeroing heads changes"
 Ablation = Literal["", "zero", "mean"]
 ABLATIONS: tuple[Ablation, ...] = ("", "zero", "mean")
 
@@ -96,7 +97,7 @@ class Attribution(Question, frozen=True, tag="attribution"):
         if self.site is not None:
             return f"what {format_site(self.site)} is made of is another in every case: leave it or over cases out"
         if self.measured:
-            return "what is measured is of one prompt: sweep zero L*H* over cases says what zeroing heads changes"
+            return MEASURED_ALONE
         return said(self.position) if self.position > 0 else ""
 
     def line(self) -> str:
@@ -114,6 +115,10 @@ class Attribution(Question, frozen=True, tag="attribution"):
         words += [word for word, default in ((self.order, "sorted"), (self.run, "edited")) if word != default]
         words += [OVER_CASES] * self.over
         return " ".join(words)
+
+    @property
+    def from_end(self) -> bool:
+        return self.over
 
     @property
     def many_runs(self) -> bool:

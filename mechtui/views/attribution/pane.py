@@ -29,6 +29,7 @@ from mechtui.views.attention import Attention
 from mechtui.views.attribution import (
     ABLATIONS,
     BY_MEASURED,
+    MEASURED_ALONE,
     SPEC,
     Ablation,
     Attribution,
@@ -472,13 +473,21 @@ class AttributionPane(Pane):
 
     def do_measure(self, desk: Desk) -> None:
         if self.picture is not None:
-            question = self.picture.question(Attribution)
+            question = self._of_prompt(self.picture)
             how = after(question.measured, ABLATIONS)
             desk.put(structs.replace(question, measured=how, here=question.here and bool(how)))
 
+    @staticmethod
+    def _of_prompt(picture: Picture) -> Attribution:
+        """The line. Raises CannotError for one over the cases."""
+        question = picture.question(Attribution)
+        if question.over:
+            raise CannotError(f"{MEASURED_ALONE[0].upper()}{MEASURED_ALONE[1:]}.")
+        return question
+
     def do_measure_here(self, desk: Desk) -> None:
         if self.picture is not None:
-            question = self.picture.question(Attribution)
+            question = self._of_prompt(self.picture)
             desk.put(structs.replace(question, measured=question.measured or "zero", here=not question.here))
 
     def do_cut_source(self, desk: Desk) -> None:

@@ -64,6 +64,10 @@ class Heads(Question, frozen=True, tag="heads"):
         return " ".join([*words, *[OVER_CASES] * self.over])
 
     @property
+    def from_end(self) -> bool:
+        return self.over
+
+    @property
     def many_runs(self) -> bool:
         return self.over
 
