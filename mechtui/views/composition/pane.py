@@ -158,7 +158,7 @@ class CompositionPane(Pane):
         only = f' "{visible_text(question.only)}"' if question.only else ""
         at = f" {answer.query}>{answer.keys[0]}" if question.key is not None and answer.keys else f" @{answer.query}"
         state = f"{at} {shown.which}".rstrip()
-        full = f"{question.kind}: by the later head's {MEANS[question.kind]}{state}{only}"
+        full = f"{question.kind}{state}{only}: by the later head's {MEANS[question.kind]}"
         title = self.titled(picture, width, full, f"{question.kind}{state}{only}", f"{question.kind}{only}", "")
         foot = [line((text, self.palette.dim)) for text in wrap(self._said(picture, answer, width), width)]
         foot = foot if height >= EXPLAINED else []
