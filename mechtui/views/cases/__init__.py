@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from mechtui.evidence import Summary
 from mechtui.session.cases import Case
 from mechtui.session.document import Struct
-from mechtui.session.grammar.words import LineError, cut, one_of, short
+from mechtui.session.grammar.loose import choice, fields, flag
 from mechtui.views.question import Answer, Question, after, plain
 from mechtui.views.spec import Action, Cost, View
 
@@ -30,18 +30,8 @@ class Cases(Question, frozen=True, tag="cases"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found = cls()
-        for word, at in cut(line)[1:]:
-            if (order := one_of(word, ORDERS)) is not None:
-                found = replace(found, by=order)
-            elif word == "up":
-                found = replace(found, up=True)
-            elif word == "scatter":
-                found = replace(found, scatter=True)
-            else:
-                problem = f"{short(word)} should be {', '.join(ORDERS)}, up or scatter; which cases there are"
-                raise LineError(line, at, f'{problem} the session says, as in cases = "ioi 64"')
-        return found
+        wanted = f"{', '.join(ORDERS)}, up or scatter; which cases there are the session says, as in cases = "
+        return cls(**fields(line, f'{wanted}"ioi 64"', choice("by", ORDERS), flag("up"), flag("scatter")))
 
     def line(self) -> str:
         by = [self.by] if self.by != "file" else []

@@ -9,7 +9,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.session.document import Token
-from mechtui.session.grammar.words import LineError, cut, one_of, one_position, short, whole
+from mechtui.session.grammar.loose import choice, count, fields, position
+from mechtui.session.grammar.words import whole
 from mechtui.views.circuit import Scored
 from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
 from mechtui.views.spec import Action, Needs, View
@@ -34,24 +35,8 @@ class Neurons(Question, frozen=True, tag="neurons"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found = cls()
-        for word, at in cut(line)[1:]:
-            if match := re.fullmatch(r"L([0-9]+)", word):
-                found = replace(found, of=whole(match[1], line, at + 1))
-            elif (position := one_position(word, line, at)) is not None:
-                found = replace(found, position=position)
-            elif (by := one_of(word, BYS)) is not None:
-                found = replace(found, by=by)
-            elif re.fullmatch(r"top[1-9][0-9]?", word):
-                found = replace(found, top=int(word[3:]))
-            elif (run := one_of(word, RUNS)) is not None:
-                found = replace(found, run=run)
-            else:
-                wanted = (
-                    f"a layer (L5), a position, as in @-1, {', '.join(BYS)}, clean, difference or a count, as in top40"
-                )
-                raise LineError(line, at, f"{short(word)} should be {wanted}")
-        return found
+        wanted = f"a layer (L5), a position, as in @-1, {', '.join(BYS)}, clean, difference or a count, as in top40"
+        return cls(**fields(line, wanted, _layer, position(), choice("by", BYS), count("top"), choice("run", RUNS)))
 
     def line(self) -> str:
         words = ["neurons"]
@@ -64,6 +49,12 @@ class Neurons(Question, frozen=True, tag="neurons"):
 
     def next(self) -> Self:
         return replace(self, by=after(self.by, BYS))
+
+
+def _layer(word: str, line: str, at: int) -> dict[str, Any] | None:
+    """L5. Raises LineError."""
+    match = re.fullmatch(r"L([0-9]+)", word)
+    return None if match is None else {"of": whole(match[1], line, at + 1)}
 
 
 class NeuronsAnswer(Answer, frozen=True, tag="neurons", eq=False):

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.grammar.words import LineError, cut, one_of, quote, short, unquote
+from mechtui.session.grammar.loose import choice, fields, flag, text
+from mechtui.session.grammar.words import quote
 from mechtui.views.question import Answer, Question, after
 from mechtui.views.spec import Action, Cost, Follows, View
 
@@ -48,18 +49,8 @@ class Scores(Question, frozen=True, tag="scores"):
 
     @classmethod
     def parse(cls, line: str, rest: str) -> Self:
-        found = cls()
-        for word, at in cut(line)[1:]:
-            if (column := one_of(word, COLUMNS)) is not None:
-                found = replace(found, by=column)
-            elif word == "up":
-                found = replace(found, up=True)
-            elif word.startswith('"'):
-                found = replace(found, only=unquote(word, line, at))
-            else:
-                columns = ", ".join(COLUMNS)
-                raise LineError(line, at, f'{short(word)} should be {columns}, up or a text in double quotes, as "L3H"')
-        return found
+        wanted = f'{", ".join(COLUMNS)}, up or a text in double quotes, as "L3H"'
+        return cls(**fields(line, wanted, choice("by", COLUMNS), flag("up"), text("only")))
 
     def line(self) -> str:
         words = ["scores"]
