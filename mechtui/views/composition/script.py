@@ -107,6 +107,7 @@ def _here(question: Composition, around: Around) -> list[str]:
         "    stream = stream - stream.mean() if centres else stream",
         "    reads = through(bridge.blocks[l].ln1, reads) / (stream.pow(2).mean() + bridge.cfg.eps).sqrt()",
         f"    contribution[later, : l * {shape.n_heads}] = writes[position][: l * {shape.n_heads}] @ reads",
+        *(["    contribution[later] += score[later] * 0  # nan where the query does not see the key"] * (kind != "V")),
         *(
             [
                 f"    if fwd_hooks and position in set_there.get((l, {index}), ()):",
@@ -178,5 +179,6 @@ def _slope(kind: str, around: Around, group: int) -> list[str]:
     index = "h" if kind == "Q" else f"h // {group}"
     return [
         f'    [gradient] = torch.autograd.grad(scores[l][h], [held[l, "{kind.lower()}"]], retain_graph=True)',
-        f"    slope, score[later] = gradient[0, position, {index}].float(), scores[l][h].item()",
+        f"    slope, seen_there = gradient[0, position, {index}].float(), scores[l][h].item() > -1e30",
+        "    score[later] = scores[l][h].item() if seen_there else torch.nan",
     ]
