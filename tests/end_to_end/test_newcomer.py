@@ -51,8 +51,8 @@ def test_a_question_takes_few_keys(question: str, size: tuple[int, int], home: d
 # The README's words, the keys that they name, and what is to be seen then.
 STEPS = (
     ("`g h` goes there", "gh", r"Heads entropy"),
-    ("`enter` goes into the attention of the head under the\n   cursor", "jjjl\r", r"Attention L3H1"),
-    ("`backspace` comes back", "\x7f", r"L3H1"),
+    ("`enter` goes into the attention of the head under the\n   cursor", "jjjl\r", r"Attention L3H1[\s\S]* x cut "),
+    ("`backspace` comes back", "\x7f", r"p patch  u undo"),
     ("`g l` is the logit lens", "gl", r"·Mary decides at L3"),
     ("Press `i` and change the text", "i yesterday", r"drink to yesterday"),
     ("`esc` stops typing", "<esc>", r"NORMAL"),
