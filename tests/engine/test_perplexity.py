@@ -11,7 +11,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from mechtui.engine.api import Cancelled, Engine, SessionError
+from mechtui.engine.api import Cancelled, Engine, OpenSession, SessionError
 from mechtui.engine.model import Model
 from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner
@@ -120,6 +120,21 @@ def test_what_was_read_is_kept_and_the_prompt_s_runs_stay(gpt2_model: Model, mon
     assert (edited, more) == (None, False)
     assert all(length == len(opened.ids) for length in lengths)
     assert engine.trace_bytes == held
+
+
+def test_edits_that_do_the_same_in_another_order_read_nothing_again(
+    gpt2_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(gpt2_model)
+    question = parse_question(f"perplexity {quote(str(NOTES))} window24 stride12")
+    lines = ("zero L0H1", EDIT)
+    *_, (_, first, _) = engine.open(session_of(*lines, bos="no")).answer(question)
+    monkeypatch.setattr(OpenSession, "run_once", lambda *_: pytest.fail("it was read again"))
+    ((_, again, more),) = engine.open(session_of(*lines[::-1], bos="no")).answer(question)
+    assert not more
+    assert isinstance(first, PerplexityAnswer)
+    assert isinstance(again, PerplexityAnswer)
+    np.testing.assert_array_equal(again.loss, first.loss)
 
 
 def test_a_window_whose_logits_are_not_finite_is_read_once(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from mechtui.engine.api import Answers, EditError, Ids, Need, OpenSession, Run, SessionError
+from mechtui.engine.api import Answers, EditError, Ids, Need, OpenSession, Run, SessionError, in_order
 from mechtui.session.document import Edit
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.paths import MOST_TEXT, PathError, read_text
@@ -140,7 +140,9 @@ class _Side:
             plan.window,
             plan.stride,
         )
-        kept = run.remembered(Perplexity, (plan.key, tuple(edits)), lambda: empty)
+        # What edits are on this text, not how their lines say it, decides the numbers.
+        made = in_order(each for edit in edits for each in opened.hook_edits_elsewhere(edit, plan.windows[0].ids))
+        kept = run.remembered(Perplexity, (plan.key, made), lambda: empty)
         assert isinstance(kept, PerplexityAnswer)
         self._kept = kept
         known = np.flatnonzero(np.isnan(kept.loss))
