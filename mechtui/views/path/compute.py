@@ -20,6 +20,10 @@ from mechtui.session.hook_edits import Sender
 from mechtui.views.path import HEAD_PARTS, Path, PathAnswer
 from mechtui.views.sweep import Left
 
+# What linear mode holds of what a receiver makes of the stream.
+PATTERNS = "attention's patterns are held at their clean values"
+HELD = {"q": PATTERNS, "k": PATTERNS, "mlp": "neurons are held at their clean activations"}
+
 
 def needs(question: Path, opened: OpenSession) -> list[Need]:
     return []
@@ -66,6 +70,11 @@ class _Plan:
 def _plan(question: Path, opened: OpenSession) -> _Plan:
     """Raises SessionError, EditError."""
     shape, last = opened.shape, len(opened.ids) - 1
+    if opened.session.linear and question.part in HELD:
+        name = question.receiver_name()
+        raise SessionError(
+            f"in linear mode {HELD[question.part]}, so that no path into {name} does anything: L turns it off"
+        )
     receiver = question.receiver(shape)
     if receiver is not None:
         if question.part in HEAD_PARTS:
