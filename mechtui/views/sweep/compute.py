@@ -59,13 +59,14 @@ def answers(question: Sweep, opened: OpenSession) -> Answers:
         return clean.answer(), edited.answer() if edited is not None else None, more
 
     both = [cells for cells in (edited, clean) if cells is not None]
+    # Of the linear model an estimate is the exact cell, and costs as much: they come one after the other, too.
+    linear = opened.session.linear
     for cells in both:
         if not question.estimate:
             cells.measure(timed=question.plan)
-        # Of the linear model an estimate is the exact cell, and costs as much.
-        if question.estimate or not opened.session.linear:
+        if not linear:
             cells.estimate()
-    if question.plan or question.estimate:
+    if question.plan or (question.estimate and not linear):
         yield answer(False)
         return
     yield answer(any(cells.missing for cells in both))
@@ -197,6 +198,7 @@ class _Cells:
         values = np.where(np.isinf(self.changes), np.float32(np.nan), self.changes)
         estimates = self.estimates
         if self.question.estimate:
+            estimates = values.copy() if estimates is None and not self.refused else estimates
             values = self._empty().values
         if self.source is not None and self.source != self.baseline:
             metric, whole = "normalised", np.float32(self.source - self.baseline)
