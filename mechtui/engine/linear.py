@@ -8,7 +8,8 @@ alone. An edit of a pattern changes what the head reads with its clean values; e
 nothing, since no pattern follows from them.
 
 Only changes are computed here, in float32; clean values come from the clean run, whichever way its blocks were run.
-That the maps are the model's is tried out on a clean run of every model.
+That the maps are the model's is tried out on the first clean run of every model, and on each other one that its values
+and what its heads give are what the maps make of them: a model may clamp them on some prompts only.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Layer:
 
 
 class LinearModel:
-    """A model's linear maps. tried: whether a clean run has shown that they are the model's."""
+    """A model's linear maps. tried: whether a clean run has shown that they are the model's; what may hold of one
+    prompt alone is tried out on each."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
@@ -150,16 +152,23 @@ class HeldModel:
         self.group = self.shape.n_heads // self.shape.n_kv_heads
         _ = linear.final
         self.runner.take_all(self.clean, linear.patterns(), cancelled)
-        if not linear.tried:
-            with torch.inference_mode():
-                _try_out(self)
-            linear.tried = True
+        with torch.inference_mode():
+            if not linear.tried:
+                _try_out(self, cancelled)
+                linear.tried = True
+            _try_values(self, cancelled)
 
     @property
     def runs(self) -> list[Trace]:
         """The linear runs that lie with the clean one; none once that is let go of."""
         owner = self._owner()
         return [] if owner is None else owner.linear
+
+    def grown(self, size: int) -> None:
+        """Its linear runs hold so many bytes more than before."""
+        owner = self._owner()
+        if owner is not None:
+            self.runner.store.grown(owner, size)
 
     def value(self, hook: str) -> Tensor:
         """The clean run's activation, [pos, ...] or [head, query, key]."""
@@ -316,6 +325,10 @@ class HeldRun:
     shifts: Shifts
     stream: list[Tensor]
 
+    def tensors(self) -> list[Tensor]:
+        """What it holds besides the run that it is of."""
+        return [*self.stream, *(shift for each in self.shifts.values() for _, shift in each)]
+
     def logits(self, positions: slice | list[int]) -> Tensor:
         if not self.shifts:
             return reading.logits(self.model.runner.forward.readout, self.model.clean, positions)
@@ -362,7 +375,8 @@ class LinearRun(Run):
         if not self.held.shifts:
             return self._runner.take(self.held.model.clean, need, self.cancelled)
         if need not in self.trace.taken:
-            self.trace.taken[need] = self.held.take(need)
+            self.trace.taken[need] = found = self.held.take(need)
+            self.held.model.grown(found.nbytes)
         return self.trace.taken[need]
 
     @torch.inference_mode()
@@ -480,6 +494,7 @@ def _of(model: HeldModel, edits: HookEdits, cancelled: Callable[[], bool]) -> Li
         trace = Trace(clean.ids, edits, resid, [], None, held=held, start=(first, 0))
         runs.append(trace)
         del runs[1:-MOST_LINEAR]  # the first is the one without edits
+        model.grown(sum(tensor.nbytes for tensor in trace.tensors()))
     return LinearRun(runner, trace, cancelled)
 
 
@@ -497,20 +512,57 @@ def _first_layer(edits: HookEdits) -> int:
     return max(min((edit.layer for edit in edits), default=0), 0)
 
 
-def _try_out(held: HeldModel) -> None:
+def _same(held: HeldModel, ours: Tensor, its: Tensor) -> Tensor:
+    """Of each row of the last axis whether the map gives what the model gives, but for rounding."""
+    tolerance = max(CLOSE, ROUNDING * torch.finfo(held.runner.model.dtype).eps)
+    its = its.float().to(ours.device)
+    close: Tensor = (ours - its).norm(dim=-1) <= tolerance * (its.norm(dim=-1) + its.shape[-1] ** 0.5 * 1e-3)
+    return close
+
+
+def _try_values(held: HeldModel, cancelled: Callable[[], bool]) -> None:
+    """Compare a clean run's values at every position, and what its heads gave at the last one, with what the maps make
+    of the run's stream and patterns. Raises SessionError where they are others, Cancelled."""
+    linear, clean, last = held.linear, held.clean, len(held.clean.ids) - 1
+    for layer in range(held.n_layers):
+        if cancelled():
+            raise Cancelled
+        of, begin = linear.layer(layer), f"blocks.{layer}.attn."
+        read = clean.resid[layer].whole[0].float()
+        scale = held.entering_scale(layer)
+        if of.before is not None and scale is not None:
+            read = of.before.linear(read) / scale + of.before.bias.to(read)
+        bias = weights.reading_bias(linear.bridge, layer, "b_V")
+        bias = bias[:: held.group] if isinstance(bias, Tensor) else bias
+        values = torch.einsum("pm,gmd->pgd", read, of.W_V) + bias
+        # What queries read: a model may change the values behind the hook.
+        its = values.new_empty(0) if clean.keys_values is None else clean.keys_values[layer][1][0].transpose(0, 1)
+        its = its if its.shape == values.shape else held.value(f"{begin}hook_v")
+        if not bool(_same(held, values.flatten(1), its.flatten(1)).all()):
+            raise linear.refused(
+                f"on this prompt values of its layer {layer} are no linear map of what the norm before gives"
+            )
+        pattern = held.value(f"{begin}hook_pattern")[:, last].float()
+        z = torch.einsum("hk,khd->hd", pattern, values.repeat_interleave(held.group, dim=1).to(pattern.device))
+        its = clean.z[layer].part(last, last + 1)[0, 0].view_as(z) if clean.z else held.value(f"{begin}hook_z")[last]
+        if not bool(_same(held, z.flatten(), its.flatten())):
+            raise linear.refused(
+                f"on this prompt heads of its layer {layer} give more than their patterns times values"
+            )
+
+
+def _try_out(held: HeldModel, cancelled: Callable[[], bool]) -> None:
     """Compare the maps with what a clean run's parts gave at its last position. Raises SessionError where a part of the
-    model is no such map."""
+    model is no such map, Cancelled."""
     linear, shape, runner, clean = held.linear, held.shape, held.runner, held.clean
     last = len(clean.ids) - 1
-    tolerance = max(CLOSE, ROUNDING * torch.finfo(runner.model.dtype).eps)
 
     def same(ours: Tensor, its: Tensor) -> bool:
-        its = its.float().to(ours.device)
-        return bool((ours - its).norm() <= tolerance * (its.norm() + its.numel() ** 0.5 * 1e-3))
+        return bool(_same(held, ours.flatten(), its.flatten()))
 
     names = ["attn.hook_v", "hook_attn_out"] + ["hook_mlp_out"] * (shape.d_mlp > 0)
     needs = [Need(f"blocks.{layer}.{name}", "at", last) for layer in range(shape.n_layers) for name in names]
-    runner.take_all(clean, needs, lambda: False)
+    runner.take_all(clean, needs, cancelled)
     for layer in range(shape.n_layers):
         of, begin = linear.layer(layer), f"blocks.{layer}."
         entering = clean.resid[layer].part(last, last + 1)[0, 0].float()

@@ -325,6 +325,10 @@ class Runner:
         missing = [need for need in needs if need not in trace.taken]
         if not missing:
             return
+        self._take(trace, missing, cancelled)
+        self.store.grown(trace, sum(trace.taken[need].nbytes for need in set(missing)))
+
+    def _take(self, trace: Trace, missing: list[Need], cancelled: Callable[[], bool]) -> None:
         for need in missing:
             held = self._held(trace, need)
             if held is not None:

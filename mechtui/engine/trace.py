@@ -56,6 +56,7 @@ class Trace:
         pairs = [t for pair in self.keys_values or () for t in pair]
         pieces = [piece for each in (*self.resid, *self.z) for piece in each.pieces]
         read = [*self.taken.values(), *self.logits_at.values(), *self.variants.values()]
+        read += [] if self.held is None else self.held.tensors()
         return [*pieces, *pairs, *read, *(tensor for each in self.linear for tensor in each.tensors())]
 
 
@@ -64,3 +65,6 @@ class Held(Protocol):
 
     def logits(self, positions: slice | list[int]) -> Tensor:
         """[pos, d_vocab] float32."""
+
+    def tensors(self) -> list[Tensor]:
+        """What it holds besides the run that it is of."""

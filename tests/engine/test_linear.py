@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from weakref import ref
 
+import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mechtui.engine import linear
 from mechtui.engine.api import Engine, Metric, Need, OpenSession, SessionError
 from mechtui.engine.forward.fast_blocks import kinds
 from mechtui.engine.linear import LinearRun
@@ -27,6 +30,7 @@ from tests.engine import reference
 from tests.engine.conftest import load_now
 from tests.engine.reference import Activations, Context, Parts
 from tests.engine.twin import session_of
+from tests.grid.families import make
 
 VECTORS = ['v = diff L1.pre " Mary" " John"']
 SITES = ("L1H1", "L0H*.v", "L1H0.q", "L0H0.pattern", "L1H1.scores", "L0.attn", "L0.mlp", "L1.pre", "L0.mid", "L0.post",
@@ -351,6 +355,71 @@ def test_a_model_whose_parts_are_no_linear_maps_is_refused(gpt2_model: Model, mo
     monkeypatch.setattr(weights, "W_O", lambda bridge, layer: real(bridge, layer) * 1.1)
     with pytest.raises(SessionError, match="has no linear mode: attention of its layer 0"):
         _ = opened_on(gpt2_model, "zero L0H1").edited
+
+
+def test_a_prompt_on_which_values_are_clamped_is_refused_after_others_that_were_not(tmp_path: Path) -> None:
+    """A model may clamp its values: whether it does, another prompt decides."""
+    model = load_now(make("olmo", tmp_path))
+    prompts = ["When Mary", "When Mary and John went to the store, John gave a drink to", " the store the"]
+    config = model.bridge.original_model.config
+    config.clip_qkv = 1e6
+
+    def largest(prompt: str) -> float:
+        opened = Engine(model).open(session_of(prompt=prompt, source=""))
+        hooks = [f"blocks.{layer}.attn.hook_v" for layer in range(opened.shape.n_layers)]
+        return max(float(opened.clean.activation(hook).abs().max()) for hook in hooks)
+
+    small, *_, large = sorted(prompts, key=largest)
+    config.clip_qkv = (largest(small) + largest(large)) / 2
+    engine = Engine(model)
+    for _ in range(2):
+        opened = engine.open(session_of("zero L0H1", prompt=small, source="", linear=True))
+        assert opened.edited is not None
+        assert torch.isfinite(opened.edited.logits()).all()
+        with pytest.raises(SessionError, match="on this prompt values of its layer"):
+            _ = engine.open(session_of("zero L0H1", prompt=large, source="", linear=True)).edited
+
+
+def test_a_path_into_what_is_held_says_so(gpt2_model: Model) -> None:
+    opened = opened_on(gpt2_model, answer=" Mary", foil=" John")
+    for receiver, why in (("L1H2.q", "patterns are held"), ("L1H2.k", "patterns are held"), ("L1.mlp", "neurons")):
+        with pytest.raises(SessionError, match=rf"in linear mode .*{why}.*no path into {receiver} does anything"):
+            list(opened.answer(parse_question(f"path {receiver} cut")))
+    *_, (clean, _, _) = opened.answer(parse_question("path L1H2.v cut"))
+    assert abs(clean.effect).max() > 1e-3
+
+
+def test_estimates_come_cell_by_cell_and_are_the_cells(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "BATCH_TOKENS", 40)
+    opened = opened_on(gpt2_model, "zero L0H1", answer=" Mary", foil=" John")
+    known = []
+    for clean, edited, more in opened.answer(parse_question("sweep zero L*.mlp estimate")):
+        assert np.isnan(clean.values).all()
+        known.append(sum(int(np.isfinite(each.estimates).sum()) for each in (clean, edited)))
+        assert more == (known[-1] < 2 * clean.values.size)
+    assert known[0] == 0
+    assert len(known) > 4
+    *_, (exact, also, _) = opened.answer(parse_question("sweep zero L*.mlp"))
+    np.testing.assert_array_equal(clean.estimates, exact.values)
+    np.testing.assert_array_equal(edited.estimates, also.values)
+
+
+def test_what_linear_runs_hold_counts_in_the_budget(gpt2_model: Model) -> None:
+    """Of many prompts and edits no more is kept than the budget, but for the two that are at work."""
+    engine = Engine(gpt2_model)
+    store = engine.runner.store
+    for number in range(6):
+        opened = engine.open(
+            session_of(f"scale L0H1 x{number}", linear=True, prompt=f"When Mary{' and John' * number}")
+        )
+        assert opened.edited is not None
+        for layer in range(opened.shape.n_layers):
+            opened.edited.activation(f"blocks.{layer}.hook_attn_out")
+        assert store._at_most >= store.bytes
+        if number == 2:
+            store.budget = store.bytes
+        if number > 2:
+            assert len(store) == 2 or store.bytes <= store.budget
 
 
 def test_all_kinds_of_blocks_give_the_same(model: Model) -> None:

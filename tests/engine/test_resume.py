@@ -141,6 +141,19 @@ def test_the_store_counts_shared_tensors_once_and_keeps_two_whatever_they_hold()
     assert [each.ids for each in store] == [(1,), (2,)]
 
 
+def test_what_is_read_of_a_trace_later_counts_too() -> None:
+    store = TraceStore(budget=4 * 400)
+    first, second, third = (trace((id,), numbers=100) for id in range(3))
+    for each in (first, second, third):
+        store.keep(each)
+    first.taken[Need("blocks.0.attn.hook_pattern")] = torch.zeros(300)
+    store.grown(first, 1200)
+    assert list(store) == [third, first]
+    # One that is not kept, or not any more, counts for nothing.
+    store.grown(second, 10**9)
+    assert list(store) == [third, first]
+
+
 def test_the_store_holds_no_more_traces_than_are_worth_a_comparison() -> None:
     store = TraceStore(budget=10**9)
     for id in range(MOST_TRACES + 5):
