@@ -36,6 +36,7 @@ from mechtui.engine.linear import LinearModel, LinearRun, linear_run
 from mechtui.engine.model import Model
 from mechtui.engine.needs import Need
 from mechtui.engine.neurons import Mlp, Opening, of_embeddings
+from mechtui.engine.overlap import in_order
 from mechtui.engine.path_check import PathCheck
 from mechtui.engine.readout import Norm, Readout
 from mechtui.engine.repeats import lengths_for
@@ -86,6 +87,7 @@ __all__ = [
     "Translator",
     "direction",
     "each",
+    "in_order",
     "length",
     "seen_in",
     "steering",
