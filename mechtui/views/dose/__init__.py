@@ -28,6 +28,8 @@ MOST_POINTS, MOST_TOKENS = 65, 200
 # Low, high, step where the line names none: of a coefficient, of a factor.
 RANGES = {"add": (-8.0, 8.0, 2.0), "scale": (0.0, 2.0, 0.25)}
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+# Words of an edit that has a number, or more: an operation, a site, positions, a vector, the number.
+MOST_WORDS = 8
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
 _TEXT = re.compile(rf"text(?:({_NUMBER})(?:@L([0-9]{{1,5}}))?)?")
 
@@ -168,7 +170,7 @@ def _edit(line: str, words: list[tuple[str, int]]) -> tuple[Edit, int]:
         names = [each for each, op in ops().items() if op.number == "factor"]
         raise LineError(line, first, f"{name} has no number to be dosed; {' and '.join(names)} have one")
     errors: list[LineError] = []
-    for used in range(len(words), 0, -1):
+    for used in range(min(len(words), MOST_WORDS), 0, -1):
         last, end = words[used - 1]
         text = line[first : end + len(last)]
         for whole in (text, f"{text} x1"):
