@@ -12,6 +12,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerFast
 
 
+def numbers(config: dict[str, Any]) -> int:
+    """How many the model of this config.json has, but for biases and norms. Raises KeyError and TypeError."""
+    told = config["native"]
+    width, wide = told["d_model"], told["n_heads"] * told["d_head"]
+    ends = 2 * told["d_vocab"] + told["n_ctx"]
+    return int(width * (ends + told["n_layers"] * (4 * wide + 2 * (told.get("d_mlp") or 0))))
+
+
 def load(folder: Path) -> TransformerBridge:
     """The model in `folder`, with its tokenizer, on the processor.
 

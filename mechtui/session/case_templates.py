@@ -13,7 +13,7 @@ import msgspec
 
 from mechtui.session.cases import Case, CasesError
 from mechtui.session.document import Struct
-from mechtui.session.grammar.words import short
+from mechtui.session.grammar.words import one_line, short, shortened
 from mechtui.session.paths import PathError, read_text
 from mechtui.session.toml import TomlError, parsed
 
@@ -74,7 +74,8 @@ def parse(text: str, name: str) -> dict[str, Family]:
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
         where = path.strip("`").removeprefix("$").removeprefix(".").replace("[...]", " a family of its", 1)
-        raise CasesError(f"{name}: {where or 'the file'}: {what[:1].lower()}{what[1:]}".replace("`", "")) from error
+        said = shortened(f"{where or 'the file'}: {what[:1].lower()}{what[1:]}".replace("`", ""))
+        raise CasesError(f"{name}: {one_line(said)}") from error
     for family, each in families.items():
         _check(each, f"{name}: {family}")
     return families
@@ -86,7 +87,7 @@ def _check(family: Family, where: str) -> None:
     for form in (*family.forms, *family.instead):
         for name, number, column in form.slots:
             items = family.words.get(name)
-            slot = f"{{{name}{number}}}"
+            slot = f"{{{short(name)}{number}}}"
             if not items:
                 lists = ", ".join(family.words) or "none"
                 raise CasesError(f"{where}: {slot} names a list that is not there; its lists are {lists}")

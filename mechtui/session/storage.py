@@ -18,7 +18,7 @@ from mechtui.session.grammar.cases import check_cases
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
 from mechtui.session.grammar.vectors import format_vector, parse_vector
-from mechtui.session.grammar.words import Mistakes, one_line, short
+from mechtui.session.grammar.words import Mistakes, one_line, short, shortened
 from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
 from mechtui.session.sweeps import MOST, MOST_CELLS
 from mechtui.session.toml import TomlError, parsed
@@ -289,4 +289,4 @@ def _plain(error: msgspec.ValidationError, place: str = "") -> str:
     what, _, path = str(error).partition(" - at ")
     where = ".".join(part for part in (place, path.strip("`").removeprefix("$").removeprefix(".")) if part)
     what = what.replace("`", "")
-    return f"{where}: {what[0].lower()}{what[1:]}" if where else what
+    return one_line(shortened(f"{where}: {what[0].lower()}{what[1:]}" if where else what))

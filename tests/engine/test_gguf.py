@@ -21,6 +21,16 @@ def test_a_whole_file_loads(tmp_path: Path) -> None:
     assert (shape.n_layers, shape.n_heads, shape.d_model) == (GGUF_LAYERS, GGUF_HEADS, GGUF_WIDTH)
 
 
+def test_a_file_that_describes_more_than_it_holds_is_refused_before_that_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "large.gguf"
+    held = gguf(path).read_bytes()
+    key = b"llama.feed_forward_length"
+    at = held.index(key) + len(key) + 4  # behind it stands the kind of its value
+    path.write_bytes(held[:at] + (1 << 18).to_bytes(4, "little") + held[at + 4 :])
+    with pytest.raises(ModelError, match=r"asks for 50,[\d,]+ numbers and its weights hold [\d,]+: check that"):
+        load_now(path)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.1, 0.5, 0.99])
 def test_a_file_that_is_cut_off_is_one_sentence(share: float, tmp_path: Path) -> None:
     path = gguf(tmp_path / "cut.gguf")

@@ -154,6 +154,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "a FIFO": (_fifo, r"model\.safetensors in .* is no ordinary file"),
     "endless weights": (_zeros("model.safetensors"), r"model\.safetensors in .* is no ordinary file"),
     "an endless config": (_zeros("config.json"), r"config\.json in .* is no ordinary file"),
+    "far more than it holds": (_config(n_inner=60_000), r"asks for 7,820,640 numbers and its weights hold 37,280"),
     "a million layers": (_config(n_layer=10**6), r"asks for 1,000,000 layers and its weights hold 28 tensors"),
     "a vast vocabulary": (_config(vocab_size=10**12), r"needs 128000\.\d GB of memory"),
     "vast positions": (_config(n_positions=10**12), r"needs \d+\.\d GB of memory"),

@@ -69,6 +69,11 @@ def test_what_a_line_says_wrong(line: str, column: int, said: str) -> None:
     assert error.value.column == column
 
 
+def test_a_line_of_any_length_is_read_at_once() -> None:
+    with pytest.raises(LineError, match="should be an edit, a range"):
+        parse_question("dose add L6.pre love " + "text " * 20_000 + "nix")
+
+
 def test_the_edit_is_the_one_under_the_cursor_else_the_first_that_has_a_number() -> None:
     edits = tuple(map(parse_edit, ("zero L1H1", "scale L2H2 x3", "# add L3.pre v x2")))
     session = Session(edits=edits)

@@ -116,6 +116,11 @@ def short(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
+def shortened(text: str) -> str:
+    """A sentence with every long word cut, as one that another library made of what it read."""
+    return re.sub(r"\S{61,}", lambda found: short(found[0]), text)
+
+
 def cut(line: str) -> list[tuple[str, int]]:
     """The words of a line and where each begins; text in double quotes (JSON's rules) stays whole. Raises LineError."""
     if (at := surrogate(line)) is not None:

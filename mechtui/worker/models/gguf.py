@@ -14,7 +14,7 @@ import torch
 
 from mechtui.engine.errors import told
 from mechtui.worker.models.said import Progress
-from mechtui.worker.models.weights import check_count, check_finite, check_loaded
+from mechtui.worker.models.weights import check_count, check_finite, check_held, check_loaded
 
 
 def folder_for(file: Path) -> Path:
@@ -37,7 +37,9 @@ def dequantised(file: Path, progress: Progress) -> Path:
 
     progress("dequantising, once", None, file.name)
     with told(f"{file} cannot be read as a GGUF language model", "it may be cut off: fetch it again"):
-        check_count(*_sizes(file), file.name)
+        layers, tensors, held = _sizes(file)
+        check_count(layers, tensors, file.name)
+        check_held(_asked(file), held, file.name)
         model, info = AutoModelForCausalLM.from_pretrained(
             str(file.parent),
             gguf_file=file.name,
@@ -65,13 +67,23 @@ def dequantised(file: Path, progress: Progress) -> Path:
     return kept
 
 
-def _sizes(file: Path) -> tuple[int, int]:
-    """(layers, tensors) that the file names."""
+def _asked(file: Path) -> int:
+    """Numbers of the model that the file describes."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        config = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+        return sum(each.numel() for each in AutoModelForCausalLM.from_config(config).parameters())
+
+
+def _sizes(file: Path) -> tuple[int, int, int]:
+    """(layers, tensors, numbers) that the file names."""
     from gguf import GGUFReader
 
     reader = GGUFReader(file)
     kind = reader.fields["general.architecture"].contents()
-    return int(reader.fields[f"{kind}.block_count"].contents()), len(reader.tensors)
+    numbers = sum(int(tensor.n_elements) for tensor in reader.tensors)
+    return int(reader.fields[f"{kind}.block_count"].contents()), len(reader.tensors), numbers
 
 
 def _as_plain(model: Any) -> None:

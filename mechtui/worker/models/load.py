@@ -37,6 +37,7 @@ from mechtui.worker.models.weights import (
     check_loaded,
     check_memory,
     check_pickles,
+    check_size,
     held_bytes,
     weight_files,
 )
@@ -146,7 +147,7 @@ def _plain_for(
     own = _tokenizer(folder, name, request)
     if _habits(own) != _habits(tokenizer):
         return None
-    _check_memory(folder, name, request, device, dtype)
+    _check_memory(folder, weight_files(folder, name), name, request, device, dtype)
     model = _model(folder, name, request, device, dtype)
     return Plain(model, _some_ids(own, model.get_input_embeddings().num_embeddings))
 
@@ -240,6 +241,7 @@ def _read(
         from mechtui.embedded import native
 
         with told(f"{name} cannot be read"):
+            check_size(native.numbers(config), files, name)
             bridge = native.load(folder).to(device, dtype)
         check_finite(bridge.original_model, dtype, name)
         return bridge.tokenizer, bridge, None
@@ -247,7 +249,7 @@ def _read(
     if cancelled():
         raise Cancelled
     tokenizer = _tokenizer(folder, name, request)
-    _check_memory(folder, name, request, device, dtype)
+    _check_memory(folder, files, name, request, device, dtype)
     if cancelled():
         raise Cancelled
     model = _model(folder, name, request, device, dtype)
@@ -289,7 +291,9 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     return config
 
 
-def _check_memory(folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype) -> None:
+def _check_memory(
+    folder: Path, files: list[Path], name: str, request: Load, device: torch.device, dtype: torch.dtype
+) -> None:
     """A model that its config.json makes too large is refused before it is built."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -298,6 +302,7 @@ def _check_memory(folder: Path, name: str, request: Load, device: torch.device, 
         empty = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=request.trust_remote_code)
         empty.tie_weights()
     check_memory(sum(each.nbytes for each in (*empty.parameters(), *empty.buffers())), name, device, free(device))
+    check_size(sum(each.numel() for each in empty.parameters()), files, name)
 
 
 def _tokenizer(folder: Path, name: str, request: Load) -> Any:

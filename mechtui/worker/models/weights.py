@@ -26,6 +26,8 @@ LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 # Tensors in checkpoints that no model asks for and that say nothing about its shape: masks and tables that older
 # versions saved, and the heads of other tasks.
 LEFTOVER = re.compile(r"(\b(attn|attention)\.(masked_)?bias|inv_freq|position_ids)$|^(score|v_head|value_head)\.")
+# Numbers that one of a file may hold, where it is quantised; and how many more are few.
+MOST_IN_ONE, FEW = 16, 1 << 22
 TOGETHER = "check that configuration and weights belong together, or fetch the model again"
 
 
@@ -100,11 +102,29 @@ def _tensors(file: Path) -> int:
 
 def held_bytes(files: list[Path], dtype: torch.dtype) -> int:
     """How much memory the tensors of these safetensors files take in this type."""
-    count = 0
-    for file in files:
-        with safe_open(file, "pt") as opened:
-            count += sum(math.prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # noqa: SIM118
-    return count * dtype.itemsize
+    return sum(map(_count, files)) * dtype.itemsize
+
+
+def _count(file: Path) -> int:
+    """Numbers in a file."""
+    if file.suffix != ".safetensors":
+        return sum(each.numel() for each in _numbers(file).values() if isinstance(each, torch.Tensor))
+    with safe_open(file, "pt") as opened:
+        return sum(math.prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # noqa: SIM118
+
+
+def check_size(asked: int, files: list[Path], name: str) -> None:
+    """asked: numbers of a model. Raises ModelError where it asks for far more than its files hold: what is missing
+    would be made up, in memory that no file accounts for."""
+    with told(f"the weights of {name} are broken or cut off", "fetch the model again"):
+        held = sum(map(_count, files))
+    check_held(asked, held, name)
+
+
+def check_held(asked: int, held: int, name: str) -> None:
+    """The same, where it is known how many numbers are held."""
+    if asked > MOST_IN_ONE * held + FEW:
+        raise ModelError(f"{name} asks for {asked:,} numbers and its weights hold {held:,}: {TOGETHER}")
 
 
 def _numbers(file: Path) -> dict[str, Any]:
