@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -125,6 +127,11 @@ def test_a_curve_over_the_cases_has_its_interval() -> None:
     text = text_of(DosePane(), picture("dose scale L3H4 0..1 step0.5 over cases", answer))
     expected = summary(each[:, 0, 2])
     assert f"x1 {expected.mean:+.2f} [{expected.low:+.2f}, {expected.high:+.2f}]" in text
+    pane = DosePane()
+    text_of(pane, picture("dose scale L3H4 0..1 step0.5 over cases", answer))
+    for key in (pane.do_say_point, pane.do_say_all):
+        with pytest.raises(CannotError, match="A text goes on from one prompt"):
+            key(SimpleNamespace(picture=pane.picture))  # type: ignore[arg-type]
     head = next(line for line in text.split("\n") if "share" in line)
     assert all(word in head for word in ("low", "high", "agree", "n"))
     assert "over ioi 6" in text

@@ -23,6 +23,7 @@ from mechtui.views.spec import Action, Cost, Needs, View
 
 Shows = Literal["diff", "kl", "share", "loss"]
 SHOWS: tuple[Shows, ...] = get_args(Shows)
+TEXT_ALONE = "a text goes on from one prompt: leave text or over cases out"
 # Points of a line; tokens of a continuation.
 MOST_POINTS, MOST_TOKENS = 65, 200
 # Low, high, step where the line names none: of a coefficient, of a factor.
@@ -94,7 +95,7 @@ class Dose(Question, frozen=True, tag="dose"):
         if found.layers and edit is not None and edit.site.kind != "layer":
             raise LineError(line, words[0][1], "layers go with an edit of a layer's part, as in add L6.pre NAME")
         if cases and found.text:
-            raise LineError(line, line.index("text"), "a text goes on from one prompt: leave text or over cases out")
+            raise LineError(line, line.index("text"), TEXT_ALONE)
         if cases and edit is not None and (why := same_everywhere(edit)):
             raise LineError(line, words[0][1], why)
         return found._with_step(line, step)

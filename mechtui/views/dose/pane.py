@@ -22,7 +22,7 @@ from mechtui.session.document import Edit, Token
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.words import format_number
 from mechtui.views import Question
-from mechtui.views.dose import SPEC, Dose, DoseAnswer, Point, Shows, bare, called, dosed, read_at
+from mechtui.views.dose import SPEC, TEXT_ALONE, Dose, DoseAnswer, Point, Shows, bare, called, dosed, read_at
 from mechtui.views.over import NONE as NO_CASES
 from mechtui.views.over import Over
 from mechtui.visible import seen
@@ -294,6 +294,8 @@ class DosePane(Pane):
             self._say(desk, replace(question, text=True, at=None))
 
     def _say(self, desk: Desk, question: Dose) -> None:
+        if question.cases:
+            raise CannotError(f"{TEXT_ALONE[0].upper()}{TEXT_ALONE[1:]}.")
         desk.put(question)
         if desk.job != self.VIEW.name:
             self.start(desk)
