@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from msgspec.structs import replace
 from textual.app import App, ComposeResult
+from textual.pilot import Pilot
 
 from mechtui.link.messages import Answered, Ready
 from mechtui.panes.pane import Focus, Pane, Picture
@@ -172,6 +173,20 @@ class Holder(App[None]):
         self.looked.append(message.focus)
         if self.pane.picture is not None:
             self.pane.show(replace(self.pane.picture, focus=message.focus))
+
+
+async def resized(pilot: Pilot[None], columns: int, rows: int) -> None:
+    """The terminal of a `Holder` has this size, and its pane too."""
+    app = pilot.app
+    assert isinstance(app, Holder)
+    if app.size == (columns, rows):
+        return
+    await pilot.resize_terminal(columns, rows)
+    for _ in range(100):
+        await pilot.pause()
+        if app.pane.outer_size == (columns, rows):
+            return
+    raise AssertionError(f"the pane never had {columns} columns and {rows} rows")
 
 
 def pressed(pane: Pane, keys: str) -> Picture:
