@@ -179,6 +179,6 @@ def _slope(kind: str, around: Around, group: int) -> list[str]:
     index = "h" if kind == "Q" else f"h // {group}"
     return [
         f'    [gradient] = torch.autograd.grad(scores[l][h], [held[l, "{kind.lower()}"]], retain_graph=True)',
-        f"    slope, seen_there = gradient[0, position, {index}].float(), scores[l][h].item() > -1e30",
-        "    score[later] = scores[l][h].item() if seen_there else torch.nan",
+        f"    slope, seen = gradient[0, position, {index}].float(), scores[l][h].item() > -1e30",
+        "    score[later] = scores[l][h].item() if seen else torch.nan",
     ]
