@@ -153,6 +153,7 @@ PROGRAM: tuple[Action, ...] = (
     Action("sessions", ("R",), "sessions", "List the kept sessions, by time, model, prompt and edits; enter goes on with one.", "Program", weighty=True),
     Action("rename", (), "rename", "Give the session another name, under which it is kept and listed.", "Program", weighty=True),
     Action("theme", ("T",), "theme", "Take the next theme.", "Program"),
+    Action("redraw", ("ctrl+l",), "redraw", "Paint the whole screen again, where another program has written over it.", "Program", typing=True),
     Action("suspend", ("ctrl+z",), "suspend", "Go back to the shell; fg brings mechtui back.", "Program", weighty=True),
     Action("quit", ("q", "ctrl+q"), "quit", "Quit; the session is kept.", "Program", weighty=True),
 )  # fmt: skip

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
+from rich.console import RenderableType
 from textual import events
+from textual._compositor import CompositorUpdate
 from textual.app import App, ComposeResult
 from textual.driver import Driver
 from textual.filter import LineFilter
@@ -180,6 +182,25 @@ class Mechtui(Guarded, App[int]):
         from mechtui.app.driver import Terminal
 
         return Terminal
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """As Textual's, but the terminal is sent what has changed."""
+        from mechtui.app.driver import Terminal
+
+        driver = self._driver
+        if not isinstance(driver, Terminal) or not isinstance(renderable, CompositorUpdate):
+            super()._display(screen, renderable)
+        elif self._running and not self._closed and not self._batch_count:
+            cursor = self.screen.outer_size.clamp_offset(self.cursor_position)
+            driver.paint(renderable, self.size, self.console._color_system, cursor)
+            self.post_display_hook()
+
+    def redraw(self) -> None:
+        """Send the terminal all of the screen again."""
+        from mechtui.app.driver import Terminal
+
+        if isinstance(self._driver, Terminal):
+            self._driver.repaint()
 
     def get_line_filters(self) -> list[LineFilter]:
         return [*super().get_line_filters(), GUARD]
@@ -731,6 +752,7 @@ class Mechtui(Guarded, App[int]):
         self.bars.paint_footer()
 
     def on_resize(self, event: events.Resize) -> None:
+        self.redraw()  # a terminal that was resized and back shows what it likes
         self.call_after_refresh(self.repaint)
 
     # Clicks on the rows around the panes

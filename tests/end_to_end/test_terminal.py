@@ -262,3 +262,15 @@ def test_run_in_a_terminal_says_how_far_it_is_and_leaves_only_the_answer(home: d
     assert places == sorted(places)
     assert terminal.text.strip() == ""
     assert json.loads(output.read_text())["clean"].keys() == {"next_tokens", "sweep zero L*H*"}
+
+
+def test_what_another_program_wrote_over_the_screen_is_painted_over(start: Start) -> None:
+    terminal = start()
+    terminal.until("live")
+    seen = terminal.screen.display[1:]
+    written = len(terminal.written)
+    terminal.screen.erase_in_display(2)
+    terminal.screen.draw("Broadcast message from root")
+    terminal.chunk("\x0c")  # ctrl+l
+    terminal.until(lambda: terminal.screen.display[1:] == seen)
+    assert len(terminal.written) > written
