@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 
 
 class Sitting:
-    """keeper: keeps the session. file: that it was opened from or saved to, None for none. own: files that it was
-    opened from or written to: they are written over unasked. unkept: what was said when it could no longer be kept."""
+    """keeper: keeps the session. file: that it was opened from or saved to, None for none. in_file: the session as it
+    stands there, as far as is known. own: files that it was opened from or written to: they are written over unasked.
+    unkept: what was said when it could no longer be kept."""
 
     def __init__(self, app: Window, keeper: Keeper) -> None:
         self._app = app
         self.keeper = keeper
         self.file: Path | None = None
-        self._saved: Session | None = None  # as it stands in the file
+        self.in_file: Session | None = None
         self.own: set[Path] = set()
         self.unkept = ""
 
@@ -42,7 +43,7 @@ class Sitting:
         """Keep this session from now on."""
         self.keeper.begin(State(session, tree))
         self.file = Path(session.file) if session.file else None
-        self._saved = None
+        self.in_file = None
         self.own = {self.file} if self.file else set()
 
     def hear(self) -> None:
@@ -53,7 +54,7 @@ class Sitting:
     async def read_file(self) -> None:
         """Find out what stands in the session's file."""
         if self.file is not None:
-            self._saved = await asyncio.to_thread(opening.file_says, self.file)
+            self.in_file = await asyncio.to_thread(opening.file_says, self.file)
             self._app.paint_status()
 
     def document(self) -> Session:
@@ -70,12 +71,12 @@ class Sitting:
     def called(self) -> tuple[str, bool]:
         """What the session is called, and whether all of it is saved: in its file, where it has one."""
         if self.file is not None:
-            return self.file.name, self._saved == opening.plain(self._app.session)
+            return self.file.name, self.in_file == opening.plain(self._app.session)
         return self.keeper.name, not self.keeper.unkept
 
     def saved(self, path: Path) -> None:
         """The session was written to this file, or read from it."""
-        self.file, self._saved = path, opening.plain(self._app.session)
+        self.file, self.in_file = path, opening.plain(self._app.session)
         self.keep()
         self._app.paint_status()
 
@@ -97,7 +98,7 @@ class Sitting:
         self.keeper.switch(opened.kept, opened.waits)
         self._app.take_up(opened.session, opened.tree)
         if self.file is not None:
-            self._saved = opening.plain(self._app.session)
+            self.in_file = opening.plain(self._app.session)
         self._app.show_taken_up(opened.session)
 
     def open_sessions(self) -> None:

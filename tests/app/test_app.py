@@ -206,15 +206,15 @@ async def test_linear_mode_is_said_in_the_head_is_undone_and_leads_back():
     async with it.run_test(size=SIZE) as pilot:
         await idle(pilot)
         before = it.session
-        assert "linear" not in it.status_line.left.plain
+        assert "linear" not in it.bars.status.left.plain
         await pilot.press("L")
         await idle(pilot)
         assert it.session.linear
-        assert it.status_line.left.plain.startswith(" linear ")
+        assert it.bars.status.left.plain.startswith(" linear ")
         await pilot.press("u")
         await idle(pilot)
         assert it.session == before
-        assert "linear" not in it.status_line.left.plain
+        assert "linear" not in it.bars.status.left.plain
 
 
 async def test_keys_on_a_head_make_edits_and_the_same_key_takes_them_back():

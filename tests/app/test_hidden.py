@@ -146,7 +146,7 @@ def check(shown: Mechtui, written: list[str], where: str) -> None:
         if not region.area or not pane.display:
             continue
         # What is said lies over the panes.
-        said = shown.message_line.region if shown.message_line.display else NULL_REGION
+        said = shown.bars.message.region if shown.bars.message.display else NULL_REGION
         for y in range(region.y, region.bottom):
             if said.y <= y < said.bottom:
                 continue

@@ -267,7 +267,7 @@ async def test_a_file_is_a_session_of_its_own_and_only_saving_writes_to_it(state
     assert path.read_text() == text
     again = app_of(kept("ioi"))
     async with again.run_test(size=SIZE) as pilot:
-        await idle(pilot, lambda: again._saved is not None)
+        await idle(pilot, lambda: again.sitting.in_file is not None)
         assert "ioi.toml •" in screen(again).splitlines()[1]
         await pilot.press("S")
         await idle(pilot)
