@@ -18,7 +18,7 @@ from termios import ECHO, tcgetattr
 
 import pyte
 
-PATIENCE = 60.0
+PATIENCE = 300.0  # seconds, for a machine that has much else to do
 KEYS = {"<enter>": "\r", "<esc>": "\x1b", "<tab>": "\t"}
 
 
