@@ -27,6 +27,7 @@ from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.case_runs import CaseRuns, Differences, Kept
 from mechtui.engine.circuit_runs import CircuitRuns, Component
 from mechtui.engine.circuits import Circuit as HeadCircuit
+from mechtui.engine.contexts import Contexts, Scan
 from mechtui.engine.contributions import Contributions, Reading
 from mechtui.engine.each_case import CLEAN, EDITED, EachCase, Memory, Numbers
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError
@@ -53,7 +54,8 @@ from mechtui.session.hook_edits import EditError, HookEdits, Ids, Sender, Steeri
 from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import check_elsewhere, check_site, resolve
 from mechtui.session.sites import head_count
-from mechtui.views import Answer, Question
+from mechtui.views import Answer, Question, spec_of
+from mechtui.views.spec import Follows
 
 __all__ = [
     "CLEAN",
@@ -82,6 +84,7 @@ __all__ = [
     "OpenSession",
     "Readout",
     "Run",
+    "Scan",
     "SessionError",
     "Towards",
     "Translator",
@@ -141,6 +144,7 @@ class OpenSession:
         self.tokens: tuple[Token, ...] = tuple(self.model.token(id) for id in self.ids)
         self._problems = texts.problems
         self._prompt: Prompt | None = None  # that of the latest edit: a sweep has thousands of edits for one
+        self._late: list[int] = []  # edits by number whose vectors' files are to be read before they can act
         self._resolved = [self._resolve(number, edit) for number, edit in enumerate(session.edits)]
         self._needs = [need for question in questions for need in self._compute(question).needs(question, self)]
         if session.linear:
@@ -274,6 +278,20 @@ class OpenSession:
         """A text of random words said twice; empty where the tokenizer has no such words."""
         return self._engine.cards.example
 
+    def contexts(self, file: str, window: int) -> Scan:
+        """What is known of where neurons fire most in a text file, or without one in the model's own samples. window:
+        tokens that are read at once, 0: as many as usual. Raises SessionError."""
+        return self._engine.contexts.of(file, window)
+
+    def read_contexts(self, reading: Scan) -> Iterator[Scan]:
+        """Read on, batch by batch; what was read stays. Raises SessionError, Cancelled."""
+        return self._engine.contexts.read(reading, self.cancelled, self.progress)
+
+    def decoded(self, ids: Ids) -> str:
+        """The text of these tokens."""
+        text: str = self.model.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
+        return text
+
     def composition(self, kind: circuits.Kind) -> tuple[np.ndarray, float, float]:
         """How each head reads by `kind` what each earlier one writes, [later head, earlier head], with the mean and the
         standard deviation of random pairs of that shape, see `mechtui.engine.circuits`. It is computed once per model.
@@ -354,21 +372,67 @@ class OpenSession:
 
     def _resolve(self, number: int, edit: Edit) -> HookEdits | None:
         try:
-            return self.hook_edits_of(edit, self.ids, True)
+            edits = self._hook_edits_of(edit, self.ids, True)
+            if any(each.vector is not None and self._runner.vectors.unread(each.vector) for each in edits):
+                self._late.append(number)
+            else:
+                self._make_vectors(edits)
         except EditError as error:
-            self._problems.append(EditProblem(number, format_edit(edit), str(error)))
+            self._refuse(number, error)
             return None
+        return edits
+
+    def _refuse(self, number: int, error: EditError) -> None:
+        self._problems.append(EditProblem(number, format_edit(self.session.edits[number]), str(error)))
+
+    def _make_vectors(self, edits: HookEdits) -> None:
+        """Raises EditError, and Cancelled while texts are read."""
+        for each in edits:
+            if each.vector is not None:
+                self.vector(each.vector)
+
+    def _read_late(self) -> list[HookEdits | None]:
+        """Every edit's hook edits, once all files that they take vectors from are read. Raises Cancelled."""
+        while self._late:
+            number = self._late[0]
+            try:
+                self._make_vectors(self._resolved[number] or ())
+            except EditError as error:
+                self._refuse(number, error)
+                self._resolved[number] = None
+            del self._late[0]
+        return self._resolved
+
+    def in_turn(self, questions: Sequence[Question]) -> list[Question]:
+        """The questions in the order in which they are best answered: where an edit waits for files to be read, those
+        first that no edit decides."""
+        return sorted(questions, key=lambda question: bool(self._late) and self._follows_edits(question))
+
+    def prepare(self, question: Question | None = None) -> bool:
+        """Read what edits take from files, if the question's answer depends on that, or without one in any case ->
+        whether something was read: then there may be more problems. Raises Cancelled."""
+        waits = bool(self._late) and (question is None or self._follows_edits(question))
+        if waits:
+            self._read_late()
+        return waits
+
+    @staticmethod
+    def _follows_edits(question: Question) -> bool:
+        return spec_of(question).follows is Follows.SESSION
 
     def hook_edits_of(self, edit: Edit, ids: Ids, everywhere: bool) -> HookEdits:
         """An edit's hook edits on the prompt, or on a longer text that begins with it. everywhere: whether an edit at
-        all positions acts on what comes after the prompt, too. Raises EditError."""
+        all positions acts on what comes after the prompt, too. Raises EditError, and Cancelled while texts are read."""
+        edits = self._hook_edits_of(edit, ids, everywhere)
+        self._make_vectors(edits)
+        return edits
+
+    def _hook_edits_of(self, edit: Edit, ids: Ids, everywhere: bool) -> HookEdits:
         if self._prompt is None or (self._prompt.ids, self._prompt.everywhere) != (ids, everywhere):
             texts = tuple(self.model.token(id).text for id in ids)
             self._prompt = Prompt(ids, texts, len(self.ids), everywhere)
         edits = resolve(edit, self._prompt, self._surroundings)
         for each in edits:
-            if each.vector is not None:
-                self.vector(each.vector)
             self._engine.path_check.check(each, self.cancelled)
         return edits
 
@@ -392,16 +456,22 @@ class OpenSession:
 
     def hook_edits(self, number: int) -> HookEdits | None:
         """The hook edits of session.edits[number], on or off; None when it cannot be applied."""
-        return self._resolved[number]
+        return self._read_late()[number]
 
     @property
     def applied(self) -> list[Edit]:
         """The edits that are on and can be applied."""
-        pairs = zip(self.session.edits, self._resolved, strict=True)
+        pairs = zip(self.session.edits, self._read_late(), strict=True)
         return [edit for edit, resolved in pairs if edit.on and resolved is not None]
 
     @property
     def problems(self) -> tuple[EditProblem, ...]:
+        self._read_late()
+        return self.known_problems
+
+    @property
+    def known_problems(self) -> tuple[EditProblem, ...]:
+        """Those that are known before files are read from which edits take vectors."""
         return tuple(self._problems)
 
     # The runs
@@ -415,7 +485,7 @@ class OpenSession:
         """None without an edit that is on."""
         edits = tuple(
             each
-            for edit, resolved in zip(self.session.edits, self._resolved, strict=True)
+            for edit, resolved in zip(self.session.edits, self._read_late(), strict=True)
             if edit.on
             for each in resolved or ()
         )
@@ -478,7 +548,7 @@ class OpenSession:
         if 2 * len({need.layer for need in self._needs}) > self.shape.n_layers:
             return  # most blocks would have to run again for what is needed of them
         numbers = (number for number, edit in enumerate(self.session.edits) if edit.on)
-        takes = any(each.source_ids for number in numbers for each in self.hook_edits(number) or ())
+        takes = any(each.source_ids for number in numbers for each in self._resolved[number] or ())
         texts = [self.ids, self.source_ids if takes else ()]
         for session in others:
             with suppress(SessionError):
@@ -491,7 +561,7 @@ class OpenSession:
         """Which blocks and positions the last run computed, for the status line; empty where nothing ran."""
         if "clean" not in self.__dict__:  # it runs when it is first asked for
             return ""
-        run = self.edited or self.clean
+        run = (None if self._late else self.edited) or self.clean
         layer, position = run.trace.start
         count = self.shape.n_layers
         if layer >= count:
@@ -522,6 +592,7 @@ class Engine:
         self.runner = Runner(model)
         self.linear = LinearModel(self.runner)
         self.cards = CardIndex(model, self.runner.forward)
+        self.contexts = Contexts(model, self.runner.forward)
         self.cases = Kept(self.runner)
         self.said = Memory(self.runner)  # by cases, to questions over all of them
         self.path_check = PathCheck(self.runner)

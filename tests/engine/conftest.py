@@ -13,7 +13,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mechtui.engine import cards
+from mechtui.engine import cards, contexts
 from mechtui.engine.forward import choice
 from mechtui.engine.forward.direct import DirectModel
 from mechtui.engine.forward.fast_blocks import kinds
@@ -27,10 +27,11 @@ from tests import folders
 
 @pytest.fixture(scope="session", autouse=True)
 def cards_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Head cards that tests measure are not kept among the user's."""
+    """Head cards that tests measure, and contexts that they read, are not kept among the user's."""
     folder = tmp_path_factory.mktemp("cards")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cards, "cache_dir", lambda: folder)
+        for each in (cards, contexts):
+            patch.setattr(each, "cache_dir", lambda: folder)
         yield
 
 

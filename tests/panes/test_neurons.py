@@ -13,7 +13,7 @@ from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.vectors import format_vector
 from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question, put
-from mechtui.views.attribution import Attribution
+from mechtui.views.contexts import Contexts
 from mechtui.views.neurons import BYS, Neurons, NeuronsAnswer
 from mechtui.views.neurons.example import example
 from mechtui.views.neurons.pane import NeuronsPane
@@ -97,7 +97,7 @@ async def test_keys_act_on_the_neuron_under_the_cursor() -> None:
         pane.show(replace(picture, answered=(replace(picture.answered[0], clean=turned, edited=turned),)))
         assert pane.sites(picture)[0].index == Span(1262, 1262)
         assert pane.row().startswith("L10N1262")
-        assert pane.into(picture) == Attribution(Site("layer", Span(10, 10), part="mlp"))
+        assert pane.into(picture) == Contexts(((10, 1262),))
         desk = Desk(picture.session, picture.focus)
         pane.do_scale_neuron(desk)  # type: ignore[arg-type]
         assert format_edit(desk.session.edits[-1]) == "scale L10N1262 x2"

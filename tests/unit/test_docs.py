@@ -61,7 +61,7 @@ def test_the_config_file_is_one(tmp_path: Path) -> None:
     said = settings({}, {}, path)
     assert said.model == "gpt2"
     names = [workspace.name for workspace in with_own(said.workspaces)]
-    assert names == ["Look", "Explain", "Weights", "Steer", "Compare", "Mine"]
+    assert names == ["Look", "Explain", "Weights", "Units", "Steer", "Compare", "Mine"]
 
 
 def test_every_flag_and_variable_is_documented() -> None:

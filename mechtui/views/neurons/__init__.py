@@ -120,7 +120,7 @@ SPEC = View(
     ),
     read=(
         "A neuron with a large activation and no attribution writes elsewhere, or to later layers. z zeroes it, + and "
-        "- change what scales it, w makes its write vector a steering vector."
+        "- change what scales it, w makes its write vector a steering vector; enter shows where it fires most."
     ),
     trap=(
         "Words are of the direct way from the embedding, and to the unembedding: in the middle of a model what a "

@@ -20,8 +20,8 @@ from mechtui.session.document import Edit, Site, Span, Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.places import format_site
 from mechtui.views import Question
-from mechtui.views.attribution import Attribution
 from mechtui.views.circuit import Scored
+from mechtui.views.contexts import Contexts
 from mechtui.views.neurons import SPEC, Neurons, NeuronsAnswer
 
 NO_DIFFERENCE = "no edit is on: there is no difference to show"
@@ -196,12 +196,11 @@ class NeuronsPane(Pane):
     # Where it leads, and what is done to it
 
     def into(self, picture: Picture) -> Question | None:
-        """The neuron's MLP in the ledger."""
+        """The texts in which the neuron fires most."""
         site = self._site()
         if site is None:
             return None
-        mlp = Site("layer", site.layers, part="mlp")
-        return replace(picture.question(Attribution), site=mlp, order="sorted")
+        return replace(picture.question(Contexts), neurons=((site.layers.first, site.index.first),))
 
     def sites(self, picture: Picture) -> tuple[Site, ...]:
         site = self._site()

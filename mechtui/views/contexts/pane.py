@@ -1,0 +1,267 @@
+"""A neuron's contexts, the token in the middle; of a list of neurons the first context of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace as changed
+
+import numpy as np
+from msgspec.structs import replace
+
+from mechtui.paint.numbers import share
+from mechtui.paint.tokens import pad, visible, visible_text
+from mechtui.paint.tokens import width as cells
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Focus, Page, Pane, Picture, line, wrap
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, read_number, write_cursor
+from mechtui.session.changes import CannotError
+from mechtui.session.document import Site, Span
+from mechtui.views import Question
+from mechtui.views.contexts import SAMPLES, SPEC, Context, Contexts, ContextsAnswer
+from mechtui.views.neurons import Neurons
+
+# From this width on gate and in stand beside their product.
+GATED = 90
+# Cells of a token, of a context's sides, and of what stands between columns.
+TOKEN, LEAST, GAP = 16, 8, 2
+
+
+class ContextsPane(Pane):
+    VIEW = SPEC
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._at_row = 0
+        self._at: int | None = None  # the cursor's column, once it was moved
+        self._of: tuple[tuple[int, int], ...] = ()  # whose contexts the cursor stands in
+        self._wide = 100
+
+    def cursor(self) -> str:
+        return write_cursor(self._at_row, self._at)
+
+    def put_cursor(self, cursor: str) -> None:
+        row, self._at = read_cursor(cursor)
+        self._at_row = read_number(row)
+
+    # What is asked, and what is known
+
+    def questions(self, picture: Picture) -> tuple[Question, ...]:
+        """What was read before, which costs nothing, and once it was started all of it."""
+        asked = _asked(picture)
+        return (asked,) if asked.known else (replace(asked, known=True), asked)
+
+    def _answer(self, picture: Picture) -> ContextsAnswer | None:
+        """The one that knows most."""
+        asked = replace(_asked(picture), known=True)
+        found = [
+            each.clean
+            for each in picture.answered
+            if isinstance(each.question, Contexts)
+            and isinstance(each.clean, ContextsAnswer)
+            and replace(each.question, known=True) == asked
+        ]
+        return max(found, key=lambda answer: answer.counted, default=None)
+
+    def _here(self) -> ContextsAnswer | None:
+        answer = None if self.picture is None else self._answer(self.picture)
+        return answer if answer is not None and answer.counted else None
+
+    # What is shown
+
+    def _one(self, answer: ContextsAnswer) -> bool:
+        """Whether a row is a context of the one neuron, and not a neuron."""
+        return len(answer.neurons) == 1
+
+    def _shown(self, answer: ContextsAnswer) -> list[Context | None]:
+        """The context of each row."""
+        if self._one(answer):
+            return list(answer.contexts[0])
+        return [found[0] if found else None for found in answer.contexts]
+
+    def _rows(self, answer: ContextsAnswer, width: int) -> Rows:
+        one, shown = self._one(answer), self._shown(answer)
+        count = len(shown)
+
+        def numbers(table: np.ndarray) -> np.ndarray:
+            return table[0, :count] if one else table[:, 0]
+
+        names = [f"{at + 1:>2}" for at in range(count)] if one else list(answer.names)
+        columns: list[Column] = [Texts("context" if width >= GATED and one else "#" if one else "neuron", names)]
+        columns.append(Numbers("post", numbers(answer.value), signs=True))
+        if not one:
+            columns.insert(1, Texts("on", [share(float(rate)).strip() for rate in answer.rate]))
+        if answer.gate is not None and answer.into is not None and width >= GATED:
+            columns.append(Numbers("gate", numbers(answer.gate), signs=True))
+            columns.append(Numbers("in", numbers(answer.into), signs=True))
+        tokens = ["" if each is None else f"‹{visible(each.token)}›" for each in shown]
+        token = min(max(map(cells, tokens), default=0), TOKEN)
+        taken = sum(GAP + max(column.cells, cells(column.name)) for column in columns) + max(token, 5) + 2 * GAP
+        side = max((width - taken) // 2 - 1, LEAST)
+        columns += [
+            Texts("before", ["" if each is None else _end_of(each.before, side) for each in shown], most=side),
+            Texts("token", tokens, most=TOKEN),
+            Texts("after", ["" if each is None else _plain(each.after) for each in shown], most=side),
+        ]
+        return Rows(tuple(columns), tuple(range(count)), "post")
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        question, answer = picture.question(Contexts), self._answer(picture)
+        self._wide = width
+        text = visible_text(question.file) if question.file else SAMPLES
+        name = _named(question)
+        if answer is None:
+            return self.blank(self.WAITING, width, f"{name}{text}")
+        if question.neurons != self._of:
+            self._of, self._at_row = question.neurons, 0
+        if not answer.counted:
+            return self.blank(_unread(question, picture), width, f"{name}{text}")
+        rows = self._rows(answer, width)
+        self._at_row = max(0, min(self._at_row, len(rows.order) - 1))
+        left = answer.counted < answer.tokens
+        notes = ["it was stopped; . reads on where it was"] if left and not picture.job else []
+        foot = [line((each, self.palette.dim)) for note in notes for each in wrap(note, width)] if height >= 6 else []
+        page = rows.page(self.palette, width, max(height - len(foot), 2), self._at_row, self._at)
+        of = f"{answer.counted:,} of {answer.tokens:,}" if left else f"{answer.counted:,}"
+        end = " lowest" if question.end == "lowest" else ""
+        on = f", on {share(float(answer.rate[0])).strip()}" if self._one(answer) else ""
+        title = self.titled(
+            picture,
+            width,
+            f"{name}{text}{end} ─ {of} tokens{on}",
+            f"{name}{text}{end}{on}",
+            f"{name}{end}".strip(),
+            "",
+        )
+        legend = f"windows of {answer.window}, without edits"
+        return changed(page, foot=[*page.foot, *foot], title=title, legend=((legend, self.palette.dim),))
+
+    # The cursor
+
+    def move(self, dx: int, dy: int) -> None:
+        if (answer := self._here()) is None:
+            return
+        rows = self._rows(answer, self._wide)
+        if dx:
+            self._at = rows.beside(self._at, dx)
+        self._at_row = max(0, min(self._at_row + dy, len(rows.order) - 1))
+        self.renew()
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        answer = self._here()
+        if answer is not None and 0 <= index < len(self._shown(answer)):
+            self._at_row = index
+            self.renew()
+        return None
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        """The next row with this text."""
+        if (answer := self._here()) is None or not text:
+            return super().search(text, forward)
+        rows = self._rows(answer, self._wide)
+        count = len(rows.order)
+        for distance in range(1, count + 1):
+            row = (self._at_row + (distance if forward else -distance)) % count
+            if text.lower() in rows.row_text(row).lower():
+                self._at_row = row
+                self.renew()
+                return True
+        return super().search(text, forward)
+
+    def _pick(self, answer: ContextsAnswer) -> tuple[int, int]:
+        """The neuron under the cursor."""
+        at = 0 if self._one(answer) else min(self._at_row, len(answer.neurons) - 1)
+        return int(answer.layers[at]), int(answer.neurons[at])
+
+    def sites(self, picture: Picture) -> tuple[Site, ...]:
+        answer = self._here()
+        if answer is None or not len(answer.neurons):
+            return ()
+        layer, neuron = self._pick(answer)
+        return (Site("neuron", Span(layer, layer), Span(neuron, neuron)),)
+
+    # The view's own actions
+
+    def next(self) -> Question:
+        answer = self._here()
+        if answer is not None and answer.gate is None:
+            raise CannotError("Only gated MLPs have activations far below 0: there are no lowest ones to show.")
+        return super().next()
+
+    def do_context(self, desk: Desk) -> None:
+        answer, question = self._here(), self._question()
+        assert isinstance(question, Contexts)
+        if answer is None or not len(answer.neurons):
+            raise CannotError("Nothing is read yet: . reads the text.")
+        if not self._one(answer):
+            desk.put(replace(question, neurons=(self._pick(answer),)))
+            return
+        shown = self._shown(answer)
+        found = shown[self._at_row] if self._at_row < len(shown) else None
+        if found is None:
+            raise CannotError("There is no context under the cursor.")
+        desk.change(replace(desk.session, prompt=found.prompt))
+        desk.look(replace(desk.focus, position=-1))
+        layer, neuron = self._pick(answer)
+        desk.say(f"The prompt ends where L{layer}N{neuron} fires; u goes back.")
+
+    def do_context_file(self, desk: Desk) -> None:
+        question = self._question()
+        assert isinstance(question, Contexts)
+        desk.open_line("text_file", question.file)
+
+    def named(self, file: str) -> Question:
+        """The line of this text file."""
+        return replace(self._question(), file=file)
+
+    def do_own_samples(self, desk: Desk) -> None:
+        desk.put(replace(self._question(), file=""))
+
+    def do_list_contexts(self, desk: Desk) -> None:
+        desk.put(replace(self._question(), neurons=()))
+
+    def value(self) -> str:
+        return "" if (answer := self._here()) is None else self._rows(answer, self._wide).value(self._at_row, self._at)
+
+    def row(self) -> str:
+        return "" if (answer := self._here()) is None else self._rows(answer, self._wide).row_text(self._at_row)
+
+
+def _asked(picture: Picture) -> Contexts:
+    """Where the line names no neuron, those of the list of neurons as it stands."""
+    question = picture.question(Contexts)
+    listed = picture.question(Neurons)
+    if not question.neurons and question.listed == Neurons(position=question.position):
+        question = replace(question, of=listed.of, by=listed.by, top=listed.top)
+    return question.asked()
+
+
+def _named(question: Contexts) -> str:
+    """The neurons, before the text's name."""
+    if len(question.neurons) == 1:
+        return "L{}N{} ".format(*question.neurons[0])
+    return f"{len(question.neurons)} neurons " if question.neurons else ""
+
+
+def _unread(question: Contexts, picture: Picture) -> str:
+    if picture.job:
+        return "reading" if picture.progress is None else f"reading: {picture.progress:.0%}"
+    if question.file:
+        return f"{visible_text(question.file)} is not read yet: . reads it, once for all neurons; w names another text."
+    return "No text is read yet: w names a file; . has the model write samples of its own and reads them, once."
+
+
+def _plain(text: str) -> str:
+    return visible_text(text).replace("·", " ")
+
+
+def _end_of(text: str, room: int) -> str:
+    """What fits of a text's end, right-aligned."""
+    shown = _plain(text)
+    if cells(shown) > room:
+        shown = shown[-room:]
+        while cells(shown) > room - 1:
+            shown = shown[1:]
+        shown = f"…{shown}"
+    return pad(shown, room, right=True)
+
+
+PANE = ContextsPane
