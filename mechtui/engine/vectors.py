@@ -92,6 +92,10 @@ class Vectors:
             self._made[steering] = direction(value) if vector.unit else value
         return self._made[steering]
 
+    def unread(self, steering: Steering) -> bool:
+        """Whether texts of files have to be read before its value is known, which may take long."""
+        return steering.vector.source in OF_TEXTS and bool(steering.vector.files) and steering not in self._made
+
     def separation(self, steering: Steering) -> Separation | None:
         """How well a diff that was made tells pairs that are held out; None for others, and where pairs are few."""
         return self._separations.get(steering)

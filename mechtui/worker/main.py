@@ -274,13 +274,15 @@ class Worker:
             if cancelled():
                 raise Cancelled
             opened = self.engine.open(ask.session, cancelled, ask.questions, self._told(ask, number))
-            say(Started(ask.generation, opened.problems))
+            say(Started(ask.generation, opened.known_problems))
             if ask.ahead:
                 opened.run_together(ask.ahead)
-            for question in ask.questions:
+            for question in opened.in_turn(ask.questions):
                 asked = time.perf_counter()
                 opened.progress = partial(self._computed, ask.generation, number, question)
                 try:
+                    if opened.prepare(question):
+                        say(Started(ask.generation, opened.known_problems))
                     for clean, edited, more in opened.answer(question):
                         if cancelled():
                             raise Cancelled
@@ -288,6 +290,8 @@ class Worker:
                         say(Answered(ask.generation, question, clean, edited, ms, more))
                 except SessionError as error:
                     say(Failed("ask", str(error), ask.generation, question=question, lacks=error.lacks))
+            if opened.prepare():
+                say(Started(ask.generation, opened.known_problems))
             say(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
             if ask.questions:
                 with suppress(Cancelled):

@@ -14,8 +14,10 @@ from transformers import AutoModelForCausalLM
 from mechtui.engine import text_readings
 from mechtui.engine.api import Cancelled, Engine
 from mechtui.engine.model import Model
+from mechtui.link.messages import Answered, Ask, Progress, Started
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.views import parse_question
+from mechtui.worker.main import Worker
 from tests.engine.conftest import load_now
 from tests.engine.test_script import exported, run, text_of
 from tests.engine.twin import CLOSE, session_of
@@ -184,3 +186,59 @@ def test_the_reading_of_attention_only_models(folder: Path) -> None:
     opened = engine.open(session_of(vectors=("m = mean L1.post file good.txt",)))
     rows = [engine.open(session_of(prompt=text)).clean.activation("blocks.1.hook_resid_post")[-1] for text in GOOD]
     torch.testing.assert_close(opened.vector(opened.session.vectors[0]), torch.stack(rows).mean(0), atol=1e-4, rtol=0)
+
+
+class Wire:
+    """Keeps what the model process says."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def send(self, reply: Any, number: int | None = None) -> None:
+        self.said.append(reply)
+
+
+def test_what_no_edit_decides_comes_before_files_are_read(
+    gpt2_model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire: Any = Wire()
+    worker = Worker(wire)
+    worker.engine = Engine(gpt2_model)
+    was = text_readings.TextReadings.sides
+
+    def noted(self: Any, *each: Any) -> Any:
+        wire.said.append("read")
+        return was(self, *each)
+
+    monkeypatch.setattr(text_readings.TextReadings, "sides", noted)
+    vectors = ["v = mean L1.pre file good.txt", "w = mean L1.pre file nowhere.txt"]
+    session = session_of("add L1.pre v x2", "add L1.pre w", vectors=vectors)
+    questions = tuple(map(parse_question, ("next_tokens", "tokens", "circuit L0H0", "residual")))
+    worker.answer(Ask(1, session, questions), 0)
+
+    def named(reply: Any) -> str:
+        return reply if isinstance(reply, str) else type(reply).__name__
+
+    answers = [reply for reply in wire.said if isinstance(reply, Answered)]
+    assert [reply.question.line() for reply in answers] == ["tokens", "circuit L0H0", "next_tokens", "residual"]
+    assert all(reply.edited is not None for reply in answers[2:])
+    order = [named(reply) for reply in wire.said if not isinstance(reply, Progress)]
+    assert order[:3] == ["Started", "Answered", "Answered"]
+    assert order[3:6] == ["read", "read", "Started"]
+    started = [reply for reply in wire.said if isinstance(reply, Started)]
+    assert started[0].problems == ()
+    [problem] = started[1].problems
+    assert (problem.index, problem.where) == (1, "add L1.pre w")
+    assert "nowhere.txt" in problem.sentence
+    # Once they are read they hold up nothing, and what cannot be had is said at once.
+    wire.said.clear()
+    worker.answer(Ask(2, session_of("add L1.pre v x2", vectors=vectors[:1]), questions), 0)
+    answers = [reply for reply in wire.said if isinstance(reply, Answered)]
+    assert [reply.question for reply in answers] == list(questions)
+    assert "read" not in wire.said
+    # Where nothing that is asked needs them they come last; without a question they are all that is asked for.
+    for generation, asked in enumerate((questions[1:2], ()), 3):
+        wire.said.clear()
+        worker.engine.runner.vectors.forget()
+        worker.answer(Ask(generation, session, asked), 0)
+        assert [reply for reply in wire.said if isinstance(reply, Started)][-1].problems == (problem,)
