@@ -214,7 +214,14 @@ def test_what_no_edit_decides_comes_before_files_are_read(
     vectors = ["v = mean L1.pre file good.txt", "w = mean L1.pre file nowhere.txt"]
     session = session_of("add L1.pre v x2", "add L1.pre w", vectors=vectors)
     questions = tuple(map(parse_question, ("next_tokens", "tokens", "circuit L0H0", "residual")))
-    worker.answer(Ask(1, session, questions), 0)
+
+    def answer(ask: Ask) -> None:
+        worker.inbox.put(ask)
+        found = worker.inbox.take(True)
+        assert found is not None
+        worker.answer(ask, found[1])
+
+    answer(Ask(1, session, questions))
 
     def named(reply: Any) -> str:
         return reply if isinstance(reply, str) else type(reply).__name__
@@ -232,7 +239,7 @@ def test_what_no_edit_decides_comes_before_files_are_read(
     assert "nowhere.txt" in problem.sentence
     # Once they are read they hold up nothing, and what cannot be had is said at once.
     wire.said.clear()
-    worker.answer(Ask(2, session_of("add L1.pre v x2", vectors=vectors[:1]), questions), 0)
+    answer(Ask(2, session_of("add L1.pre v x2", vectors=vectors[:1]), questions))
     answers = [reply for reply in wire.said if isinstance(reply, Answered)]
     assert [reply.question for reply in answers] == list(questions)
     assert "read" not in wire.said
@@ -240,5 +247,5 @@ def test_what_no_edit_decides_comes_before_files_are_read(
     for generation, asked in enumerate((questions[1:2], ()), 3):
         wire.said.clear()
         worker.engine.runner.vectors.forget()
-        worker.answer(Ask(generation, session, asked), 0)
+        answer(Ask(generation, session, asked))
         assert [reply for reply in wire.said if isinstance(reply, Started)][-1].problems == (problem,)
