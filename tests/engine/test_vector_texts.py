@@ -235,7 +235,7 @@ def test_what_no_edit_decides_comes_before_files_are_read(
     started = [reply for reply in wire.said if isinstance(reply, Started)]
     assert started[0].problems == ()
     [problem] = started[1].problems
-    assert (problem.index, problem.where) == (1, "add L1.pre w")
+    assert (problem.index, problem.where) == (1, "add L1.pre w x1")
     assert "nowhere.txt" in problem.sentence
     # Once they are read they hold up nothing, and what cannot be had is said at once.
     wire.said.clear()
