@@ -321,7 +321,7 @@ def test_a_workspace_is_columns_of_places_of_question_lines():
 def test_workspaces_of_the_settings_come_behind_or_in_place_of_the_built_in_ones():
     own = with_own({"Steer": ("vectors", "generate"), "Mine": ("heads norm / effects",)})
     assert [workspace.name for workspace in own] == ["Look", "Explain", "Weights", "Units", "Steer", "Compare", "Mine"]
-    assert own[3].views == ("vectors", "generate")
+    assert own[4].views == ("vectors", "generate")
     assert own[-1].main == "heads"
 
 

@@ -257,8 +257,8 @@ def test_the_list_of_neurons_follows_the_edits(gpt2_model: Model) -> None:
 
     before = names()
     assert before == listed()
-    assert names("scale L0.mlp x-9") == listed("scale L0.mlp x-9") != before
-    assert names("# scale L0.mlp x-9") == before
+    assert names("scale L0N5 x900") == listed("scale L0N5 x900") != before
+    assert names("# scale L0N5 x900") == before
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_what_cannot_be_read_is_said(line: str, sentence: str, gpt2_model: Model
 def test_memory_is_bounded_by_a_batch(gpt2_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A text twenty times as long holds no more: what is kept has the size of the model."""
     file = tmp_path / "long.txt"
-    file.write_text(NOTES.read_text("utf-8") * 5)
+    file.write_text(NOTES.read_text("utf-8") * 12)
     engine = Engine(gpt2_model)
     sizes: list[int] = []
     was = kept._added
