@@ -133,14 +133,14 @@ class OpenSession:
         self.model = engine.model
         self.session = session
         self.cancelled = cancelled
-        self.progress = progress
+        self.progress: Callable[[float], None] = progress
         texts = Texts(self.model, session)
         self.bos = texts.bos
         self.ids = texts.ids
         self.source_ids = texts.source_ids
         self.references = texts.references
         self.alignment = texts.alignment
-        self.targets = texts.targets
+        self.targets: tuple[int | None, int | None] = texts.targets
         self.tokens: tuple[Token, ...] = tuple(self.model.token(id) for id in self.ids)
         self._problems = texts.problems
         self._prompt: Prompt | None = None  # that of the latest edit: a sweep has thousands of edits for one
@@ -172,7 +172,7 @@ class OpenSession:
 
     def over_each(
         self, question: Question, numbers: Callable[[OpenSession, Run], Numbers], session: Session | None = None
-    ) -> EachCase:
+    ) -> EachCase[OpenSession]:
         """A question's numbers over the session's cases, see `EachCase`. numbers: what one run of a case says. session:
         this one, if its edits were others. Raises SessionError."""
         if self.session.linear:

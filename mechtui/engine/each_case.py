@@ -7,7 +7,7 @@ case said stays with the engine, so that a job that was stopped goes on, and edi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -15,15 +15,12 @@ from msgspec.structs import replace
 from mechtui.engine import vector_files
 from mechtui.engine.case_runs import NO_TARGET, Kept, cases_of
 from mechtui.engine.errors import Cancelled, SessionError
+from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner
 from mechtui.session.cases import Case
 from mechtui.session.document import Session
 from mechtui.session.roles import same_everywhere
 from mechtui.views import Question
-
-if TYPE_CHECKING:
-    from mechtui.engine.api import OpenSession
-    from mechtui.engine.run import Run
 
 # Tables of one case in one run, by name; every case has them in the same shape.
 Numbers = Mapping[str, np.ndarray]
@@ -66,7 +63,11 @@ def _size(found: Numbers | str) -> int:
     return 0 if isinstance(found, str) else sum(table.size for table in found.values())
 
 
-class EachCase:
+# An OpenSession, which stands above this module.
+T = TypeVar("T")
+
+
+class EachCase(Generic[T]):
     """cases: the session's. edited: whether an edit is on. runs: how many runs of cases there are to be asked, the
     edited ones counted by themselves."""
 
@@ -76,8 +77,8 @@ class EachCase:
         question: Question,
         kept: Kept,
         memory: Memory,
-        open: Callable[[Session, Callable[[float], None]], OpenSession],
-        numbers: Callable[[OpenSession, Run], Numbers],
+        open: Callable[[Session, Callable[[float], None]], T],
+        numbers: Callable[[T, Run], Numbers],
         cancelled: Callable[[], bool],
         progress: Callable[[float], None],
     ) -> None:
@@ -98,7 +99,7 @@ class EachCase:
             tuple((question.asked(), replace(each, edits=run_edits), states) for each in alone)
             for run_edits in ((), edits)
         )
-        self._opened: tuple[int, OpenSession | str] | None = None
+        self._opened: tuple[int, T | str] | None = None
 
     @property
     def runs(self) -> int:
@@ -136,28 +137,30 @@ class EachCase:
         if all(problems):
             raise SessionError(f"no case says anything to this: {problems[0]}")
 
-    def open(self, number: int, progress: Callable[[float], None] = lambda share: None) -> OpenSession | str:
+    def open(self, number: int, progress: Callable[[float], None] = lambda share: None) -> T | str:
         """A case on the model, or why it is not. The last one stays open. Raises Cancelled."""
         if self._opened is None or self._opened[0] != number:
             session = self._keys[EDITED if self.edited else CLEAN][number][1]
             self._memory.about(replace(session, edits=()))
             self._opened = number, self._try(session, progress)
         found = self._opened[1]
+        opened: Any = found
         if not isinstance(found, str):
-            found.progress = progress
+            opened.progress = progress
         return found
 
-    def _try(self, session: Session, progress: Callable[[float], None]) -> OpenSession | str:
+    def _try(self, session: Session, progress: Callable[[float], None]) -> T | str:
         try:
-            opened = self._open(session, progress)
+            made = self._open(session, progress)
         except SessionError as error:
             return str(error)
+        opened: Any = made
         if None in opened.targets:
             said = {each.where: each.sentence for each in opened.problems if each.index < 0}
             return said.get("answer") or said.get("foil") or NO_TARGET
-        return opened
+        return made
 
-    def _ask(self, opened: OpenSession | str, run: int) -> Numbers | str:
+    def _ask(self, opened: Any, run: int) -> Numbers | str:
         if isinstance(opened, str):
             return opened
         refused = next((f"{each.where}: {each.sentence}" for each in opened.problems if each.index >= 0), "")

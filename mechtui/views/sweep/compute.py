@@ -256,7 +256,7 @@ def _over_cases(question: Sweep, opened: OpenSession) -> Answers:
     yield *answer(None), False
 
 
-def _of_first(question: Sweep, over: EachCase) -> tuple[int, float | None, int]:
+def _of_first(question: Sweep, over: EachCase[OpenSession]) -> tuple[int, float | None, int]:
     """Of the first case that is still to be asked: how many runs its sweep takes, seconds, bytes; of an estimate one,
     whose time nobody knows."""
     for number, run in over.missing():
@@ -275,7 +275,7 @@ def _of_first(question: Sweep, over: EachCase) -> tuple[int, float | None, int]:
 
 
 def _of_cases(
-    question: Sweep, opened: OpenSession, over: EachCase, left: Left | None
+    question: Sweep, opened: OpenSession, over: EachCase[OpenSession], left: Left | None
 ) -> tuple[SweepAnswer, SweepAnswer | None]:
     layers = list(question.edit.site.layers.within(opened.shape.n_layers))
     columns = _columns(question.edit, opened)
