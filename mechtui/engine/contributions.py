@@ -170,7 +170,7 @@ class Reading:
         """[head, d_model]: what each head reads a write by. moved: takes (later head, earlier head, by what its write
         is another where the later head reads it) of edits of paths."""
         table = self.runner.forward.weights
-        norm, entering = table.norm(layer), self.run.scales.resid(layer)
+        norm, entering = table.norm(layer), self._entering(layer)
         edits = [edit for edit in self.run.edits if edit.hook == f"blocks.{layer}.hook_{self.part}_input"]
         found = []
         for number, slope in enumerate(slopes):
@@ -186,13 +186,17 @@ class Reading:
             found.append(norm.transposed(direction) / norm.scale(stream))
         return torch.stack(found)
 
+    def _entering(self, layer: int) -> Tensor:
+        """[pos, d_model]: the stream that the layer reads, edits of it done."""
+        return self.run.scales.take(Need(f"blocks.{layer}.hook_resid_pre"))
+
     def _moved(self, head: int, edits: Sequence[HookEdit], at: int, moved: list[tuple[int, int, Tensor]]) -> Tensor:
         """[d_model]: by what the stream that a head reads is another where paths end. Raises SessionError."""
         givens = dict(self.runner.givens.of(tuple(edits), self.cancelled))
         each = [alone for edit in edits for alone in self._apart(edit, givens)]
         senders = {edit.sender.hook for edit in (*edits, *each) if edit.sender is not None}
         sent = Sent(self.runner.forward.weights, (), {hook: self.run.take(Need(hook)) for hook in senders})
-        entering = self.run.scales.resid(head // self.n_heads)[None]
+        entering = self._entering(head // self.n_heads)[None]
 
         def added(some: Sequence[HookEdit]) -> Tensor:
             receiver = Receiver([(edit, EVERY_ROW) for edit in some], givens, 0, sent)

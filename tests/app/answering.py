@@ -186,6 +186,8 @@ async def idle(pilot: Pilot[int], until: Callable[[], bool] = lambda: True) -> N
 
     def settled() -> bool:
         """Whether the app has nothing due, and what it changed is laid out and painted."""
+        if not app.is_running:
+            return True
         screen = app.screen
         waits = screen._layout_required or screen._dirty_widgets or screen._callbacks
         return not waits and (app.settled if isinstance(app, Mechtui) else True)

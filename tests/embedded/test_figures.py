@@ -100,6 +100,15 @@ def test_contributions_add_up_without_mlps() -> None:
     assert found.total == pytest.approx(indirect_object.accuracy(subject, given).difference, abs=1e-3)
 
 
+class Vocabulary:
+    """50 tokens, all of which stand for text."""
+
+    all_special_ids: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return 50
+
+
 def test_scores_are_what_the_definitions_say() -> None:
     class OneHead(Subject):
         """Attends to t - n + 1 in the second half, to the first position before."""
@@ -117,8 +126,8 @@ def test_scores_are_what_the_definitions_say() -> None:
             return 65
 
         @property
-        def tokenizer(self) -> range:
-            return range(50)
+        def tokenizer(self) -> Vocabulary:
+            return Vocabulary()
 
         @property
         def bos(self) -> int:

@@ -257,6 +257,10 @@ def test_what_a_pair_does_follows_every_edit(deep: Path) -> None:
         odds(plain.run(texts[0], 2, KEY, plain.without(2, whole, part))[2]) for part in (nothing, write)
     )
     assert edited.contribution[11, 1] == pytest.approx(float(with_it[3] - without[3]), abs=1e-4)
+    # A stream three times as long where it is read: each write is a third of what the norm gives.
+    _, longer = contributed(engine, line, f"scale L2.pre @{KEY} x3")
+    np.testing.assert_allclose(longer.contribution[8:], clean.contribution[8:] / 3, atol=1e-4)
+    assert np.nanmax(np.abs(clean.contribution[8:])) > 0.01
     # Where an edit gives the key itself, nobody wrote it.
     _, set_there = contributed(engine, line, f"scale L2H3.k @{KEY} x2")
     assert np.isnan(set_there.contribution[11]).all()

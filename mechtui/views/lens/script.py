@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechtui.views.lens import Lens
-from mechtui.views.script import Around, quoted
+from mechtui.views.script import Around, NoHookError, quoted
 
 OMITS = ("translator",)
 # Lines after which `translated(layer, x)` is what a lens makes of what leaves a layer.
@@ -21,6 +21,10 @@ TRANSLATED = (
 
 
 def lines(question: Lens, around: Around) -> list[str]:
+    edits = around.session.edits
+    if question.mid and any(edit.on and edit.sender is not None and edit.site.part == "mlp" for edit in edits):
+        # TransformerLens's hook there is the MLP's input, which such a path changes and the stream does not have.
+        raise NoHookError("an edit cuts or patches a path that ends in an MLP, and the program sees mid with it")
     texts = {"answer": around.session.answer, "foil": around.session.foil}
     auto = not any(texts.values())
     if auto:

@@ -122,6 +122,8 @@ def lines(question: Sweep, around: Around) -> list[str]:
     letter = "H" if question.edit.site.kind == "head" else "@"
     from_source = question.edit.op == "patch"
     only = question.plan or question.estimate
+    if (only or question.ig) and any(edit.on and edit.sender is not None for edit in around.session.edits):
+        raise NoHookError("nothing is estimated while a path is cut or patched")
     return [
         *swept(question, around, exact=not only, estimates=only or question.ig > 0),
         "return {",
