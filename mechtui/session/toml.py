@@ -32,9 +32,10 @@ def parsed(text: str) -> dict[str, Any]:
     """What the text says. Raises TomlError."""
     bare = _TEXT.sub('""', text)
     if _KEY.search(bare):
-        raise TomlError(f"holds a key of more than {MOST_PARTS} parts, and none that is known has as many")
+        why = f"a key of more than {MOST_PARTS} parts, and none that is known has as many"
+        raise TomlError(f"is not TOML that can be read: it holds {why}")
     if sum(1 for _ in _SIGN.finditer(bare)) > MOST_SIGNS:
-        raise TomlError(f"holds more than {MOST_SIGNS:,} values, tables and lists, more than are read")
+        raise TomlError(f"is not TOML that can be read: it holds more than {MOST_SIGNS:,} values, tables and lists")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mechtui import config
@@ -19,6 +19,8 @@ PIECES = ("a", '"', "'", '"""', "'''", "\\", "\\u0041", "#", "\n", " ", ".", "="
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
+@example("\\a.ba.ba.ba.b")
+@example("'a.ba.ba.ba.b")
 def test_it_says_what_tomllib_says(text: str) -> None:
     try:
         said = tomllib.loads(text)
