@@ -490,7 +490,10 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         letters = [specs()[view].go for view in others]
         whole = [f" │ {name}" for name in names]
         cut_ = [
-            [_called_by(letter, column_name(name, most).rstrip()) for letter, name in zip(letters, names, strict=True)]
+            [
+                _called_by(letter, column_name(name, most, right=False).rstrip())
+                for letter, name in zip(letters, names, strict=True)
+            ]
             for most in range(max(map(cell_len, names), default=0), 2, -1)
         ]
         ways = [whole, *cut_, [f" {letter}" for letter in letters]]
