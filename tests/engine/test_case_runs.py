@@ -49,11 +49,16 @@ def twin(request: pytest.FixtureRequest) -> Twin:
     return make_twin(request)
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    path = tmp_path / "cases.jsonl"
+def cases_in(folder: Path) -> str:
+    """The name of a file with these cases."""
+    path = folder / "cases.jsonl"
     path.write_text("\n".join(map(json.dumps, CASES)))
     return str(path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    return cases_in(tmp_path)
 
 
 def over(engine: Engine, session: Session, cancelled: Callable[[], bool] = lambda: False) -> CaseRuns:

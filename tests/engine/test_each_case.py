@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from mechtui.views.dose import DoseAnswer
 from mechtui.views.heads import HeadsAnswer
 from mechtui.views.sweep import Sweep, SweepAnswer
 from tests.engine.conftest import watched
-from tests.engine.test_case_runs import CASES, VECTORS, one_by_one
+from tests.engine.test_case_runs import CASES, VECTORS, cases_in, one_by_one
 from tests.engine.test_script import exported, run, text_of
 from tests.engine.twin import CLOSE, Twin, make_twin, session_of
 
@@ -36,9 +35,7 @@ def twin(request: pytest.FixtureRequest) -> Twin:
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    path = tmp_path / "cases.jsonl"
-    path.write_text("\n".join(map(json.dumps, CASES)))
-    return str(path)
+    return cases_in(tmp_path)
 
 
 def last(

@@ -7,7 +7,7 @@ kept with its session has none.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,19 +75,10 @@ def _over_cases(question: Sweep, around: Around, answer: Mapping[str, Any]) -> l
     one = over_script.at_here(one)
     hook = one.hook.replace(f".{one.layer}.", ".{layer}.", 1)
     pick = "[:, head]" if one.is_pattern else "[:, :, head]"
-    change = textwrap.indent("\n".join(op.script(one, pick, "")), " " * 8).split("\n")
     return [
         *over_script.texts(answer, around),
         *over_script.DIFFERENCE,
-        "def at(head, here):",
-        "    def change(x, hook):",
-        f"        {'x, before = x.clone(), x' if one.is_pattern else 'x = x.clone()'}",
-        f"        part = x{pick}",
-        *change,
-        f"        return {'torch.where(seen(hook), x, before)' if one.is_pattern else 'x'}",
-        "",
-        "    return change",
-        "",
+        *_made("head, here", one.is_pattern, pick, op.script(one, pick, "")),
         f"layers, columns = {layers}, {columns}",
         "each = np.full((len(cases), len(layers), len(columns)), np.nan)",
         "before = []",
@@ -199,19 +190,27 @@ def swept(question: Sweep, around: Around, *, exact: bool = True, estimates: boo
         *partners,
         *(references if one.references else []),
         "",
-        f"def at({name}):",
-        "    def change(x, hook):",
-        f"        {'x, before = x.clone(), x' if one.is_pattern else 'x = x.clone()'}",
-        f"        part = x{pick}",
-        *textwrap.indent("\n".join(change), " " * 8).split("\n"),
-        f"        return {'torch.where(seen(hook), x, before)' if one.is_pattern else 'x'}",
-        "",
-        "    return change",
-        "",
+        *_made(name, one.is_pattern, pick, change),
         f"layers, columns = {layers}, {columns}",
         *(runs if exact else []),
         *(_estimated(question.ig, around, probes, probed, cells.replace("values", "estimates")) if estimates else []),
         *(shares if from_source else []),
+    ]
+
+
+def _made(of: str, is_pattern: bool, pick: str, change: Iterable[str]) -> list[str]:
+    """`at`: makes the function of a hook that changes one cell's part. of: its arguments. change: what it does to
+    `part`."""
+    return [
+        f"def at({of}):",
+        "    def change(x, hook):",
+        f"        {'x, before = x.clone(), x' if is_pattern else 'x = x.clone()'}",
+        f"        part = x{pick}",
+        *textwrap.indent("\n".join(change), " " * 8).split("\n"),
+        f"        return {'torch.where(seen(hook), x, before)' if is_pattern else 'x'}",
+        "",
+        "    return change",
+        "",
     ]
 
 
