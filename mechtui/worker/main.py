@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from mechtui.views import Question
     from mechtui.worker.check import Plain
     from mechtui.worker.models.loaded import LoadedModel
+    from mechtui.worker.preparing import Preparing
 
 HEARTBEAT_SECONDS = 1.0
 # After so long without a request, memory that is not in use goes back to the system; sooner, the next run would have to
@@ -106,6 +107,7 @@ class Worker:
         self.unchecked = False  # whether a model was loaded and not yet compared
         self.plain: Plain | None = None  # what it is to be compared with
         self.read_directly: LoadedModel | None = None  # one that was, and is not compared yet
+        self.preparing: Preparing | None = None  # makes what that one is to be compared with
         self.checked: Checked | None = None
         self.loading: Load | None = None
         self.loaded: Load | None = None
@@ -113,7 +115,6 @@ class Worker:
         self.come_for: Load | None = None  # the model for which an app has come that finds it here
         self.traces = 0  # bytes; kept here because traces change under whoever counts them from another thread
         self._imported = threading.Event()
-        self._libraries: threading.Thread | None = None  # imports what a model that was read directly is compared with
         self._fetch_cancelled = threading.Event()
         self._fetching = threading.Lock()
 
@@ -194,6 +195,7 @@ class Worker:
             if model.compared_with is not None:
                 kept = kept_checks.read(kept_checks.file_for(model, model.folder), model)
             self.read_directly = model if model.compared_with is not None and kept is None else None
+            self.preparing = None
             # Before it is said: an app that comes in between is told by the reader.
             self.checked, self.loaded, self.loading = kept, request, None
             self.unchecked = kept is None
@@ -206,14 +208,16 @@ class Worker:
                 self.door.loads(self.loaded)
 
     def prepared(self) -> bool:
-        """Whether what the model is compared with can be had now; else another thread imports what makes it, while this
-        one answers."""
+        """Whether what the model is compared with can be had now; else another thread makes it, while this one
+        answers."""
+        from mechtui.worker.preparing import Preparing
+
         if self.read_directly is None:
             return True
-        if self._libraries is None:
-            self._libraries = threading.Thread(target=_import_transformers, name="import", daemon=True)
-            self._libraries.start()
-        return not self._libraries.is_alive()
+        if self.preparing is None:
+            self.preparing = Preparing(self.read_directly)
+            self.preparing.start()
+        return not self.preparing.is_alive()
 
     def check(self) -> None:
         """Compare the model with Hugging Face's own forward; what arrives meanwhile goes first."""
@@ -221,41 +225,39 @@ class Worker:
         from mechtui.worker import kept_checks
         from mechtui.worker.check import compare
         from mechtui.worker.models import ModelError
+        from mechtui.worker.models.loaded import NoRoomError, OtherTokensError
 
         assert self.engine is not None
         name, directly = self.engine.model.ready.name, self.read_directly
-        checked = Checked(name)
+        checked, other = Checked(name), ""
         try:
-            if directly is not None and self.plain is None:
-                assert directly.compared_with is not None
-                self.plain = directly.compared_with()
-                if self.plain is None:
-                    self._load_the_bridge()
-                    return
+            if self.preparing is not None and self.plain is None:
+                self.plain = self.preparing.made()
             if self.plain is not None:
                 checked = compare(self.engine, self.plain, lambda: self.inbox.waits)
+                other = checked.sentence
         except Cancelled:
             return  # and again when there is nothing to do
-        except ModelError:
-            self._load_the_bridge()  # it fails in the same way, and says so
-            return
+        except NoRoomError:
+            pass  # what could not be compared is not said to hold
+        except OtherTokensError:
+            other = f"Self-check: Hugging Face's own tokenizer reads texts otherwise, so do not trust {name}."
+        except ModelError as error:
+            checked = Checked(name, sentence=f"Self-check: there is nothing to compare {name} with: {error}.")
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
             checked = Checked(name, sentence=_unexpected(f"the self-check of {name}", error))
-        if directly is not None and checked.sentence:
-            print(f"mechtui worker: read directly, {checked.sentence}", file=sys.stderr, flush=True)
-            self._load_the_bridge()
-            return
-        if directly is not None:
+        self.unchecked, self.plain, self.read_directly, self.preparing = False, None, None, None
+        if directly is not None and other:
+            print(f"mechtui worker: read directly, {other}", file=sys.stderr, flush=True)
+            before = self.engine
+            self.load(self.loaded or Load(name), directly=False)  # as transformers reads it, with the bridge around it
+            if self.engine is not before:
+                return
+            checked = Checked(name, checked.differences, checked.tolerance, other)
+        elif directly is not None:
             kept_checks.write(kept_checks.file_for(directly, directly.folder), checked)
-        self.unchecked, self.plain, self.read_directly, self.checked = False, None, None, checked
+        self.checked = checked
         self.wire.send(checked)
-
-    def _load_the_bridge(self) -> None:
-        """What was read directly is not what transformers makes of these files: load it by its hands, as other models
-        are."""
-        assert self.loaded is not None
-        self.unchecked, self.plain, self.read_directly = False, None, None
-        self.load(self.loaded, directly=False)
 
     def answer(self, ask: Ask, number: int) -> None:
         """Answer an Ask's questions in their order. number: how many Asks had arrived when it was taken."""
@@ -454,13 +456,6 @@ class Worker:
         while True:
             self.wire.send(Heartbeat(resident_bytes(), self.traces, self.busy))
             time.sleep(HEARTBEAT_SECONDS)
-
-
-def _import_transformers() -> None:
-    """With what makes a causal language model of a folder, which it imports when first asked for."""
-    import transformers
-
-    _ = transformers.AutoModelForCausalLM, transformers.AutoTokenizer, transformers.PreTrainedModel
 
 
 def _unexpected(what: str, error: Exception) -> str:

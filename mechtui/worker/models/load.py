@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -27,7 +27,7 @@ from mechtui.worker.check import TEXT, TOKENS, Plain, compare
 from mechtui.worker.models import direct
 from mechtui.worker.models.direct.tokenizer import DirectTokenizer
 from mechtui.worker.models.gguf import dequantised
-from mechtui.worker.models.loaded import LoadedModel
+from mechtui.worker.models.loaded import LoadedModel, NoRoomError, OtherTokensError
 from mechtui.worker.models.names import Place, default_model, place
 from mechtui.worker.models.said import Progress, megabytes
 from mechtui.worker.models.weights import (
@@ -70,8 +70,9 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool], direc
         raise Cancelled
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     progress("reading weights", None, megabytes(size) if size else "")
-    read = _read_directly(folder, name, request, device, dtype) if directly else None
-    tokenizer, bridge, plain = read or _read(folder, name, request, device, dtype, cancelled)
+    files = _looked_through(folder, name)
+    read = _read_directly(files, name, request, device, dtype) if directly else None
+    tokenizer, bridge, plain = read or _read(files, name, request, device, dtype, cancelled)
     if cancelled():
         raise Cancelled
     if read is None:
@@ -112,26 +113,39 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool], direc
         bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready, plain=plain, folder=folder
     )
     if read is not None and architecture != NATIVE:
-        model.compared_with = lambda: _plain_for(folder, name, request, device, dtype, tokenizer)
+        model.compared_with = lambda: _plain_for(files, name, request, device, dtype, tokenizer)
     if request.fold_ln and plain is not None:
         _check_folded(model, plain, cancelled)
     return model
 
 
+class _Files(NamedTuple):
+    """A folder, its config.json, and the files with its weights."""
+
+    folder: Path
+    config: dict[str, Any]
+    weights: list[Path]
+
+
+def _looked_through(folder: Path, name: str) -> _Files:
+    """Raises ModelError."""
+    check_files(folder, name)
+    files = _Files(folder, _config(folder, name), weight_files(folder, name))
+    check_layers(files.config, files.weights, name)
+    return files
+
+
 def _read_directly(
-    folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype
+    files: _Files, name: str, request: Load, device: torch.device, dtype: torch.dtype
 ) -> tuple[DirectTokenizer, DirectModel, None] | None:
     """None where transformers is to read it. Raises ModelError where its weights are no numbers, or do not fit into the
     memory."""
     if request.fold_ln or request.device_map or request.trust_remote_code:
         return None
-    check_files(folder, name)
-    config, files = _config(folder, name), weight_files(folder, name)
-    check_layers(config, files, name)
-    if any(file.suffix != ".safetensors" for file in files):
+    if any(file.suffix != ".safetensors" for file in files.weights):
         return None
-    check_memory(held_bytes(files, dtype), name, device, free(device))
-    read = direct.read(folder, config, files, device, dtype)
+    check_memory(held_bytes(files.weights, dtype), name, device, free(device))
+    read = direct.read(files.folder, files.config, files.weights, device, dtype)
     if read is None:
         return None
     check_finite(read[1], dtype, name)
@@ -139,16 +153,17 @@ def _read_directly(
 
 
 def _plain_for(
-    folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype, tokenizer: Tokenizer
-) -> Plain | None:
-    """Hugging Face's own model for one that was read directly; None where its tokenizer reads texts otherwise. Raises
-    ModelError where it cannot be had."""
+    files: _Files, name: str, request: Load, device: torch.device, dtype: torch.dtype, tokenizer: Tokenizer
+) -> Plain:
+    """Hugging Face's own model for one that was read directly. Raises OtherTokensError where its tokenizer reads texts
+    otherwise, NoRoomError where there is no memory for the weights once more, ModelError where it cannot be had."""
+    if held_bytes(files.weights, dtype) > free(device):
+        raise NoRoomError
     _quiet()
-    own = _tokenizer(folder, name, request)
+    own = _tokenizer(files.folder, name, request)
     if _habits(own) != _habits(tokenizer):
-        return None
-    _check_memory(folder, weight_files(folder, name), name, request, device, dtype)
-    model = _model(folder, name, request, device, dtype)
+        raise OtherTokensError
+    model = _model(files.folder, name, request, device, dtype)
     return Plain(model, _some_ids(own, model.get_input_embeddings().num_embeddings))
 
 
@@ -227,29 +242,26 @@ def _habits(tokenizer: Tokenizer) -> tuple[object, ...]:
 
 
 def _read(
-    folder: Path, name: str, request: Load, device: torch.device, dtype: torch.dtype, cancelled: Callable[[], bool]
+    files: _Files, name: str, request: Load, device: torch.device, dtype: torch.dtype, cancelled: Callable[[], bool]
 ) -> tuple[Any, Any, Plain | None]:
     """(tokenizer, bridge, Hugging Face's own model). Raises ModelError and Cancelled."""
     from mechtui.engine.errors import Cancelled
 
     _quiet()
-    check_files(folder, name)
-    config = _config(folder, name)
-    files = weight_files(folder, name)
-    check_layers(config, files, name)
+    folder, config, weights = files
     if ATTENTION_ONLY in config.get("architectures", []):
         from mechtui.embedded import native
 
         with told(f"{name} cannot be read"):
-            check_size(native.numbers(config), files, name)
+            check_size(native.numbers(config), weights, name)
             bridge = native.load(folder).to(device, dtype)
         check_finite(bridge.original_model, dtype, name)
         return bridge.tokenizer, bridge, None
-    check_pickles(files, name)
+    check_pickles(weights, name)
     if cancelled():
         raise Cancelled
     tokenizer = _tokenizer(folder, name, request)
-    _check_memory(folder, files, name, request, device, dtype)
+    _check_memory(folder, weights, name, request, device, dtype)
     if cancelled():
         raise Cancelled
     model = _model(folder, name, request, device, dtype)
