@@ -317,6 +317,13 @@ class Mechtui(Guarded, App[int]):
         if isinstance(typed, str) and surrogate(typed) is not None:
             self.say("Half of a character (a lone surrogate) was left out.", bad=True)
             return
+        if (
+            isinstance(event, events.Key)
+            and not event.is_printable
+            and event.key in self.registry.by_name["redraw"].keys
+        ):
+            self.redraw()  # over whatever screen there is
+            return
         # A key that comes back from a widget, which had no use for it, has had its turn.
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded and not self._turns.take(event):
             return
@@ -753,7 +760,13 @@ class Mechtui(Guarded, App[int]):
 
     def on_resize(self, event: events.Resize) -> None:
         self.redraw()  # a terminal that was resized and back shows what it likes
-        self.call_after_refresh(self.repaint)
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        """What has the window's new width."""
+        self.repaint()
+        self.paint_status()
+        self.bars.paint_footer()
 
     # Clicks on the rows around the panes
 

@@ -265,12 +265,24 @@ def test_run_in_a_terminal_says_how_far_it_is_and_leaves_only_the_answer(home: d
 
 
 def test_what_another_program_wrote_over_the_screen_is_painted_over(start: Start) -> None:
+    """On the main screen, over what lies on it, and while one types."""
     terminal = start()
     terminal.until("live")
-    seen = terminal.screen.display[1:]
-    written = len(terminal.written)
-    terminal.screen.erase_in_display(2)
-    terminal.screen.draw("Broadcast message from root")
-    terminal.chunk("\x0c")  # ctrl+l
-    terminal.until(lambda: terminal.screen.display[1:] == seen)
-    assert len(terminal.written) > written
+    for keys in ("", "?", "<esc>M", "<esc>:zero", "<esc>i"):
+        terminal.keys(keys)
+        seen = terminal.screen.display[1:]
+        terminal.screen.erase_in_display(2)
+        terminal.screen.draw("Broadcast message from root")
+        terminal.chunk("\x0c")  # ctrl+l
+        terminal.until(lambda seen=seen: terminal.screen.display[1:] == seen)
+
+
+def test_a_window_that_is_resized_is_painted_for_its_size(start: Start) -> None:
+    terminal = start()
+    terminal.until("live")
+    wide = terminal.screen.display[-1]
+    terminal.resize(60, 20)
+    terminal.until(lambda: terminal.screen.display[-1].rstrip().endswith("? help"))
+    assert terminal.screen.display[-1].strip() != wide.strip()
+    terminal.resize(120, 40)
+    terminal.until(lambda: terminal.screen.display[-1] == wide)
