@@ -236,8 +236,9 @@ def run(
     watch: bool,
     **flags: Any,
 ) -> NoReturn:
-    """Answer sessions' questions without the app: JSON, a line a session.
+    """Answer sessions' questions without the app, as JSON.
 
+    One object a session, each on a line of its own.
     `-` reads a session from the standard input, `--prompt -` the prompt. With --cases each session is answered for
     every case; started again with the same --output it goes on where it was.
     """
@@ -264,7 +265,7 @@ def run(
 
 @cli.group()
 def export() -> None:
-    """Write a session as code that computes its numbers again, without mechtui, and proves them; or as a report."""
+    """Write a session as code that proves its numbers, or a report."""
 
 
 TOOL: list[Callable[[Command], Command]] = [
@@ -314,16 +315,16 @@ def _export(kind: str, what: str, files: str) -> None:
         sys.exit(run_export(session, views, kind, output, chosen, tool))
 
 
-_export("script", "A Python file for transformer-lens, in cells, whose assertions are the numbers of today.", "FILE.py")
+_export("script", "A Python file in cells, whose assertions are the numbers of today.", "FILE.py")
 _export("notebook", "The same as a Jupyter notebook.", "FILE.ipynb")
 _export(
     "report",
-    "A page of its numbers: tables and curves, clean beside edited, and how to have them again.",
+    "A page of its numbers, tables and curves, clean beside edited.",
     "FILE.html|FILE.md",
 )
 
 
-@cli.command()
+@cli.command(hidden=True)
 @click.option("--keep-alive", type=float, metavar="SECONDS", help="Stay for so long when the app goes.")
 def worker(keep_alive: float | None) -> None:
     """The model process; mechtui starts it and speaks to it over stdin and stdout."""
@@ -337,7 +338,10 @@ def worker(keep_alive: float | None) -> None:
 @cli.command()
 @click.argument("processes", metavar="[PROCESS]...", type=int, nargs=-1)
 def stop(processes: tuple[int, ...]) -> NoReturn:
-    """End model processes that stay in memory (--keep-alive): all that no app uses, or these."""
+    """End model processes that stay in memory (--keep-alive).
+
+    PROCESS: these, by the numbers that `mechtui info` says; without one all that no app uses.
+    """
     sys.exit(importlib.import_module("mechtui.info").stop(processes))
 
 
@@ -376,7 +380,7 @@ def fetch(model: str) -> NoReturn:
 def selftest(
     given: dict[str, Any], /, model: str, number: int | None, session_file: str | None, as_json: bool
 ) -> NoReturn:
-    """Check mechtui's numbers on a model, and the model against what is known of it.
+    """Check mechtui's numbers on a model, and what is known of it.
 
     MODEL: as for --model, demo without one. Nothing is downloaded.
     """
@@ -418,7 +422,10 @@ def _open_claim(given: dict[str, Any], model: str, number: int, file: str | None
 
 @cli.group()
 def lens() -> None:
-    """Lenses that translate each layer's output before it is read: `lens file FILE` shows one."""
+    """Lenses that translate what leaves a layer before it is read.
+
+    In the app the line `lens file FILE.safetensors` shows one.
+    """
 
 
 @lens.command("fit")
@@ -440,17 +447,21 @@ def lens_fit(model: str, **said: Any) -> NoReturn:
     sys.exit(run(Wanted(model, **said)))
 
 
-@cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def bench(arguments: tuple[str, ...]) -> NoReturn:
+@cli.command()
+@click.option("--model", metavar="M", help="What to measure; else gpt2 if it is here, else random weights.")
+@click.option("--json", "json_path", metavar="FILE", type=click.Path(), help="Write all figures here.")
+@click.option("--repeats", type=click.IntRange(3), default=7, show_default=True, help="Of each short measurement.")
+@click.option("--only", metavar="TEXT", default="", help="Only the cases whose name holds this text.")
+@click.option("--device", metavar="auto|cpu|cuda|cuda:N|mps", default="auto", help="Where the model runs.")
+def bench(**said: Any) -> NoReturn:
     """Measure how fast mechtui is on this machine."""
-    sys.exit(importlib.import_module("mechtui.bench").run(list(arguments)) or 0)
+    sys.exit(importlib.import_module("mechtui.bench").run(**said))
 
 
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete mechtui's command line, names of models too.
+    """Print what makes a shell complete mechtui's command line.
 
     \b
     bash, in ~/.bashrc:  eval "$(mechtui completion bash)"

@@ -64,6 +64,46 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 NAMES: tuple[str, ...] = tuple(field for field in Settings.__struct_fields__)
+# What each of them means, as docs/settings.md says it; links are seen from there.
+MEANINGS = {
+    "model": (
+        "a Hugging Face id (`@revision` behind it), a folder, a `.gguf` file, or a name of `mechtui info`; without it "
+        "`gpt2` where it lies in the Hugging Face cache, else `demo`"
+    ),
+    "prompt": "what the model reads",
+    "source": "the second prompt, that patching takes its values from",
+    "answer": "the token that is explained, with its blank: `' Mary'`",
+    "foil": "the token that it is compared with",
+    "edit": "[edits](lines.md#edits-op-site-positions-argument)",
+    "vector": "[steering vectors](lines.md#steering-vectors-name--source-unit-position)",
+    "align": "how the source's tokens are paired with the prompt's ([how](lines.md#alignment-of-prompt-and-source))",
+    "references": "prompts that `mean` averages over",
+    "cases": "many prompts over which numbers are taken, too: `ioi 64`, or a file, see [cases](lines.md#cases)",
+    "linear": "[linear mode](lines.md#linear-mode): effects of edits add up",
+    "device": "where the model runs; `auto`: CUDA where there is some, else MPS, else the CPU",
+    "dtype": "what the model computes in; `auto` is float32: half precision is used only when it is asked for",
+    "device_map": "`auto` spreads the model over several GPUs",
+    "bos": (
+        "whether the model's first token (BOS) stands before the prompt; `auto`: of GPT-2's kind it does, as in "
+        "TransformerLens, of others where their tokenizer puts it there"
+    ),
+    "fold_ln": (
+        "fold the weights of the norms into what reads them; refused where TransformerLens then computes other logits"
+    ),
+    "trust_remote_code": "run code that comes with a hub model",
+    "theme": "colours; a name that is none is refused with those there are",
+    "mouse": "take the mouse, or leave it to the terminal",
+    "log_file": "where the model process writes its log; without it `worker.log` in the state folder",
+    "keep_alive": (
+        "how long the model stays in memory when the app goes: `45s`, `30m`, `1h30m`, `2d` (at most `30d`); `off`: not "
+        "at all. Without it a new model goes with the app, and one that was found stays as it was to, see [ssh](ssh.md)"
+    ),
+    "views": (
+        "folders of [views of your own](dev/add-a-view.md), apart as in `PATH`; their code runs in both processes"
+    ),
+    "keys": 'action name = keys, as in `undo = "u,ctrl+z"`; the names are in [keys](keys.md)',
+    "workspaces": "name = columns, from left to right, see [workspaces](configuration.md#workspaces-of-your-own)",
+}
 _TYPES = get_type_hints(Settings)
 # Tables, which only the config file can have.
 TABLES = ("keys", "workspaces")

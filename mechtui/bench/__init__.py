@@ -11,24 +11,17 @@ report.py   the table and the JSON file
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 
+def run(model: str | None, json_path: str | None, repeats: int, only: str, device: str) -> int:
+    """Measure, print the table, write JSON where json_path names a file. Returns the exit status.
 
-def run(arguments: Sequence[str] = ()) -> int:
-    """Measure, print the table, write JSON where `--json FILE` says so. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="mechtui bench", description="Measure how fast mechtui is on this machine.")
-    parser.add_argument("--model", help="what to measure; by default gpt2 if it is here, else random weights")
-    parser.add_argument("--json", dest="json_path", metavar="FILE", help="write all figures here")
-    parser.add_argument("--repeats", type=int, default=7, help="repeats of each short measurement (default 7)")
-    parser.add_argument("--only", default="", help="only the cases whose name holds this text")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    given = parser.parse_args(list(arguments))
+    model: None for gpt2 if it is here, else random weights. only: what the names of cases must have in them.
+    """
     from mechtui.bench.cases import measure_all
     from mechtui.bench.report import show
     from mechtui.bench.subject import subject
 
-    chosen = subject(given.model, given.device)
-    report = measure_all(chosen, max(3, given.repeats), given.only)
-    show(report, given.json_path)
+    chosen = subject(model, device)
+    report = measure_all(chosen, repeats, only)
+    show(report, json_path)
     return 0
