@@ -28,13 +28,14 @@ lint:
 
 # The documents as a site in site/, every link of it checked: pip install '.[docs]'
 docs:
-    python -m sphinx -b html -n -W --keep-going -q -d build/doctrees -c docs . site
+    python -m sphinx -b html -n -E -W --keep-going -q -d build/doctrees -c docs . site
 
 # The pages that the program writes of itself.
 pages:
     python -m mechtui.app.actions > docs/keys.md
     python -m mechtui.documents.settings > docs/settings.md
     python -m mechtui.documents.commands > docs/commands.md
+    python -m mechtui.documents.views > docs/views.md
 
 # How fast it is on this machine.
 bench *ARGS:

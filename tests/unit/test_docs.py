@@ -11,6 +11,7 @@ from mechtui.app.workspaces import with_own
 from mechtui.config import MEANINGS, NAMES, settings
 from mechtui.documents import commands as commands_page
 from mechtui.documents import settings as settings_page
+from mechtui.documents import views as views_page
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.ops import ops
@@ -24,6 +25,7 @@ CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 WRITTEN = {
     "settings": ("mechtui.documents.settings", settings_page.document),
     "commands": ("mechtui.documents.commands", commands_page.document),
+    "views": ("mechtui.documents.views", views_page.document),
 }
 
 
