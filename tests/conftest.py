@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,17 +12,26 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-import textual._wait
+import textual.app
+import textual.pilot
 from hypothesis import settings
 
 # How long an example takes says more of the machine than of the program.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-# Textual's pilot looks every 20 ms whether a program is at work, and these tests ask it a hundred thousand times. Each
-# of them waits for what the app says of itself besides.
-textual._wait.SLEEP_GRANULARITY = 1 / 500
-textual._wait.SLEEP_IDLE = 1 / 4000
+
+async def _until_nothing_is_due(min_sleep: float = 0, max_sleep: float = 1) -> None:
+    """Waits until the event loop has no turn to give to anybody; a clock decides nothing here."""
+    loop = asyncio.get_running_loop()
+    end, still = loop.time() + max_sleep, 0
+    while still < 3 and loop.time() < end:
+        await asyncio.sleep(0)
+        still = 0 if loop._ready else still + 1  # type: ignore[attr-defined]
+
+
+# Textual's pilot waits until the processor is idle, and these tests ask it a hundred thousand times.
+textual.app.wait_for_idle = textual.pilot.wait_for_idle = _until_nothing_is_due
 
 # Hundreds of processes are started: what one of them has compiled, the next need not.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

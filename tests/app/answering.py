@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
-from itertools import count
 
 import numpy as np
 from textual.pilot import Pilot
@@ -184,22 +184,35 @@ async def idle(pilot: Pilot[int], until: Callable[[], bool] = lambda: True) -> N
     """Wait until every message is handled, and what they led to."""
     app = pilot.app
 
+    def quiet() -> bool:
+        """Whether no message is on its way, and every widget is there."""
+        return all(
+            pump._is_mounted and pump._message_queue.empty() and not pump._next_callbacks
+            for pump in (app, *app._registry)
+            if not (pump._closing or pump._closed)
+        )
+
+    async def stays_quiet() -> bool:
+        # A message may post another, which a refresh may follow: some turns pass before all is quiet.
+        for _ in range(20):
+            if not quiet():
+                return False
+            await asyncio.sleep(0)
+        return True
+
     def settled() -> bool:
         """Whether the app has nothing due, and what it changed is laid out and painted."""
-        if not app.is_running:
-            return True
         screen = app.screen
         waits = screen._layout_required or screen._dirty_widgets or screen._callbacks
         return not waits and (app.settled if isinstance(app, Mechtui) else True)
 
     end = time.monotonic() + PATIENCE
-    for turn in count():
+    while True:
         await pilot.pause()
         if isinstance(app, Mechtui):
             await app.errands.done()
         if isinstance(app, Mechtui) and app.fault is not None:
             raise app.fault
-        # A message may post another, which a refresh may follow: some turns pass before all is quiet.
-        if turn >= 3 and settled() and until():
+        if not app.is_running or (await stays_quiet() and settled() and until()):
             return
         assert time.monotonic() < end, "the app never came to the state that was waited for"

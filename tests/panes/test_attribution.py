@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.text import Text
+from textual.pilot import Pilot
 
 from mechtui.link.messages import Answered
 from mechtui.paint.palette import Depth, palette
@@ -84,31 +85,35 @@ def number(text: str) -> float:
 
 
 @pytest.mark.parametrize("size", [(28, 8), (46, 12), (80, 24), (120, 40), (200, 55), (60, 200)])
-@pytest.mark.parametrize("words", ["", " clean", " difference", " unsorted", " unsorted difference"])
-@pytest.mark.parametrize("site", ["", " L9H9", " L9.mlp"])
-async def test_what_is_in_sight_and_what_is_not_add_up(size: tuple[int, int], words: str, site: str) -> None:
-    given_picture = of_line(f"attribution{site}{words}")
+async def test_what_is_in_sight_and_what_is_not_add_up(size: tuple[int, int]) -> None:
+    app = Holder(AttributionPane())
+    async with app.run_test(size=size) as pilot:
+        for site in ("", " L9H9", " L9.mlp"):
+            for words in ("", " clean", " difference", " unsorted", " unsorted difference"):
+                await adds_up(app, pilot, f"attribution{site}{words}")
+
+
+async def adds_up(app: Holder, pilot: Pilot[None], line: str) -> None:
+    given_picture = of_line(line)
     (known,) = given_picture.answered
     clean, edited = known.clean, known.edited
     assert isinstance(clean, AttributionAnswer)
     assert isinstance(edited, AttributionAnswer)
-    run = words.rpartition(" ")[2]
+    run = line.rpartition(" ")[2]
     total = {"clean": clean.total, "difference": edited.total - clean.total}.get(run, edited.total)
-    app = Holder(AttributionPane())
-    async with app.run_test(size=size) as pilot:
-        app.pane.show(given_picture)
+    app.pane.show(given_picture)
+    await pilot.pause()
+    for step in (app.pane.home, lambda: app.pane.move(0, 7), app.pane.end, lambda: app.pane.page(-1)):
+        step()
         await pilot.pause()
-        for step in (lambda: None, lambda: app.pane.move(0, 7), app.pane.end, lambda: app.pane.page(-1)):
-            step()
-            await pilot.pause()
-            _, *lines = (line for line in shown(app.pane) if line.strip() and "←→" not in line)
-            *each, last = lines
-            assert last.split()[0] == "total"
-            assert number(last) == pytest.approx(total, abs=0.006)
-            assert sum(map(number, each)) == pytest.approx(total, abs=0.005 * (len(each) + 2))
-            more = [line for line in each if line.split()[1] == "more"]
-            count = sum(int(line.split()[0]) for line in more) + len(each) - len(more)
-            assert count == lines_of(clean)
+        _, *lines = (each for each in shown(app.pane) if each.strip() and "←→" not in each)
+        *each, last = lines
+        assert last.split()[0] == "total", line
+        assert number(last) == pytest.approx(total, abs=0.006), line
+        assert sum(map(number, each)) == pytest.approx(total, abs=0.005 * (len(each) + 2)), line
+        more = [each_line for each_line in each if each_line.split()[1] == "more"]
+        count = sum(int(each_line.split()[0]) for each_line in more) + len(each) - len(more)
+        assert count == lines_of(clean), line
 
 
 def lines_of(answer: AttributionAnswer) -> int:

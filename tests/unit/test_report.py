@@ -117,7 +117,8 @@ def test_each_view_has_its_numbers_with_their_units(name: str) -> None:
 
 def test_what_the_numbers_rest_on_and_how_to_have_them_again() -> None:
     made = report()
-    page = Page(report_html.page(made))
+    page, written = Page(report_html.page(made)), report_markdown.page(made)
+    in_markdown = rendered(written).text
     for words in (
         "<|endoftext|> stands before the prompt (bos = auto)",
         "folded into the next layer's weights",
@@ -128,8 +129,8 @@ def test_what_the_numbers_rest_on_and_how_to_have_them_again() -> None:
         "transformer-lens ",
     ):
         assert words in page.text
-        assert words in rendered(report_markdown.page(made)).text
-    file = re.search(r"mechtui = 1\n.*?(?=As one command:|```)", report_markdown.page(made), re.DOTALL)
+        assert words in in_markdown
+    file = re.search(r"mechtui = 1\n.*?(?=As one command:|```)", written, re.DOTALL)
     assert file is not None
     said = tomllib.loads(file[0])
     assert said["prompt"] == SESSION.prompt
