@@ -25,13 +25,14 @@ from mechtui.visible import seen
 # Larger tables are for a program, not for a reader.
 MOST_CELLS = 4_000
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$!@])")
+_IN_ADDRESSES = re.compile(r"([:.](?=[^\W\d]|/))")
 
 
 def escaped(text: str) -> str:
     """Any text as Markdown says it: nothing in it is markup, a link or a mention, and what is hidden is seen."""
     text = _SPECIAL.sub(r"\\\1", seen(text))
-    # What looks like an address would become a link.
-    return re.sub(r"(?i)(https?|ftp|www|mailto)([:.])", r"\1\\\2", text)
+    # What looks like an address would become a link: `www.h.com`, `x.ax`, `mailto:x`.
+    return _IN_ADDRESSES.sub(r"\\\1", text)
 
 
 def fenced(text: str, kind: str = "") -> str:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
@@ -183,6 +183,8 @@ def replace_report(made: Report, tokens: tuple[Token, ...], *shown: Shown) -> Re
 
 
 @given(st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=40))
+@example(".A")
+@example("http://h www.h mailto:h@h.h HTTPS://x.ax:80")
 def test_markdown_says_any_text(text: str) -> None:
     table = rendered(f"| a |\n|---|\n| x{report_markdown.escaped(text)}x |\n")
     assert set(table.tags) <= {"table", "thead", "tbody", "tr", "th", "td"}
