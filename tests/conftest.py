@@ -51,6 +51,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """With `-n auto` one worker more than there are cores: many tests wait for processes that they started."""
+    return (os.cpu_count() or 1) + 1
+
+
 @contextmanager
 def alone(place: Path) -> Iterator[None]:
     """Within, no other worker of this run is here."""
