@@ -30,7 +30,7 @@ from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.contexts import Contexts, Scan
 from mechtui.engine.contributions import Contributions, Reading
 from mechtui.engine.each_case import CLEAN, EDITED, EachCase, Memory, Numbers
-from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError
+from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError, Unread
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
 from mechtui.engine.lengths import direction, length, typical
 from mechtui.engine.linear import LinearModel, LinearRun, linear_run
@@ -48,14 +48,15 @@ from mechtui.engine.translators import Translator
 from mechtui.engine.variants import Cost, Look
 from mechtui.engine.vectors import Separation, steering
 from mechtui.link.messages import EditProblem, Ready
-from mechtui.session.document import Edit, ModelShape, Session, Site, Token, Vector
+from mechtui.session.cases import END, Case
+from mechtui.session.document import Edit, ModelShape, Role, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.hook_edits import EditError, HookEdits, Ids, Sender, Steering
 from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import check_elsewhere, check_site, resolve
+from mechtui.session.roles import roles_of
 from mechtui.session.sites import head_count
-from mechtui.views import Answer, Question, spec_of
-from mechtui.views.spec import Follows
+from mechtui.views import Answer, Question
 
 __all__ = [
     "CLEAN",
@@ -88,6 +89,7 @@ __all__ = [
     "SessionError",
     "Towards",
     "Translator",
+    "Unread",
     "direction",
     "each",
     "in_order",
@@ -116,7 +118,9 @@ class OpenSession:
     session: the document. ids, tokens: the prompt's. source_ids: the source's, empty without one. alignment: of each
     position of the prompt its partner in the source, -1 without one; empty without a source. bos: whether texts begin
     with BOS. targets: ids of answer and foil, as far as the session names them. progress: is told the share (0..1)
-    that is done of the question that is being answered.
+    that is done of the question that is being answered. reads: whether texts of files may be read now from which edits
+    take their vectors; where not, Unread is raised by what needs such an edit. case: the one whose texts these are,
+    which names positions.
     """
 
     def __init__(
@@ -126,14 +130,17 @@ class OpenSession:
         cancelled: Callable[[], bool] = never,
         questions: Sequence[Question] = (),
         progress: Callable[[float], None] = ignore,
+        case: Case | None = None,
     ) -> None:
         """questions: what they need is kept as the runs pass it. progress: is told how much is read of the texts of
         vectors that edits use. Raises SessionError, Cancelled."""
         self._engine, self._runner = engine, engine.runner
         self.model = engine.model
         self.session = session
+        self.case = case
         self.cancelled = cancelled
         self.progress: Callable[[float], None] = progress
+        self.reads = True
         texts = Texts(self.model, session)
         self.bos = texts.bos
         self.ids = texts.ids
@@ -161,6 +168,7 @@ class OpenSession:
         """The session's cases, and its edits over them. Raises SessionError, Cancelled."""
         if self.session.linear:
             raise SessionError("linear mode is that of one prompt, and cases are many: L turns it off")
+        self._read_all()
         engine = self._engine
         return CaseRuns(
             self.session, engine.cases, lambda case: OpenSession(engine, case, self.cancelled), self.cancelled
@@ -177,10 +185,11 @@ class OpenSession:
         this one, if its edits were others. Raises SessionError."""
         if self.session.linear:
             raise SessionError("linear mode is that of one prompt, and cases are many: L turns it off")
+        self._read_all()
         aside = self._engine.aside
 
-        def open(session: Session, progress: Callable[[float], None]) -> OpenSession:
-            return OpenSession(aside, session, self.cancelled, (question,), progress)
+        def open(session: Session, case: Case, progress: Callable[[float], None]) -> OpenSession:
+            return OpenSession(aside, session, self.cancelled, (question,), progress, case)
 
         return EachCase(
             session or self.session,
@@ -192,6 +201,10 @@ class OpenSession:
             self.cancelled,
             self.progress,
         )
+
+    def roles(self) -> tuple[Role, ...]:
+        """The positions that the session's cases name, as they stand in the prompts. Raises SessionError."""
+        return roles_of(self._engine.cases.cases(self.session))
 
     def needs_of(self, question: Question) -> list[Need]:
         """What another view's question needs of a run."""
@@ -391,34 +404,31 @@ class OpenSession:
             if each.vector is not None:
                 self.vector(each.vector)
 
-    def _read_late(self) -> list[HookEdits | None]:
-        """Every edit's hook edits, once all files that they take vectors from are read. Raises Cancelled."""
-        while self._late:
-            number = self._late[0]
+    def _read(self, numbers: Sequence[int]) -> list[HookEdits | None]:
+        """These edits' hook edits, once all files that they take vectors from are read. Raises Unread, Cancelled."""
+        late = [number for number in self._late if number in numbers]
+        if late and not self.reads:
+            raise Unread
+        for number in late:
             try:
                 self._make_vectors(self._resolved[number] or ())
             except EditError as error:
                 self._refuse(number, error)
                 self._resolved[number] = None
-            del self._late[0]
-        return self._resolved
+            self._late.remove(number)
+        return [self._resolved[number] for number in numbers]
 
-    def in_turn(self, questions: Sequence[Question]) -> list[Question]:
-        """The questions in the order in which they are best answered: where an edit waits for files to be read, those
-        first that no edit decides."""
-        return sorted(questions, key=lambda question: bool(self._late) and self._follows_edits(question))
+    def _read_all(self) -> None:
+        self._read(range(len(self.session.edits)))
 
-    def prepare(self, question: Question | None = None) -> bool:
-        """Read what edits take from files, if the question's answer depends on that, or without one in any case ->
-        whether something was read: then there may be more problems. Raises Cancelled."""
-        waits = bool(self._late) and (question is None or self._follows_edits(question))
-        if waits:
-            self._read_late()
-        return waits
+    @property
+    def _on(self) -> list[int]:
+        return [number for number, edit in enumerate(self.session.edits) if edit.on]
 
-    @staticmethod
-    def _follows_edits(question: Question) -> bool:
-        return spec_of(question).follows is Follows.SESSION
+    @property
+    def waits(self) -> bool:
+        """Whether there is no edited run yet, as long as no file may be read from which an edit takes its vector."""
+        return not self.reads and any(number in self._late for number in self._on)
 
     def hook_edits_of(self, edit: Edit, ids: Ids, everywhere: bool) -> HookEdits:
         """An edit's hook edits on the prompt, or on a longer text that begins with it. everywhere: whether an edit at
@@ -430,11 +440,25 @@ class OpenSession:
     def _hook_edits_of(self, edit: Edit, ids: Ids, everywhere: bool) -> HookEdits:
         if self._prompt is None or (self._prompt.ids, self._prompt.everywhere) != (ids, everywhere):
             texts = tuple(self.model.token(id).text for id in ids)
-            self._prompt = Prompt(ids, texts, len(self.ids), everywhere)
+            self._prompt = Prompt(ids, texts, len(self.ids), everywhere, None if self.case is None else self._role)
         edits = resolve(edit, self._prompt, self._surroundings)
         for each in edits:
             self._engine.path_check.check(each, self.cancelled)
         return edits
+
+    def _role(self, name: str) -> int:
+        """The position of what the case calls so. Raises EditError."""
+        if name == END:
+            return len(self.ids) - 1
+        assert self.case is not None
+        at = dict(self.case.roles).get(name)
+        if at is None:
+            raise EditError(f"it calls no position {name}")
+        prompt = self.session.prompt
+        ids, before = (tuple(self.model.encode(text, "no")) for text in (prompt, prompt[:at]))
+        if not before or ids[: len(before)] != before:
+            raise EditError(f"no token ends where its {name} does")
+        return len(self.ids) - len(ids) + len(before) - 1
 
     @cached_property
     def _surroundings(self) -> Surroundings:
@@ -455,18 +479,19 @@ class OpenSession:
             return None
 
     def hook_edits(self, number: int) -> HookEdits | None:
-        """The hook edits of session.edits[number], on or off; None when it cannot be applied."""
-        return self._read_late()[number]
+        """The hook edits of session.edits[number], on or off; None when it cannot be applied. Raises Unread."""
+        return self._read([number])[0]
 
     @property
     def applied(self) -> list[Edit]:
-        """The edits that are on and can be applied."""
-        pairs = zip(self.session.edits, self._read_late(), strict=True)
-        return [edit for edit, resolved in pairs if edit.on and resolved is not None]
+        """The edits that are on and can be applied. Raises Unread."""
+        pairs = zip(self._on, self._read(self._on), strict=True)
+        return [self.session.edits[number] for number, resolved in pairs if resolved is not None]
 
     @property
     def problems(self) -> tuple[EditProblem, ...]:
-        self._read_late()
+        """With those of edits whose vectors are of files, which are read for it. Raises Unread."""
+        self._read_all()
         return self.known_problems
 
     @property
@@ -482,13 +507,8 @@ class OpenSession:
 
     @cached_property
     def edited(self) -> Run | None:
-        """None without an edit that is on."""
-        edits = tuple(
-            each
-            for edit, resolved in zip(self.session.edits, self._read_late(), strict=True)
-            if edit.on
-            for each in resolved or ()
-        )
+        """None without an edit that is on. Raises Unread."""
+        edits = tuple(each for resolved in self._read(self._on) for each in resolved or ())
         if not edits:
             return None
         _ = self.clean  # nearly every edited run resumes from it
@@ -715,4 +735,6 @@ def each(opened: OpenSession, answer: Callable[[Run], Answer], question: Questio
         return run.remembered(type(question), question, lambda: answer(run))
 
     clean = known(opened.clean)
+    if opened.waits:
+        yield clean, None, True
     yield clean, known(opened.edited) if opened.edited is not None else None, False

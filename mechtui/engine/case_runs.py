@@ -86,9 +86,18 @@ class Kept:
         self.runner = runner.aside()
         self.known: dict[Key, float] = {}
         self.opened: tuple[tuple[Session, ...], tuple[OpenCase, ...]] = ((), ())
-        self.made: tuple[object, tuple[Case, ...]] = (None, ())
+        self._made: tuple[object, tuple[Case, ...]] = (None, ())
         # Means over prompts of one length, by what tells the prompts, and whether MLPs have one; by hook.
         self.means: dict[tuple[int, bool], dict[str, Tensor]] = {}
+
+    def cases(self, session: Session) -> tuple[Case, ...]:
+        """The session's, see `cases_of`; those that were made last are made once. Raises SessionError."""
+        wanted = parse_cases(session.cases) if session.cases else None
+        if wanted is None or not wanted.family or wanted.file:  # a file may be another by now
+            return cases_of(session, self.runner.model)
+        if self._made[0] != wanted:
+            self._made = wanted, cases_of(session, self.runner.model)
+        return self._made[1]
 
     def _make_room(self, keys: Sequence[Key], more: int) -> None:
         """So many numbers will be added: where they are too many, the oldest go, but none of these."""
@@ -162,18 +171,10 @@ class CaseRuns:
     ) -> None:
         """open: a session on the model; it raises SessionError. Raises SessionError, Cancelled."""
         self._kept, self.cancelled = kept, cancelled
-        self.cases = self._named(session)
+        self.cases = kept.cases(session)
         self.edited = bool(session.active_edits())
         self._edits = len(session.edits)
         self.opened = self._all([case.alone(session) for case in self.cases], open)
-
-    def _named(self, session: Session) -> tuple[Case, ...]:
-        wanted = parse_cases(session.cases) if session.cases else None
-        if wanted is None or not wanted.family or wanted.file:  # a file may be another by now
-            return cases_of(session, self._kept.runner.model)
-        if self._kept.made[0] != wanted:
-            self._kept.made = wanted, cases_of(session, self._kept.runner.model)
-        return self._kept.made[1]
 
     def _all(self, sessions: Sequence[Session], open: Callable[[Session], Opened]) -> tuple[OpenCase, ...]:
         """The same sessions as before are not read again, unless a vector's file may be another by now."""

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.engine import vector_files
-from mechtui.engine.case_runs import NO_TARGET, Kept, cases_of
+from mechtui.engine.case_runs import NO_TARGET, Kept
 from mechtui.engine.errors import Cancelled, SessionError
 from mechtui.engine.run import Run
 from mechtui.engine.runner import Runner
@@ -30,7 +30,7 @@ MOST_NUMBERS = 8_000_000
 MOST_PARTS = 24
 CLEAN, EDITED = 0, 1
 # What must be the same for a case to say the same again.
-_Key = tuple[Question, Session, tuple[tuple[int, ...], ...]]
+_Key = tuple[Question, Session, tuple[tuple[str, int], ...], tuple[tuple[int, ...], ...]]
 
 
 class Memory:
@@ -77,18 +77,18 @@ class EachCase(Generic[T]):
         question: Question,
         kept: Kept,
         memory: Memory,
-        open: Callable[[Session, Callable[[float], None]], T],
+        open: Callable[[Session, Case, Callable[[float], None]], T],
         numbers: Callable[[T, Run], Numbers],
         cancelled: Callable[[], bool],
         progress: Callable[[float], None],
     ) -> None:
-        """open: a case's session on the model, with who is told how far it is; it raises SessionError. numbers: what
-        one run of a case says. Raises SessionError where cases cannot be compared."""
+        """open: a case's session on the model, from the session, the case, and who is told how far it is; it raises
+        SessionError. numbers: what one run of a case says. Raises SessionError where cases cannot be compared."""
         for edit in session.active_edits():
             if why := same_everywhere(edit):
                 raise SessionError(why)
         self.of = session.cases
-        self.cases: tuple[Case, ...] = cases_of(session, kept.runner.model)
+        self.cases: tuple[Case, ...] = kept.cases(session)
         self.edited = bool(session.active_edits())
         self._memory, self._open, self._numbers = memory, open, numbers
         self._cancelled, self._progress = cancelled, progress
@@ -96,7 +96,10 @@ class EachCase(Generic[T]):
         edits = session.active_edits()
         alone = [replace(case.alone(session).work(), edits=()) for case in self.cases]
         self._keys: tuple[tuple[_Key, ...], ...] = tuple(
-            tuple((question.asked(), replace(each, edits=run_edits), states) for each in alone)
+            tuple(
+                (question.asked(), replace(each, edits=run_edits), case.roles, states)
+                for case, each in zip(self.cases, alone, strict=True)
+            )
             for run_edits in ((), edits)
         )
         self._opened: tuple[int, T | str] | None = None
@@ -142,16 +145,16 @@ class EachCase(Generic[T]):
         if self._opened is None or self._opened[0] != number:
             session = self._keys[EDITED if self.edited else CLEAN][number][1]
             self._memory.about(replace(session, edits=()))
-            self._opened = number, self._try(session, progress)
+            self._opened = number, self._try(session, self.cases[number], progress)
         found = self._opened[1]
         opened: Any = found
         if not isinstance(found, str):
             opened.progress = progress
         return found
 
-    def _try(self, session: Session, progress: Callable[[float], None]) -> T | str:
+    def _try(self, session: Session, case: Case, progress: Callable[[float], None]) -> T | str:
         try:
-            made = self._open(session, progress)
+            made = self._open(session, case, progress)
         except SessionError as error:
             return str(error)
         opened: Any = made

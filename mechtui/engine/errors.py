@@ -10,6 +10,10 @@ class Cancelled(Exception):  # noqa: N818 - nothing went wrong
     """Something newer is wanted."""
 
 
+class Unread(Exception):  # noqa: N818 - nothing went wrong
+    """An edit that is asked for takes its vector from texts of files, which are read when all else is answered."""
+
+
 class SessionError(ValueError):
     """Nothing of this session can be run: one sentence that says why and what to do. lacks: what of the session is not
     there, as in "an answer and a foil"; empty where something else is wrong."""

@@ -64,8 +64,12 @@ def ends(layer, part):
             value[:, :, head] += (norm(read) - norm(stream)) @ weight[head]
         return value
 
+    def read(x, hook):
+        gave.setdefault(("mid", layer), x)  # the stream, which goes around what is read
+        return reads(layer, part, x).get(None, x)
+
     if part == "mlp":
-        return f"blocks.{layer}.hook_resid_mid", lambda x, hook: reads(layer, part, x).get(None, x)
+        return f"blocks.{layer}.hook_resid_mid", read
     return f"blocks.{layer}.attn.hook_{part}", project
 
 

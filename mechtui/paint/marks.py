@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mechtui.session.document import Edit, ModelShape, Positions, Range, Token
+from mechtui.session.document import Edit, ModelShape, Positions, Range, Token, TokenPlaces
 
 Head = tuple[int, int]
 
@@ -51,7 +51,7 @@ def places(positions: Positions, tokens: Sequence[Token]) -> frozenset[int]:
             first = item.first + count if item.first < 0 else item.first
             last = item.last + count if item.last < 0 else item.last
             found |= set(range(max(first, 0), min(last, count - 1) + 1))
-        else:
+        elif isinstance(item, TokenPlaces):
             where = [i for i, token in enumerate(tokens) if token.text == item.text]
             found |= set(where if item.nth is None else where[item.nth - 1 : item.nth])
     return frozenset(found)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
-from mechtui.session.cases import Case, CasesError
+from mechtui.session.cases import NAMED, Case, CasesError
 from mechtui.session.document import Struct
+from mechtui.session.grammar.places import ROLE
 from mechtui.session.grammar.words import one_line, short, shortened
 from mechtui.session.paths import PathError, read_text
 from mechtui.session.toml import TomlError, parsed
@@ -28,18 +29,43 @@ Encode = Callable[[str], Sequence[int]]
 
 
 class Form(Struct, frozen=True, forbid_unknown_fields=True):
-    """Texts with slots: {name1} is a word of the list `name`, {noun1.0} the first column of an item of `noun`."""
+    """Texts with slots: {name1} is a word of the list `name`, {noun1.0} the first column of an item of `noun`.
+
+    roles: what positions of the prompt are called, and the slot whose last token is there: `{name2}`, or `{name2}#2`
+    for the second time that it stands there. A slot that has no name here has its own: name2, name2_2.
+    """
 
     prompt: str
     answer: str
     foil: str
     source: str = ""
+    roles: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def slots(self) -> list[tuple[str, str, int]]:
         """(list, number, column) of every slot, in the order of the texts."""
         found = _SLOT.findall(" ".join((self.prompt, self.source, self.answer, self.foil)))
         return [(name, number, int(column or 0)) for name, number, column in found]
+
+    @property
+    def places(self) -> dict[str, re.Match[str]]:
+        """The slots of the prompt, as they are written and how often so far: `{name2}#2`."""
+        often: Counter[str] = Counter()
+        found: dict[str, re.Match[str]] = {}
+        for match in _SLOT.finditer(self.prompt):
+            often[match[0]] += 1
+            found[f"{match[0]}#{often[match[0]]}"] = match
+        return found
+
+    def roles_in(self, words: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+        """What positions of the prompt with these words are called, and how many characters end there."""
+        named = {(slot if "#" in slot else f"{slot}#1"): name for name, slot in self.roles.items()}
+        found = []
+        for slot, match in self.places.items():
+            number = slot.partition("#")[2]
+            own = match[1] + match[2] + (f"_{number}" if number != "1" else "")
+            found.append((named.get(slot, own), len(_filled(self.prompt[: match.end()], words))))
+        return tuple(found)
 
 
 class Family(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +119,11 @@ def _check(family: Family, where: str) -> None:
                 raise CasesError(f"{where}: {slot} names a list that is not there; its lists are {lists}")
             if any(column >= len(_columns(item)) for item in items):
                 raise CasesError(f"{where}: {slot[:-1]}.{column}}} names a column that some words of {name} have not")
+        for role, slot in form.roles.items():
+            if ROLE.fullmatch(role) is None or role in NAMED:
+                raise CasesError(f"{where}: {short(role)} cannot be the name of a position, as S2 is")
+            if (slot if "#" in slot else f"{slot}#1") not in form.places:
+                raise CasesError(f"{where}: {role} names {short(slot)}, which its prompt has not; one is {{name2}}#2")
         most = Counter(name for name, _ in {(name, number) for name, number, _ in form.slots})
         for name, needed in most.items():
             if needed > len(family.words[name]):
@@ -150,7 +181,7 @@ class _Drawer:
             source, answer, foil = (
                 _filled(text, words) for text in (self._form.source, self._form.answer, self._form.foil)
             )
-            return Case(line, prompt, source or None, answer, foil)
+            return Case(line, prompt, source or None, answer, foil, self._form.roles_in(words))
         return None
 
     def _words(self) -> dict[str, str]:
@@ -181,7 +212,7 @@ class _Drawer:
         return tuple(shape)
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
+def _filled(text: str, words: Mapping[str, str]) -> str:
     return _SLOT.sub(lambda match: words[match[0]], text)
 
 

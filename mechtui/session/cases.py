@@ -1,6 +1,7 @@
 """Cases: texts, each of which takes the place of the session's own, and the files that hold them.
 
-JSONL has an object a line, CSV a row a case under a line of names. The names are those of `Case`.
+JSONL has an object a line, CSV a row a case under a line of names. The names are those of `Case`, and `@S2` for a
+position of the prompt that the case calls S2: words of the prompt, as `John`, or `John#2` for their second place.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import csv
 import difflib
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,14 @@ import msgspec
 from msgspec.structs import replace
 
 from mechtui.session.document import Session, Struct, surrogate
+from mechtui.session.grammar.places import ROLE
 from mechtui.session.grammar.words import quote, short
 from mechtui.session.paths import MOST_TEXT, PathError, read_text
 
 SUFFIXES = (".jsonl", ".csv")
+# What every prompt has: its last token; and what stands for all positions.
+END = "end"
+NAMED = (END, "all")
 
 
 class CasesError(ValueError):
@@ -28,13 +34,15 @@ class CasesError(ValueError):
 
 
 class Case(Struct, frozen=True):
-    """Texts of one case; None leaves the session's own. line: where it begins in its file, from 1."""
+    """Texts of one case; None leaves the session's own. line: where it begins in its file, from 1. roles: what it calls
+    positions of its prompt, and for each how many characters end with the token there."""
 
     line: int = 0
     prompt: str | None = None
     source: str | None = None
     answer: str | None = None
     foil: str | None = None
+    roles: tuple[tuple[str, int], ...] = ()
 
     def alone(self, session: Session) -> Session:
         """The session with this case's texts, for its numbers over many cases: a source belongs to its prompt, so that
@@ -47,7 +55,7 @@ class Case(Struct, frozen=True):
         return replace(session, **{name: text for name in COLUMNS if (text := getattr(self, name)) is not None})
 
 
-COLUMNS = Case.__struct_fields__[1:]
+COLUMNS = Case.__struct_fields__[1:-1]
 
 
 def load(name: str) -> tuple[Case, ...]:
@@ -129,7 +137,9 @@ def _check_separator(head: str, where: str) -> None:
 
 def _check_columns(columns: Sequence[str], where: str) -> None:
     for column in columns:
-        if column not in COLUMNS:
+        if column.startswith("@"):
+            _check_role(column[1:], where)
+        elif column not in COLUMNS:
             near = difflib.get_close_matches(column.strip().lower(), COLUMNS, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"the columns are {', '.join(COLUMNS)}"
             # A name with a line break in it would break the sentence.
@@ -139,13 +149,38 @@ def _check_columns(columns: Sequence[str], where: str) -> None:
             raise CasesError(f"{where}: {column} stands there twice")
 
 
+def _check_role(name: str, where: str) -> None:
+    if name in NAMED or ROLE.fullmatch(name) is None:
+        why = f"{name} is taken" if name in NAMED else "it is a letter, and then letters, digits and _"
+        raise CasesError(f"{where}: {short(name)} cannot be the name of a position, as @S2 is: {why}")
+
+
+def _role(name: str, text: str, prompt: str | None, where: str) -> tuple[str, int]:
+    """Where in the prompt the words of a role end. text: the words, #2 behind them for their second place."""
+    if prompt is None:
+        raise CasesError(f"{where}: @{name} names words of a prompt, and the case has none of its own")
+    words, sign, number = text.rpartition("#")
+    if not (sign and words and re.fullmatch("[1-9][0-9]{0,3}", number)):
+        words, number = text, "1"
+    at = -1
+    for _ in range(int(number)):
+        at = prompt.find(words, at + 1)
+        if at < 0:
+            times = "" if number == "1" else f" {number} times"
+            raise CasesError(f"{where}: @{name}: {quote(short(words))} does not stand{times} in its prompt")
+    return name, at + len(words)
+
+
 def _case(line: int, said: dict[str, Any], where: str) -> Case:
     for key, value in said.items():
         if value is not None and not isinstance(value, str):
             raise CasesError(f"{where}: {key} should be text, not {_kind(value)}")
         if value is not None and (at := surrogate(value)) is not None:
             raise CasesError(f"{where}: {key}: character {at} is half of a character (a lone surrogate); leave it out")
-    return msgspec.convert({"line": line, **said}, Case)
+    named = {key: text for key, text in said.items() if key.startswith("@")}
+    roles = tuple(_role(key[1:], text, said.get("prompt"), where) for key, text in named.items() if text)
+    own = {key: text for key, text in said.items() if key not in named}
+    return msgspec.convert({"line": line, **own, "roles": roles}, Case)
 
 
 def _kind(value: object) -> str:

@@ -62,10 +62,19 @@ class TokenPlaces(Struct, frozen=True, tag="token"):
     nth: int | None = None
 
 
+class Role(Struct, frozen=True, tag="role"):
+    """The position of what a case calls by this name: `S2`, `end`."""
+
+    name: str
+
+
+Place = Range | TokenPlaces | Role
+
+
 class Positions(Struct, frozen=True):
     """A set of positions; no items means all."""
 
-    items: tuple[Range | TokenPlaces, ...] = ()
+    items: tuple[Place, ...] = ()
 
 
 ALL = Positions()
@@ -132,12 +141,32 @@ class Vector(Struct, frozen=True):
         return self.pairs or tuple((text,) for text in self.texts)
 
 
+Cells = tuple[tuple[float | None, ...], ...]
+
+
+class OverCases(Struct, frozen=True):
+    """What cases say of a sweep besides the means. count: of cases; left_out: of them have no numbers, and why, of the
+    first. texts: tells the cases from others (`mechtui.session.sweeps.told`). low, high, sd, share, n [row][column]: as
+    in `mechtui.views.over.Over`; None where there is none."""
+
+    count: int
+    texts: str
+    low: Cells
+    high: Cells
+    sd: Cells
+    share: Cells
+    n: Cells
+    left_out: int = 0
+    why: str = ""
+
+
 class Swept(Struct, frozen=True):
     """A sweep's numbers, and what they were made of.
 
     edit: what was done at every site in turn. of: the session, as far as it decides the numbers, see
     `mechtui.session.sweeps.made_of`. values [row][column]: None where there is none. runs: cells that a value can be
-    computed of; with fewer values it was stopped. metric, baseline, source_baseline: as in the view's answer.
+    computed of; with fewer values it was stopped. metric, baseline, source_baseline: as in the view's answer. over: of
+    a sweep over the cases that `of` names, whose means are the values; `of` has no texts that every case has itself.
     """
 
     edit: Edit
@@ -145,10 +174,11 @@ class Swept(Struct, frozen=True):
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     metric: Literal["logit_diff", "normalised"]
-    values: tuple[tuple[float | None, ...], ...]
+    values: Cells
     runs: int
     baseline: float | None = None
     source_baseline: float | None = None
+    over: OverCases | None = None
 
     @property
     def done(self) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mechtui.session.document import ModelShape, Positions, Range, TokenPlaces
+from mechtui.session.document import ModelShape, Place, Positions, Range, Role, TokenPlaces
 from mechtui.session.hook_edits import EditError, Ids, Steering
 
 
@@ -22,12 +23,14 @@ class NamedModel(Protocol):
 @dataclass(frozen=True)
 class Prompt:
     """ids, texts: its tokens. end: where the typed prompt ends; tokens that a generation appended lie after it and
-    belong to `@all` only, and with `everywhere` False not even to that."""
+    belong to `@all` only, and with `everywhere` False not even to that. role: the position of what a case calls by a
+    name; it raises EditError where it has none. None where the prompt is no case."""
 
     ids: Ids
     texts: tuple[str, ...]
     end: int
     everywhere: bool = True
+    role: Callable[[str], int] | None = None
 
     def positions(self, positions: Positions) -> list[int]:
         """In rising order. Raises EditError when one does not exist."""
@@ -35,8 +38,19 @@ class Prompt:
             return list(range(len(self.ids) if self.everywhere else self.end))
         found: set[int] = set()
         for item in positions.items:
-            found.update(self._token(item) if isinstance(item, TokenPlaces) else self._range(item))
+            found.update(self._at(item))
         return sorted(found)
+
+    def _at(self, item: Place) -> Iterable[int]:
+        match item:
+            case Role():
+                if self.role is None:
+                    raise EditError(f"{item.name} is a position of cases, and this prompt is none")
+                return (self.role(item.name),)
+            case TokenPlaces():
+                return self._token(item)
+            case Range():
+                return self._range(item)
 
     def _range(self, item: Range) -> range:
         first, last = (p + self.end if p < 0 else p for p in (item.first, item.last))

@@ -8,19 +8,21 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from mechtui.session.document import Session, Swept, surrogate
+from mechtui.session.document import Cells, OverCases, Session, Swept, surrogate
+from mechtui.session.grammar.cases import MOST as MOST_CASES
 from mechtui.session.grammar.cases import check_cases
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
+from mechtui.session.grammar.places import format_positions, parse_positions
 from mechtui.session.grammar.vectors import format_vector, parse_vector
-from mechtui.session.grammar.words import Mistakes, one_line, short, shortened
+from mechtui.session.grammar.words import LineError, Mistakes, one_line, short, shortened
 from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
-from mechtui.session.sweeps import MOST, MOST_CELLS
+from mechtui.session.sweeps import MOST, MOST_CELLS, cells_of
 from mechtui.session.toml import TomlError, parsed
 from mechtui.visible import toml_escaped
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 VERSION = 1
+# Tables of a sweep over cases besides the means.
+OVER = ("low", "high", "sd", "share", "n")
 # Bytes of a session's file.
 MOST_BYTES = 1 << 22
 
@@ -63,6 +67,23 @@ class _File(_Texts, forbid_unknown_fields=True, omit_defaults=True):
     file: str = ""
 
 
+Table = tuple[tuple[float, ...], ...]
+
+
+class _Over(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What cases say of a sweep besides the means, under `[sweeps.over]`."""
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=MOST_CASES)]
+    texts: Annotated[str, msgspec.Meta(max_length=64)]
+    low: Table
+    high: Table
+    sd: Table
+    share: Table
+    n: Table
+    left_out: Annotated[int, msgspec.Meta(ge=0, le=MOST_CASES)] = 0
+    why: str = ""
+
+
 class _Swept(_Texts, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A sweep's table: what it was made of, under the same keys, and its numbers, NaN for none."""
 
@@ -74,7 +95,9 @@ class _Swept(_Texts, forbid_unknown_fields=True, omit_defaults=True, kw_only=Tru
     runs: int
     baseline: float | None = None
     source_baseline: float | None = None
-    values: tuple[tuple[float, ...], ...]
+    values: Table
+    cases: str = ""
+    over: _Over | None = None
 
 
 def to_builtins(session: Session) -> dict[str, Any]:
@@ -150,9 +173,17 @@ def swept_text(swept: Swept) -> str:
     table = document({key: value for key, value in said.items() if value is not None})
     for key in ("rows", "columns"):
         table[key].multiline(False)
-    rows = (", ".join("nan" if value is None else repr(float(value)) for value in row) for row in swept.values)
-    values = "".join(f"    [{row}],\n" for row in rows)
-    return f"\n[[sweeps]]\n{toml_escaped(tomlkit.dumps(table))}values = [\n{values}]\n"
+    text = f"\n[[sweeps]]\n{toml_escaped(tomlkit.dumps(table))}{_table_text('values', swept.values)}"
+    if (over := swept.over) is None:
+        return text
+    alone = {name: value for name in ("count", "texts", "left_out", "why") if (value := getattr(over, name))}
+    tables = "".join(_table_text(name, getattr(over, name)) for name in OVER)
+    return f"{text}[sweeps.over]\n{toml_escaped(tomlkit.dumps(alone))}{tables}"
+
+
+def _table_text(name: str, values: Cells) -> str:
+    rows = (", ".join("nan" if value is None else repr(float(value)) for value in row) for row in values)
+    return f"{name} = [\n" + "".join(f"    [{row}],\n" for row in rows) + "]\n"
 
 
 def loads(text: str, name: str = "the session", question: Callable[[str], object] = str) -> Session:
@@ -218,7 +249,7 @@ def _sweeps(said: Any, name: str) -> tuple[Swept, ...]:
     if len(said) > MOST:
         raise StorageError(f"{name}: there are {len(said)} sweeps, and {MOST} is the most that a session keeps")
     found = tuple(_swept(each, f"{name}: sweeps[{number}]") for number, each in enumerate(said))
-    cells = sum(len(swept.rows) * len(swept.columns) for swept in found)
+    cells = sum(map(cells_of, found))
     if cells > MOST_CELLS:
         raise StorageError(f"{name}: the sweeps have {cells:,} cells, and {MOST_CELLS:,} is the most together")
     return found
@@ -231,18 +262,25 @@ def _swept(said: Any, where: str) -> Swept:
         stored = msgspec.convert(said, _Swept)
     except msgspec.ValidationError as error:
         raise StorageError(_plain(error, where)) from error
-    edit = parse_edit(stored.sweep)
+    if (stored.over is None) != (not stored.cases):
+        raise StorageError(f"{where}: a sweep over cases has both, cases and a table over")
+    edit = parse_edit(stored.sweep, roles=stored.over is not None)
     shape = (len(stored.rows), len(stored.columns))
-    if len(stored.values) != shape[0] or any(len(row) != shape[1] for row in stored.values):
-        raise StorageError(f"{where}.values: {shape[0]} rows of {shape[1]} numbers are expected")
+    every = {"values": stored.values}
+    if stored.over is not None:
+        every |= {f"over.{name}": getattr(stored.over, name) for name in OVER}
+    for name, table in every.items():
+        if len(table) != shape[0] or any(len(row) != shape[1] for row in table):
+            raise StorageError(f"{where}.{name}: {shape[0]} rows of {shape[1]} numbers are expected")
     letter = {"head": "H", "layer": "@"}.get(edit.site.kind)
     if letter is None:
         raise StorageError(f"{where}.sweep: a sweep goes over heads or layers, as in zero L*H* or patch L*.pre")
     for kind, names in (("L", stored.rows), (letter, stored.columns)):
-        if any(re.fullmatch(rf"{kind}[0-9]{{1,5}}", each, re.ASCII) is None for each in names):
+        numbered = all(re.fullmatch(rf"{kind}[0-9]{{1,5}}", each, re.ASCII) for each in names)
+        if not (numbered or (kind == "@" and stored.over is not None and all(map(_is_place, names)))):
             raise StorageError(f"{where}: rows are named L0, L1, and so on, columns {letter}0, {letter}1, and so on")
     numbers = [value for row in stored.values for value in row]
-    if any(map(math.isinf, numbers)) or not all(
+    if any(math.isinf(value) for table in every.values() for row in table for value in row) or not all(
         value is None or math.isfinite(value) for value in (stored.baseline, stored.source_baseline)
     ):
         raise StorageError(f"{where}: a number is infinite, and no model's is")
@@ -251,15 +289,34 @@ def _swept(said: Any, where: str) -> Swept:
         raise StorageError(f"{where}.runs: {stored.runs} cannot be, with {done} numbers in {len(numbers)} cells")
     return Swept(
         edit,
-        _session(stored),
+        replace(_session(stored), cases=check_cases(stored.cases)),
         stored.rows,
         stored.columns,
         stored.metric,
-        tuple(tuple(None if math.isnan(value) else value for value in row) for row in stored.values),
+        _cells(stored.values),
         stored.runs,
         stored.baseline,
         stored.source_baseline,
+        None if stored.over is None else _over(stored.over),
     )
+
+
+def _over(stored: _Over) -> OverCases:
+    tables = {name: _cells(getattr(stored, name)) for name in OVER}
+    return OverCases(count=stored.count, texts=stored.texts, left_out=stored.left_out, why=stored.why, **tables)
+
+
+def _cells(table: Table) -> Cells:
+    return tuple(tuple(None if math.isnan(value) else value for value in row) for row in table)
+
+
+def _is_place(column: str) -> bool:
+    """Whether it is one position as lines write it: @S2, @-1."""
+    try:
+        found = parse_positions(column.removeprefix("@"), column, 1, roles=True)
+    except LineError:
+        return False
+    return len(found.items) == 1 and column == f"@{format_positions(found)}"
 
 
 def load(name: str | Path, question: Callable[[str], object] = str) -> Session:

@@ -12,13 +12,16 @@ import numpy as np
 
 from mechtui.evidence import Spread, Summary, spread
 from mechtui.session.cases import Case
-from mechtui.session.document import Session
+from mechtui.session.document import Cells, OverCases, Session
 from mechtui.session.grammar.loose import Fields, Reader
+from mechtui.session.sweeps import told
 from mechtui.views.question import plain
 
 WORDS = "over cases"
 NONE = "the session names no cases: :cases ioi 64 makes some"
 _BEGIN, _BEHIND = re.compile(r"over\s+cases(?!\S)"), re.compile(r"(?<!\S)over\s+$")
+# Tables that stay in a session besides the means.
+KEPT = ("low", "high", "sd", "share", "n")
 _EMPTY = np.empty(0, dtype=np.float32)
 
 
@@ -83,6 +86,20 @@ class Over(msgspec.Struct, frozen=True, eq=False):
         problems = tuple(one or other for one, other in zip(self.problems, before.problems, strict=True))
         return self.made(self.of, self.cases, problems, self.each - before.each, self.done)
 
+    def kept(self) -> OverCases:
+        """What stays in a session: five digits, and no case by itself."""
+        tables = {name: cells_of(getattr(self, name)) for name in KEPT}
+        why = next(filter(None, self.problems), "")
+        return OverCases(count=len(self.cases), texts=told(self.cases), left_out=self.left_out, why=why, **tables)
+
+    @classmethod
+    def of_kept(cls, of: str, kept: OverCases) -> Self:
+        """What was kept: of the cases no more than how many there are."""
+        problems = (kept.why,) * kept.left_out + ("",) * (kept.count - kept.left_out)
+        low, high, sd, share, n = (numbers(getattr(kept, name)) for name in KEPT)
+        cases = tuple(Case(line) for line in range(1, kept.count + 1))
+        return cls(of, cases, problems, n, low, high, sd, share, _EMPTY, kept.count)
+
     @property
     def left_out(self) -> int:
         return sum(map(bool, self.problems))
@@ -97,6 +114,21 @@ class Over(msgspec.Struct, frozen=True, eq=False):
             ],
             **{name: plain(getattr(self, name)) for name in ("n", "low", "high", "sd", "share", "each")},
         }
+
+
+def cells_of(values: np.ndarray) -> Cells:
+    """A table as a session keeps it: five digits are enough to be looked at again, and None is a number that is not
+    there."""
+    known = np.isfinite(values)
+    return tuple(
+        tuple(float(f"{value:.5g}") if there else None for value, there in zip(*row, strict=True))
+        for row in zip(values.tolist(), known.tolist(), strict=True)
+    )
+
+
+def numbers(kept: Cells) -> np.ndarray:
+    """Such a table, float32, with NaN for None."""
+    return np.asarray([[np.nan if value is None else value for value in row] for row in kept], dtype=np.float32)
 
 
 def names(session: Session, cases: Sequence[Case]) -> list[str]:

@@ -145,7 +145,7 @@ def places(positions: Positions) -> str:
     found = []
     for item in positions.items:
         if not isinstance(item, Range):
-            raise ScriptError("the program finds no token by its text in every case: mechtui run answers it")
+            raise ScriptError("the program finds no token by its text or name in every case: mechtui run answers it")
         first, last = (str(end) if end >= 0 else f"n - {-end}" for end in (item.first, item.last))
         found.append(first if first == last else f"*range({first}, {last} + 1)")
     return f"sorted({{{', '.join(found)}}})"

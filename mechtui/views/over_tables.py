@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mechtui.session.cases import Case
 from mechtui.views.over import Over, names
 from mechtui.views.tables import Around, Block, Column, Listing, Matrix
 
@@ -32,7 +33,8 @@ def of_cases(
     if over.each.size:
         each = over.each.reshape(len(cases), -1)
         blocks.append(Matrix(f"{title}, case by case", unit, ("case", of), cases, rows, each, signs=True, extra=True))
-    if any(over.problems):
+    # Of a sweep that was kept no case is known by itself.
+    if any(over.problems) and any(case != Case(case.line) for case in over.cases):
         left = [(name, problem) for name, problem in zip(cases, over.problems, strict=True) if problem]
         blocks.append(
             Listing("cases left out", "case", [name for name, _ in left], [Column("why", [why for _, why in left])])

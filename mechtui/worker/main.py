@@ -30,6 +30,7 @@ from mechtui.link.messages import (
     Attached,
     Cancel,
     Checked,
+    EditProblem,
     Failed,
     Fetch,
     Fetched,
@@ -261,7 +262,7 @@ class Worker:
 
     def answer(self, ask: Ask, number: int) -> None:
         """Answer an Ask's questions in their order. number: how many Asks had arrived when it was taken."""
-        from mechtui.engine.api import Cancelled, SessionError
+        from mechtui.engine.api import Cancelled, OpenSession, SessionError, Unread
 
         assert self.engine is not None
         began = time.perf_counter()
@@ -272,28 +273,48 @@ class Worker:
         def say(reply: Reply) -> None:
             self.wire.send(reply, number)
 
+        told: tuple[EditProblem, ...] | None = None
+
+        def tell(opened: OpenSession, problems: tuple[EditProblem, ...] | None = None) -> None:
+            """What of the edits cannot be applied, where more of them is known than was told."""
+            nonlocal told
+            known = opened.known_problems if problems is None else problems
+            if known != told:
+                told = known
+                say(Started(ask.generation, known))
+
+        def answer(opened: OpenSession, question: Question) -> None:
+            asked = time.perf_counter()
+            opened.progress = partial(self._computed, ask.generation, number, question)
+            try:
+                for clean, edited, more in opened.answer(question):
+                    if cancelled():
+                        raise Cancelled
+                    tell(opened)
+                    ms = (time.perf_counter() - asked) * 1000
+                    say(Answered(ask.generation, question, clean, edited, ms, more))
+            except SessionError as error:
+                tell(opened)
+                say(Failed("ask", str(error), ask.generation, question=question, lacks=error.lacks))
+
         try:
             if cancelled():
                 raise Cancelled
             opened = self.engine.open(ask.session, cancelled, ask.questions, self._told(ask, number))
-            say(Started(ask.generation, opened.known_problems))
+            tell(opened)
             if ask.ahead:
                 opened.run_together(ask.ahead)
-            for question in opened.in_turn(ask.questions):
-                asked = time.perf_counter()
-                opened.progress = partial(self._computed, ask.generation, number, question)
-                try:
-                    if opened.prepare(question):
-                        say(Started(ask.generation, opened.known_problems))
-                    for clean, edited, more in opened.answer(question):
-                        if cancelled():
-                            raise Cancelled
-                        ms = (time.perf_counter() - asked) * 1000
-                        say(Answered(ask.generation, question, clean, edited, ms, more))
-                except SessionError as error:
-                    say(Failed("ask", str(error), ask.generation, question=question, lacks=error.lacks))
-            if opened.prepare():
-                say(Started(ask.generation, opened.known_problems))
+            # What needs an edit whose vector is to be read from files waits until all else is answered.
+            waiting = list(ask.questions)
+            for reads in (False, True):
+                opened.reads = reads
+                asked, waiting = waiting, []
+                for question in asked:
+                    try:
+                        answer(opened, question)
+                    except Unread:
+                        waiting.append(question)
+            tell(opened, opened.problems)
             say(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
             if ask.questions:
                 with suppress(Cancelled):

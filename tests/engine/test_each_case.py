@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,42 @@ def test_a_dose_over_the_cases_is_the_mean_of_plain_runs_one_by_one(twin: Twin, 
     assert clean.kl[0, 0] > 0
 
 
+def test_layers_are_swept_at_what_each_case_names(twin: Twin, tmp_path: Path) -> None:
+    """The same words stand at other positions in other cases; one has no such word, another none that is a token."""
+    named = [{**case, "@S2": f"{case['foil'].strip()}#2"} for case in CASES[:4:2]]
+    named += [dict(CASES[5]), {**CASES[5], "@S2": "Joh"}]
+    (tmp_path / "named.jsonl").write_text("\n".join(map(json.dumps, named)))
+    session = session_of("scale L0.mlp x0.5 @-1", cases=str(tmp_path / "named.jsonl"))
+    clean, edited = last(twin.engine, session, "sweep patch L*.pre @* over cases")
+    assert clean.columns == ("@S2", "@end")
+    assert edited is not None
+    for answer, on in ((clean, ()), (edited, ("scale L0.mlp x0.5 @-1",))):
+        assert answer.over is not None
+        for number, case in enumerate(named):
+            alone = {name: text for name, text in case.items() if not name.startswith("@")}
+            ids = twin.text_ids(case["prompt"], ())
+            before = twin.text_ids(case["prompt"].rpartition(case.get("@S2", "").partition("#")[0])[0], ())
+            base = one_by_one(twin, session_of(*on), alone, edits=True)
+            places = {"@S2": len(before) if number < 2 else None, "@end": len(ids) - 1}
+            for row, column in np.ndindex(*answer.values.shape):
+                at = places[answer.columns[column]]
+                said = answer.over.each[number, row, column]
+                if at is None:
+                    assert np.isnan(said)
+                    continue
+                cell = f"patch {answer.rows[row]}.pre @{at}"
+                now = one_by_one(twin, session_of(*on, cell), alone, edits=True)
+                assert said == pytest.approx(now - base, abs=CLOSE)
+        assert answer.over.n[:, 0].max() == 2
+        assert np.ptp(answer.values[:, 0]) > 10 * CLOSE
+    both = last(twin.engine, session, "sweep patch L*H* @S2 over cases")[0]
+    heads = last(twin.engine, session, "sweep patch L*H* over cases")[0]
+    assert both.over is not None
+    assert heads.over is not None
+    assert np.isfinite(both.over.each[:2]).all()
+    assert np.abs(both.over.each[:2] - heads.over.each[:2]).max() > 10 * CLOSE
+
+
 def test_estimates_over_the_cases_are_the_mean_of_each_cases_own(gpt2_model: Model, file: str) -> None:
     engine = Engine(gpt2_model)
     session = session_of(cases=file)
@@ -205,7 +242,7 @@ def test_a_job_that_was_stopped_goes_on_and_takes_no_trace_from_the_screen(gpt2_
 def test_the_oldest_numbers_go_where_they_are_too_many(gpt2_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mechtui.engine.each_case.MOST_NUMBERS", 10)
     memory = Memory(Engine(gpt2_model).runner)
-    keys = [(Sweep(), Session(prompt=str(number)), ()) for number in range(4)]
+    keys = [(Sweep(), Session(prompt=str(number)), (), ()) for number in range(4)]
     for key in keys:
         memory.put(key, {"values": np.zeros(4, dtype=np.float32)})
     assert [memory.get(key) is None for key in keys] == [True, True, False, False]

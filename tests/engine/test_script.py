@@ -241,8 +241,10 @@ def test_paths_go_with_each_other_and_with_edits(family: str, request: pytest.Fi
         "zero L0H2",
         "scale L1.pre x2",
     )
-    session = Session(prompt=PROMPT, edits=tuple(parse_edit(line) for line in lines))
+    edits = tuple(parse_edit(line) for line in lines)
+    session = Session(prompt=PROMPT, answer=" Mary", foil=" John", edits=edits, views=("lens mid",))
     text, logits = with_logits(request.getfixturevalue(f"{family}_model"), session)
+    assert "Not computed" not in text
     torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
 
 

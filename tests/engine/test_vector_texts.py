@@ -227,11 +227,12 @@ def test_what_no_edit_decides_comes_before_files_are_read(
         return reply if isinstance(reply, str) else type(reply).__name__
 
     answers = [reply for reply in wire.said if isinstance(reply, Answered)]
-    assert [reply.question.line() for reply in answers] == ["tokens", "circuit L0H0", "next_tokens", "residual"]
-    assert all(reply.edited is not None for reply in answers[2:])
+    said = [(reply.question.line(), reply.edited is not None, reply.partial) for reply in answers]
+    first = [("next_tokens", False, True), ("tokens", False, False), ("circuit L0H0", False, False)]
+    first += [("residual", False, True)]
+    assert said == [*first, ("next_tokens", True, False), ("residual", True, False)], "of the clean run at once"
     order = [named(reply) for reply in wire.said if not isinstance(reply, Progress)]
-    assert order[:3] == ["Started", "Answered", "Answered"]
-    assert order[3:6] == ["read", "read", "Started"]
+    assert order[:9] == ["Started", *["Answered"] * 4, "read", "read", "Started", "Answered"]
     started = [reply for reply in wire.said if isinstance(reply, Started)]
     assert started[0].problems == ()
     [problem] = started[1].problems
@@ -243,6 +244,13 @@ def test_what_no_edit_decides_comes_before_files_are_read(
     answers = [reply for reply in wire.said if isinstance(reply, Answered)]
     assert [reply.question for reply in answers] == list(questions)
     assert "read" not in wire.said
+    # One that is off holds up nothing that is asked, either: it is read when all is said.
+    wire.said.clear()
+    worker.engine.runner.vectors.forget()
+    answer(Ask(2, session_of("zero L0H1", "# add L1.pre v x2", vectors=vectors[:1]), questions))
+    order = [named(reply) for reply in wire.said if not isinstance(reply, Progress)]
+    assert order[:6] == ["Started", *["Answered"] * 4, "read"]
+    assert [reply.edited is None for reply in wire.said if isinstance(reply, Answered)] == [False, True, True, False]
     # Where nothing that is asked needs them they come last; without a question they are all that is asked for.
     for generation, asked in enumerate((questions[1:2], ()), 3):
         wire.said.clear()

@@ -15,7 +15,7 @@ from mechtui.session.cases import Case
 from mechtui.session.changes import CannotError
 from mechtui.views import parse_question
 from mechtui.views.over import Over
-from mechtui.views.sweep import Left, Sweep, SweepAnswer
+from mechtui.views.sweep import Left, SweepAnswer
 from mechtui.views.sweep.pane import SweepPane
 from tests.panes.test_sweep import BARE, EXAMPLE, Writing, answered, of, text_of
 
@@ -126,8 +126,11 @@ def test_its_key_asks_for_the_cases_and_for_the_prompt_again() -> None:
     with pytest.raises(CannotError, match="The session names no cases: :cases ioi 64 makes some"):
         pane.do_over_cases(Writing(BARE))  # type: ignore[arg-type]
     pane.show(of("sweep patch L*.pre", session=WITH))
-    with pytest.raises(CannotError, match="a column for every position"):
-        pane.do_over_cases(desk)
+    pane.do_over_cases(desk)
+    assert desk.session.views == ("sweep patch L*.pre over cases",)
+    pane.show(of("sweep patch L*.pre @S2 over cases", session=WITH))
+    pane.do_over_cases(desk)
+    assert desk.session.views == ("sweep patch L*.pre",), "a position of the cases is none of the prompt"
 
 
 def test_without_cases_it_says_how_to_name_some_and_asks_nothing() -> None:
@@ -137,8 +140,53 @@ def test_without_cases_it_says_how_to_name_some_and_asks_nothing() -> None:
     assert pane.questions(picture) == ()
 
 
-def test_it_is_not_kept_with_the_session_as_a_sweep_of_the_prompt() -> None:
-    question = parse_question(LINE)
-    assert over(1).kept(question, WITH, True) is None
-    kept = EXAMPLE.clean.kept(Sweep(), BARE, True)  # type: ignore[union-attr]
-    assert question.remembered(replace(BARE, sweeps=(kept,)), True) is None
+def by_roles(seed: int = 1) -> SweepAnswer:
+    """Layers by what the cases name; the strongest at S2 of the third layer."""
+    each = np.random.default_rng(seed).normal(0, 0.1, (8, 12, 3)).astype(np.float32)
+    each[:, 2, 1] -= 3
+    means, said = Over.made("ioi 8", CASES, ("",) * 8, each, 8)
+    return SweepAnswer(
+        tuple(f"L{row}" for row in range(12)), ("@IO", "@S2", "@end"), "logit_diff", means, 3.5, over=said
+    )
+
+
+def test_positions_of_the_cases_are_walked_by_a_cursor_of_the_panes_own() -> None:
+    picture = answered(of("sweep patch L*.pre over cases", session=WITH, focus=Focus(layer=2, position=9)), by_roles())
+    pane = SweepPane()
+    assert "L2 @IO" in text_of(pane, picture, 120, 30)
+    looked: list[Focus] = []
+    pane.on_look = looked.append
+    pane.move(1, 0)
+    text = text_of(pane, picture, 120, 30)
+    assert "L2 @S2 -3.0" in text or "L2 @S2 -2.9" in text
+    assert not looked, "the screen looks where it did"
+    pane.move(1, 1)
+    assert [(focus.layer, focus.position) for focus in looked] == [(3, 9)]
+    text_of(pane, picture, 120, 30)
+    with pytest.raises(CannotError, match="end is a position of cases; an edit names one of this prompt"):
+        pane.do_as_edit(Writing(WITH))  # type: ignore[arg-type]
+    other = SweepPane()
+    other.put_cursor(pane.cursor())
+    assert other.cursor() == "2"
+
+
+def test_it_is_kept_whole_marked_old_and_made_again() -> None:
+    question = parse_question("sweep patch L*.pre over cases")
+    whole = by_roles()
+    assert replace(whole, left=Left(9, 3, 1.0, 0)).kept(question, WITH, True) is None, "a part is of other cases"
+    kept = whole.kept(question, WITH, True)
+    assert kept is not None
+    assert question.remembered(replace(WITH, sweeps=(kept,)), True) is None, "a file of cases may be another by now"
+    now = replace(of(question.line(), session=WITH), sweeps=(kept,))
+    text = text_of(SweepPane(), now, 120, 30)
+    assert "patch L*.pre over ioi 8: change of the logit difference" in text
+    assert "old" not in text
+    assert "means over 8 of 8 cases".replace("8 of 8", "8") in text
+    planned = replace(whole, values=np.full_like(whole.values, np.nan), left=Left(288, 0, 12.0, 0))
+    other = of(question.line(), session=replace(WITH, cases="ioi 9"))
+    text = text_of(SweepPane(), answered(replace(other, sweeps=(kept,)), planned), 120, 30)
+    assert "old, made with other cases; . runs it again: 288 runs, about 12 s" in " ".join(text.split())
+    file = tuple(replace(case, prompt="another") for case in CASES)
+    of_file = replace(planned, over=replace(planned.over, cases=file))  # type: ignore[type-var]
+    text = text_of(SweepPane(), answered(now, of_file), 120, 30)
+    assert "made with other cases" in text, "the file that the line names has been written anew"

@@ -17,6 +17,7 @@ from mechtui.session.grammar.cases import MOST, CaseSet, check_cases, format_cas
 from mechtui.session.grammar.words import LineError
 from mechtui.session.history import History
 from mechtui.session.journal import read, written
+from mechtui.session.roles import roles_of
 from mechtui.session.storage import dumps, loads
 from mechtui.session.told import told
 
@@ -127,6 +128,24 @@ def test_templates_of_ones_own(tmp_path: Path) -> None:
         family_of("yours", str(path))
 
 
+def test_a_form_names_positions_by_their_slots() -> None:
+    text = TEMPLATES.replace("{name2} and", "{name2}, {name2} and").replace(
+        "[mine.words]", 'roles = { S = "{name2}#2", IO = "{name1}" }\n[mine.words]'
+    )
+    [case] = make(case_templates.parse(text, "mine.toml")["mine"], "mine", 1, 1, by_words, "words")
+    assert case.prompt is not None
+    ends = {name: case.prompt[:end] for name, end in case.roles}
+    one, two = (case.answer or "").strip(), (case.foil or "").strip()
+    assert ends == {
+        "IO": one,
+        "name2": f"{one} sees {two}",
+        "S": f"{one} sees {two}, {two}",
+        "pair": case.prompt.rpartition(" ")[0],
+        "pair_2": case.prompt,
+    }
+    assert [role.name for role in roles_of([case])] == ["IO", "name2", "S", "pair", "pair_2", "end"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -139,6 +158,14 @@ def test_templates_of_ones_own(tmp_path: Path) -> None:
         ),
         (TEMPLATES.replace("about", "abuot"), "abuot"),
         ("[mine", "is not TOML"),
+        (
+            TEMPLATES.replace("[mine.words]", 'roles = { S = "{name2}#2" }\n[mine.words]'),
+            r"mine: S names \{name2\}#2, which its prompt has not",
+        ),
+        (
+            TEMPLATES.replace("[mine.words]", 'roles = { end = "{name2}" }\n[mine.words]'),
+            "end cannot be the name of a position",
+        ),
     ],
 )
 def test_what_is_no_file_of_templates_is_said(text: str, said: str) -> None:

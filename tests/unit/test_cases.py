@@ -94,6 +94,15 @@ def test_any_text_is_cases_or_one_sentence(suffix: str, text: str) -> None:
         ("a.jsonl", '{"prompt": "a", "prompt": "b"}', "a.jsonl line 1: prompt stands there twice"),
         ("a.jsonl", '{"prompt": "ab\\ud800"}', "prompt: character 2 is half of a character"),
         ("a.txt", "x", "a.txt should end in .jsonl or .csv"),
+        (
+            "a.csv",
+            "prompt,@S 2\nx,y\n",
+            "a.csv line 1: S 2 cannot be the name of a position, as @S2 is: it is a letter",
+        ),
+        ("a.csv", "prompt,@end\nx,y\n", "end cannot be the name of a position, as @S2 is: end is taken"),
+        ("a.csv", "prompt,@S2\nx,y\n", 'a.csv line 2: @S2: "y" does not stand in its prompt'),
+        ("a.csv", "prompt,@S2\nx y,y#2\n", '@S2: "y" does not stand 2 times in its prompt'),
+        ("a.csv", "answer,@S2\nx,y\n", "@S2 names words of a prompt, and the case has none of its own"),
     ],
 )
 def test_what_is_no_cases_file_is_said(name: str, text: str, said: str, tmp_path: Path) -> None:
@@ -101,6 +110,20 @@ def test_what_is_no_cases_file_is_said(name: str, text: str, said: str, tmp_path
     with pytest.raises(CasesError) as error:
         load(str(tmp_path / name))
     assert said in str(error.value)
+
+
+def test_a_case_names_positions_of_its_prompt(tmp_path: Path) -> None:
+    prompt = "John and Mary; John"
+    lines = [{"prompt": prompt, "@S2": "John#2", "@IO": "Mary"}, {"prompt": prompt, "@S2": None, "@IO": "and"}]
+    texts = {
+        "a.csv": f'prompt,@S2,@IO\n"{prompt}",John#2,Mary\n"{prompt}",,and\n',
+        "a.jsonl": "\n".join(map(json.dumps, lines)),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        one, two = load(str(tmp_path / name))
+        assert dict(one.roles) == {"S2": 19, "IO": 13}
+        assert dict(two.roles) == {"IO": 8}
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:

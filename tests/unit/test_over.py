@@ -54,10 +54,12 @@ def test_a_large_table_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
         ("cut L0H1 -1>0", True),
         ("cut L0H1 14>0", False),
         ("cut L0H1 -1>2-3", False),
+        ("zero L0H1 @S2,end", True),
+        ("zero L0H1 @S2,3", False),
     ],
 )
 def test_which_edits_name_the_same_places_in_every_prompt(edit: str, same: bool) -> None:
-    assert (same_everywhere(parse_edit(edit)) == "") == same
+    assert (same_everywhere(parse_edit(edit, roles=True)) == "") == same
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,9 @@ def test_which_edits_name_the_same_places_in_every_prompt(edit: str, same: bool)
         "sweep patch L*H* ig4 over cases",
         "sweep zero L1-2H0 @-1 estimate over cases clean list",
         "sweep noise L*H*.q sd2 seed3 over cases plan",
+        "sweep patch L*.pre over cases",
+        "sweep patch L*.pre @IO,S2,-1 over cases difference",
+        "sweep zero L*H* @S2 over cases",
     ],
 )
 def test_a_line_over_cases_reads_back(line: str) -> None:
@@ -78,6 +83,7 @@ def test_a_line_over_cases_reads_back(line: str) -> None:
 
 
 def test_words_may_stand_in_any_order() -> None:
+    assert parse_question("sweep patch L*.pre @* over cases") == parse_question("sweep patch L*.pre over cases")
     assert parse_question("sweep over  cases") == parse_question("sweep zero L*H* over cases")
     assert parse_question("sweep zero L*H* over cases estimate") == parse_question(
         "sweep zero L*H* estimate over cases"
@@ -87,7 +93,8 @@ def test_words_may_stand_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("sweep patch L*.pre over cases", "sweep heads, as in patch L*H* over cases"),
+        ("sweep patch L*.pre @4 over cases", "position 4 is another word in another prompt"),
+        ("sweep zero L*H* @S2", "S2 is a position of cases: write over cases behind it"),
         ("sweep zero L*H* @4 over cases", "position 4 is another word in another prompt"),
         ("sweep zero L*H* over", "over"),
     ],

@@ -7,12 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mechtui.session.document import Edit, Session, Swept
+from mechtui.session.cases import Case
+from mechtui.session.document import Edit, OverCases, Session, Swept
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
+from mechtui.session.rewriting import rewritten
 from mechtui.session.storage import StorageError, dumps, loads
-from mechtui.session.sweeps import MOST, MOST_CELLS, add, changed, made_of, of_now, older
+from mechtui.session.sweeps import (
+    MOST,
+    MOST_CELLS,
+    add,
+    changed,
+    made_of,
+    of_heads,
+    of_now,
+    of_texts,
+    older,
+    told,
+)
 
 ZERO, PATCH, ADD = (parse_edit(line) for line in ("zero L*H*", "patch L*.pre", "add L*.pre v x5"))
 SESSION = Session(
@@ -83,6 +96,59 @@ def test_a_sweep_is_found_for_the_session_that_it_is_of() -> None:
 def test_what_has_changed_since_is_named(change: dict[str, object], named: tuple[str, ...]) -> None:
     assert changed(swept(), replace(SESSION, **change)) == named
     assert changed(swept(edit=PATCH), replace(SESSION, source="x")) == ("source",)
+
+
+CASES = (Case(1, "a", None, " x", " y", (("S2", 1),)), Case(2, "b", None, " x", " z"))
+ROWS = ((1.5, None, -0.25),)
+
+
+def over_cases(session: Session = SESSION, cases: tuple[Case, ...] = CASES) -> Swept:
+    session = replace(session, cases="ioi 2")
+    edit = parse_edit("patch L*.pre")
+    of = of_texts(made_of(session, edit, over=True), cases)
+    over = OverCases(2, told(cases), *(ROWS,) * 4, ((2.0, 0.0, 1.0),), 1, "it has no source")
+    return Swept(edit, of, ("L0",), ("@IO", '@" to"#2', "@-1"), "logit_diff", ROWS, 2, 6.0, -3.0, over)
+
+
+def test_a_sweep_over_cases_is_written_and_read_and_told_from_one_of_the_prompt() -> None:
+    mine, alone = over_cases(), replace(swept(edit=PATCH), columns=("@0", "@1", "@2"))
+    session = replace(SESSION, cases="ioi 2", sweeps=(alone, mine))
+    assert loads(dumps(session)) == session
+    assert rewritten(session, dumps(replace(session, sweeps=(mine,)))).count("[sweeps.over]") == 1
+    assert of_now(session.sweeps, session, PATCH, over=True) is mine
+    assert of_now(session.sweeps, session, PATCH) is alone
+    assert older(session.sweeps, session, PATCH, over=True) == older(session.sweeps, session, PATCH) == ()
+    assert of_heads((replace(mine, edit=ZERO),), session, 1, 3) is None
+
+
+def test_a_sweep_over_cases_is_old_when_they_change_and_not_when_the_prompt_does() -> None:
+    now = replace(SESSION, cases="ioi 2")
+    for other in ({"prompt": "x"}, {"source": "x"}, {"answer": "x"}, {"align": "0>1"}):
+        assert changed(over_cases(), replace(now, **other)) == (), "every case has its own"
+    assert changed(over_cases(), replace(now, cases="ioi 3")) == ("cases",)
+    assert changed(over_cases(), replace(now, edits=(), model="x")) == ("model", "edits")
+    some = (*CASES, Case(3, "c", None, None, " y"))
+    assert changed(over_cases(cases=some), replace(now, answer="x")) == ("target",)
+    assert told(CASES) != told(CASES[:1])
+    assert told(CASES) == told(tuple(replace(case, line=9) for case in CASES))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ('cases = "ioi 2"\n', "", "a sweep over cases has both, cases and a table over"),
+        ("share = [\n    [1.5, nan, -0.25],\n]", "share = []", r"over\.share: 1 rows of 3 numbers are expected"),
+        ('"@IO"', '"@I O"', "columns @0, @1, and so on"),
+        ("count = 2", "count = 0", r"over\.count: expected int >= 1"),
+        ("[0.0, 2.0", "[inf, 2.0", "a number is infinite"),
+    ],
+)
+def test_a_table_over_cases_that_does_not_hold_together_is_refused(before: str, after: str, why: str) -> None:
+    good = dumps(Session(sweeps=(over_cases(),))).replace("n = [\n    [2.0, 0.0", "n = [\n    [0.0, 2.0")
+    assert loads(good).sweeps
+    assert before in good
+    with pytest.raises(StorageError, match=why):
+        loads(good.replace(before, after))
 
 
 def test_the_same_again_takes_the_place_of_the_earlier_one() -> None:

@@ -10,8 +10,8 @@ from mechtui.session.grammar.words import LineError, Words, nearest, short
 from mechtui.session.ops import ops
 
 
-def parse_edit(line: str) -> Edit:
-    """One edit line -> Edit. Raises LineError."""
+def parse_edit(line: str, roles: bool = False) -> Edit:
+    """One edit line -> Edit. roles: whether its positions may be cases' names of theirs. Raises LineError."""
     text = line.rstrip("\n")
     on = not text.lstrip().startswith("#")
     if not on:
@@ -33,7 +33,7 @@ def parse_edit(line: str) -> Edit:
         if op.no_positions:
             raise words.error(op.no_positions)
         words.next("positions")
-        positions = parse_positions(word[1:], text, words.column + 1)
+        positions = parse_positions(word[1:], text, words.column + 1, roles)
     argument = said | op.parse(words)
     words.end()
     return replace(Edit(name, site, positions, on=on), **argument)

@@ -6,16 +6,19 @@ import re
 from collections.abc import Sequence
 from typing import get_args
 
-from mechtui.session.document import ALL, EVERY, Part, Positions, Range, Site, Span, TokenPlaces
+from mechtui.session.document import ALL, EVERY, Part, Place, Positions, Range, Role, Site, Span, TokenPlaces
 from mechtui.session.grammar.words import LineError, nearest, quote, short, unquote, whole
 from mechtui.session.sites import HEAD_PARTS, LAYER_PARTS
 
+# How a case may call one of its positions.
+ROLE = re.compile(r"[A-Za-z]\w*", re.ASCII)
 _SPAN = r"[0-9]+(?:-[0-9]+)?|\*"
 _SITE = re.compile(
     rf"L(?P<layers>{_SPAN})(?:H(?P<heads>{_SPAN})(?:\.(?P<head_part>\w+))?|N(?P<neurons>{_SPAN})|\.(?P<part>\w+))"
 )
 _POSITION = re.compile(
-    r'(?P<token>"(?:[^"\\]|\\.)*")(?:#(?P<nth>[0-9]+))?|(?P<first>-?[0-9]+)(?:-(?P<last>-?[0-9]+))?|(?P<all>all|\*)'
+    r'(?P<token>"(?:[^"\\]|\\.)*")(?:#(?P<nth>[0-9]+))?|(?P<first>-?[0-9]+)(?:-(?P<last>-?[0-9]+))?'
+    rf"|(?P<all>all(?!\w)|\*)|(?P<role>{ROLE.pattern})"
 )
 
 
@@ -101,14 +104,14 @@ def _format_span(span: Span) -> str:
     return f"{span.first}" if span.first == span.last else f"{span.first}-{span.last}"
 
 
-def parse_positions(text: str, line: str, column: int) -> Positions:
-    """`all`, `-1`, `2-5`, `3,7`, `" John"#2` (without the @) -> Positions. line, column: where it stands. Raises
-    LineError."""
-    items: list[Range | TokenPlaces] = []
+def parse_positions(text: str, line: str, column: int, roles: bool = False) -> Positions:
+    """`all`, `-1`, `2-5`, `3,7`, `" John"#2` (without the @) -> Positions. line, column: where it stands. roles:
+    whether cases' names of positions mean something there: `S2`, `end`. Raises LineError."""
+    items: list[Place] = []
     at = 0
     while True:
         match = _POSITION.match(text, at)
-        if match is None:
+        if match is None or (match["role"] is not None and not roles):
             problem = (
                 f"{short(text[at:]) or 'nothing'} is not a position; positions are all, 3, -1, 2-5, 3,7 "
                 'or a token: " John", " John"#2'
@@ -123,6 +126,8 @@ def parse_positions(text: str, line: str, column: int) -> Positions:
             if nth == 0:
                 raise LineError(line, column + at, "places are counted from 1: #1 is the first")
             items.append(TokenPlaces(unquote(match["token"], line, column + at), nth))
+        elif match["role"] is not None:
+            items.append(Role(match["role"]))
         else:
             first = whole(match["first"], line, column + at)
             last = first if match["last"] is None else whole(match["last"], line, column + match.start("last"))
@@ -139,10 +144,12 @@ def parse_positions(text: str, line: str, column: int) -> Positions:
 
 def format_positions(positions: Positions, everything: str = "all") -> str:
     """everything: how all positions are written, "*" at both sides of a cut's >."""
-    return ",".join(_format_item(item) for item in positions.items) or everything
+    return ",".join(map(format_place, positions.items)) or everything
 
 
-def _format_item(item: Range | TokenPlaces) -> str:
+def format_place(item: Place) -> str:
+    if isinstance(item, Role):
+        return item.name
     if isinstance(item, TokenPlaces):
         return quote(item.text) + (f"#{item.nth}" if item.nth is not None else "")
     return f"{item.first}" if item.first == item.last else f"{item.first}-{item.last}"

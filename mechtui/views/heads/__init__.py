@@ -76,7 +76,12 @@ class Heads(Question, frozen=True, tag="heads"):
             return None
         for made in reversed(session.sweeps):
             site = made.edit.site
-            if site.kind == "head" and site.layers == site.index == EVERY and not changed(made, session):
+            if (
+                made.over is None
+                and site.kind == "head"
+                and site.layers == site.index == EVERY
+                and not changed(made, session)
+            ):
                 values = np.array([[np.nan if value is None else value for value in row] for row in made.values])
                 return HeadsAnswer("sweep", self.position, values) if made.done == made.runs else None
         return None

@@ -57,6 +57,8 @@ def answers(question: Lens, opened: OpenSession) -> Answers:
         return _columns(opened, rows, targets, translator)
 
     clean = columns(opened.clean, named)
+    if opened.waits:
+        yield _answer(opened, names, clean, translator), None, True
     edited = None
     if opened.edited is not None:
         edited = _answer(opened, names, columns(opened.edited, [targets for targets, _ in clean]), translator)

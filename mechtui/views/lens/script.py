@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechtui.views.lens import Lens
-from mechtui.views.script import Around, NoHookError, quoted
+from mechtui.views.script import Around, quoted
 
 OMITS = ("translator",)
 # Lines after which `translated(layer, x)` is what a lens makes of what leaves a layer.
@@ -22,9 +22,7 @@ TRANSLATED = (
 
 def lines(question: Lens, around: Around) -> list[str]:
     edits = around.session.edits
-    if question.mid and any(edit.on and edit.sender is not None and edit.site.part == "mlp" for edit in edits):
-        # TransformerLens's hook there is the MLP's input, which such a path changes and the stream does not have.
-        raise NoHookError("an edit cuts or patches a path that ends in an MLP, and the program sees mid with it")
+    into_mlp = any(edit.on and edit.sender is not None and edit.site.part == "mlp" for edit in edits)
     texts = {"answer": around.session.answer, "foil": around.session.foil}
     auto = not any(texts.values())
     if auto:
@@ -34,11 +32,26 @@ def lines(question: Lens, around: Around) -> list[str]:
         targets = [*around.target(-1), *named]
     stream = 'cache[f"blocks.{layer}.hook_resid_{part}"][0]'
     lens: list[str] = []
+    again: list[str] = []
+    if question.mid and into_mlp and not around.session.linear:
+        again = [
+            "# Where a path ends in an MLP, resid_mid of TransformerLens is what the MLP reads.",
+            "for layer in range(bridge.cfg.n_layers):",
+            '    gave.pop(("mid", layer), None)',
+            "bridge.run_with_hooks(tokens, fwd_hooks=fwd_hooks)",
+            "",
+            "def of_stream(layer, part):",
+            '    x = cache[f"blocks.{layer}.hook_resid_{part}"]',
+            '    return (gave.get(("mid", layer), x) if part == "mid" else x)[0]',
+            "",
+        ]
+        stream = "of_stream(layer, part)"
     if question.file:
         file = f"pathlib.Path({quoted(question.file)}).expanduser()"
         lens = [f"held = {{name: each.float() for name, each in load_file({file}).items()}}", *TRANSLATED]
         stream = f"translated(layer, {stream})"
     return [
+        *again,
         *lens,
         f"parts = {('mid', 'post') if question.mid else ('post',)!r}",
         f"layers = [(layer, part) for layer in range({around.shape.n_layers}) for part in parts]",

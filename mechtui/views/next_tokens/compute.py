@@ -15,6 +15,9 @@ def needs(question: NextTokens, opened: OpenSession) -> list[Need]:
 
 def answers(question: NextTokens, opened: OpenSession) -> Answers:
     position = opened.position(question.position)
+    if opened.waits:
+        ids, targets = opened.clean.best(position, question.top), opened.targets_at(position)
+        yield _answer(opened, opened.clean, position, ids, len(ids), targets), None, True
     runs = (opened.clean, opened.edited)
     best = [run.best(position, question.top) if run is not None else [] for run in runs]
     targets = opened.targets_at(position)

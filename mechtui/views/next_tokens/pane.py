@@ -207,7 +207,9 @@ class NextTokensPane(Pane):
             name = next((name for name in calls if cells(name) + cells(diff) <= width), "")
             lines.append(line((name, palette.dim), (diff, look)))
         else:
-            calls = ("no answer and foil: no logit difference", "no answer, no foil: no logit diff", "no logit diff")
+            both = (("answer", clean.answer), ("foil", clean.foil))
+            lacks = " and ".join(name for name, there in both if there is None)
+            calls = (f"no {lacks}: no logit difference", f"no {lacks}: no logit diff", "no logit diff")
             lines.append(line((fitting(width, *calls), palette.dim)))
         return lines
 

@@ -1,7 +1,8 @@
 """`sweep OP SITES [@POSITIONS] [ARGUMENT]`: the same edit at every site in turn, one run each; before them estimates of
 all, from one pass back.
 
-`sweep zero L*H*`: layers by heads. `sweep patch L*.pre`: layers by positions. Words behind the edit: `list`, `clean`,
+`sweep zero L*H*`: layers by heads. `sweep patch L*.pre`: layers by positions; over cases by those that the cases name.
+Words behind the edit: `list`, `clean`,
 `difference`, `earlier` say what the pane shows; `estimate` asks only the estimates, `ig8` those by integrated gradients
 over 8 steps; `plan` asks only what it takes, with the estimates; `over cases` makes it of every case of the session,
 for the means.
@@ -10,20 +11,21 @@ for the means.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.document import ALL, Edit, Positions, Range, Session, Site, Span, Swept
+from mechtui.session.document import ALL, Edit, Place, Positions, Range, Role, Session, Site, Span, Swept
 from mechtui.session.grammar.edits import format_edit, parse_edit
-from mechtui.session.grammar.places import format_site
+from mechtui.session.grammar.places import format_site, parse_positions
 from mechtui.session.grammar.words import LineError
-from mechtui.session.roles import same_everywhere
-from mechtui.session.sweeps import made_of, of_now
+from mechtui.session.roles import named, same_everywhere
+from mechtui.session.sweeps import made_of, of_now, of_texts
 from mechtui.views.over import WORDS as OVER_CASES
-from mechtui.views.over import Over
+from mechtui.views.over import Over, cells_of, numbers
 from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
 from mechtui.views.spec import Action, Cost, View
 
@@ -98,9 +100,13 @@ class Sweep(Question, frozen=True, tag="sweep"):
             raise LineError(
                 line, column, "a sweep goes over heads or layers, as in sweep zero L*H* or sweep patch L*.pre"
             )
-        if "over" in said and (why := refuses_over(edit)):
+        if "over" in said and (why := same_everywhere(edit)):
             raise LineError(line, column, why)
-        if edit.site.kind == "layer" and edit.positions != ALL:
+        if "over" not in said and (role := named(edit.positions)):
+            raise LineError(
+                line, line.index(role, column), f"{role} is a position of cases: write {OVER_CASES} behind it"
+            )
+        if "over" not in said and edit.site.kind == "layer" and edit.positions != ALL:
             raise LineError(line, column, "a sweep over layers has a column for every position: leave the @ out")
         if "ig" in said and edit.op != "patch":
             raise LineError(
@@ -134,28 +140,33 @@ class Sweep(Question, frozen=True, tag="sweep"):
         made = None if self.plan or self.estimate or self.over else of_now(session.sweeps, session, self.edit, clean)
         return None if made is None or made.done < made.runs else SweepAnswer.of(made)
 
-    def cell(self, layer: int, column: int) -> Edit:
+    def cell(self, layer: int, column: int | Place) -> Edit:
         """The edit of one cell. column: the head, or key-value group, or position."""
         site = replace(self.edit.site, layers=Span(layer, layer))
         if site.kind == "head":
+            assert isinstance(column, int)
             return replace(self.edit, site=replace(site, index=Span(column, column)))
-        return replace(self.edit, site=site, positions=Positions((Range(column, column),)))
+        place = Range(column, column) if isinstance(column, int) else column
+        return replace(self.edit, site=site, positions=Positions((place,)))
+
+    def at_roles(self, roles: Sequence[Role]) -> Self:
+        """Over cases: a sweep over layers with its columns named, all of the cases' positions where it names none."""
+        if self.edit.site.kind == "head" or self.edit.positions != ALL:
+            return self
+        return replace(self, edit=replace(self.edit, positions=Positions(tuple(roles))))
 
 
-def refuses_over(edit: Edit) -> str:
-    """Why a sweep of this edit has not the same cells in every case, in a sentence; empty where it has."""
-    if edit.site.kind != "layer":
-        return same_everywhere(edit)
-    heads = format_edit(replace(edit, site=ZERO_HEADS.site, positions=ALL))
-    return (
-        "a sweep over layers has a column for every position, and those are other words in other cases: sweep heads, "
-        f"as in {heads} {OVER_CASES}"
-    )
+def column_of(name: str) -> int | Place:
+    """What a column of an answer stands for: the head of H5, the position of @7, the place of @S2 or @-1."""
+    if re.fullmatch("[H@][0-9]+", name):
+        return int(name[1:])
+    [place] = parse_positions(name[1:], name, 1, roles=True).items
+    return place
 
 
 def _parsed(text: str) -> tuple[Edit | None, LineError | None]:
     try:
-        return parse_edit(text), None
+        return parse_edit(text, roles=True), None
     except LineError as error:
         return None, error
 
@@ -242,30 +253,33 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     @classmethod
     def of(cls, swept: Swept) -> Self:
         """What was kept."""
-        numbers = [[np.nan if value is None else value for value in row] for row in swept.values]
-        values = np.asarray(numbers, dtype=np.float32).reshape(len(swept.rows), len(swept.columns))
+        values = numbers(swept.values).reshape(len(swept.rows), len(swept.columns))
         left = Left(swept.runs, swept.done, None, 0) if swept.done < swept.runs else None
-        return cls(swept.rows, swept.columns, swept.metric, values, swept.baseline, swept.source_baseline, left)
+        over = None if swept.over is None else Over.of_kept(swept.of.cases, swept.over)
+        named = swept.rows, swept.columns, swept.metric
+        return cls(*named, values, swept.baseline, swept.source_baseline, left, over=over)
 
     def kept(self, question: Question, session: Session, clean: bool) -> Swept | None:
-        """Five digits are enough to be looked at again."""
+        """Of what is taken over cases only the whole: a part of it is of other cases than the rest."""
         known = np.isfinite(self.values)
-        if not isinstance(question, Sweep) or question.plan or question.over or not known.any():
+        if not isinstance(question, Sweep) or question.plan or not known.any():
             return None
-        values = tuple(
-            tuple(float(f"{value:.5g}") if there else None for value, there in zip(*row, strict=True))
-            for row in zip(self.values.tolist(), known.tolist(), strict=True)
-        )
+        of = made_of(session, question.edit, clean, question.over)
+        if self.over is not None:
+            if self.left is not None:
+                return None
+            of = of_texts(of, self.over.cases)
         return Swept(
             question.edit,
-            made_of(session, question.edit, clean),
+            of,
             self.rows,
             self.columns,
             self.metric,
-            values,
+            cells_of(self.values),
             self.left.runs if self.left else int(known.sum()),
             self.baseline,
             self.source_baseline,
+            None if self.over is None else self.over.kept(),
         )
 
     @property

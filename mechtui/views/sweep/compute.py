@@ -30,8 +30,9 @@ from mechtui.engine.api import (
     SessionError,
     Towards,
 )
-from mechtui.session.document import Edit
+from mechtui.session.document import Edit, Place
 from mechtui.session.grammar.edits import format_edit
+from mechtui.session.grammar.places import format_place
 from mechtui.views.over import Over
 from mechtui.views.sweep import Left, Sweep, SweepAnswer
 
@@ -46,10 +47,7 @@ def needs(question: Sweep, opened: OpenSession) -> list[Need]:
 def answers(question: Sweep, opened: OpenSession) -> Answers:
     opened.check_site(question.edit.site)
     if question.over:
-        yield from _over_cases(question, opened)
-        return
-    if question.over:
-        yield from _over_cases(question, opened)
+        yield from _over_cases(question.at_roles(opened.roles()), opened)
         return
     sites = _sites(question, opened)
     clean = _Cells(opened.clean, question, sites, opened)
@@ -82,7 +80,7 @@ class _Sites:
     """What is swept. places: (row, column) of the cells at which the edit can be applied, edits: theirs."""
 
     layers: list[int]
-    columns: list[int]
+    columns: list[int | Place]
     places: list[tuple[int, int]]
     edits: list[HookEdits]
 
@@ -203,13 +201,12 @@ class _Cells:
         if self.source is not None and self.source != self.baseline:
             metric, whole = "normalised", np.float32(self.source - self.baseline)
             values, estimates = values / whole, None if estimates is None else estimates / whole
-        what = "H" if self.question.edit.site.kind == "head" else "@"
         left = None
         if self.cost is not None and (self.done < self.runs or self.question.plan):
             left = Left(self.runs, self.done, self.cost.seconds, self.cost.bytes)
         return SweepAnswer(
             tuple(f"L{layer}" for layer in self.sites.layers),
-            tuple(f"{what}{column}" for column in self.sites.columns),
+            _named(self.question.edit, self.sites.columns),
             metric,
             values,
             self.baseline,
@@ -286,7 +283,7 @@ def _of_cases(
         none = np.full(means.shape, np.nan, dtype=np.float32)
         return SweepAnswer(
             tuple(f"L{layer}" for layer in layers),
-            tuple(f"H{column}" for column in columns),
+            _named(question.edit, columns),
             "logit_diff",
             none if question.estimate else means,
             over.mean(run, "baseline"),
@@ -300,10 +297,16 @@ def _of_cases(
     return of_run(CLEAN), of_run(EDITED) if over.edited else None
 
 
-def _columns(edit: Edit, opened: OpenSession) -> list[int]:
+def _columns(edit: Edit, opened: OpenSession) -> list[int | Place]:
+    """Of a sweep over layers every position, or of those that an edit over the cases names each."""
     if edit.site.kind == "layer":
-        return list(range(len(opened.ids)))
+        return list(edit.positions.items or range(len(opened.ids)))
     return list(edit.site.index.within(opened.head_count(edit.site)))
+
+
+def _named(edit: Edit, columns: Sequence[int | Place]) -> tuple[str, ...]:
+    what = "H" if edit.site.kind == "head" else "@"
+    return tuple(f"{what}{column if isinstance(column, int) else format_place(column)}" for column in columns)
 
 
 def _why(edit: Edit, opened: OpenSession) -> str:

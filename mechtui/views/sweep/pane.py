@@ -19,16 +19,17 @@ from mechtui.panes import of_cases
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import ESTIMATED, FLAG, Cell, Grid
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page, wrap
-from mechtui.panes.rows import Numbers, Rows, Texts, ordered
+from mechtui.panes.rows import Numbers, Rows, Texts, ordered, read_number
 from mechtui.session import changes, sweeps
 from mechtui.session.changes import head_site
-from mechtui.session.document import Edit, Site, Span, Swept
+from mechtui.session.document import ALL, Edit, Site, Span, Swept
 from mechtui.session.grammar.edits import format_edit
+from mechtui.session.roles import named, same_everywhere
 from mechtui.views import Question
 from mechtui.views.attention import Attention
 from mechtui.views.over import NONE as NO_CASES
 from mechtui.views.over import Over
-from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer, disagreeing, refuses_over
+from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer, column_of, disagreeing
 from mechtui.visible import seen
 
 UNITS = {"logit_diff": "logits", "normalised": "of the source"}
@@ -92,6 +93,7 @@ class SweepPane(Pane):
         self._ranked: tuple[object, Rows] | None = None  # and what of
         # A sweep that has just been made has its cursor on the strongest cell, until one looks elsewhere.
         self._best = False
+        self._column = 0  # the cursor's over the cases, whose positions are none of the prompt's
 
     # What is asked
 
@@ -118,6 +120,12 @@ class SweepPane(Pane):
         self._best = True
         super().start(desk)
 
+    def cursor(self) -> str:
+        return str(self._column) if self._column else ""
+
+    def put_cursor(self, cursor: str) -> None:
+        self._column = read_number(cursor)
+
     def show(self, picture: Picture) -> None:
         before = self.picture
         if before is not None and (before.head(), before.position()) != (picture.head(), picture.position()):
@@ -135,8 +143,6 @@ class SweepPane(Pane):
         made = [each.edit for each in self.picture.sweeps] if self.picture else []
         source = self.picture is not None and self.picture.session.source
         edits = [edit for edit in dict.fromkeys((*USEFUL, *made)) if source or edit.op != "patch"]
-        if question.over:
-            edits = [edit for edit in edits if not refuses_over(edit)]
         at = edits.index(question.edit) + 1 if question.edit in edits else 0
         return replace(question.of(edits[at % len(edits)]), earlier=0)
 
@@ -147,8 +153,8 @@ class SweepPane(Pane):
         else the newest of this line."""
         question = picture.question(Sweep)
         edit, session, kept = question.edit, picture.session, picture.sweeps
-        earlier = sweeps.older(kept, session, edit, question.run == "clean")
-        if question.earlier and not question.over:
+        earlier = sweeps.older(kept, session, edit, question.run == "clean", question.over)
+        if question.earlier:
             return _kept(earlier[(question.earlier - 1) % len(earlier)], picture, question) if earlier else None
         answered = next((each for each in picture.answered if each.question == _asked(picture)), None)
         if answered is not None and not picture.stale and isinstance(answered.clean, SweepAnswer):
@@ -156,8 +162,13 @@ class SweepPane(Pane):
             running = picture.job and answered.partial
             return _of_run(answered.clean, edited, question, bool(session.active_edits()), running)
         if question.over:
-            return _so_far(*_planned(picture), question, bool(session.active_edits()))
-        both = (sweeps.of_now(kept, session, edit, clean=True), sweeps.of_now(kept, session, edit))
+            known = _so_far(*_planned(picture), question, bool(session.active_edits()))
+            if known is not None or question.estimate:
+                return known
+        over = question.over
+        both = [sweeps.of_now(kept, session, edit, clean, over) for clean in (True, False)]
+        if others := [each for each in both if each is not None and _other_cases(each, picture)]:
+            return _kept(others[-1], picture, question)
         first, second = (SweepAnswer.of(each) if each is not None else None for each in both)
         shown = _of_run(first, second, question, bool(session.active_edits()))
         if shown is None and first is not None and question.run == "edited":
@@ -192,7 +203,7 @@ class SweepPane(Pane):
         why = _lacks(question, picture)
         plan = _plan(picture, question)
         if shown is None:
-            if question.earlier and not question.over:
+            if question.earlier:
                 return self.blank("no other sweep of this line was kept", width, name)
             if why:
                 return self.blank(why, width, name)
@@ -230,19 +241,24 @@ class SweepPane(Pane):
             notes = [*of_cases.notes(over, UNITS[shown.answer.metric]), *notes]
             if shown.left is not None and not shown.running:
                 notes.append("it was stopped; . goes on where it was")
-            return notes
+            return [*notes, *self._of_old(shown, plan, picture)]
         if not shown.measured:
             return notes
         if shown.changed:
-            again = f"; . runs it again: {_takes(plan.left)}" if plan and plan.left and not picture.job else ""
-            notes.append(f"old, made with {_others(shown.changed)}{again}")
-            if "prompt" in shown.changed:
-                notes.append(f"prompt: {visible_text(shown.prompt)}")
+            notes += self._of_old(shown, plan, picture)
         elif shown.which == "clean" and plan is not None and plan.left is not None and not picture.job:
             notes.append(f"of the clean run; . runs it with the edits: {_takes(plan.left)}")
         elif shown.left is not None and not shown.running:
             notes.append(f"{shown.left.done} of {shown.left.runs}: it was stopped; . goes on where it was")
         return notes
+
+    def _of_old(self, shown: Shown, plan: SweepAnswer | None, picture: Picture) -> list[str]:
+        """What has changed since it was made, and how it is made again; nothing where nothing has."""
+        if not shown.changed:
+            return []
+        again = f"; . runs it again: {_takes(plan.left)}" if plan and plan.left and not picture.job else ""
+        prompt = [f"prompt: {visible_text(shown.prompt)}"] if "prompt" in shown.changed else []
+        return [f"old, made with {_others(shown.changed)}{again}", *prompt]
 
     def _of_estimates(self, shown: Shown, plan: SweepAnswer | None, picture: Picture) -> list[str]:
         """Which numbers are estimates, how far they are right, and what the exact ones take."""
@@ -298,7 +314,7 @@ class SweepPane(Pane):
     def _title_over(self, shown: Shown, over: Over, picture: Picture, width: int, metric: str) -> str:
         name, of = format_edit(picture.question(Sweep).edit), f"over {seen(over.of)}"
         which, said = f" {shown.which}" if shown.which else "", "" if shown.measured else "estimated "
-        done, time = "", ""
+        done, time = " ○ old" if shown.changed else "", ""
         if shown.left is not None:
             done = f" {of_cases.so_far(over)}"
             if shown.running and shown.left.seconds is not None:
@@ -393,7 +409,7 @@ class SweepPane(Pane):
         numbers = shown.numbers
         most = float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0))
         positions = picture.question(Sweep).edit.site.kind == "layer"
-        named = positions and "prompt" not in shown.changed
+        named = positions and answer.over is None and "prompt" not in shown.changed
         tokens = tuple(picture.token(_number(name)) for name in answer.columns) if named else ()
         return Grid(
             numbers,
@@ -467,7 +483,9 @@ class SweepPane(Pane):
             )
         on = set(picture.applied())
         return frozenset(
-            (r, c) for r, c in places if on and question.cell(_number(answer.rows[r]), _number(answer.columns[c])) in on
+            (r, c)
+            for r, c in places
+            if on and question.cell(_number(answer.rows[r]), column_of(answer.columns[c])) in on
         )
 
     def _cursor(self, shown: Shown, picture: Picture) -> Cell | None:
@@ -481,8 +499,15 @@ class SweepPane(Pane):
             return row, column
         edit = picture.question(Sweep).edit
         layer, head = picture.head()
+        if self._of_cases(picture):
+            return _nearest(answer.rows, layer), min(self._column, len(answer.columns) - 1)
         at = picture.position() if edit.site.kind == "layer" else head // _group(edit, picture)
         return _nearest(answer.rows, layer), _nearest(answer.columns, at)
+
+    def _of_cases(self, picture: Picture) -> bool:
+        """Whether its columns are positions of the cases: none that the screen looks at."""
+        question = picture.question(Sweep)
+        return question.over and question.edit.site.kind == "layer"
 
     def _cell_name(self, answer: SweepAnswer, cell: Cell | None) -> str:
         if cell is None:
@@ -501,7 +526,7 @@ class SweepPane(Pane):
         found = {}
         if row >= 0:
             found["layer"] = _number(self._grid.rows[row])
-        if column >= 0:
+        if column >= 0 and not self._of_cases(self.picture):
             at = _number(self._grid.columns[column])
             question = self.picture.question(Sweep)
             if question.edit.site.kind == "layer":
@@ -510,18 +535,25 @@ class SweepPane(Pane):
                 found["head"] = at * _group(question.edit, self.picture)
         return found
 
+    def _to(self, cell: Cell) -> dict[str, int]:
+        """Put the cursor on a cell, as far as that is this pane's own; what the screen then looks at."""
+        if self.picture is not None and cell[1] >= 0 and self._of_cases(self.picture):
+            self._column, self._best = cell[1], False
+            self.renew()
+        return self._focus(cell)
+
     def move(self, dx: int, dy: int) -> None:
         if self.picture is None or self._grid is None or self._grid.cursor is None:
             return
         if self.picture.question(Sweep).listed and self._rows is not None:
             columns = len(self._grid.columns)
             row = self._rows.moved(self._grid.cursor[0] * columns + self._grid.cursor[1], dy)
-            self.look(**self._focus(divmod(row, columns)))
+            self.look(**self._to(divmod(row, columns)))
             return
         cell = self._grid.moved(dx, dy)
         if cell is not None:
             row_of, column_of = self._grid.cursor
-            self.look(**self._focus((cell[0] if cell[0] != row_of else -1, cell[1] if cell[1] != column_of else -1)))
+            self.look(**self._to((cell[0] if cell[0] != row_of else -1, cell[1] if cell[1] != column_of else -1)))
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
         grid, rows = self._grid, self._rows
@@ -534,7 +566,7 @@ class SweepPane(Pane):
             cell = divmod(rows.order[index], len(grid.columns))
         else:
             cell = grid.hit(index, x, left) if index < len(grid.rows) else None
-        return replace(picture.focus, **self._focus(cell)) if cell is not None else None
+        return replace(picture.focus, **self._to(cell)) if cell is not None else None
 
     def into(self, picture: Picture) -> Question | None:
         """The attention of the cursor's head; of a position, of the head that is looked at there."""
@@ -563,7 +595,11 @@ class SweepPane(Pane):
         if self.picture is None or self._grid is None or self._grid.cursor is None:
             raise changes.CannotError("There is no cell yet: . starts the sweep.")
         row, column = self._grid.cursor
-        edit = self.picture.question(Sweep).cell(_number(self._grid.rows[row]), _number(self._grid.columns[column]))
+        question, name = self.picture.question(Sweep), self._grid.columns[column]
+        place = column_of(f"{'@' if question.edit.site.kind == 'layer' else 'H'}{name}")
+        edit = question.cell(_number(self._grid.rows[row]), place)
+        if role := named(edit.positions):
+            raise changes.CannotError(f"{role} is a position of cases; an edit names one of this prompt, as @-1.")
         desk.change(changes.toggle_edit(desk.session, edit), format_edit(edit))
 
     def do_as_list(self, desk: Desk) -> None:
@@ -578,15 +614,17 @@ class SweepPane(Pane):
         if not question.over:
             if not desk.session.cases:
                 raise changes.CannotError(f"{NO_CASES[0].upper()}{NO_CASES[1:]}.")
-            if why := refuses_over(question.edit):
+            if why := same_everywhere(question.edit):
                 raise changes.CannotError(f"{why[0].upper()}{why[1:]}.")
+        elif named(question.edit.positions) or question.edit.site.kind == "layer":
+            question = replace(question, edit=replace(question.edit, positions=ALL))
         desk.put(replace(question, over=not question.over, earlier=0))
 
     def do_earlier(self, desk: Desk) -> None:
         question = self._question()
         assert isinstance(question, Sweep)
         kept = self.picture.sweeps if self.picture else ()
-        count = len(sweeps.older(kept, desk.session, question.edit, question.run == "clean"))
+        count = len(sweeps.older(kept, desk.session, question.edit, question.run == "clean", question.over))
         if not count:
             raise changes.CannotError(f"No other sweep of {format_edit(question.edit)} was kept.")
         desk.put(replace(question, earlier=(question.earlier + 1) % (count + 1)))
@@ -599,9 +637,8 @@ class SweepPane(Pane):
             answered = next((each for each in picture.answered if each.question == asked), None)
             if answered is not None and not picture.stale:
                 return (answered,)
-            if question.over:
-                return ()
-            both = (sweeps.of_now(picture.sweeps, session, question.edit, clean=clean) for clean in (True, False))
+            edit, over = question.edit, question.over
+            both = (sweeps.of_now(picture.sweeps, session, edit, clean, over) for clean in (True, False))
             clean, edited = (SweepAnswer.of(each) if each is not None else None for each in both)
             if clean is not None or edited is not None:
                 return (Answered(0, asked, clean, edited if session.active_edits() else None, 0.0),)
@@ -715,9 +752,19 @@ def _change(clean: SweepAnswer, edited: SweepAnswer) -> Shown | None:
     )
 
 
+def _other_cases(swept: Swept, picture: Picture) -> bool:
+    """Whether a sweep that was kept is of other cases than the line that names them now stands for, as far as it is
+    known: a file may be another by now."""
+    plan, _ = _planned(picture)
+    over = None if plan is None else plan.over
+    return swept.over is not None and over is not None and sweeps.told(over.cases) != swept.over.texts
+
+
 def _kept(swept: Swept, picture: Picture, question: Sweep) -> Shown:
     answer = SweepAnswer.of(swept)
     since = sweeps.changed(swept, picture.session, question.run == "clean")
+    if "cases" not in since and _other_cases(swept, picture):
+        since = ("cases", *since)
     return Shown(answer, answer.left, False, since, "", swept.of.prompt)
 
 

@@ -65,6 +65,8 @@ def _over_cases(question: Sweep, around: Around, answer: Mapping[str, Any]) -> l
     op = ops()[edit.op]
     if question.estimate:
         raise ScriptError("the program measures the cases: leave estimate out, or mechtui run answers it")
+    if edit.site.kind == "layer":
+        raise ScriptError("the program sweeps heads over the cases: of positions that they name mechtui run answers it")
     if op.takes in ("source", "references") or edit.vector or edit.edge is not None:
         raise ScriptError(f"the program has for each case no more than its prompt, which {op.name} is not made of")
     layers = list(edit.site.layers.within(around.shape.n_layers))

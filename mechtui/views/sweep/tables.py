@@ -48,11 +48,13 @@ def _over_cases(name: str, answer: SweepAnswer, over: Over, around: Around) -> l
     measured = answer.estimates is None
     means = answer.values if answer.estimates is None else answer.estimates
     what = "change of the logit difference" if measured else "estimated, not measured, change of the logit difference"
-    named = f"{name} at every head alone: {what}"
+    heads = not answer.columns or not answer.columns[0].startswith("@")
+    of, cell, between = ("head", "head", "") if heads else ("position", "site", " ")
+    named = f"{name} at every {of} alone: {what}"
+    rows = crossed(answer.rows, [between + column for column in answer.columns])
+    title = f"{named}, mean over the cases"
     return [
-        Matrix(
-            f"{named}, mean over the cases", "logits", ("layer", "head"), answer.rows, answer.columns, means, signs=True
-        ),
-        *of_cases(named, "logits", "head", crossed(answer.rows, answer.columns), means, over, around),
+        Matrix(title, "logits", ("layer", of), answer.rows, answer.columns, means, signs=True),
+        *of_cases(named, "logits", cell, rows, means, over, around),
         fact("mean logit difference without it", answer.baseline, "logits", signs=True),
     ]
