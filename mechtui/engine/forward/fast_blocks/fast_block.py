@@ -18,12 +18,16 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mechtui.engine.forward.block import Block, SomeRun
 from mechtui.engine.forward.cache import Cache
 from mechtui.engine.forward.calls import Call
 from mechtui.engine.forward.packed_linear import PackedLinear
-from mechtui.engine.forward.taps import Tap, Taps, tap_in
+from mechtui.engine.forward.taps import PATTERN, SCORES, Tap, Taps, tap_in
+
+# From so many keys on attention runs in one operation where nobody looks at its pattern.
+FUSED_FROM = 256
 
 # (name of an argument that the model gives the block) -> the argument, None where there is none.
 Given = Callable[[str], Any]
@@ -67,12 +71,16 @@ class FastBlock(Block):
         tap = tap_in(self.layer, taps)
         entered = tap("hook_resid_pre", residual)
         if z is None:
-            z = self._heads(entered, partial(call.argument, self._order), cache, tap)
+            z = self._heads(entered, partial(call.argument, self._order), cache, tap, self._looked_at(taps))
         return self._rest(entered, z, tap), z
 
     def heads(self, residual: Tensor, call: Call, cache: Cache | None, taps: Taps) -> Tensor:
-        tap = tap_in(self.layer, taps)
-        return self._heads(tap("hook_resid_pre", residual), partial(call.argument, self._order), cache, tap)
+        tap, given = tap_in(self.layer, taps), partial(call.argument, self._order)
+        return self._heads(tap("hook_resid_pre", residual), given, cache, tap, self._looked_at(taps))
+
+    def _looked_at(self, taps: Taps) -> bool:
+        """Whether something acts on scores or patterns of this block, or asks for them."""
+        return any(f"blocks.{self.layer}.attn.{hook}" in taps for hook in (SCORES, PATTERN))
 
     def begins_at_z(self, some_run: SomeRun) -> bool:
         return True
@@ -90,8 +98,9 @@ class FastBlock(Block):
             setattr(block, name, PackedLinear(module))
         return block
 
-    def _heads(self, residual: Tensor, given: Given, cache: Cache | None, tap: Tap) -> Tensor:
-        """What the heads give [batch, pos, head * d_head]. residual: what enters the block, any edit of it done."""
+    def _heads(self, residual: Tensor, given: Given, cache: Cache | None, tap: Tap, looked_at: bool) -> Tensor:
+        """What the heads give [batch, pos, head * d_head]. residual: what enters the block, any edit of it done.
+        looked_at: whether there has to be a pattern."""
         normal = self.norm(self.ln1, residual)
         batch, count, _ = normal.shape
         q, k, v = (
@@ -103,10 +112,24 @@ class FastBlock(Block):
             k, v = cache.update(k, v, self.layer)
         if k.shape[1] != q.shape[1]:
             k, v = (each.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for each in (k, v))
+        if not (looked_at or self.exact) and k.shape[2] >= FUSED_FROM:
+            z = self._fused(q, k, v, given("attention_mask"))
+            return z.transpose(1, 2).contiguous().view(batch, count, -1)
         scores = torch.matmul(q, k.transpose(-2, -1)).mul_(self.scale)
         scores = tap("attn.hook_attn_scores", _masked(scores, given("attention_mask")))
         pattern = tap("attn.hook_pattern", self.softmax(scores))
         return torch.matmul(pattern, v).transpose(1, 2).contiguous().view(batch, count, -1)
+
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention in torch's one operation, which keeps no table [query, key]: the same to rounding."""
+        queries, keys = q.shape[2], k.shape[2]
+        if mask is None:
+            if queries == keys:
+                return functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
+            mask = torch.ones(queries, keys, device=q.device, dtype=torch.bool).tril(keys - queries)
+        mask = mask[..., -queries:, :keys]
+        mask = mask if mask.dtype == torch.bool else mask.to(q.dtype)
+        return functional.scaled_dot_product_attention(q, k, v, mask, scale=self.scale)
 
     def _rest(self, residual: Tensor, z: Tensor, tap: Tap) -> Tensor:
         """What leaves the block, from what entered it and what its heads gave."""
