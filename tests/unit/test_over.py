@@ -97,6 +97,7 @@ def test_words_may_stand_in_any_order() -> None:
         ("sweep zero L*H* @S2", "S2 is a position of cases: write over cases behind it"),
         ("sweep zero L*H* @4 over cases", "position 4 is another word in another prompt"),
         ("sweep zero L*H* over", "over"),
+        ("dose scale L0H1 @S2", "S2 is a position of cases: write over cases behind it"),
     ],
 )
 def test_what_is_not_the_same_in_every_case_is_refused_in_a_sentence(line: str, said: str) -> None:

@@ -15,7 +15,7 @@ from mechtui.session.document import Edit, Session, Site, Span, Struct, Token, V
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.words import LineError, cut, decimal, format_number, one_of, short
 from mechtui.session.ops import ops
-from mechtui.session.roles import same_everywhere
+from mechtui.session.roles import named, same_everywhere
 from mechtui.views.over import WORDS as OVER_CASES
 from mechtui.views.over import Over, taken
 from mechtui.views.question import Answer, Question, after, plain
@@ -98,6 +98,8 @@ class Dose(Question, frozen=True, tag="dose"):
             raise LineError(line, line.index("text"), TEXT_ALONE)
         if cases and edit is not None and (why := same_everywhere(edit)):
             raise LineError(line, words[0][1], why)
+        if not cases and edit is not None and (role := named(edit.positions)):
+            raise LineError(line, line.index(role), f"{role} is a position of cases: write {OVER_CASES} behind it")
         return found._with_step(line, step)
 
     def _with_step(self, line: str, step: tuple[float, int] | None) -> Self:
@@ -176,7 +178,7 @@ def _edit(line: str, words: list[tuple[str, int]]) -> tuple[Edit, int]:
         text = line[first : end + len(last)]
         for whole in (text, f"{text} x1"):
             try:
-                return bare(parse_edit(whole)), used
+                return bare(parse_edit(whole, roles=True)), used
             except LineError as error:
                 errors.append(error)
     # Of the shortest reading that says more than that something is missing.
