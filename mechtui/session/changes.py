@@ -25,6 +25,7 @@ from mechtui.session.document import (
 from mechtui.session.grammar.places import format_site
 from mechtui.session.op import VectorOp
 from mechtui.session.ops import ops
+from mechtui.session.roles import named
 
 
 class CannotError(ValueError):
@@ -91,13 +92,20 @@ def toggle_edit(session: Session, edit: Edit) -> Session:
 
 
 def add(session: Session, edit: Edit) -> Session:
+    _check_place(edit)
     return replace(session, edits=(*session.edits, edit))
 
 
 def put(session: Session, index: int, edit: Edit) -> Session:
     """The edit at `index` becomes `edit`."""
     chosen(session, index)
+    _check_place(edit)
     return replace(session, edits=(*session.edits[:index], edit, *session.edits[index + 1 :]))
+
+
+def _check_place(edit: Edit) -> None:
+    if role := named(edit.positions):
+        raise CannotError(f"{role} is a position of cases; an edit names one of this prompt, as @-1.")
 
 
 def chosen(session: Session, index: int) -> Edit:

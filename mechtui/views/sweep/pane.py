@@ -598,8 +598,6 @@ class SweepPane(Pane):
         question, name = self.picture.question(Sweep), self._grid.columns[column]
         place = column_of(f"{'@' if question.edit.site.kind == 'layer' else 'H'}{name}")
         edit = question.cell(_number(self._grid.rows[row]), place)
-        if role := named(edit.positions):
-            raise changes.CannotError(f"{role} is a position of cases; an edit names one of this prompt, as @-1.")
         desk.change(changes.toggle_edit(desk.session, edit), format_edit(edit))
 
     def do_as_list(self, desk: Desk) -> None:
