@@ -151,18 +151,19 @@ def test_layers_are_swept_at_what_each_case_names(twin: Twin, tmp_path: Path) ->
     named = [{**case, "@S2": f"{case['foil'].strip()}#2"} for case in CASES[:4:2]]
     named += [dict(CASES[5]), {**CASES[5], "@S2": "Joh"}]
     (tmp_path / "named.jsonl").write_text("\n".join(map(json.dumps, named)))
-    session = session_of("scale L0.mlp x0.5 @-1", cases=str(tmp_path / "named.jsonl"))
+    session = session_of("scale L0.mlp @-1 x0.5", cases=str(tmp_path / "named.jsonl"))
     clean, edited = last(twin.engine, session, "sweep patch L*.pre @* over cases")
     assert clean.columns == ("@S2", "@end")
     assert edited is not None
-    for answer, on in ((clean, ()), (edited, ("scale L0.mlp x0.5 @-1",))):
+    for answer, on in ((clean, ()), (edited, ("scale L0.mlp @-1 x0.5",))):
         assert answer.over is not None
         for number, case in enumerate(named):
             alone = {name: text for name, text in case.items() if not name.startswith("@")}
-            ids = twin.text_ids(case["prompt"], ())
-            before = twin.text_ids(case["prompt"].rpartition(case.get("@S2", "").partition("#")[0])[0], ())
+            bos = twin.tokens(session_of(prompt=case["prompt"])).bos
+            ids = twin.text_ids(case["prompt"], bos)
+            before = case["prompt"].rpartition(case.get("@S2", "").partition("#")[0] or " ")[0].rstrip()
             base = one_by_one(twin, session_of(*on), alone, edits=True)
-            places = {"@S2": len(before) if number < 2 else None, "@end": len(ids) - 1}
+            places = {"@S2": len(twin.text_ids(before, bos)) if number < 2 else None, "@end": len(ids) - 1}
             for row, column in np.ndindex(*answer.values.shape):
                 at = places[answer.columns[column]]
                 said = answer.over.each[number, row, column]

@@ -9,10 +9,13 @@ import torch
 from torch.nn import functional
 
 from mechtui.engine.api import Engine
-from mechtui.engine.forward.fast_blocks import fast_block
+from mechtui.engine.forward import choice, direct
+from mechtui.engine.forward.choice import TRIAL
 from mechtui.views import parse_question
 from mechtui.views.sweep import SweepAnswer
 from tests.engine.twin import CLOSE, PROMPT, Twin, make_twin, session_of
+
+WHERE: tuple[Any, ...] = (choice, direct)
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -22,21 +25,23 @@ def twin(request: pytest.FixtureRequest) -> Twin:
 
 @pytest.fixture
 def fused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """However short the text; how many queries each call had."""
+    """However short the text; how many queries each call had, but for those on which blocks are tried out."""
     calls: list[int] = []
     plain = functional.scaled_dot_product_attention
 
     def noted(q: Any, *more: Any, **named: Any) -> Any:
-        calls.append(q.shape[2])
+        if q.shape[2] != TRIAL:
+            calls.append(q.shape[2])
         return plain(q, *more, **named)
 
-    monkeypatch.setattr(fast_block, "FUSED_FROM", 1)
+    for module in WHERE:
+        monkeypatch.setattr(module, "FUSED_FROM", 1)
     monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
     return calls
 
 
 @pytest.mark.parametrize(
-    "edits", [(), ("zero L1H1.q @-1", "patch L0H2"), ("scale L0.mid x2",), ("cut-path L0H0>L1H1.k",)]
+    "edits", [(), ("zero L1H1.q @-1", "patch L0H2 @1"), ("scale L0.mid x2",), ("cut-path L0H0>L1H1.k",)]
 )
 def test_a_run_and_what_resumes_from_it_are_a_plain_models(
     twin: Twin, edits: tuple[str, ...], fused: list[int]
@@ -54,7 +59,8 @@ def test_many_runs_at_once_and_their_gradients_too(twin: Twin, fused: list[int])
     session = session_of(answer=" Mary", foil=" John")
     found = []
     for least in (10**6, 1):
-        fast_block.FUSED_FROM = least  # the fixture sets it back
+        for module in WHERE:
+            module.FUSED_FROM = least  # the fixture sets it back
         *_, (answer, _, _) = Engine(twin.engine.model).open(session).answer(parse_question("sweep patch L*H*"))
         assert isinstance(answer, SweepAnswer)
         found.append(answer)

@@ -10,7 +10,7 @@ from torch import Tensor
 from mechtui.engine.forward.block import Block, SomeRun
 from mechtui.engine.forward.bridged import BridgedBlock
 from mechtui.engine.forward.calls import Call
-from mechtui.engine.forward.fast_blocks.fast_block import FastBlock
+from mechtui.engine.forward.fast_blocks.fast_block import FUSED_FROM, FastBlock
 from mechtui.engine.forward.fast_blocks.kinds import fast_blocks
 from mechtui.engine.forward.from_z import same_from_z
 from mechtui.engine.forward.hook_points import HookPoints
@@ -105,6 +105,9 @@ class ChosenBlocks:
         if self._packs:
             packed = fast.packed()
             # Twice the same text, since one token alone does not pass packed weights.
-            if as_the_bridge(packed, residual.expand(2, -1, -1), close):
+            entering = residual.expand(2, -1, -1)
+            if as_the_bridge(packed, entering, close):
+                packed.fused_from = 0
+                packed.fused_from = FUSED_FROM if as_the_bridge(packed, entering, close) else None
                 return packed
         return fast

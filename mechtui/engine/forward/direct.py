@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mechtui.engine.forward.block import Block, Body, SomeRun
 from mechtui.engine.forward.cache import Cache, DirectCache, KeysValues
 from mechtui.engine.forward.calls import Call
-from mechtui.engine.forward.fast_blocks.fast_block import FastBlock, Parts
+from mechtui.engine.forward.fast_blocks.fast_block import FUSED_FROM, FastBlock, Parts
 from mechtui.engine.forward.fast_blocks.gpt2 import AttentionOnlyBlock, GPT2Block, LayerNorm
 from mechtui.engine.forward.fast_blocks.llama import LlamaBlock
 from mechtui.engine.forward.packed_linear import can_be_packed
@@ -267,4 +267,5 @@ def _block(cfg: Config, block: Any, layer: int) -> FastBlock:
         parts = Parts(norms[0], attention, cfg.d_head, scale, norms[1], mlp.into, mlp.out, mlp.gate, mlp.act)
         found = kind(parts, layer)
     found.exact = False  # to rounding as the bridge's
+    found.fused_from = FUSED_FROM
     return found
