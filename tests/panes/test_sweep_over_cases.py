@@ -182,11 +182,13 @@ def test_it_is_kept_whole_marked_old_and_made_again() -> None:
     assert "patch L*.pre over ioi 8: change of the logit difference" in text
     assert "old" not in text
     assert "means over 8 of 8 cases".replace("8 of 8", "8") in text
-    planned = replace(whole, values=np.full_like(whole.values, np.nan), left=Left(288, 0, 12.0, 0))
+    assert whole.over is not None
+    nothing = replace(whole.over, done=0)
+    planned = replace(whole, values=np.full_like(whole.values, np.nan), left=Left(288, 0, 12.0, 0), over=nothing)
     other = of(question.line(), session=replace(WITH, cases="ioi 9"))
     text = text_of(SweepPane(), answered(replace(other, sweeps=(kept,)), planned), 120, 30)
     assert "old, made with other cases; . runs it again: 288 runs, about 12 s" in " ".join(text.split())
     file = tuple(replace(case, prompt="another") for case in CASES)
-    of_file = replace(planned, over=replace(planned.over, cases=file))  # type: ignore[type-var]
+    of_file = replace(planned, over=replace(nothing, cases=file))
     text = text_of(SweepPane(), answered(now, of_file), 120, 30)
     assert "made with other cases" in text, "the file that the line names has been written anew"

@@ -16,7 +16,7 @@ LINES = (
     *("sweep zero L*H*.pattern @-1", "sweep patch L1H*.k estimate", "sweep mean L*H*.scores estimate"),
     *("sweep scale L*.mid x2 estimate", "sweep patch L*.pre ig3 estimate", "sweep patch L1H* ig2"),
     *("sweep mean L*H*.scores", "sweep patch L1H*.pattern", "sweep noise L*H1-2.scores sd1", "sweep cut L*H* -1>0"),
-    *("sweep zero L0H1 over cases", "sweep patch L1.pre over cases", "sweep zero L1H0-1 @end over cases"),
+    *("sweep zero L0H1 over cases", "sweep zero L*.attn over cases", "sweep zero L1H0-1 @end over cases"),
 )
 # No program finds what a case names.
 REFUSED = LINES[-2:]
