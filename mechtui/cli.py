@@ -51,6 +51,12 @@ SESSION_OPTIONS = [
     click.option(
         "--vector", metavar="LINE", multiple=True, help='A steering vector: \'v = diff L6.pre "Love" "Hate"\'.'
     ),
+    click.option(
+        "--sae",
+        metavar="[NAME=]PATH",
+        multiple=True,
+        help="A dictionary of features: a file, a folder or a hub id (@revision).",
+    ),
     click.option("--edit", metavar="LINE", multiple=True, help="An edit: 'zero L9H9 @-1'. May be given several times."),
     click.option(
         "--bos", type=click.Choice(["auto", "yes", "no"]), help="Put the model's first token before the prompt."
@@ -366,9 +372,10 @@ def sessions(words: tuple[str, ...], every: bool, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("model", metavar="ID", shell_complete=_completed("models"))
-def fetch(model: str) -> NoReturn:
+@click.option("--sae", "dictionary", is_flag=True, help="ID is a dictionary of features: OWNER/NAME/FOLDER.")
+def fetch(model: str, dictionary: bool) -> NoReturn:
     """Download a model from the Hugging Face hub. What is here already is not downloaded again."""
-    sys.exit(importlib.import_module("mechtui.info").fetch(model))
+    sys.exit(importlib.import_module("mechtui.info").fetch(model, dictionary))
 
 
 @cli.command()

@@ -29,12 +29,12 @@ class ConfigError(ValueError):
 class Settings(msgspec.Struct, frozen=True):
     """Everything that can be set. Empty text means "not said".
 
-    model, prompt, source, answer, foil, bos, align, cases, linear, edit, vector and references (lines of text) begin
+    model, prompt, source, answer, foil, bos, align, cases, linear, edit, vector, sae, references (lines of text) begin
     a session; a session file overrules them, a flag overrules the session file. device: auto, cpu, cuda, cuda:N or mps.
     device_map: "" or "auto" (several GPUs). log_file: where the model process's stderr goes, "" for the state folder.
-    views: folders of views of one's own, apart as in PATH. keys: action name -> keys, comma-separated.
-    workspaces: name -> columns, as `mechtui.app.workspaces` reads them. keep_alive: how long the model process stays
-    when the app goes, as `mechtui.duration` reads it; not said: a new one goes with it, one that was found stays on.
+    views: folders of views of one's own, apart as in PATH. keys: action name -> keys, comma-separated. workspaces: name
+    -> columns, as `mechtui.app.workspaces` reads them. keep_alive: how long the model process stays when the app goes,
+    as `mechtui.duration` reads it; not said: a new one goes with it, one that was found stays on.
     """
 
     model: str = ""
@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True):
     foil: str = ""
     edit: tuple[str, ...] = ()
     vector: tuple[str, ...] = ()
+    sae: tuple[str, ...] = ()
     align: str = "auto"
     references: tuple[str, ...] = ()
     cases: str = ""
@@ -76,6 +77,7 @@ MEANINGS = {
     "foil": "the token that it is compared with",
     "edit": "[edits](lines.md#edits-op-site-positions-argument)",
     "vector": "[steering vectors](lines.md#steering-vectors-name--source-unit-position)",
+    "sae": "[dictionaries of features](lines.md#dictionaries-of-features-name--path-at-l8post-labels-file)",
     "align": "how the source's tokens are paired with the prompt's ([how](lines.md#alignment-of-prompt-and-source))",
     "references": "prompts that `mean` averages over",
     "cases": "many prompts over which numbers are taken, too: `ioi 64`, or a file, see [cases](lines.md#cases)",

@@ -87,8 +87,8 @@ def _devices() -> Iterator[str]:
         yield "mps"
 
 
-def fetch(model: str) -> int:
-    """Download a model and say how far it is -> exit status."""
+def fetch(model: str, dictionary: bool = False) -> int:
+    """Download a model, or a dictionary of features, and say how far it is -> exit status."""
     from mechtui.worker.models import ModelError
     from mechtui.worker.models import fetch as download
 
@@ -97,7 +97,7 @@ def fetch(model: str) -> int:
         write_over(f"{stage}{percent} {detail}")
 
     try:
-        download(model, progress, lambda: False)
+        download(model, progress, lambda: False, dictionary)
     except ModelError as error:
         print(f"mechtui: {seen(str(error))}", file=sys.stderr)
         return NO_MODEL
@@ -107,5 +107,6 @@ def fetch(model: str) -> int:
     finally:
         if sys.stderr.isatty():
             sys.stderr.write("\n")
-    print(f"{seen(model)} is here; open it with: mechtui --model {model}")
+    how = "name it with: mechtui --sae" if dictionary else "open it with: mechtui --model"
+    print(f"{seen(model)} is here; {how} {model}")
     return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from mechtui.app import cases_line, palette, writing
+from mechtui.app import cases_line, palette, sae_line, writing
 from mechtui.app.actions import Registry, shown, why_not
 from mechtui.app.desk import Desk
 from mechtui.app.doing import find
@@ -170,6 +170,8 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
     def suggest(text: str) -> list[Suggestion]:
         if writing.is_write(text):
             return writing.suggest(text, desk.here, desk.open_views())
+        if sae_line.is_one(text):
+            return sae_line.suggest(text, desk.session)
         if palette.is_question(text):
             return [*cases_line.suggest(text), *_rows(text, complete_question(text, known()))]
         if palette.is_line(text):
@@ -198,6 +200,8 @@ def command(desk: Desk, known: Callable[[], Known], registry: Registry, do: Call
         if writing.is_write(text):
             write(desk, target, text)
             return None
+        if sae_line.is_one(text):
+            return sae_line.take(desk, text)
         if cases_line.names_cases(text):
             return cases_line.take(desk, text)
         if not palette.is_line(text) and (rows := suggest(text)):

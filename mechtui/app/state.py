@@ -122,7 +122,7 @@ def difference(before: Session, after: Session) -> Follows | None:
     if before.model != after.model:
         return Follows.MODEL
     before, after = (
-        replace(session, edits=(), vectors=(), references=(), answer="", foil="", linear=False)
+        replace(session, edits=(), vectors=(), saes=(), references=(), answer="", foil="", linear=False)
         for session in (before, after)
     )
     return Follows.SESSION if before == after else Follows.TEXTS

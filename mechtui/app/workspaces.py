@@ -88,7 +88,11 @@ def built_in() -> tuple[Workspace, ...]:
         read("Look", ("heads / scores", "attention / residual / loss", "lens / attribution"), job="generate"),
         read("Explain", ("heads / scores", "attribution | neurons / lens", "sweep / attention | path"), job="sweep"),
         read("Weights", ("heads / scores", "circuit / attention", "composition | bigrams")),
-        read("Units", ("heads / scores", "neurons / attribution", "contexts / residual | lens"), job="contexts"),
+        read(
+            "Units",
+            ("heads / scores", "neurons | features / attribution", "contexts / residual | lens"),
+            job="contexts",
+        ),
         read("Steer", ("heads / residual", "dose / lens", "generate / attribution"), job="generate"),
         read("Compare", ("history / compare | loss | perplexity | cases",)),
     )

@@ -29,6 +29,7 @@ from mechtui.engine.circuit_runs import CircuitRuns, Component
 from mechtui.engine.circuits import Circuit as HeadCircuit
 from mechtui.engine.contexts import Contexts, Scan
 from mechtui.engine.contributions import Contributions, Reading
+from mechtui.engine.dictionaries import Active, Dictionary, DictionaryError
 from mechtui.engine.each_case import CLEAN, EDITED, EachCase, Memory, Numbers
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError, Unread
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
@@ -49,7 +50,7 @@ from mechtui.engine.variants import Cost, Look
 from mechtui.engine.vectors import Separation, steering
 from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.cases import END, Case
-from mechtui.session.document import Edit, ModelShape, Role, Session, Site, Token, Vector
+from mechtui.session.document import Edit, ModelShape, Role, Sae, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.hook_edits import EditError, HookEdits, Ids, Sender, Steering
 from mechtui.session.prompt import Prompt, Surroundings
@@ -61,6 +62,7 @@ from mechtui.views import Answer, Question
 __all__ = [
     "CLEAN",
     "EDITED",
+    "Active",
     "Answers",
     "Cancelled",
     "CaseRuns",
@@ -68,6 +70,8 @@ __all__ = [
     "Component",
     "Contributions",
     "Cost",
+    "Dictionary",
+    "DictionaryError",
     "Differences",
     "EachCase",
     "EditError",
@@ -344,6 +348,21 @@ class OpenSession:
         cannot be made, and Cancelled while its texts are read."""
         made = steering(vector, self.bos) if isinstance(vector, Vector) else vector
         return self._runner.vectors.value(made, self.cancelled, self.progress)
+
+    @property
+    def saes(self) -> tuple[Sae, ...]:
+        """The dictionaries of features that lines may name."""
+        return self.session.saes
+
+    def dictionary(self, name: str) -> Dictionary:
+        """The dictionary of features that the session calls so. Raises SessionError where there is none, it cannot be
+        read, or it does not fit this model and this text."""
+        return self._runner.dictionaries.named(name, self.session, self.bos)
+
+    def labels(self, name: str) -> dict[int, str]:
+        """The names of its features, as far as a file has some. Raises SessionError."""
+        sae = self.session.sae(name)
+        return {} if sae is None else self._runner.dictionaries.labels(sae)
 
     def separation(self, vector: Vector) -> Separation | None:
         """How well a contrast that was made tells pairs that are held out, see `mechtui.engine.vectors`; None for

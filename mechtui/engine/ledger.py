@@ -20,6 +20,7 @@ from torch import Tensor
 from mechtui.engine.api import Need, OpenSession, Run, SessionError, together
 from mechtui.engine.readout import Norm
 from mechtui.engine.weights import W_O, W_U, W_out, b_O, b_out, b_V, unembedding_bias
+from mechtui.session.document import Point
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +173,12 @@ class Ledger:
         """Of one MLP's write: each neuron's part [d_mlp], its activation [d_mlp], the bias's part, and that of edits of
         what the MLP gives."""
         active = self.run.take(neuron_need(layer, self.position)).float()
+        reads, constant = self.neuron_reads(layer)
+        by_neuron = active * reads.to(active.device)
+        return by_neuron, active, constant, float(self.mlp(layer)) - float(by_neuron.sum()) - constant
+
+    def neuron_reads(self, layer: int) -> tuple[Tensor, float]:
+        """What reads of each neuron's activation [d_mlp], and what the MLP's bias adds whatever they are."""
         weight = W_out(self._bridge, layer)
         bias = b_out(self._bridge, layer, self.reads).to(self.reads)
 
@@ -180,9 +187,20 @@ class Ledger:
             return (held.to(weight.dtype) @ weight).float().to(self.reads.device) + bias
 
         through, fixed = Writes(self.opened, layer, "mlp").through(self.reads, gives)
-        by_neuron = active * (weight.float() @ through.to(weight.device)).to(active.device)
-        constant = float(bias @ through + fixed)
-        return by_neuron, active, constant, float(self.mlp(layer)) - float(by_neuron.sum()) - constant
+        return weight.float() @ through.to(weight.device), float(bias @ through + fixed)
+
+    @torch.inference_mode()
+    def reads_at(self, point: Point) -> Tensor | None:
+        """[width]: what reads of what passes a point; None of what the MLP reads, which is written by nobody."""
+        match point.part:
+            case "in":
+                return None
+            case "z":
+                return self.head_reads(point.layer)[0].flatten()
+            case "act":
+                return self.neuron_reads(point.layer)[0]
+            case _:
+                return self.reads
 
     def head_reads(self, layer: int) -> tuple[Tensor, Tensor]:
         """What reads of each head's z [head, d_head], and what is read whatever they say."""
@@ -197,6 +215,25 @@ class Ledger:
         through, fixed = Writes(self.opened, layer, "attn").through(self.reads, gives)
         by_head = weight.float() @ through.to(weight.device)
         return by_head, bias @ through + fixed
+
+
+@torch.inference_mode()
+def in_stream(opened: OpenSession, point: Point, directions: Tensor) -> Tensor | None:
+    """Directions [row, width] at a point as they are written to the stream [row, d_model], but for the scale of a norm
+    behind the block's part; None of what the MLP reads."""
+    bridge, layer = opened.model.bridge, point.layer
+    match point.part:
+        case "in":
+            return None
+        case "z":
+            weight = W_O(bridge, layer)
+            written, part = directions @ weight.float().flatten(0, 1).to(directions.device), "attn"
+        case "act":
+            written, part = directions @ W_out(bridge, layer).float().to(directions.device), "mlp"
+        case _:
+            return directions
+    writes = Writes(opened, layer, "attn" if part == "attn" else "mlp")
+    return (written if writes.norm is None else writes.norm.linear(written)) * writes.times
 
 
 def per_head(run: Run, opened: OpenSession, position: int, direction: Direction) -> np.ndarray:

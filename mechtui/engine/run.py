@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine import gradients, reading
+from mechtui.engine import gradients, in_place, reading
 from mechtui.engine.apply import EVERY_ROW, hook_function
 from mechtui.engine.errors import SessionError
 from mechtui.engine.memory import ran_out
@@ -98,6 +98,11 @@ class Run:
     def surprise(self) -> Tensor:
         """[pos]: -ln p(token | the tokens before it) in nats; NaN for the first."""
         return reading.surprise(self._readout, self.trace)
+
+    def surprise_with(self, hook: str, values: Sequence[Tensor], positions: Sequence[int]) -> list[Tensor]:
+        """[pos] for each of several: the same, were these values [position, width] what passes a hook at these
+        positions, behind the run's own edits there. Heads stand side by side. Raises Cancelled."""
+        return in_place.surprise(self._runner, self.trace, hook, values, positions, self.cancelled)
 
     def best(self, position: int, count: int) -> list[int]:
         """The ids of the `count` largest logits at a position, the largest first; a small vocabulary has fewer."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.apply import EVERY_ROW, Rows, rows_of
+from mechtui.engine.dictionaries import Dictionaries
 from mechtui.engine.forward.cache import KeysValues, before, keys_values
 from mechtui.engine.forward.calls import Call
 from mechtui.engine.forward.forward import Forward
@@ -65,6 +66,7 @@ class Runner:
         self.forward = Forward(model.bridge, model.device, model.ready.weights == "folded")
         self.store = TraceStore(budget(model.device))
         self.vectors = Vectors(model, self.forward)
+        self.dictionaries = Dictionaries(model, self.forward.readout)
         self.givens = Givens(self.vectors, self.read, self.forward.weights)
         self.paces: dict[int, float] = {}  # seconds for one position in one block of a batch, by the length's bits
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from mechtui.config import Settings
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit
+from mechtui.session.grammar.saes import format_sae
 from mechtui.session.grammar.vectors import format_vector
 from mechtui.visible import harmless
 
@@ -39,6 +40,7 @@ def arguments(session: Session, views: Iterable[str], settings: Settings) -> lis
     many = (
         ("--reference", session.references),
         ("--vector", map(format_vector, session.vectors)),
+        ("--sae", map(format_sae, session.saes)),
         ("--edit", map(format_edit, session.edits)),
         ("--view", views),
     )

@@ -13,7 +13,7 @@ from mechtui.views.script import ViewLines, quoted
 # How far a number may be off, absolutely and as a share of itself. Half precision rounds each sum of a logit.
 TOLERANCES = {"float32": 0.001, "float16": 0.03, "bfloat16": 0.25}
 # Whole numbers that are names: nearly the same is another.
-NAMES = ("id", "neurons")
+NAMES = ("id", "neurons", "feature")
 WIDTH = 116
 
 COMPARING = '''\

@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mechtui import __version__
 from mechtui.link.messages import Checked, Load, Ready
 from mechtui.session.cases import Case
-from mechtui.session.document import Session
+from mechtui.session.document import Sae, Session
 from mechtui.session.grammar.cases import parse_cases
 from mechtui.session.paths import PathError, to_read
 from mechtui.session.storage import to_builtins
@@ -46,11 +47,13 @@ class Item:
         return tuple(dict.fromkeys((Tokens(), *self.questions.values())))
 
     def files(self) -> list[str]:
-        """Files whose contents decide the numbers: of vectors, of cases, and those that the questions name."""
+        """Files whose contents decide the numbers: of vectors, of dictionaries, of cases, and those that the questions
+        name."""
         of_vectors = [file for vector in self.session.vectors for file in vector.reads]
         of_cases = [parse_cases(self.session.cases).file] if self.session.cases else []
+        of_saes = [file for sae in self.session.saes for file in files_of(sae)]
         of_questions = [file for each in self.questions.values() for file in each.reads]
-        return [file for file in (*of_vectors, *of_cases, *of_questions) if file]
+        return [file for file in (*of_vectors, *of_saes, *of_cases, *of_questions) if file]
 
     def fingerprint(self, load: Load, content: Callable[[str], str]) -> str:
         """The same for the same session, questions, files that they name, place among the others, and way to load the
@@ -82,6 +85,14 @@ class Item:
             # The session that `compare` names may have edits where this one has none.
             "edited": edited if edited or self.session.active_edits() else None,
         }
+
+
+def files_of(sae: Sae) -> list[str]:
+    """Those of a dictionary that lies in files here."""
+    place = Path(sae.path).expanduser()
+    folder = sorted(place.glob("*")) if place.is_dir() else [place, *place.parent.glob("*.json")]
+    wanted = (".safetensors", ".npz", ".pt", ".json", ".csv")
+    return [str(each) for each in folder if each.suffix in wanted and each.is_file()] + [sae.labels]
 
 
 def content_of(file: str) -> str:

@@ -17,6 +17,7 @@ from mechtui.session.document import (
     Edit,
     Positions,
     Range,
+    Sae,
     Session,
     Site,
     Span,
@@ -177,6 +178,12 @@ def put_vector(session: Session, vector: Vector) -> Session:
         at_index = names.index(vector.name)
         return replace(session, vectors=(*session.vectors[:at_index], vector, *session.vectors[at_index + 1 :]))
     return replace(session, vectors=(*session.vectors, vector))
+
+
+def put_sae(session: Session, sae: Sae) -> Session:
+    """Add a dictionary, or replace the one of its name."""
+    named = {old.name: old for old in session.saes} | {sae.name: sae}
+    return replace(session, saes=tuple(named.values()))
 
 
 def chosen_vector(session: Session, index: int) -> Vector:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 Part = Literal["z", "q", "k", "v", "pattern", "scores", "attn", "mlp", "pre", "mid", "post"]
+Where = Literal["pre", "mid", "post", "attn", "mlp", "z", "in", "act"]
 Source = Literal["diff", "mean", "pca", "neuron", "token", "file"]
 # Those that are read from the activations of texts.
 OF_TEXTS: tuple[Source, ...] = ("diff", "mean", "pca")
@@ -160,6 +161,27 @@ class OverCases(Struct, frozen=True):
     why: str = ""
 
 
+class Point(Struct, frozen=True):
+    """A place in one layer that a dictionary of features reads or writes: pre, mid, post (the residual stream), attn,
+    mlp (what attention and the MLP write to it), z (all heads side by side), in (what the MLP reads, normed) or act
+    (the MLP's neurons). `mechtui.session.sites` has their hooks."""
+
+    layer: int
+    part: Where
+
+
+class Sae(Struct, frozen=True):
+    """A dictionary of features (a sparse autoencoder, a transcoder) and what lines call it. path: the file, folder or
+    hub id that holds it. reads, writes: where, in the place of what its files say; writes None: where it reads. labels:
+    a file of features' names; empty for one that lies beside it."""
+
+    name: str
+    path: str
+    reads: Point | None = None
+    writes: Point | None = None
+    labels: str = ""
+
+
 class Swept(Struct, frozen=True):
     """A sweep's numbers, and what they were made of.
 
@@ -238,6 +260,7 @@ class Session(Struct, frozen=True):
     answer: str = ""
     foil: str = ""
     vectors: tuple[Vector, ...] = ()
+    saes: tuple[Sae, ...] = ()
     edits: tuple[Edit, ...] = ()
     views: tuple[str, ...] = ()
     bos: Bos = "auto"
@@ -259,6 +282,9 @@ class Session(Struct, frozen=True):
 
     def vector(self, name: str) -> Vector | None:
         return next((vector for vector in self.vectors if vector.name == name), None)
+
+    def sae(self, name: str) -> Sae | None:
+        return next((sae for sae in self.saes if sae.name == name), None)
 
 
 class Token(Struct, frozen=True):

@@ -33,6 +33,7 @@ from msgspec.structs import fields, replace
 
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
+from mechtui.session.grammar.saes import format_sae, parse_sae
 from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.session.history import LogitDiff, Step, Tree, along, common
 
@@ -43,6 +44,7 @@ MOST = 100_000_000
 AS_LINES: dict[str, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
     "edits": (format_edit, parse_edit),
     "vectors": (format_vector, parse_vector),
+    "saes": (format_sae, parse_sae),
 }
 # Fields that are on or off: written as a text, empty for off.
 SWITCHES, ON = ("linear",), "on"

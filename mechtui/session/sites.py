@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mechtui.session.document import ModelShape, Part, Site
+from mechtui.session.document import ModelShape, Part, Point, Site, Where
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,14 @@ LAYER: dict[Part, Place] = {
 NEURON = Place("mlp.hook_post", "1", "one MLP neuron")
 EMBED = Place("hook_embed", "d_model", "token embeddings")
 POS = Place("hook_pos_embed", "d_model", "position embeddings")
+
+# What a dictionary of features may read and write, by its part of a layer.
+POINTS: dict[Where, str] = {
+    **{part: LAYER[part].hook for part in ("pre", "mid", "post", "attn", "mlp")},
+    "z": "attn.hook_z",
+    "in": "mlp.hook_in",
+    "act": "mlp.hook_post",
+}
 
 HEAD_PARTS, LAYER_PARTS = tuple(HEAD), tuple(LAYER)
 # What lies within attention as [head, query, key].
@@ -71,6 +79,16 @@ def hooks(site: Site, shape: ModelShape) -> list[tuple[str, int]]:
 def hook(layer: int, part: Part) -> str:
     """The hook name of a place of the residual stream, or of what a part of the block writes to it."""
     return f"blocks.{layer}.{LAYER[part].hook}"
+
+
+def point_hook(point: Point) -> str:
+    """TransformerLens's name of a point."""
+    return f"blocks.{point.layer}.{POINTS[point.part]}"
+
+
+def point_width(point: Point, shape: ModelShape) -> int:
+    """Numbers per position that pass there."""
+    return {"z": shape.n_heads * shape.d_head, "act": shape.d_mlp}.get(point.part, shape.d_model)
 
 
 def members(site: Site, shape: ModelShape) -> tuple[int, ...] | None:

@@ -19,6 +19,7 @@ from mechtui.session.grammar.cases import check_cases
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
 from mechtui.session.grammar.places import format_positions, parse_positions
+from mechtui.session.grammar.saes import format_sae, parse_sae
 from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.session.grammar.words import LineError, Mistakes, one_line, short, shortened
 from mechtui.session.paths import PathError, read_text, reason, to_write, write_private
@@ -54,6 +55,7 @@ class _Texts(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     references: tuple[str, ...] = ()
     linear: bool = False
     vectors: tuple[str, ...] = ()
+    saes: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
 
@@ -109,6 +111,7 @@ def to_builtins(session: Session) -> dict[str, Any]:
         references=session.references,
         linear=session.linear,
         vectors=tuple(format_vector(vector) for vector in session.vectors),
+        saes=tuple(format_sae(sae) for sae in session.saes),
         edits=tuple(format_edit(edit) for edit in session.edits),
         views=session.views,
         cases=session.cases,
@@ -224,6 +227,7 @@ def _check_keys(said: dict[str, Any], keys: tuple[str, ...], name: str, what: st
 def _session(stored: _Texts, question: Callable[[str], object] = str) -> Session:
     lines = Mistakes()
     vectors, edits = lines.read(parse_vector, stored.vectors), lines.read(parse_edit, stored.edits)
+    saes = lines.read(parse_sae, stored.saes)
     lines.read(question, stored.views)
     lines.check()
     return Session(
@@ -233,6 +237,7 @@ def _session(stored: _Texts, question: Callable[[str], object] = str) -> Session
         answer=stored.answer,
         foil=stored.foil,
         vectors=vectors,
+        saes=saes,
         edits=edits,
         views=stored.views,
         bos=stored.bos,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit
+from mechtui.session.grammar.saes import format_sae
 from mechtui.session.grammar.vectors import format_vector
 from mechtui.session.grammar.words import quote
 from mechtui.session.history import common
@@ -36,6 +37,7 @@ def _all(before: Session, after: Session) -> Iterator[str]:
     yield from _lines(
         "vectors", "", tuple(map(format_vector, before.vectors)), tuple(map(format_vector, after.vectors))
     )
+    yield from _lines("saes", "", tuple(map(format_sae, before.saes)), tuple(map(format_sae, after.saes)))
     if before.cases != after.cases:
         yield f"cases {after.cases}" if after.cases else "no cases"
     texts = tuple(map(quote, before.references)), tuple(map(quote, after.references))

@@ -8,7 +8,7 @@ name alone is not all there is to it:
 
 LINES      lines of the view, those first that answer something else than the ones before. The model has two layers of
            four heads or more; the session has PROMPT and SOURCE, answer and foil, the steering vectors `n` and `t`,
-           cases, and a finished sweep over the heads.
+           cases, a finished sweep over the heads, and a dictionary `feats` of features.
 REFUSED    those of LINES that no exported program answers
 FILES      name -> text of the files that LINES name
 """

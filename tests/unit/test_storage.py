@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mechtui.session import storage
-from mechtui.session.document import Focus, Screen, Scrolled, Session, Swept
+from mechtui.session.document import Focus, Point, Sae, Screen, Scrolled, Session, Swept
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.looks import format_focus, format_screen, parse_focus, parse_screen
+from mechtui.session.grammar.saes import WHERE
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
 from mechtui.session.rewriting import rewritten, text_for
@@ -41,6 +42,15 @@ vectors = st.sampled_from(
         't = token " Paris"',
         "f = file a b#c",
     ]
+)
+points = st.builds(Point, st.integers(0, 99), st.sampled_from(WHERE))
+places = st.one_of(st.just((None, None)), points.map(lambda reads: (reads, None)), st.tuples(points, points))
+saes = st.builds(
+    lambda name, path, where, labels: Sae(name, path, where[0], None if where[0] == where[1] else where[1], labels),
+    st.from_regex(r"[a-z][\w-]{0,8}", fullmatch=True),
+    text.filter(bool),
+    places,
+    text,
 )
 edits = st.sampled_from(
     ["zero L9H9 @-1", "# scale L10H7 x0.5", 'cut L0H0 *>" John"#2', "noise embed sd3 seed7", "cut-path L0H*>L9H9.q @-1"]
@@ -98,6 +108,7 @@ sessions = st.builds(
     answer=text,
     foil=text,
     vectors=st.lists(vectors.filter(lambda line: "a b" not in line).map(parse_vector), max_size=3).map(tuple),
+    saes=st.lists(saes, max_size=2, unique_by=lambda sae: sae.name).map(tuple),
     edits=st.lists(edits.map(parse_edit), max_size=3).map(tuple),
     views=st.lists(text, max_size=3).map(tuple),
     bos=st.sampled_from(["auto", "yes", "no"]),

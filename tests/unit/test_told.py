@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.saes import parse_sae
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.told import told
 from tests.unit.test_storage import sessions
@@ -30,6 +31,7 @@ CHANGES = [
     (replace(BEFORE, edits=EDITS[::-1]), ("edits in another order",)),
     (replace(BEFORE, edits=(EDITS[0], parse_edit("scale L10H7 x2"))), ("scale L10H7 x0.5 → scale L10H7 x2",)),
     (replace(BEFORE, vectors=(parse_vector('t = token " Paris"'),)), ('added t = token " Paris"',)),
+    (replace(BEFORE, saes=(parse_sae("res8 = a/b at L8.pre"),)), ("added res8 = a/b at L8.pre",)),
     (replace(BEFORE, views=("lens kl",)), ("shows lens kl",)),
     (replace(BEFORE, model="gpt2", bos="no"), ("model gpt2", "bos no")),
     (replace(BEFORE, linear=True), ("linear on",)),
@@ -47,6 +49,7 @@ def test_a_change_in_words(after: Session, words: tuple[str, ...]) -> None:
     [
         ("edits", EDITS),
         ("vectors", tuple(map(parse_vector, ('t = token " Paris"', 'u = token " Rome"')))),
+        ("saes", tuple(map(parse_sae, ("a = x", "b = y")))),
         ("references", ("a", "b")),
         ("views", ("lens kl", "residual")),
     ],

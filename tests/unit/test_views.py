@@ -27,13 +27,14 @@ FILES = {"__init__.py", "compute.py", "pane.py", "script.py", "example.py"}
 # And what it may hold besides: names and units for its numbers in files and reports.
 BESIDES = {"tables.py"}
 # Where the screen may name views: their places, and what positions are named by. An attention's scores are no view,
-# and perplexity is a word.
+# perplexity is a word, and who names a dictionary is led to its features.
 NAMED = {
     "workspaces.py": set(FOLDERS),
     "picture.py": {"tokens"},
     "board.py": {"tokens"},
     "edits_line.py": {"scores"},
     "help.py": {"scores", "perplexity"},
+    "sae_line.py": {"features"},
 }
 
 each = pytest.mark.parametrize("name", FOLDERS)

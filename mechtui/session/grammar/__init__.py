@@ -4,4 +4,5 @@ words.py    the words of a line, numbers and quoted text, and the error that poi
 places.py   sites and positions
 edits.py    edit lines; what an op takes behind its site is in session/ops
 vectors.py  steering vectors
+saes.py     dictionaries of features
 """

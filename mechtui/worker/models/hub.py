@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from mechtui.engine.dictionaries.found import WEIGHTS, hub_parts
 from mechtui.engine.errors import ModelError, first_line, shown
 from mechtui.worker.models.said import Progress, megabytes
 
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "merges.txt", "vocab.json"]
+# Of a dictionary of features, in its own folder.
+OF_DICTIONARY = ["*.json", "*.csv", *WEIGHTS]
 
 
 def cached(id: str, revision: str | None = None) -> Path:
@@ -64,22 +67,25 @@ def download_size(name: str) -> int:
     """Bytes of the files that `fetch` would download, those included that are here already; 0 where the hub does
     not say. Raises ModelError."""
     with _hub_errors(name):
-        return _files(name)[1]
+        id, _, revision = _model_parts(name)
+        return _files(id, revision)[1]
 
 
-def fetch(name: str, progress: Progress, cancelled: Callable[[], bool]) -> None:
-    """Download a model into the local cache. Files that are there already are not asked for again, and a
-    connection that breaks is taken up where it broke.
+def fetch(name: str, progress: Progress, cancelled: Callable[[], bool], dictionary: bool = False) -> None:
+    """Download a model into the local cache, or a dictionary of features, whose name has a folder in it. Files that are
+    there already are not asked for again, and a connection that breaks is taken up where it broke.
 
     Raises ModelError, and Cancelled between two looks at `cancelled`.
     """
     from huggingface_hub import snapshot_download
 
-    id, _, revision = name.partition("@")
+    id, within, revision = hub_parts(name) if dictionary else _model_parts(name)
     failure: list[BaseException] = []
     bars = _bars(cancelled)
     with _hub_errors(name):
-        patterns, total = _files(name)
+        patterns, total = _files(id, revision, _patterns_in(within) if dictionary else None)
+        if dictionary and not total:
+            raise ModelError(f"{name} holds no dictionary of features: name its folder, as in {id}/FOLDER")
 
         def download() -> None:
             try:
@@ -97,15 +103,27 @@ def fetch(name: str, progress: Progress, cancelled: Callable[[], bool]) -> None:
             raise failure[0]
 
 
-def _files(name: str) -> tuple[list[str], int]:
-    """Patterns of the files that a model needs, and their bytes, as the hub says."""
+def _model_parts(name: str) -> tuple[str, str, str]:
+    """(hub id, nothing, revision) of a model's name."""
+    id, _, revision = name.partition("@")
+    return id, "", revision
+
+
+def _patterns_in(folder: str) -> list[str]:
+    """Of a dictionary's files in a repository's folder; the folder may be the file itself."""
+    if Path(folder).suffix in (".safetensors", ".npz", ".pt"):
+        folder = folder.rpartition("/")[0]
+    return [f"{folder}/{pattern}" if folder else pattern for pattern in OF_DICTIONARY]
+
+
+def _files(id: str, revision: str, wanted: Sequence[str] | None = None) -> tuple[list[str], int]:
+    """Patterns of the files that are to be had, and their bytes, as the hub says. wanted: those; None: a model's."""
     from huggingface_hub import HfApi
 
-    id, _, revision = name.partition("@")
     info = HfApi().model_info(id, revision=revision or None, files_metadata=True)
     files = [(file.rfilename, file.size or 0) for file in info.siblings or ()]
-    patterns = list(WANTED)
-    if not any(name.endswith(".safetensors") for name, _ in files):
+    patterns = list(WANTED if wanted is None else wanted)
+    if wanted is None and not any(name.endswith(".safetensors") for name, _ in files):
         patterns.append("pytorch_model*.bin")
     return patterns, sum(size for name, size in files if any(Path(name).match(pattern) for pattern in patterns))
 

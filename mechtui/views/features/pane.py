@@ -1,0 +1,297 @@
+"""A row for every feature: how much of it there is, what it adds, its size over the prompt, and its words; below them
+what the dictionary does not have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import replace as changed
+
+import numpy as np
+from msgspec.structs import replace
+
+from mechtui.paint.numbers import fixed, share
+from mechtui.paint.spark import sparkline
+from mechtui.paint.tokens import fitting, visible
+from mechtui.panes.desk import Desk
+from mechtui.panes.pane import Focus, Page, Pane, Picture
+from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, write_cursor
+from mechtui.session.changes import CannotError
+from mechtui.views.circuit import Scored
+from mechtui.views.features import SPEC, Features, FeaturesAnswer
+from mechtui.visible import seen
+
+NO_DIFFERENCE = "no edit is on: there is no difference to show"
+# By the pane's least width: how many words of each kind there is room for, their cells, those of a label, and those of
+# the activations over the prompt.
+ROOM = ((140, (3, 24, 28, 24)), (100, (2, 15, 20, 14)), (0, (1, 9, 14, 9)))
+# From so many rows on all lines of what is not listed stand under the list; else the error alone and the sum.
+ROOMY = 12
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """answer: of the run that is shown; of a difference the edited one's. less: what is taken from its numbers."""
+
+    answer: FeaturesAnswer
+    less: FeaturesAnswer | None = None
+
+    def of(self, read: Callable[[FeaturesAnswer], np.ndarray]) -> np.ndarray:
+        values = read(self.answer)
+        return values if self.less is None else values - read(self.less)
+
+    def added(self) -> np.ndarray | None:
+        """What each feature adds; None where there is nothing to attribute."""
+        now, before = self.answer.attribution, None if self.less is None else self.less.attribution
+        return now if now is None or before is None else now - before
+
+
+class FeaturesPane(Pane):
+    VIEW = SPEC
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._on = ""  # the number of the feature under the cursor
+        self._at: int | None = None  # the cursor's column, once it was moved
+        self._sizes = ROOM[0][1]
+        self._roomy = True
+
+    def cursor(self) -> str:
+        return write_cursor(self._on, self._at)
+
+    def put_cursor(self, cursor: str) -> None:
+        self._on, self._at = read_cursor(cursor)
+
+    # What is shown
+
+    def _shown(self, picture: Picture) -> _Shown | None:
+        """None where there is nothing to show (yet)."""
+        answered = picture.answer(Features)
+        if answered is None or not isinstance(answered.clean, FeaturesAnswer):
+            return None
+        clean, edited, run = answered.clean, answered.edited, picture.question(Features).run
+        if not isinstance(edited, FeaturesAnswer):
+            return None if run == "difference" else _Shown(clean)
+        return _Shown(clean if run == "clean" else edited, clean if run == "difference" else None)
+
+    def _rows(self, picture: Picture, shown: _Shown) -> Rows:
+        answer, question = shown.answer, picture.question(Features)
+        count = len(answer.features)
+        words, wide, label, spark = self._sizes
+        added = shown.added()
+        below = _below(shown, self._roomy)
+
+        def with_below(values: np.ndarray, more: Callable[[_Below], float]) -> np.ndarray:
+            return np.concatenate([values, np.array([more(each) for each in below], dtype=np.float32)])
+
+        columns: list[Column] = [
+            Texts("feature", [*(f"F{each}" for each in answer.features), *(b.name for b in below)])
+        ]
+        if any(answer.labels):
+            columns.append(Texts("label", [*map(seen, answer.labels), *[""] * len(below)], most=label))
+        by = question.by if added is not None or question.by != "attribution" else "value"
+        look = {name: "bar" if name == by else "plain" for name in ("attribution", "value", "share")}
+        if added is not None:
+            high = float(np.abs(added).max(initial=0.0)) or 1.0
+            values = with_below(added, lambda each: each.adds)
+            columns.append(Numbers("attribution", values, "attr", "logits", 2, True, look["attribution"], high=high))  # type: ignore[arg-type]
+        for name, least in (("value", 1.0), ("share", 1.0)):
+            own = shown.of(lambda each, name=name: getattr(each, name))  # type: ignore[misc]
+            high = float(np.abs(own).max(initial=0.0)) or least
+            own = with_below(own, lambda each, name=name: each.share if name == "share" else math.nan)  # type: ignore[misc]
+            signs = shown.less is not None
+            columns.append(Numbers(name, own, "", "", 2, signs, look[name], high=high))  # type: ignore[arg-type]
+        values = shown.of(lambda each: each.values)
+        columns.append(
+            Texts(
+                "over the prompt",
+                [*(_spark(row, spark) for row in values), *(_spark(each.over, spark) for each in below)],
+                "prompt",
+                most=spark,
+            )
+        )
+        blank = [""] * len(below)
+        columns += [
+            Texts("raises", [*(_words(each, words) for each in answer.raises), *blank], most=wide),
+            Texts("lowers", [*(_words(each, words) for each in answer.lowers), *blank], most=wide),
+        ]
+        if answer.vectors:
+            columns.append(Texts("cosine", [*(_cosine(answer, row) for row in range(count)), *blank], "cos", most=16))
+        rows = tuple(range(count))
+        return Rows(tuple(columns), rows, by, below=tuple(range(count, count + len(below))))
+
+    def draw(self, picture: Picture, width: int, height: int) -> Page:
+        self._sizes, self._roomy = next(room for least, room in ROOM if width >= least), height >= ROOMY
+        question = picture.question(Features)
+        where = f"@{picture.position()} {picture.token(picture.position())}"
+        named = f"{question.of} {where}".strip()
+        answered = picture.answer(Features)
+        if answered is not None and answered.edited is None and question.run == "difference":
+            return self.blank(NO_DIFFERENCE, width, named)
+        shown = self._shown(picture)
+        if shown is None:
+            return self.blank(self.WAITING, width, named)
+        answer = shown.answer
+        rows = self._rows(picture, shown)
+        page = rows.page(self.palette, width, height, self._cursor(answer), self._at)
+        target = "" if answer.answer is None else f" {visible(answer.answer)}"
+        target += f" − {visible(answer.foil)}" if answer.foil is not None else ""
+        run = {"clean": " clean", "difference": " edited − clean"}.get(question.run, "")
+        name = f"{answer.about.name} {where}"
+        size = f"{answer.about.features:,} in {answer.about.d_in:,}, {int(answer.on[answer.position]):,} on"
+        by = f"by {rows.by}{target if rows.by == 'attribution' else ''}{run}"
+        title = self.titled(picture, width, f"{name} ─ {size} ─ {by}", f"{name} ─ {by}", f"{name} {by}", name, "")
+        return changed(page, title=title, legend=((_quality(answer, max(width - 4, 0)), self.palette.dim),))
+
+    # The cursor
+
+    def _cursor(self, answer: FeaturesAnswer) -> int:
+        """The row that is looked at: its feature's, the first where that is not listed."""
+        numbers = [str(each) for each in answer.features]
+        return numbers.index(self._on) if self._on in numbers else 0
+
+    def _here(self) -> FeaturesAnswer | None:
+        shown = None if self.picture is None else self._shown(self.picture)
+        return None if shown is None or not len(shown.answer.features) else shown.answer
+
+    def _listed(self) -> tuple[Rows, int] | None:
+        shown = None if self.picture is None else self._shown(self.picture)
+        if shown is None or self.picture is None:
+            return None
+        return self._rows(self.picture, shown), self._cursor(shown.answer)
+
+    def move(self, dx: int, dy: int) -> None:
+        answer, listed = self._here(), self._listed()
+        if answer is None or listed is None:
+            return
+        rows, at = listed
+        if dx:
+            self._at = rows.beside(self._at, dx)
+        self._on = str(answer.features[max(0, min(at + dy, len(answer.features) - 1))])
+        self.renew()
+
+    def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
+        answer = self._here()
+        if answer is not None and 0 <= index < len(answer.features):
+            self._on = str(answer.features[index])
+            self.renew()
+        return None
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        """The next row that has the text in its label, a word or its number."""
+        listed, answer = self._listed(), self._here()
+        if listed is None or answer is None or not text:
+            return super().search(text, forward)
+        rows, at = listed
+        count = len(answer.features)
+        for distance in range(1, count + 1):
+            row = (at + (distance if forward else -distance)) % count
+            if text.lower() in f"{rows.row_text(row)}\t{answer.labels[row]}".lower():
+                self._on = str(answer.features[row])
+                self.renew()
+                return True
+        return super().search(text, forward)
+
+    def do_next_dictionary(self, desk: Desk) -> None:
+        question = Features() if self.picture is None else self.picture.question(Features)
+        names = [sae.name for sae in desk.session.saes]
+        if len(names) < 2:
+            one = f"{names[0]} is the only dictionary" if names else "There is no dictionary"
+            raise CannotError(f"{one} of the session: :sae NAME = FILE, FOLDER or HUB-ID names one more.")
+        here = self._here()
+        now = question.of or (names[0] if here is None else here.about.name)
+        after = names[(names.index(now) + 1) % len(names)] if now in names else names[0]
+        desk.put(replace(question, of=after))
+
+    def value(self) -> str:
+        return "" if (listed := self._listed()) is None else listed[0].value(listed[1], self._at)
+
+    def row(self) -> str:
+        return "" if (listed := self._listed()) is None else listed[0].row_text(listed[1])
+
+
+@dataclass(frozen=True, eq=False)
+class _Below:
+    """A line of what is not listed. over [pos]: its size along the prompt; none where it has none."""
+
+    name: str
+    adds: float = math.nan
+    share: float = math.nan
+    over: np.ndarray | None = None
+
+
+def _below(shown: _Shown, roomy: bool) -> list[_Below]:
+    answer = shown.answer
+
+    def adds(name: str) -> float:
+        return float(shown.of(lambda each: np.float64(getattr(each, name))))  # type: ignore[arg-type,return-value]
+
+    off = int(answer.on[answer.position]) - int(np.count_nonzero(answer.value))
+    length = answer.norm[answer.position] or 1.0
+    lines = []
+    if roomy and off:
+        lines.append(_Below(f"{off:,} more", adds("rest")))
+    if roomy:
+        lines.append(_Below("bias", adds("bias")))
+    if roomy and answer.about.skips:
+        lines.append(_Below("skip", adds("skip")))
+    lines.append(
+        _Below(
+            "error",
+            adds("error"),
+            float(shown.of(lambda each: each.error_norm)[answer.position] / length),
+            shown.of(lambda each: each.error_norm),
+        )
+    )
+    if answer.attribution is not None:
+        lines.append(_Below("sum", adds("total")))
+    return lines
+
+
+def _quality(answer: FeaturesAnswer, width: int) -> str:
+    """How good the dictionary is on this prompt, as much of it as there is room for."""
+    few = f"L0 {answer.l0:.1f}"
+    explains = f"explains {_of_one(answer.explained_variance)}"
+    if math.isnan(answer.loss):
+        return fitting(width, f"{few} · {explains} · loss …", f"{few} · {explains}", few, "")
+    recovered = f"loss recovered {_of_one(answer.loss_recovered)}"
+    losses = f"{fixed(answer.loss).strip()} → {fixed(answer.loss_reconstructed).strip()}"
+    whole = f"{losses} nats, 0: {fixed(answer.loss_zeroed).strip()}"
+    return fitting(
+        width,
+        f"{few} · {explains} · {recovered} ({whole})",
+        f"{few} · {explains} · {recovered} ({losses})",
+        f"{few} · {explains} · {recovered}",
+        f"{few} · {explains}",
+        few,
+        "",
+    )
+
+
+def _of_one(value: float) -> str:
+    return "?" if math.isnan(value) else share(value).strip()
+
+
+def _spark(row: np.ndarray | None, width: int) -> str:
+    """Sizes over the prompt; of a difference those of the change."""
+    if row is None:
+        return ""
+    sizes = np.abs(row)
+    return sparkline(sizes.tolist(), width, 0.0, float(np.nanmax(sizes, initial=0.0)))
+
+
+def _words(found: tuple[Scored, ...], count: int) -> str:
+    return " ".join(visible(each.token) for each in found[:count])
+
+
+def _cosine(answer: FeaturesAnswer, row: int) -> str:
+    """The session's vector that lies nearest to the direction, or to its opposite."""
+    cosines = answer.cosines[row]
+    if np.isnan(cosines).all():
+        return ""
+    at = int(np.nanargmax(np.abs(cosines)))
+    return f"{fixed(float(cosines[at]), sign=True).strip()} {answer.vectors[at]}"
+
+
+PANE = FeaturesPane
