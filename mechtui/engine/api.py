@@ -136,7 +136,8 @@ class OpenSession:
         progress: Callable[[float], None] = ignore,
         case: Case | None = None,
     ) -> None:
-        """questions: what they need is kept as the runs pass it. progress: is told how much is read of the texts of
+        """questions: what they need is kept as the runs pass it; where all of them are answered without the prompt, it
+        may be one that cannot be read. progress: is told how much is read of the texts of
         vectors that edits use. Raises SessionError, Cancelled."""
         self._engine, self._runner = engine, engine.runner
         self.model = engine.model
@@ -145,7 +146,8 @@ class OpenSession:
         self.cancelled = cancelled
         self.progress: Callable[[float], None] = progress
         self.reads = True
-        texts = Texts(self.model, session)
+        alone = bool(questions) and all(spec_of(question).alone for question in questions)
+        texts = Texts(self.model, session, needed=not alone)
         self.bos = texts.bos
         self.ids = texts.ids
         self.source_ids = texts.source_ids
@@ -578,7 +580,7 @@ class OpenSession:
 
     def run_ahead(self) -> None:
         """What the next edit may take from: the source's run. Raises Cancelled."""
-        if self.source_ids:
+        if self.source_ids and self.ids:
             self._runner.run_ahead(self.source_ids, self.clean.trace, self.cancelled)
 
     def run_together(self, others: Sequence[Session]) -> None:

@@ -22,16 +22,25 @@ class Texts:
     Raises SessionError where the prompt cannot be read.
     """
 
-    def __init__(self, model: Model, session: Session) -> None:
+    def __init__(self, model: Model, session: Session, needed: bool = True) -> None:
+        """needed: whether the prompt is; without, one that cannot be read has no ids."""
         self.model = model
         self.session = session
         self.problems: list[EditProblem] = []
         self.bos = model.prepends(session.bos)
-        self.ids = self._encoded(session.prompt, "the prompt")
+        self.ids = self._prompt(needed)
         self.source_ids = self._optional(session.source, "source")
         self.references = tuple(ids for text in session.references if (ids := self._optional(text, "references")))
         self.alignment = self._aligned()
         self.targets = self._targets()
+
+    def _prompt(self, needed: bool) -> Ids:
+        try:
+            return self._encoded(self.session.prompt, "the prompt")
+        except SessionError:
+            if needed:
+                raise
+            return ()
 
     def _encoded(self, text: str, what: str) -> Ids:
         at = surrogate(text)

@@ -117,8 +117,9 @@ class Asker:
 
     async def check(self, item: Item) -> None:
         """Whether its texts and edits can be read and applied; nothing runs. Raises Stop."""
-        self._ask(item.session, ())
-        await self.answers(item)
+        if not item.without_prompt:
+            self._ask(item.session, ())
+            await self.answers(item)
 
     async def answers(self, item: Item) -> Answers:
         """All answers to what was asked last. Raises Stop."""

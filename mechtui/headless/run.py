@@ -72,7 +72,8 @@ class Wanted:
             items = items_of(sessions, self.views, cases, self.cases or "")
             for item in items:
                 try:
-                    check_prompt(item.session, item.place)
+                    if not item.without_prompt:
+                        check_prompt(item.session, item.place)
                 except Stop as stop:
                     stops.append(stop)
         if stops:

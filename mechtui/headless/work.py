@@ -16,7 +16,7 @@ from mechtui.session.document import Sae, Session
 from mechtui.session.grammar.cases import parse_cases
 from mechtui.session.paths import PathError, to_read
 from mechtui.session.storage import to_builtins
-from mechtui.views import Answer, Question, parse_question
+from mechtui.views import Answer, Question, parse_question, spec_of
 from mechtui.views.cases import Cases
 from mechtui.views.question import plain
 from mechtui.views.tokens import Tokens, TokensAnswer
@@ -44,7 +44,14 @@ class Item:
     @property
     def asked(self) -> tuple[Question, ...]:
         """What the model process is asked, each once."""
-        return tuple(dict.fromkeys((Tokens(), *self.questions.values())))
+        base = () if self.without_prompt else (Tokens(),)
+        return tuple(dict.fromkeys((*base, *self.questions.values())))
+
+    @property
+    def without_prompt(self) -> bool:
+        """Whether there is no prompt, and nothing that is asked needs one."""
+        alone = all(spec_of(question).alone for question in self.questions.values())
+        return alone and bool(self.questions) and not self.session.prompt and self.session.bos != "yes"
 
     def files(self) -> list[str]:
         """Files whose contents decide the numbers: of vectors, of dictionaries, of cases, and those that the questions
@@ -71,8 +78,8 @@ class Item:
 
     def result(self, ready: Ready, checked: Checked, answered: Answered) -> dict[str, Any]:
         """What is printed. answered: an answer to each of `asked`."""
-        tokens = answered[Tokens()][0]
-        assert isinstance(tokens, TokensAnswer)
+        tokens = None if self.without_prompt else answered[Tokens()][0]
+        assert tokens is None or isinstance(tokens, TokensAnswer)
         pairs = {line: answered[question] for line, question in self.questions.items()}
         edited = {line: pair[1].json() for line, pair in pairs.items() if pair[1] is not None}
         which = {"file": self.file, "case": self.case}
@@ -80,7 +87,7 @@ class Item:
             **{key: value for key, value in which.items() if value is not None},
             "session": to_builtins(self.session),
             "model": _model(ready, checked),
-            "tokens": [{"id": token.id, "text": token.text} for token in tokens.tokens],
+            "tokens": [{"id": token.id, "text": token.text} for token in (tokens.tokens if tokens else ())],
             "clean": {line: pair[0].json() for line, pair in pairs.items() if pair[0] is not None},
             # The session that `compare` names may have edits where this one has none.
             "edited": edited if edited or self.session.active_edits() else None,

@@ -1,10 +1,13 @@
-"""Scatter plots: a mark in the cell of each point, or how many lie there, between two axes with their ends and 0."""
+"""Scatter plots: a mark in the cell of each point, or how many lie there, between two axes with their ends and 0; with
+names beside the points where there is room."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.cells import get_character_cell_size
 from rich.style import Style
 
 from mechtui.paint.heat import Piece
@@ -14,7 +17,7 @@ from mechtui.paint.tokens import pad
 from mechtui.paint.tokens import width as cells
 
 LEAST_WIDTH, LEAST_HEIGHT = 24, 5
-POINT, HERE, MANY = "●", "◆", "+"
+POINT, HERE, MANY, HOLLOW = "●", "◆", "+", "○"
 # Lines through 0.
 ACROSS, UP = "┈", "┊"
 
@@ -30,11 +33,22 @@ class Scatter:
 
 
 def scatter(
-    xs: np.ndarray, ys: np.ndarray, names: tuple[str, str], width: int, height: int, palette: Palette, here: int = -1
+    xs: np.ndarray,
+    ys: np.ndarray,
+    names: tuple[str, str],
+    width: int,
+    height: int,
+    palette: Palette,
+    here: int = -1,
+    *,
+    labels: Sequence[str] = (),
+    hollow: Collection[int] = (),
+    signs: bool = True,
 ) -> Scatter:
-    """Points as marks in a plot of so many cells; those that are not finite have none. Marks are blue where y is
-    negative, else orange. names: of the axes. here: the point that is marked. Empty where there is no point, or no
-    room."""
+    """Points as marks in a plot of so many cells; those that are not finite have none. names: of the axes. here: the
+    point that is marked. labels: what stands beside each point where there is room, visible already; empty for none.
+    hollow: points with a faint mark, which gives way to others. signs: marks are blue where y is negative, else orange;
+    without, all are of one colour. Empty where there is no point, or no room."""
     known = np.flatnonzero(np.isfinite(xs) & np.isfinite(ys))
     if not len(known) or width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return Scatter([], {}, None)
@@ -51,9 +65,17 @@ def scatter(
         at.setdefault((down[point] + 1, column + margin), []).append(point)
     for (row, column), points in at.items():
         sign = HALF if float(ys[points].mean()) > 0 else -HALF
-        mark = POINT if len(points) == 1 else str(len(points)) if len(points) < 10 else MANY
-        look = Style(color=palette.diverging(sign).bgcolor)
+        full = [point for point in points if point not in hollow]
+        count = len(full)
+        mark = HOLLOW if not count else POINT if count == 1 else str(count) if count < 10 else MANY
+        look = Style(color=palette.diverging(sign).bgcolor) if signs else palette.accent
+        look = look if count else palette.dim
         body[row - 1][column - margin] = (HERE, palette.mark) if here in points else (mark, look)
+    if labels:
+        taken = {(row - 1, column - margin) for row, column in at}
+        for point in sorted(across, key=lambda point: point != here):
+            style = palette.mark if point == here else palette.plain
+            _label(body, taken, (down[point], across[point]), labels[point], style)
     lines: list[list[Piece]] = [[(pad(f"{names[1]} ↑", width), palette.dim)]]
     for row in range(rows):
         said = texts[0] if row == 0 else texts[1] if row == rows - 1 else ""
@@ -62,6 +84,30 @@ def scatter(
     lines.append([(_below(left, right, names[0], margin, columns), palette.dim)])
     cell = next((place for place, points in at.items() if here in points), None)
     return Scatter(lines, at, cell)
+
+
+def _label(
+    body: list[list[Piece]], taken: set[tuple[int, int]], place: tuple[int, int], label: str, style: Style
+) -> None:
+    """Write a name beside the point at `place` (row, column) where nothing stands: behind it, before it, above it or
+    below it. taken: where something stands."""
+    row, column = place
+    size = cells(label)
+    beside = (row, column + 2), (row, column - 1 - size), (row - 1, column - size // 2), (row + 1, column - size // 2)
+    for there, start in beside if size else ():
+        around = {(there, at) for at in range(start - 1, start + size + 1)} - {place}
+        if 0 <= there < len(body) and start >= 0 and start + size <= len(body[0]) and not around & taken:
+            at = start
+            for char, wide in _sized(label):
+                body[there][at : at + wide] = [(char, style), *[("", style)] * (wide - 1)]
+                at += wide
+            taken |= {(there, at) for at in range(start, start + size)}
+            return
+
+
+def _sized(text: str) -> Iterable[tuple[str, int]]:
+    """Each character with the cells that it takes."""
+    return ((char, get_character_cell_size(char)) for char in text)
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

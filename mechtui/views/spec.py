@@ -104,7 +104,8 @@ class View:
     line takes besides the choices of its fields, and what a choice means. footer: names of the actions that its pane's
     footer offers, in this order. actions: its own; its pane has a method `do_<name>` for each. numbers: those that
     `compare` sets beside another session's. rows: those that its pane fills, so that a high window gives it no more;
-    None where it fills as many as there are.
+    None where it fills as many as there are. alone: whether it is answered without any run of the prompt, so that it is
+    where there is none.
     """
 
     question: type[Question]
@@ -126,6 +127,7 @@ class View:
     actions: tuple[Action, ...] = ()
     numbers: tuple[Numbers, ...] = ()
     rows: Rows | None = None
+    alone: bool = False
 
     @property
     def name(self) -> str:

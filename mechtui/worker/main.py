@@ -49,7 +49,8 @@ from mechtui.link.messages import (
     Stage,
     Started,
 )
-from mechtui.session.document import surrogate
+from mechtui.session.document import Session, surrogate
+from mechtui.views import spec_of
 from mechtui.worker.door import Door, open_door
 from mechtui.worker.inbox import Inbox
 from mechtui.worker.process import die_with_parent, hand_back, resident_bytes
@@ -300,7 +301,16 @@ class Worker:
         try:
             if cancelled():
                 raise Cancelled
-            opened = self.engine.open(ask.session, cancelled, ask.questions, self._told(ask, number))
+            try:
+                opened = self.engine.open(ask.session, cancelled, ask.questions, self._told(ask, number))
+            except SessionError:
+                # What needs no prompt is answered all the same.
+                if alone := tuple(question for question in ask.questions if spec_of(question).alone):
+                    session = Session(model=ask.session.model, bos=ask.session.bos)
+                    opened = self.engine.open(session, cancelled, alone)
+                    for question in alone:
+                        answer(opened, question)
+                raise
             tell(opened)
             if ask.ahead:
                 opened.run_together(ask.ahead)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mechtui.engine.api import Cancelled, Engine, OpenSession
+from mechtui.engine.api import Cancelled, Engine, OpenSession, SessionError
 from mechtui.engine.model import Model
+from mechtui.headless.work import items_of
+from mechtui.link.messages import Answered, Ask, Checked, Failed, Progress, Started
 from mechtui.session.document import Session
 from mechtui.views import parse_question
 from mechtui.views.toy import Toy, ToyAnswer
 from mechtui.views.toy import compute as toys
+from mechtui.worker.main import Worker
 
 
 @pytest.fixture
@@ -127,3 +131,42 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(opened: OpenSession) -
     [again] = all_of(opened, line)
     assert again.step == 80
     assert (all_of(opened, "toy 6>2 steps80 seed1")[-1].weights != again.weights).any()
+
+
+class Wire:
+    """Keeps what the model process says."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def send(self, reply: Any, number: int | None = None) -> None:
+        self.said.append(reply)
+
+
+def test_it_needs_no_prompt(gpt2_model: Model) -> None:
+    """Beside what needs one, it is answered first, and then the prompt is asked for."""
+    wire: Any = Wire()
+    worker = Worker(wire)
+    worker.engine = Engine(gpt2_model)
+    empty, toy = Session(bos="no"), parse_question("toy 3>2 steps2")
+    worker.inbox.put(ask := Ask(1, empty, (parse_question("tokens"), toy)))
+    found = worker.inbox.take(True)
+    assert found is not None
+    worker.answer(ask, found[1])
+    *answers, failed = [reply for reply in wire.said if not isinstance(reply, Progress | Started)]
+    assert [(reply.question, reply.partial) for reply in answers] == [(toy, True), (toy, False)]
+    assert all(isinstance(reply, Answered) for reply in answers)
+    assert isinstance(failed, Failed)
+    assert failed.sentence.startswith("the prompt is empty")
+    with pytest.raises(SessionError, match="the prompt is empty"):
+        worker.engine.open(empty, questions=(parse_question("tokens"), toy))
+    # `mechtui run` asks for no tokens then.
+    [item] = items_of([("", empty)], ("toy 3>2 steps2",))
+    assert item.asked == (toy,)
+    *_, (clean, edited, _) = worker.engine.open(empty, questions=item.asked).answer(toy)
+    result = item.result(gpt2_model.ready, Checked("m"), {toy: (clean, edited)})
+    assert result["tokens"] == []
+    assert result["clean"]["toy 3>2 steps2"]["step"] == 2
+    for views in (("toy", "tokens"), ()):
+        [item] = items_of([("", empty)], views)
+        assert not item.without_prompt

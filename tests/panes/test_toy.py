@@ -70,6 +70,36 @@ async def test_features_their_numbers_and_the_curve() -> None:
         assert "most important" not in "\n".join(shown(pane))
 
 
+async def test_features_as_points() -> None:
+    answer = example().clean
+    assert isinstance(answer, ToyAnswer)
+    app = Holder(ToyPane())
+    async with app.run_test(size=(100, 30)) as pilot:
+        pane, picture = app.pane, pictured(example())
+        assert isinstance(pane, ToyPane)
+        pane.show(replace(picture, session=put(picture.session, Toy(shows="plane"))))
+        await pilot.pause()
+        axes = np.linalg.svd(answer.weights[answer.at])[0][:, :2]
+        xs, ys = axes.T @ answer.weights[answer.at]
+        there = np.flatnonzero(answer.norms[answer.at] > 0.1)
+        assert pane._plot is not None
+        cells = {point: cell for cell, points in pane._plot.at.items() for point in points}
+        assert sorted(cells) == there.tolist()
+        for one in there:
+            for other in there:
+                assert xs[one] <= xs[other] or cells[one][1] >= cells[other][1]
+                assert ys[one] <= ys[other] or cells[one][0] <= cells[other][0]
+        # Of two dimensions they lie where they are.
+        two = replace(answer, weights=answer.weights[:, :2])
+        answered = replace(picture.answered[0], question=Toy(dims=2), clean=two)
+        session = put(picture.session, Toy(dims=2, shows="plane"))
+        pane.show(replace(picture, session=session, answered=(answered,)))
+        await pilot.pause()
+        ends = np.abs(two.weights[two.at][:, two.norms[two.at] > 0.1]).max()
+        assert f"{ends:.2f}" in "\n".join(shown(pane))
+        assert "h0 →" in "\n".join(shown(pane))
+
+
 async def test_the_losses_of_all_sparsities() -> None:
     answer = example().clean
     assert isinstance(answer, ToyAnswer)

@@ -1,4 +1,4 @@
-"""`toy [20>5] [sparsity.9] [importance.7] [seed1] [steps2000] [linear] [features|loss]`: superposition, in small."""
+"""`toy [20>5] [sparsity.9] [importance.7] [seed1] [steps2000] [linear] [features|plane|loss]`: superposition, in small."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mechtui.session.grammar.words import LineError, decimal, format_number, sho
 from mechtui.views.question import Answer, Question, after, plain
 from mechtui.views.spec import Action, Cost, Follows, Needs, View
 
-Shows = Literal["features", "loss"]
+Shows = Literal["features", "plane", "loss"]
 SHOWS: tuple[Shows, ...] = get_args(Shows)
 # Sparsities that are trained beside the line's own, for the curve.
 GRID = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
@@ -25,7 +25,8 @@ REPRESENTED, POINTS = 0.5, 0.1
 class Toy(Question, frozen=True, tag="toy"):
     """`features` numbers go through `dims` and back: x -> ReLU(Wᵀ W x + b), trained at this sparsity and at those of
     GRID. sparsity: the probability that a feature is 0. importance: the loss of feature i counts `importance` to the
-    i-th. linear: without the ReLU. shows: the features at one sparsity, or the loss over all of them."""
+    i-th. linear: without the ReLU. shows: the features at one sparsity as a list, or
+    as points in the plane that they fill most, or the loss over all sparsities."""
 
     SHOWN: ClassVar[frozenset[str]] = frozenset({"shows"})
 
@@ -194,7 +195,8 @@ SPEC = View(
         "features of importance_i · (x_i − x'_i)², importance_i = importance to the i-th. Wᵀ W, while it is learned; "
         "of each feature norm, ‖W_i‖, interference, the sum over others of (Ŵ_i·W_j)², and dim, its share of a "
         "dimension, ‖W_i‖² / Σ_j (Ŵ_i·W_j)². Below, the loss over the sparsity as a share of what it is without any "
-        "feature, beside that of the m most important features kept apart."
+        "feature, beside that of the m most important features kept apart. s shows the columns W_i as points: in two "
+        "dimensions where they lie, of more dimensions in the two that hold most of Σ‖W_i‖²."
     ),
     read=(
         "A diagonal of m ones: each dimension has one feature. More features than dimensions, with ± off the diagonal: "
@@ -219,6 +221,7 @@ SPEC = View(
     cost=Cost.JOB,
     follows=Follows.MODEL,
     renews=False,
+    alone=True,
     line_words=(
         ("20>5", "features, and the dimensions that they go through"),
         ("sparsity.9", "how probable it is that a feature is 0"),
@@ -226,7 +229,8 @@ SPEC = View(
         ("seed1", "another beginning, and other examples"),
         ("steps2000", "of the training"),
         ("linear", "without the ReLU"),
-        ("features", "the features at one sparsity"),
+        ("features", "Wᵀ W and the features at one sparsity"),
+        ("plane", "the features as points"),
         ("loss", "over all sparsities"),
     ),
     footer=("start", "other_seed", "without_relu", "summary", "maximise"),

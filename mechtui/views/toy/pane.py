@@ -13,13 +13,15 @@ from rich.style import Style
 from mechtui.paint.bars import bar
 from mechtui.paint.heat import Piece
 from mechtui.paint.numbers import fixed
+from mechtui.paint.scatter import Scatter, scatter
 from mechtui.panes.curve import Axis, Series, curve
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Grid
-from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line
+from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_page
 from mechtui.panes.rows import Numbers, Rows, Texts
 from mechtui.session.grammar.words import format_number
-from mechtui.views.toy import REPRESENTED, SPEC, Toy, ToyAnswer
+from mechtui.views.question import after
+from mechtui.views.toy import POINTS, REPRESENTED, SPEC, Toy, ToyAnswer
 
 # Cells of a feature's numbers beside Wᵀ W: norm with its bar, interference, dim.
 BAR = 6
@@ -37,6 +39,7 @@ class ToyPane(Pane):
         self._feature = 0
         self._model: int | None = None  # the sparsity that is looked at, once the cursor was moved
         self._of: Toy | None = None  # whose models it is one of
+        self._plot: Scatter | None = None
 
     def cursor(self) -> str:
         model = "" if self._model is None else f"-{self._model}"
@@ -61,6 +64,7 @@ class ToyPane(Pane):
         return model, min(self._feature, len(answer.importance) - 1)
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
+        self._plot = None
         question, answer = picture.question(Toy), self._answer(picture)
         if question.asked() != self._of:
             self._model = None if self._of is not None else self._model
@@ -83,8 +87,22 @@ class ToyPane(Pane):
             f"{called} {sparsity}{state}",
             state.strip() or sparsity,
         )
-        page = self._features if question.shows == "features" else self._losses
-        return changed(page(answer, model, feature, width, height), title=title)
+        pages = {"features": self._features, "plane": self._plane, "loss": self._losses}
+        return changed(pages[question.shows](answer, model, feature, width, height), title=title)
+
+    def _plane(self, answer: ToyAnswer, model: int, feature: int, width: int, height: int) -> Page:
+        """The features that point somewhere; in a small room as a list."""
+        points, names = _points(answer.weights[model])
+        there = answer.norms[model] > POINTS
+        labels = [f"x{number}" for number in range(len(there))]
+        xs, ys = (np.where(there, each, np.nan) for each in points)
+        self._plot = plot = scatter(xs, ys, names, width, height, self.palette, feature, labels=labels, signs=False)
+        if not plot.lines:
+            return self._features(answer, model, feature, width, height)
+        said = f"{labels[feature]} norm {fixed(float(answer.norms[model, feature])) or '0'}"
+        lines = [line(*pieces) for pieces in plot.lines]
+        cursor = None if plot.cell is None else plot.cell[0]
+        return lines_page(lines, cursor=cursor, legend=((said, self.palette.bold),))
 
     def _features(self, answer: ToyAnswer, model: int, feature: int, width: int, height: int) -> Page:
         count = len(answer.importance)
@@ -217,7 +235,10 @@ class ToyPane(Pane):
         answer = self._here()
         if answer is None or index < 0:
             return None
-        if picture.question(Toy).shows == "loss":
+        if self._plot is not None and self._plot.lines:
+            if there := self._plot.at.get((index, x + left)):
+                self._feature = after(self._feature, there)
+        elif picture.question(Toy).shows == "loss":
             self._model = min(index, len(answer.sparsities) - 1)
         elif index < len(answer.importance):
             self._feature = index
@@ -268,6 +289,17 @@ def _share(answer: ToyAnswer) -> np.ndarray:
 
 def _apart(answer: ToyAnswer) -> np.ndarray:
     return np.asarray(answer.apart / answer.nothing)
+
+
+def _points(weights: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """[2, feature]: where the columns of W [dimension, feature] lie; of more than two dimensions along the two
+    directions that hold most of them. And the axes' names."""
+    dims = len(weights)
+    if dims <= 2:
+        return np.vstack([weights, np.zeros_like(weights)])[:2], ("h0", "h1" if dims == 2 else "")
+    axes, sizes, _ = np.linalg.svd(weights.astype(np.float64), full_matrices=False)
+    shares = sizes**2 / max(float((sizes**2).sum()), 1e-12)
+    return axes[:, :2].T @ weights, (f"1st direction {shares[0]:.0%}", f"2nd direction {shares[1]:.0%}")
 
 
 def _padded(found: Line, width: int) -> Line:
