@@ -79,7 +79,7 @@ async def test_features_as_points() -> None:
         assert isinstance(pane, ToyPane)
         pane.show(replace(picture, session=put(picture.session, Toy(shows="plane"))))
         await pilot.pause()
-        axes = np.linalg.svd(answer.weights[answer.at])[0][:, :2]
+        axes = np.linalg.svd(answer.weights[answer.at].astype(np.float64), full_matrices=False)[0][:, :2]
         xs, ys = axes.T @ answer.weights[answer.at]
         there = np.flatnonzero(answer.norms[answer.at] > 0.1)
         assert pane._plot is not None

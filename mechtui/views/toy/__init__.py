@@ -1,4 +1,4 @@
-"""`toy [20>5] [sparsity.9] [importance.7] [seed1] [steps2000] [linear] [features|plane|loss]`: superposition, in small."""
+"""`toy [20>5] [sparsity.9] [importance.7] [seed1] [steps2000] [linear] [plane|loss]`: superposition in small models."""
 
 from __future__ import annotations
 
