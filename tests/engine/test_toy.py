@@ -90,7 +90,7 @@ def test_without_superposition_it_keeps_the_most_important(opened: OpenSession) 
             np.testing.assert_allclose(linear.bias[model], np.where(np.arange(6) < 2, 0, on / 2), atol=0.02)
     dense = all_of(opened, "toy 6>2 sparsity0 steps1500")[-1]
     assert dense.at == 0
-    np.testing.assert_allclose(dense.gram[0], projection, atol=0.05)
+    np.testing.assert_allclose(dense.gram[0], projection, atol=0.1)
     np.testing.assert_allclose(dense.loss[0], dense.apart[0], rtol=0.02)
     # Where features are rarely on together, more of them have a direction, and less is lost.
     sparse = dense.sparsities.index(0.99)
@@ -110,7 +110,7 @@ def test_without_superposition_it_keeps_the_most_important(opened: OpenSession) 
 def test_a_training_that_was_stopped_goes_on_where_it_was(opened: OpenSession) -> None:
     line = "toy 6>2 steps80"
     whole = all_of(opened, line)
-    assert [answer.step for answer in whole] == list(range(2, 81, 2))
+    assert [answer.step for answer in whole] == list(range(3, 81, 3)) + [80]
     toys._training.cache_clear()
     calls = iter(range(1000))
     told: list[float] = []
@@ -122,9 +122,9 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(opened: OpenSession) -
         before.extend(clean for clean, _, _ in iter(lambda: next(answers), None))
     opened.cancelled = lambda: False
     after = all_of(opened, line)
-    assert [answer.step for answer in before] == list(range(2, 31, 2))  # type: ignore[union-attr]
-    assert [answer.step for answer in after] == [30, *range(32, 81, 2)]
-    assert told == [step / 80 for step in range(2, 81, 2)]
+    assert [answer.step for answer in before] == list(range(3, 31, 3))  # type: ignore[union-attr]
+    assert [answer.step for answer in after] == [30, *range(33, 81, 3), 80]
+    assert told == [step / 80 for step in (*range(3, 81, 3), 80)]
     for mine, other in zip(after[-1].__struct_fields__, whole[-1].__struct_fields__, strict=True):
         np.testing.assert_array_equal(getattr(after[-1], mine), getattr(whole[-1], other))
     # All of it is known now.

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from mechtui.paint.numbers import fixed
 from mechtui.session.document import Session
 from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question, put
@@ -58,7 +59,7 @@ async def test_features_their_numbers_and_the_curve() -> None:
         await pilot.pause()
         assert "sparsity 0.8 " in str(pane.border_title)
         assert pane.value() == f"{float(answer.norms[answer.at - 1, 2]):.6g}"
-        assert pane.row().split("\t")[:2] == ["x2", f"{answer.gram[answer.at - 1, 2, 0]:.2f}".replace("0.", ".", 1)]
+        assert pane.row().split("\t")[:2] == ["x2", fixed(float(answer.gram[answer.at - 1, 2, 0]))]
         kept = pane.cursor()
         pane.move(9, 99)
         assert pane.cursor() != kept

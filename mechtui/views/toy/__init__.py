@@ -141,7 +141,7 @@ class ToyAnswer(Answer, frozen=True, tag="toy", eq=False):
     @property
     def gram(self) -> np.ndarray:
         """[model, feature, feature]: Wᵀ W. Row i says what feature i gives to each of them."""
-        return np.einsum("sdi,sdj->sij", self.weights, self.weights)
+        return np.asarray(np.einsum("sdi,sdj->sij", self.weights, self.weights))
 
     @property
     def norms(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from mechtui.views.toy import Toy, ToyAnswer
 BATCH, RATE, BETAS, SMALL = 256, 0.02, (0.9, 0.999), 1e-8
 EXAMPLES = 4096
 # Answers on the way.
-PARTS = 40
+PARTS = 25
 # Trainings that are kept, so that one that was stopped goes on.
 KEPT = 4
 
@@ -77,7 +77,7 @@ class Training:
         # Of each of both: Adam's means of the gradient and of its square.
         self._means = [[torch.zeros_like(each) for _ in range(2)] for each in (self.weights, self.bias)]
         ranks = np.random.default_rng([seed, 1]).permuted(np.tile(np.arange(EXAMPLES), (features, 1)), axis=1)
-        self._ranks = torch.from_numpy(ranks.T.copy())
+        self._ranks = torch.from_numpy(ranks.T.astype(np.float64))
 
     def gradients(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Of the mean loss of these examples [model, example, feature], by weights and by bias."""

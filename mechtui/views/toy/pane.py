@@ -55,8 +55,9 @@ class ToyPane(Pane):
     def _answer(self, picture: Picture) -> ToyAnswer | None:
         asked = picture.question(Toy).asked()
         answered = picture.answer(Toy)
-        known = answered is not None and answered.question == asked
-        return answered.clean if known and isinstance(answered.clean, ToyAnswer) else None
+        if answered is None or answered.question != asked:
+            return None
+        return answered.clean if isinstance(answered.clean, ToyAnswer) else None
 
     def _where(self, answer: ToyAnswer) -> tuple[int, int]:
         """The model and the feature that are looked at."""
@@ -123,6 +124,8 @@ class ToyPane(Pane):
             signs=True,
             cursor=(feature, feature),
             most=2 if beside else 7,
+            # A number that has no room for its second place is better told by its shade.
+            digits=4,
         )
         found = f"{names[feature]} norm {fixed(float(answer.norms[model, feature])) or '0'}"
         page = grid.page(self.palette, height, legend=grid.legend(self.palette, found, "Wᵀ W").border)

@@ -20,7 +20,7 @@ def lines_of(question: Toy, around: Around, answers: tuple[dict[str, int] | None
 
 def lines(question: Toy, around: Around) -> list[str]:
     linear = question.linear
-    through = "x @ W.mT @ W + b" if linear else "(x @ W.mT @ W + b).relu()"
+    through = "(x @ W.mT @ W + b)" + ("" if linear else ".relu()")
     return [
         f"n, m, steps = {question.features}, {question.dims}, {question.steps}",
         f"sparsities = torch.tensor({list(question.sparsities)}, dtype=torch.float64)",
@@ -46,7 +46,7 @@ def lines(question: Toy, around: Around) -> list[str]:
         "",
         "# Examples in which each feature is on as often as it should be, with evenly spaced values",
         f"ranks = np.tile(np.arange({EXAMPLES}), (n, 1))",
-        f"ranks = torch.from_numpy(np.random.default_rng([{question.seed}, 1]).permuted(ranks, axis=1).T.copy())",
+        f"ranks = torch.from_numpy(np.random.default_rng([{question.seed}, 1]).permuted(ranks, axis=1).T.astype(float))",
         f"counts = [max(round({EXAMPLES} * (1 - s)), 1) for s in sparsities.tolist()]",
         "loss = [loss_of(torch.where(ranks < c, (ranks + 0.5) / c, 0.0), w, a) for c, w, a in zip(counts, W, b)]",
         "spread = ((1 - sparsities) / 3 - (1 - sparsities) ** 2 / 4)[:, None] * importance",
