@@ -110,7 +110,7 @@ def test_without_superposition_it_keeps_the_most_important(opened: OpenSession) 
 def test_a_training_that_was_stopped_goes_on_where_it_was(opened: OpenSession) -> None:
     line = "toy 6>2 steps80"
     whole = all_of(opened, line)
-    assert [answer.step for answer in whole] == list(range(3, 81, 3)) + [80]
+    assert [answer.step for answer in whole] == [*range(3, 81, 3), 80]
     toys._training.cache_clear()
     calls = iter(range(1000))
     told: list[float] = []
