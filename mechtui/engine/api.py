@@ -57,7 +57,7 @@ from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import check_elsewhere, check_site, resolve
 from mechtui.session.roles import roles_of
 from mechtui.session.sites import head_count
-from mechtui.views import Answer, Question
+from mechtui.views import Answer, Question, spec_of
 
 __all__ = [
     "CLEAN",
