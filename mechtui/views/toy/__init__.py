@@ -208,13 +208,12 @@ SPEC = View(
         "Features of a model are none of these, and nothing here is of the model that is loaded."
     ),
     paper="Elhage et al. 2022, Toy Models of Superposition",
-    words=("superposition", "feature", "sparsity", "interference"),
+    words=("superposition", "sparsity", "interference"),
     glossary=(
         (
             "superposition",
             "more features than dimensions: their directions are not orthogonal, and each reads others",
         ),
-        ("feature", "a property of the input that has a direction in what a model computes"),
         ("sparsity", "how probable it is that a feature is 0 in an example"),
         ("interference", "what a feature's direction reads of the others: the sum of (Ŵ_i·W_j)²"),
     ),
