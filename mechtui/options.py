@@ -36,10 +36,11 @@ def with_flags(stored: Session, chosen: Settings, given: Mapping[str, Any]) -> S
     StorageError."""
     _check(chosen)
     lines = _given(given, stored.cases, stored.saes)
+    said = {name: given[name] for name in PLAIN if name in given}
+    said["model"] = given.get("model") or stored.model or chosen.model
     return replace(
         stored,
-        **{name: given[name] for name in PLAIN if name in given},
-        model=given.get("model") or stored.model or chosen.model,
+        **said,
         vectors=stored.vectors + lines.vectors,
         edits=stored.edits + lines.edits,
         cases=lines.cases,

@@ -20,7 +20,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mechtui.bench.subject import Subject, subject
 from mechtui.views import parse_question, spec_of, specs
 
 LIMIT = 1_200_000_000
@@ -88,9 +87,13 @@ def measured(line: str, model: str, folder: Path, weights: int, seconds: float) 
     return Figure(line, peak, peak - weights, took, process.returncode == 0, "" if process.returncode == 0 else last)
 
 
-def weights_of(chosen: Subject) -> int:
-    parameters = {p.data_ptr(): p.numel() * p.element_size() for p in chosen.model.bridge.parameters()}
-    return sum(parameters.values())
+def prepare(model: str, tokens: int) -> None:
+    """Print the weights' bytes, two texts, and two words."""
+    from mechtui.bench.subject import subject
+
+    chosen = subject(model)
+    weights = {p.data_ptr(): p.numel() * p.element_size() for p in chosen.model.bridge.parameters()}
+    print(json.dumps([sum(weights.values()), chosen.text(tokens), chosen.text(tokens, 1), *chosen.words()[:2]]))
 
 
 def main() -> int:
@@ -104,14 +107,13 @@ def main() -> int:
     named = {spec_of(parse_question(line)).name for line in LINES}
     if left := set(specs()) - named:
         raise SystemExit(f"no line of {', '.join(sorted(left))} is measured")
-    chosen = subject(given.model)
-    weights = weights_of(chosen)
-    texts = chosen.text(given.tokens), chosen.text(given.tokens, 1)
-    one, two = chosen.words()[:2]
-    del chosen
+    # In a process of its own: one that is started counts what the starting one held.
+    code = f"from tests.memory import prepare; prepare({given.model!r}, {given.tokens})"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    weights, *texts, one, two = json.loads(done.stdout.splitlines()[-1])
     figures = []
     with tempfile.TemporaryDirectory() as name:
-        files(Path(name), *texts, (one, two))
+        files(Path(name), texts[0], texts[1], (one, two))
         # The first one compares the model with the bridge, which reads the weights a second time.
         measured("tokens", given.model, Path(name), weights, 600)
         print(f"{given.model}, {given.tokens} tokens, weights {weights / 1e9:.2f} GB\n")

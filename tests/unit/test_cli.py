@@ -113,6 +113,7 @@ def test_flags_overrule_the_session_file_and_add_edits(tmp_path: Path) -> None:
     assert _session(chosen, given, str(file)) == Session(
         model="m", prompt="typed", answer="a", edits=(parse_edit("zero L0H0"), parse_edit("zero L0H1"))
     )
+    assert _session(Settings(model="other"), {"model": "other"}, str(file)).model == "other"
 
 
 def test_cases_of_a_flag_overrule_those_of_a_file(tmp_path: Path) -> None:

@@ -333,7 +333,9 @@ class SweepPane(Pane):
         answer, cursor = shown.answer, self._cursor(shown, picture)
         rows = self._ranking(answer, shown, picture)
         label = max((len(name) - 1 for name in answer.rows), default=1) + 2
-        beside = width - LIST - GAP >= label + NARROWEST * len(answer.columns)
+        # A name of the cases' is read whole.
+        narrowest = max(map(cells, answer.columns), default=0) if self._of_cases(picture) else NARROWEST
+        beside = width - LIST - GAP >= label + narrowest * len(answer.columns)
         room = width - LIST - GAP if beside else width
         self._grid = grid = self._table(answer, shown, picture, room, cursor)
         taken = min(grid.label + grid.wide * len(answer.columns), room)
