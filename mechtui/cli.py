@@ -139,6 +139,11 @@ class _Commands(click.Group):
 @click.option(
     "--theme", metavar="NAME", help="Colours of the app; T goes through them.", shell_complete=_completed("themes")
 )
+@click.option(
+    "--signs",
+    type=click.Choice(["auto", "unicode", "ascii"]),
+    help="What the terminal can show; auto: as its name and the locale say.",
+)
 @click.option("--mouse/--no-mouse", default=None, help="Take the mouse, or leave it to the terminal.")
 @click.option("--keep-alive", metavar="TIME", help="How long the model stays in memory when the app goes: 30m; or off.")
 @click.pass_context
@@ -166,6 +171,8 @@ def cli(context: click.Context, /, session_file: str | None, new: bool, **flags:
 def _check_terminal() -> None:
     if not all(os.isatty(stream) for stream in (0, 1, 2)):
         _mistake("the app needs a terminal to read keys from and to draw on; mechtui run answers without one")
+    if os.environ.get("TERM", "").lower() == "dumb":
+        _mistake("TERM is dumb, the name of terminals that cannot place a cursor; mechtui run answers on any")
 
 
 def _app(opened: Opened, settings: Settings) -> NoReturn:

@@ -20,6 +20,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Bos = Literal["auto", "yes", "no"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+Signs = Literal["auto", "unicode", "ascii"]
 
 
 class ConfigError(ValueError):
@@ -31,10 +32,11 @@ class Settings(msgspec.Struct, frozen=True):
 
     model, prompt, source, answer, foil, bos, align, cases, linear, edit, vector, sae, references (lines of text) begin
     a session; a session file overrules them, a flag overrules the session file. device: auto, cpu, cuda, cuda:N or mps.
-    device_map: "" or "auto" (several GPUs). log_file: where the model process's stderr goes, "" for the state folder.
-    views: folders of views of one's own, apart as in PATH. keys: action name -> keys, comma-separated. workspaces: name
-    -> columns, as `mechtui.app.workspaces` reads them. keep_alive: how long the model process stays when the app goes,
-    as `mechtui.duration` reads it; not said: a new one goes with it, one that was found stays on.
+    device_map: "" or "auto" (several GPUs). signs: which ones the terminal has; auto: as its name and the locale say.
+    log_file: where the model process's stderr goes, "" for the state folder. views: folders of views of one's own,
+    apart as in PATH. keys: action name -> keys, comma-separated. workspaces: name -> columns, as
+    `mechtui.app.workspaces` reads them. keep_alive: how long the model process stays when the app goes, as
+    `mechtui.duration` reads it; not said: a new one goes with it, one that was found stays on.
     """
 
     model: str = ""
@@ -56,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True):
     fold_ln: bool = False
     trust_remote_code: bool = False
     theme: str = ""
+    signs: Signs = "auto"
     mouse: bool = True
     log_file: str = ""
     keep_alive: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
@@ -15,6 +16,8 @@ from mechtui.session.paths import config_file, state_dir
 from mechtui.visible import seen, write_over
 
 PACKAGES = ("torch", "transformers", "transformer-lens", "textual", "rich", "numpy", "safetensors", "gguf")
+# The variables that say what the terminal can show.
+TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "LC_ALL", "LC_CTYPE", "LANG")
 MISTAKE, NO_MODEL, INTERRUPTED = 2, 3, 130
 
 
@@ -23,6 +26,7 @@ def lines() -> Iterator[str]:
     yield f"mechtui {__version__}, Python {platform.python_version()}, {platform.platform()}"
     for package in PACKAGES:
         yield f"  {package} {_version(package)}"
+    yield f"terminal: {_terminal()}"
     yield "devices"
     yield from (f"  {line}" for line in _devices())
     yield "paths"
@@ -42,6 +46,18 @@ def lines() -> Iterator[str]:
 
     for model in find():
         yield f"  {model.name}  {model.kind}  {model.bytes / 1e6:.0f} MB  {model.detail}".rstrip()
+
+
+def _terminal() -> str:
+    """What the app takes the terminal for."""
+    from mechtui.paint.palette import Depth, detect
+    from mechtui.paint.plain import wanted
+
+    depth = detect(os.environ)
+    colours = {Depth.NONE: "no colours", Depth.TRUE: "all colours"}.get(depth, f"{depth} colours")
+    said = [f"{name}={seen(os.environ[name])}" for name in TERMINAL if os.environ.get(name)]
+    signs = "ASCII only" if wanted("auto", os.environ) else "all signs"
+    return f"{colours}, {signs} ({', '.join(said) or 'TERM is not set'})"
 
 
 def _about(found: live.Found) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 import time
@@ -49,11 +50,13 @@ from mechtui.console import VisibleConsole
 from mechtui.duration import seconds
 from mechtui.link.client import Client, Life, Link
 from mechtui.link.messages import Cancel, Load, Ready, Reply, Request
+from mechtui.paint import plain
+from mechtui.paint.palette import Depth, detect, system
 from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
-from mechtui.panes.signs import Guard
-from mechtui.panes.theme import MECHTUI, THEMES, after, legible_names, unknown
+from mechtui.panes.signs import Guard, Plain
+from mechtui.panes.theme import OWN, THEMES, after, legible_names, unknown
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session, surrogate
 from mechtui.session.history import Tree
@@ -68,7 +71,7 @@ TICK = 0.25
 ENDING_PATIENCE = 2.0
 # Seconds from one painting to the next while more keys wait.
 WHILE_KEYS_WAIT = 0.1
-GUARD = Guard()
+GUARD, PLAIN = Guard(), Plain()
 
 
 Made = TypeVar("Made")
@@ -120,8 +123,15 @@ class Mechtui(Guarded, App[int]):
         told: str = "",
     ) -> None:
         super().__init__()
+        plain.use(plain.wanted(settings.signs, os.environ))
+        self.depth = detect(os.environ)
+        if self.depth == Depth.NONE:
+            # No colour of a theme is sent: what Textual makes of them, greys in the place of dim text, is left out.
+            self.no_color = True
+            self._filters = []
         # Before the first frame: a theme that is set later styles everything a second time.
-        self.register_theme(MECHTUI)
+        for theme in OWN:
+            self.register_theme(theme)
         self.theme = settings.theme or THEMES[0]
         self.settings = settings
         self._log_file = log_file(settings)
@@ -192,7 +202,7 @@ class Mechtui(Guarded, App[int]):
             super()._display(screen, renderable)
         elif self._running and not self._closed and not self._batch_count:
             cursor = self.screen.outer_size.clamp_offset(self.cursor_position)
-            driver.paint(renderable, self.size, self.console._color_system, cursor)
+            driver.paint(renderable, self.size, system(self.depth), cursor)
             self.post_display_hook()
 
     def redraw(self) -> None:
@@ -203,13 +213,15 @@ class Mechtui(Guarded, App[int]):
             self._driver.repaint()
 
     def get_line_filters(self) -> list[LineFilter]:
-        return [*super().get_line_filters(), GUARD]
+        return [*super().get_line_filters(), GUARD, *([PLAIN] if plain.only_ascii() else [])]
 
     def get_default_screen(self) -> Screen[None]:
         return Main(id="main")
 
     def get_css_variables(self) -> dict[str, str]:
         variables = super().get_css_variables()
+        if self.depth == Depth.NONE:
+            variables["input-cursor-text-style"] = "reverse"
         return variables | legible_names(self.current_theme)
 
     def compose(self) -> ComposeResult:

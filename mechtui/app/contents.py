@@ -16,8 +16,9 @@ from mechtui.app.line import CommandLine
 from mechtui.app.writing import REPORT, SCREEN, Wanted
 from mechtui.config import Settings
 from mechtui.link.messages import Ready
+from mechtui.paint.plain import elsewhere
 from mechtui.panes.pane import Focus, Pane, Picture
-from mechtui.panes.theme import ground
+from mechtui.panes.theme import ground, hues
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.views import Question
@@ -57,12 +58,18 @@ class Window(Protocol):
 
 
 def contents(app: Window, wanted: Wanted) -> Callable[[], str | bytes]:
-    """What makes the file's content, in whichever thread. Raises CannotError."""
+    """What makes the file's content, in whichever thread. A file has all signs, whatever the terminal shows; but the
+    screen is as it is. Raises CannotError."""
     if wanted.what == SCREEN:
         return _screen(app, wanted.ending)
-    if wanted.what == REPORT:
-        return _report(app, wanted.ending)
-    return _pane(app, wanted.what, wanted.ending)
+    with elsewhere():
+        make = _report(app, wanted.ending) if wanted.what == REPORT else _pane(app, wanted.what, wanted.ending)
+
+    def made() -> str | bytes:
+        with elsewhere():
+            return make()
+
+    return made
 
 
 def once_all_is_known(app: Window, do: Callable[[], None]) -> None:
@@ -90,7 +97,7 @@ def _pane(app: Window, view: str, ending: str) -> Callable[[], str | bytes]:
         from mechtui.paint.palette import Depth, palette
 
         place = ground(app.current_theme)
-        lines = pane.whole(max(pane.size.width, WIDTH), palette(Depth.TRUE, place))
+        lines = pane.whole(max(pane.size.width, WIDTH), palette(Depth.TRUE, place, hues(app.current_theme)))
         return partial(as_text, lines) if ending == ".txt" else partial(as_svg, lines, pane.VIEW.title, place)
     report = report_of(app, [pane])
     if not report.shown:

@@ -3,10 +3,14 @@ what it is sent, no more and no sooner than it takes it."""
 
 from __future__ import annotations
 
+import asyncio
 import codecs
+import math
 import os
 import re
 import selectors
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
@@ -21,6 +25,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Offset, Size
 
 from mechtui.app.frames import Frame
+from mechtui.app.pace import ANSWER, ASK, Pace
 
 CHUNK = 4096
 # The key `esc` as a sequence that nothing else can be.
@@ -28,17 +33,24 @@ ESCAPE = "\x1b[27u"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"
 # Behind these an ESC begins a sequence: CSI, SS3, and what keyboards send for alt with backspace and arrows.
 _KEY = re.compile(r"\x1b(?![\[O\x7f\x08bf])")
-_BEGUN = re.compile(r"\x1b(?:\[(?:2(?:0[01]?)?)?)?\Z")
+_BEGUN = re.compile(r"\x1b(?:\[(?:0|2(?:0[01]?)?)?)?\Z")
+# Off: the terminal shows cells in the order in which they are sent, also those of scripts that are read from right to
+# left, which it would otherwise put in another order with all that stands between them.
+BIDI_OFF, BIDI_ON = "\x1b[8l", "\x1b[8h"
+# Seconds for which the end waits for the terminal's last answers, so that the shell does not get them.
+LAST_ANSWERS = 0.5
 
 
 class Escapes:
     """Tells the key `esc` from the first byte of a sequence.
 
     ESC and a letter in one chunk may be alt and that letter. It is two keys here: no action has a key with alt, and
-    over a slow line `esc` and the key after it come together.
+    over a slow line `esc` and the key after it come together. answers: how many of the terminal's answers (`pace`) were
+    taken out of the text.
     """
 
     def __init__(self) -> None:
+        self.answers = 0
         self._begun = ""
         self._pasting = False
 
@@ -55,6 +67,8 @@ class Escapes:
         return self._spelled(begun)
 
     def _spelled(self, text: str) -> str:
+        self.answers += text.count(ANSWER)
+        text = text.replace(ANSWER, "")
         spelled = ""
         while text:
             part, mark, text = text.partition(PASTED if self._pasting else PASTE)
@@ -86,6 +100,28 @@ class Outlet:
         self._idle()
 
 
+class Awaited:
+    """How many answers are still to come, as two threads know it."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def asked(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def answered(self, count: int) -> None:
+        with self._changed:
+            self._count = max(self._count - count, 0)
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Until none is; whether that came to pass in so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._count, seconds)
+
+
 class Terminal(LinuxDriver):
     """Textual's, but for how it reads: bytes that are no UTF-8 are shown as signs that stand for such bytes, and a
     terminal that is gone ends the reading (`mechtui.app.ending` ends the program). And for how it paints: what is
@@ -94,14 +130,24 @@ class Terminal(LinuxDriver):
     def __init__(self, app: App[Any], **options: Any) -> None:
         super().__init__(app, **options)
         self.frame = Frame()
+        self.pace = Pace()
         self._outlet = Outlet(self._file, self._taken)
         self._file: Any = self._outlet
         self._held = False  # whether a frame waits
         self._cursor, self._at = Offset(0, 0), ""  # where it is to be, and what put it where it is
+        self._again: asyncio.TimerHandle | None = None  # looks once more whether the frame that waits can go
+        self._awaited = Awaited()
 
     def start_application_mode(self) -> None:
         self.frame.forget()  # it may come back from another program
+        self.pace = Pace()
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        self.write(BIDI_OFF + self._question(len(BIDI_OFF)))
+
+    def stop_application_mode(self) -> None:
+        self._awaited.wait(min(LAST_ANSWERS, 3 * self.pace.base) if math.isfinite(self.pace.base) else 0.0)
+        self.write(BIDI_ON)
+        super().stop_application_mode()
 
     def paint(self, update: CompositorUpdate, size: Size, colors: ColorSystem | None, cursor: Offset) -> None:
         """Let the terminal show this, with its cursor there, as soon as it takes it."""
@@ -121,18 +167,51 @@ class Terminal(LinuxDriver):
         writer = self._writer_thread
         if not self._held or writer is None or self._outlet.busy or writer._queue.qsize():
             return
-        self._held = False
-        changes = self.frame.changes()
+        if not (room := self.pace.room(time.monotonic())):
+            self._later()
+            return
+        changes = self.frame.changes(room)
+        self._held = not self.frame.whole
         at = f"\x1b[{self._cursor.y + 1};{self._cursor.x + 1}H"
         if not changes and at == self._at:
             return
         self._at = at
         together = self._app._sync_available
-        self.write(f"{SYNC_START if together else ''}{changes}{at}{SYNC_END if together else ''}")
+        text = f"{SYNC_START if together else ''}{changes}{at}{SYNC_END if together else ''}"
+        self.write(text + self._question(len(text.encode()), self._held))
+
+    def _question(self, size: int, full: bool = False) -> str:
+        """What is to stand behind so many bytes, which are sent now. full: there was no room for more."""
+        asks = self.pace.asks
+        self.pace.sent(size, time.monotonic(), full)
+        if asks:
+            self._awaited.asked()
+        return ASK if asks else ""
+
+    def _later(self) -> None:
+        """The frame that waits goes when there is room."""
+        if self._again is None:
+            self._again = self._loop.call_later(self.pace.wait(time.monotonic()), self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self._send()
 
     def _taken(self) -> None:
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._send)
+
+    def _answered(self, count: int) -> None:
+        self._awaited.answered(count)
+        now = time.monotonic()
+
+        def heard() -> None:
+            for _ in range(count):
+                self.pace.answered(now)
+            self._send()
+
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(heard)
 
     def run_input_thread(self) -> None:
         parser = XTermParser(self._debug)
@@ -148,6 +227,9 @@ class Terminal(LinuxDriver):
                     text = escapes.feed(decode(data))
                 else:
                     text = escapes.rest()
+                if escapes.answers:
+                    self._answered(escapes.answers)
+                    escapes.answers = 0
                 # Nothing would be the end to the parser.
                 for event in parser.feed(text) if text else ():
                     self.process_message(event)

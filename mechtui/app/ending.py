@@ -19,10 +19,10 @@ from typing import Self
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 GRACE = 1.0
 # CAN breaks off a sequence of which only a part got through. Then, as the driver does at an orderly end: mouse,
-# pasting, focus and key reports off, lines wrap, the first screen and the cursor are back.
+# pasting, focus and key reports off, lines wrap, text runs both ways, the first screen and the cursor are back.
 RESTORED = (
     b"\x18\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?2048l\x1b[?1004l\x1b[?7h\x1b[<u"
-    b"\x1b[?1049l\x1b[?25h"
+    b"\x1b[8h\x1b[?1049l\x1b[?25h"
 )
 
 

@@ -7,6 +7,7 @@ while the terminal has not taken the last one are never sent at all: what is sen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -50,12 +51,15 @@ class Frame:
         self.size = Size(0, 0)
         self._wanted: list[list[Cell]] = []
         self._sent: list[list[Cell | None]] = []
-        self._touched: set[int] = set()
+        # Row -> in which update it was touched first since it was sent, and in which last.
+        self._touched: dict[int, tuple[int, int]] = {}
+        self._updates = 0
+        self._newest = True  # whether what changed last comes first
 
     def forget(self) -> None:
         """Nobody knows what the terminal shows."""
         self._sent = [[None] * self.size.width for _ in range(self.size.height)]
-        self._touched = set(range(self.size.height))
+        self._touched = dict.fromkeys(range(self.size.height), (self._updates, self._updates))
 
     def take(self, update: CompositorUpdate, size: Size, colors: ColorSystem | None) -> None:
         """What is to be there from now on. size: of the terminal; where it is another, all is sent anew."""
@@ -63,13 +67,14 @@ class Frame:
             self.size = size
             self._wanted = [[BLANK] * size.width for _ in range(size.height)]
             self.forget()
+        self._updates += 1
         for x, y, segments in _pieces(update):
             if 0 <= y < self.size.height:
                 self._put(x, y, segments, colors)
 
     def _put(self, x: int, y: int, segments: Iterable[Segment], colors: ColorSystem | None) -> None:
         row, width = self._wanted[y], self.size.width
-        self._touched.add(y)
+        self._touched[y] = self._touched.get(y, (self._updates, 0))[0], self._updates
         if x < width and row[x][0] == "" and x > 0:
             row[x - 1] = (" ", row[x - 1][1])  # half of a wide character is none
         for text, style, control in segments:
@@ -92,23 +97,45 @@ class Frame:
         if x < width and row[x][0] == "":
             row[x] = (" ", row[x][1])
 
-    def changes(self) -> str:
+    def changes(self, most: float = math.inf) -> str:
         """What makes of what was sent what is to be there; from now on it counts as sent. It begins and ends with plain
-        looks, and the cursor may be anywhere."""
+        looks, and the cursor may be anywhere. most: about so many characters, of whole rows, at least one; in turn
+        those that changed last, so that a key is seen soon, and those that have waited longest. `whole` says whether
+        that was all."""
         parts: list[str] = []
-        look = PLAIN
-        for y in sorted(self._touched):
+        look, size = PLAIN, 0
+        for y in self._in_turn(math.isfinite(most)):
             wanted, sent = self._wanted[y], self._sent[y]
-            if wanted == sent:
-                continue
-            for begin, end in _runs(wanted, sent):
-                parts.append(f"\x1b[{y + 1};{begin + 1}H")
-                look = _write(parts, wanted, begin, end, y, look)
-            self._sent[y] = [*wanted]
-        self._touched.clear()
+            if wanted != sent:
+                row: list[str] = []
+                then = look
+                for begin, end in _runs(wanted, sent):
+                    row.append(f"\x1b[{y + 1};{begin + 1}H")
+                    then = _write(row, wanted, begin, end, y, then)
+                length = sum(map(len, row))
+                if parts and size + length > most:
+                    break
+                parts += row
+                size, look = size + length, then
+                self._sent[y] = [*wanted]
+            del self._touched[y]
         if look != PLAIN:
             parts.append(RESET)
         return "".join(parts)
+
+    def _in_turn(self, some: bool) -> list[int]:
+        """The rows that were touched, from above; where there may be room for some only, in their turn."""
+        if not some:
+            return sorted(self._touched)
+        self._newest = not self._newest
+        if self._newest:
+            return sorted(self._touched, key=lambda y: (-self._touched[y][1], y))
+        return sorted(self._touched, key=lambda y: (self._touched[y][0], y))
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that is to be there was sent."""
+        return not self._touched
 
 
 def _pieces(update: CompositorUpdate) -> Iterator[tuple[int, int, Iterable[Segment]]]:
@@ -143,13 +170,25 @@ def _runs(wanted: list[Cell], sent: list[Cell | None]) -> Iterator[tuple[int, in
     begin = others[0]
     for one, next_one in pairwise(others):
         if next_one - one > GAP:
-            yield _start(wanted, begin), one + 1
+            yield _start(wanted, begin), _end(wanted, one + 1)
             begin = next_one
-    yield _start(wanted, begin), others[-1] + 1
+    yield _start(wanted, begin), _end(wanted, others[-1] + 1)
 
 
 def _start(row: list[Cell], x: int) -> int:
     return x - 1 if x > 0 and row[x][0] == "" else x
+
+
+def _end(row: list[Cell], x: int) -> int:
+    """Behind a character that a terminal may take for a wider one, the next cell is sent, too."""
+    while x < len(row) and not _certain(row[x - 1][0]):
+        x += 1
+    return x
+
+
+def _certain(text: str) -> bool:
+    """Whether all terminals give it one cell."""
+    return len(text) == 1 and (text < "\u0300" or "\u2190" <= text <= "\u259f" or "\u2800" <= text <= "\u28ff")
 
 
 def _write(parts: list[str], row: list[Cell], begin: int, end: int, y: int, look: Look) -> Look:
@@ -164,9 +203,12 @@ def _write(parts: list[str], row: list[Cell], begin: int, end: int, y: int, look
         if wanted != look:
             parts.append(_turned(look, wanted))
             look = wanted
+        # Terminals differ in how wide they take some characters: what comes behind has its place said, and where one is
+        # to have two cells both are blank before.
+        placed = _certain(text)
+        if not placed and x + 1 < len(row) and not row[x + 1][0]:
+            parts.append(f"  \x1b[{y + 1};{x + 1}H")
         parts.append(text)
-        # Terminals differ in how wide they take some characters: what comes behind has its place said.
-        placed = len(text) == 1 and (text < "\u0300" or "\u2190" <= text <= "\u259f" or "\u2800" <= text <= "\u28ff")
     return look
 
 

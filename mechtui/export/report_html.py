@@ -27,8 +27,20 @@ from mechtui.export.report import (
     sections,
     vector_lines,
 )
+from mechtui.paint.hues import Triplet
 from mechtui.paint.numbers import fixed, tick
-from mechtui.paint.palette import HALF, LEVELS, Depth, Palette, Triplet, contrast, diverging_level, level, lightness
+from mechtui.paint.palette import (
+    DARK,
+    HALF,
+    LEVELS,
+    Depth,
+    Ground,
+    Palette,
+    contrast,
+    diverging_level,
+    level,
+    lightness,
+)
 from mechtui.paint.tokens import visible
 from mechtui.views.tables import Block, Column, Curve, Listing, Matrix, Passage
 from mechtui.visible import seen
@@ -40,10 +52,8 @@ MOST_COLUMNS = 32
 # Names of columns that are longer stand upright.
 UPRIGHT = 5
 
-# On a light ground amounts begin at white; each ramp's lightness falls all the way, so that greys tell it too.
-_LIGHT: tuple[Triplet, ...] = ((247, 250, 252), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107))
-_LIGHT_BLUE: tuple[Triplet, ...] = ((226, 236, 247), (146, 190, 226), (33, 102, 172))
-_LIGHT_ORANGE: tuple[Triplet, ...] = ((252, 236, 218), (253, 190, 120), (191, 91, 10))
+# Paper is white, whatever the screen is.
+_PAPER = Ground((27, 27, 34), ((255, 255, 255),))
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b22; --dim: #5b5b66; --paper: #fff; --rule: #d8d8de; --soft: #f4f4f7;
@@ -145,17 +155,19 @@ def _lines(text: str) -> str:
 
 def _colours() -> str:
     """s0 to s15 for amounts, n8 to n1 and p1 to p8 for differences: for light screens and paper, and for dark ones."""
-    light = [(f"s{at}", _between(_LIGHT, at / (LEVELS - 1))) for at in range(LEVELS)]
-    dark_palette = Palette(Depth.TRUE)
-    dark = [(f"s{at}", _back(dark_palette.sequential(at).bgcolor)) for at in range(LEVELS)]
-    for size in range(1, HALF + 1):
-        for name, ramp, sign in (("n", _LIGHT_BLUE, -1), ("p", _LIGHT_ORANGE, 1)):
-            light.append((f"{name}{size}", _between(ramp, (size - 1) / (HALF - 1))))
-            dark.append((f"{name}{size}", _back(dark_palette.diverging(sign * size).bgcolor)))
-    rules = "".join(_rule(name, colour) for name, colour in light)
+    light, dark = (_classes(Palette(Depth.TRUE, ground)) for ground in (_PAPER, DARK))
     dark_rules = "".join(_rule(name, colour) for name, colour in dark)
-    # Paper is white, whatever the screen is.
+    rules = "".join(_rule(name, colour) for name, colour in light)
     return f"{rules}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {DARK_NAMES} }}\n{dark_rules} }}\n"
+
+
+def _classes(palette: Palette) -> list[tuple[str, Triplet]]:
+    found = [(f"s{at}", _back(palette.sequential(at).bgcolor)) for at in range(LEVELS)]
+    for size in range(1, HALF + 1):
+        found += [
+            (f"{name}{size}", _back(palette.diverging(sign * size).bgcolor)) for name, sign in (("n", -1), ("p", 1))
+        ]
+    return found
 
 
 def _rule(name: str, colour: Triplet) -> str:
@@ -170,13 +182,6 @@ def _back(color: object) -> Triplet:
     assert isinstance(color, Color)
     found = color.get_truecolor()
     return found.red, found.green, found.blue
-
-
-def _between(stops: tuple[Triplet, ...], at: float) -> Triplet:
-    place = at * (len(stops) - 1)
-    left = min(int(place), len(stops) - 2)
-    red, green, blue = (round(a + (b - a) * (place - left)) for a, b in zip(stops[left], stops[left + 1], strict=True))
-    return red, green, blue
 
 
 def _class(value: float, low: float, high: float, signs: bool) -> str:

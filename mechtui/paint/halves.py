@@ -34,6 +34,10 @@ def _half(above: int | None, below: int | None, palette: Palette, signs: bool) -
             return " ", Style.null()
         return palette.shade(strongest, HALF + 1 if signs else LEVELS).replace(" ", "·"), Style.null()
     look = palette.diverging if signs else palette.sequential
+    if palette.ascii:
+        # No sign is half a cell there: the stronger one has all of it.
+        known = [each for each in (above, below) if each is not None]
+        return (" ", look(max(known, key=abs))) if known else (" ", Style.null())
     top, bottom = (None if each is None else look(each).bgcolor for each in (above, below))
     if top is None and bottom is None:
         return " ", Style.null()

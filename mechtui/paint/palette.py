@@ -1,8 +1,8 @@
 """Numbers to colours: which colours this terminal has, and one style for each of a few levels.
 
-A sequential level is 0..15 (dark blue to light yellow, lightness rising with the level), a diverging one
--8..8 (blue, nothing, orange). With sixteen colours the strongest is what stands out most: the lightest on a dark
-ground, the darkest on a light one. With few colours or none, shades and signs say what colour cannot.
+A sequential level is 0..15 (dark blue to light yellow), a diverging one -8..8 (blue, nothing, orange); a theme may have
+other hues (`mechtui.paint.hues`). The strongest is what stands out most: lightness rises with the level on a dark
+ground and falls on a light one. With few colours or none, shades and signs say what colour cannot.
 
 Text is told apart by colour too; each colour is moved away from its ground until it is read easily (`LEGIBLE`).
 """
@@ -19,6 +19,9 @@ from typing import NamedTuple
 from rich.color import Color, ColorSystem
 from rich.style import Style
 
+from mechtui.paint import plain
+from mechtui.paint.hues import BLACK, DEFAULT, GREY, HUES, STANDARD, WHITE, Ramp, Triplet, Word
+
 LEVELS = 16
 HALF = 8
 SHADES = " ░▒▓█"
@@ -34,9 +37,10 @@ class Depth(IntEnum):
 
 
 def detect(environ: Mapping[str, str]) -> Depth:
-    """Depth from NO_COLOR (when not empty), COLORTERM and TERM."""
+    """Depth from NO_COLOR (when not empty), COLORTERM and TERM, whose names say when a terminal has no colours (vt220,
+    xterm-mono)."""
     term = environ.get("TERM", "").lower()
-    if environ.get("NO_COLOR") or term == "dumb":
+    if environ.get("NO_COLOR") or term == "dumb" or term.startswith("vt") or term.endswith(("-m", "-mono")):
         return Depth.NONE
     if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
         return Depth.TRUE
@@ -47,56 +51,20 @@ def detect(environ: Mapping[str, str]) -> Depth:
     return Depth.SIXTEEN
 
 
-Triplet = tuple[int, int, int]
-
-# After cividis (Nunez, Anderton and Renslow 2018), which reads alike with and without red-green vision.
-_SEQUENTIAL: tuple[Triplet, ...] = (
-    (0, 32, 77),
-    (0, 51, 111),
-    (57, 72, 107),
-    (87, 92, 109),
-    (112, 113, 115),
-    (138, 135, 121),
-    (166, 157, 117),
-    (196, 181, 108),
-    (228, 207, 91),
-    (255, 234, 70),
-)
-_BLUE: tuple[Triplet, ...] = ((24, 36, 64), (20, 80, 160), (110, 180, 255))
-_ORANGE: tuple[Triplet, ...] = ((60, 36, 16), (170, 84, 0), (255, 180, 90))
-
-# Chosen one by one from the 6x6x6 cube and the greys: rounding the ramps above merges their dark ends. All of
-# them survive textual's turning them into red, green and blue and rich's rounding these back.
-_SEQUENTIAL_256 = (17, 18, 19, 24, 60, 242, 243, 244, 245, 246, 144, 180, 186, 222, 227, 229)
-_BLUE_256 = (17, 18, 24, 25, 31, 32, 74, 117)
-_ORANGE_256 = (52, 58, 94, 130, 136, 172, 215, 222)
-
-# The sixteen of old terminals, as the numbers that rich rounds to: a name would go through the theme's own idea of
-# it and come out as another colour.
-_STANDARD: tuple[Triplet, ...] = (
-    *((0, 0, 0), (170, 0, 0), (0, 170, 0), (170, 85, 0), (0, 0, 170), (170, 0, 170), (0, 170, 170), (170, 170, 170)),
-    *((85, 85, 85), (255, 85, 85), (85, 255, 85), (255, 255, 85), (85, 85, 255), (255, 85, 255), (85, 255, 255)),
-    (255, 255, 255),
-)
-_BLACK, _RED, _GREEN, _BROWN, _NAVY, _PURPLE, _CYAN, _GREY = _STANDARD[:8]
-_, _SALMON, _LIME, _YELLOW, _SKY, _, _AQUA, _WHITE = _STANDARD[8:]
-# From weak to strong on a dark ground; on a light one the first is turned round, and the others have their own.
-_SEQUENTIAL_16: tuple[Triplet, ...] = (_NAVY, _CYAN, _LIME, _YELLOW)
-_BLUE_16: tuple[tuple[Triplet, ...], ...] = ((_NAVY, _SKY, _AQUA), (_AQUA, _SKY, _NAVY))
-_ORANGE_16: tuple[tuple[Triplet, ...], ...] = ((_BROWN, _SALMON, _YELLOW), (_YELLOW, _SALMON, _RED))
-
 # WCAG's contrast for text.
 LEGIBLE = 4.5
 DIM = 0.66
 # Of a colour, what is left of it in its paler shade.
 PALE = 0.45
-# What text colours begin as, with many colours and, in the order of choice, with sixteen.
-_TEXT: dict[str, tuple[Triplet, tuple[Triplet, ...]]] = {
-    "mark": ((253, 151, 31), (_YELLOW, _BROWN, _PURPLE)),
-    "bad": ((244, 0, 95), (_SALMON, _RED)),
-    "clean": ((88, 209, 235), (_AQUA, _CYAN, _NAVY)),
-    "good": ((152, 224, 36), (_LIME, _GREEN)),
-}
+
+
+def system(depth: Depth) -> ColorSystem | None:
+    """What rich calls it."""
+    if depth == Depth.NONE:
+        return None
+    return {Depth.SIXTEEN: ColorSystem.STANDARD, Depth.EIGHT_BIT: ColorSystem.EIGHT_BIT}.get(
+        depth, ColorSystem.TRUECOLOR
+    )
 
 
 class Ground(NamedTuple):
@@ -115,7 +83,8 @@ class Ground(NamedTuple):
 DARK = Ground((220, 215, 186), ((22, 22, 29), (31, 31, 40)))
 
 
-def _between(stops: tuple[Triplet, ...], at: float) -> Triplet:
+def between(stops: tuple[Triplet, ...], at: float) -> Triplet:
+    """The colour at 0..1 of the way along these."""
     place = at * (len(stops) - 1)
     left = min(int(place), len(stops) - 2)
     share = place - left
@@ -137,9 +106,9 @@ def contrast(a: float, b: float) -> float:
 def legible(color: Triplet, backs: tuple[Triplet, ...], ratio: float = LEGIBLE) -> Triplet:
     """The colour, moved towards white or black no farther than text on these backgrounds needs it."""
     lights = [lightness(back) for back in backs]
-    end = _WHITE if contrast(1.0, max(lights)) > contrast(min(lights), 0.0) else _BLACK
+    end = WHITE if contrast(1.0, max(lights)) > contrast(min(lights), 0.0) else BLACK
     for step in range(101):
-        mixed = _between((color, end), step / 100)
+        mixed = between((color, end), step / 100)
         if min(contrast(lightness(mixed), light) for light in lights) >= ratio:
             return mixed
     return end
@@ -147,7 +116,7 @@ def legible(color: Triplet, backs: tuple[Triplet, ...], ratio: float = LEGIBLE) 
 
 def _sixteen(color: Triplet) -> Triplet:
     """The one of the sixteen that a terminal shows in place of a colour."""
-    return _STANDARD[Color.from_rgb(*color).downgrade(ColorSystem.STANDARD).number or 0]
+    return STANDARD[Color.from_rgb(*color).downgrade(ColorSystem.STANDARD).number or 0]
 
 
 def _on(color: Color) -> Style:
@@ -165,15 +134,18 @@ def _front(color: Triplet) -> Style:
 
 
 class Palette:
-    """Styles for one colour depth on one ground, all made once."""
+    """Styles for one colour depth on one ground, all made once. hues: which of `HUES`. ascii: whether the terminal has
+    no other signs."""
 
-    def __init__(self, depth: Depth, ground: Ground = DARK) -> None:
+    def __init__(self, depth: Depth, ground: Ground = DARK, hues: str = DEFAULT, ascii: bool = False) -> None:
         self.depth = depth
+        self.ascii = ascii
         if depth == Depth.SIXTEEN:
             ground = Ground(_sixteen(ground.front), tuple(map(_sixteen, ground.backs)), _sixteen(ground.accent))
         self.ground = ground
-        ramp = _SEQUENTIAL_16[::-1] if ground.light else _SEQUENTIAL_16
-        self._ramp = tuple(_on(Color.from_rgb(*each)) for each in ramp)
+        self._hues = HUES[hues]
+        self._amounts, self._below, self._above = (each[ground.light] for each in self._hues[:3])
+        self._ramp = tuple(_on(Color.from_rgb(*each)) for each in self._amounts.few)
         self._sequential = tuple(self._make_sequential(level) for level in range(LEVELS))
         self._diverging = {level: self._make_diverging(level) for level in range(-HALF, HALF + 1)}
         self._pale = {level: self._make_pale(style) for level, style in self._diverging.items()}
@@ -190,14 +162,14 @@ class Palette:
         # A bar under the cursor stays a bar: turned round, the highest would be a gap.
         self.bar = Style(bold=True, underline=True)
         if not plain:
-            mid = _STANDARD[8] if depth == Depth.SIXTEEN else _between((ground.backs[0], ground.front), 0.35)
+            mid = STANDARD[8] if depth == Depth.SIXTEEN else between((ground.backs[0], ground.front), 0.35)
             self.bar = Style(color=Color.from_rgb(*self._text(ground.front)), bgcolor=Color.from_rgb(*mid))
         self.row = Style(bold=True, underline=plain)
-        self.edited = Style(bold=True) if plain else _front(self._named("mark"))
+        self.edited = Style(bold=True) if plain else _front(self._named(self._hues.edited))
         self.mark = self.edited + self.bold
-        self.bad = Style(bold=True) if plain else _front(self._named("bad")) + self.bold
-        self.clean = Style.null() if plain else _front(self._named("clean"))
-        self.good = Style.null() if plain else _front(self._named("good"))
+        self.bad = Style(bold=True) if plain else _front(self._named(self._hues.bad)) + self.bold
+        self.clean = Style.null() if plain else _front(self._named(self._hues.clean))
+        self.good = Style.null() if plain else _front(self._named(self._hues.good))
         self.accent = Style.null() if plain else _front(self._text(ground.accent))
 
     def sequential(self, level: int) -> Style:
@@ -225,8 +197,10 @@ class Palette:
         # Between two colours of the ramp, the stronger one is mixed in by shades.
         place = level / (LEVELS - 1) * (len(self._ramp) - 1)
         low = min(int(place), len(self._ramp) - 2)
-        mixed = Style(color=self._ramp[low + 1].bgcolor, bgcolor=self._ramp[low].bgcolor)
-        return SHADES[round((place - low) * (len(SHADES) - 1))] * wide, mixed
+        shade = round((place - low) * (len(SHADES) - 1))
+        if shade == len(SHADES) - 1:
+            return " " * wide, self._ramp[low + 1]
+        return SHADES[shade] * wide, Style(color=self._ramp[low + 1].bgcolor, bgcolor=self._ramp[low].bgcolor)
 
     @property
     def shaded(self) -> bool:
@@ -238,67 +212,64 @@ class Palette:
             return legible(color, self.ground.backs)
         return self._first_legible((_sixteen(color),))
 
-    def _named(self, role: str) -> Triplet:
-        many, few = _TEXT[role]
-        return legible(many, self.ground.backs) if self.depth > Depth.SIXTEEN else self._first_legible(few)
+    def _named(self, word: Word) -> Triplet:
+        if self.depth > Depth.SIXTEEN:
+            return legible(word.many, self.ground.backs)
+        return self._first_legible(word.few)
 
     def _first_legible(self, colors: tuple[Triplet, ...]) -> Triplet:
-        for color in (*colors, self.ground.front, _GREY):
+        for color in (*colors, self.ground.front, GREY):
             if min(contrast(lightness(color), lightness(back)) for back in self.ground.backs) >= LEGIBLE:
                 return color
-        return _BLACK if self.ground.light else _WHITE
+        return BLACK if self.ground.light else WHITE
 
     def _dimmed(self) -> Triplet:
         """Plain text, paler as far as it stays legible."""
         back, front = self.ground.backs[0], self.ground.front
         if self.depth == Depth.SIXTEEN:
-            return self._first_legible((_GREY,))
+            return self._first_legible((GREY,))
         for step in range(int(DIM * 100), 101):
-            mixed = _between((back, front), step / 100)
+            mixed = between((back, front), step / 100)
             if min(contrast(lightness(mixed), lightness(each)) for each in self.ground.backs) >= LEGIBLE:
                 return mixed
         return legible(front, self.ground.backs)
 
     def _make_sequential(self, level: int) -> Style:
-        match self.depth:
-            case Depth.NONE:
-                return Style.null()
-            case Depth.SIXTEEN:
-                return self._ramp[level * len(self._ramp) // LEVELS]
-            case Depth.EIGHT_BIT:
-                return _on(Color.from_ansi(_SEQUENTIAL_256[level]))
-            case _:
-                return _on(Color.from_rgb(*_between(_SEQUENTIAL, level / (LEVELS - 1))))
+        if self.depth == Depth.NONE:
+            return Style.null()
+        return self._of(self._amounts, level, LEVELS)
 
     def _make_diverging(self, level: int) -> Style:
-        size = abs(level)
-        if size == 0 or self.depth == Depth.NONE:
+        if level == 0 or self.depth == Depth.NONE:
             return Style.null()
+        return self._of(self._below if level < 0 else self._above, abs(level) - 1, HALF)
+
+    def _of(self, ramp: Ramp, at: int, count: int) -> Style:
+        """The colour of step `at` of so many."""
         match self.depth:
             case Depth.SIXTEEN:
-                ramp = (_BLUE_16 if level < 0 else _ORANGE_16)[self.ground.light]
-                return _on(Color.from_rgb(*ramp[(size - 1) * len(ramp) // HALF]))
+                return _on(Color.from_rgb(*ramp.few[at * len(ramp.few) // count]))
             case Depth.EIGHT_BIT:
-                return _on(Color.from_ansi((_BLUE_256 if level < 0 else _ORANGE_256)[size - 1]))
+                return _on(Color.from_ansi(ramp.numbers[at]))
             case _:
-                return _on(Color.from_rgb(*_between(_BLUE if level < 0 else _ORANGE, (size - 1) / (HALF - 1))))
+                return _on(Color.from_rgb(*between(ramp.stops, at / (count - 1))))
 
     def _make_pale(self, style: Style) -> Style:
         if style.bgcolor is None or self.depth in (Depth.NONE, Depth.SIXTEEN):
             return Style.null()
         full = style.bgcolor.get_truecolor()
-        mixed = Color.from_rgb(*_between((self.ground.backs[0], (full.red, full.green, full.blue)), PALE))
+        mixed = Color.from_rgb(*between((self.ground.backs[0], (full.red, full.green, full.blue)), PALE))
         return _on(mixed.downgrade(ColorSystem.EIGHT_BIT) if self.depth == Depth.EIGHT_BIT else mixed)
 
 
 @cache
-def palette(depth: Depth, ground: Ground = DARK) -> Palette:
-    return Palette(depth, ground)
+def palette(depth: Depth, ground: Ground = DARK, hues: str = DEFAULT, ascii: bool = False) -> Palette:
+    return Palette(depth, ground, hues, ascii)
 
 
-def of_terminal(ground: Ground = DARK) -> Palette:
+def of_terminal(ground: Ground = DARK, hues: str = DEFAULT) -> Palette:
     """The palette for the terminal that this process runs in."""
-    return palette(detect(os.environ), ground)
+    return palette(detect(os.environ), ground, hues, plain.only_ascii())
 
 
 def level(value: float, low: float, high: float) -> int | None:

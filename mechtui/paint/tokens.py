@@ -1,7 +1,7 @@
 """Tokens as text that shows what is in them, in a known number of cells, and is never markup.
 
 Space `·`, newline `⏎`, tab `⇥`; what is hidden (see `mechtui.visible`) or sits on its neighbour as an escape; bytes
-that are not whole UTF-8 characters as hex, `<e4b8>`.
+that are not whole UTF-8 characters as hex, `<e4b8>`. On a terminal with ASCII only, all other characters as escapes.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from functools import lru_cache
 
 from rich.cells import cell_len, get_character_cell_size
 
+from mechtui.paint import plain
 from mechtui.session.document import Token
 from mechtui.visible import harmless, spelled
 
+_ASCII = {"\n": "\\n", "\t": "\\t", plain.SPACE: spelled(plain.SPACE)}
+
 
 @lru_cache(4096)
-def _shown(char: str) -> str:
+def _shown(char: str, ascii: bool) -> str:
     if char == " ":
         return "·"
+    if ascii and (not char.isascii() or char in _ASCII):
+        return _ASCII.get(char) or spelled(char)
     # A token stands alone: what elsewhere sits on the character before it would sit on the frame here.
     alone = unicodedata.category(char) not in ("Mn", "Me") and get_character_cell_size(char) > 0
     return char if alone and harmless(char) else spelled(char)
@@ -28,10 +33,14 @@ def _shown(char: str) -> str:
 LONE_SPACE = "␣"
 
 
-@lru_cache(8192)
 def visible_text(text: str) -> str:
     """Any text with everything in it visible."""
-    return "".join(_shown(char) for char in text)
+    return _visible_text(text, plain.only_ascii())
+
+
+@lru_cache(8192)
+def _visible_text(text: str, ascii: bool) -> str:
+    return "".join(_shown(char, ascii) for char in text)
 
 
 def visible(token: Token) -> str:

@@ -1,7 +1,7 @@
 """Line charts: several series over the same points, with axes, units and a legend, as lines of segments.
 
-Lines are drawn in quarters of a cell, which every font for terminals has. Without colours to tell series apart, each
-has a mark of its own, one to a cell. Nothing here knows of models or widgets.
+Lines are drawn in quarters of a cell, which every font for terminals has. Without colours to tell series apart, or
+with ASCII only, each has a mark of its own, one to a cell. Nothing here knows of models or widgets.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def curve(
 
 def _fine(palette: Palette) -> int:
     """Into how many parts a cell is divided, either way."""
-    return 1 if palette.depth == Depth.NONE else 2
+    return 1 if palette.depth == Depth.NONE or palette.ascii else 2
 
 
 def _ends(series: Sequence[Series], axis: Axis) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from textual.color import Color
 from textual.document._document import Document, EditResult, Location
 from textual.filter import LineFilter
 
+from mechtui.paint import plain
 from mechtui.visible import harmless, signs
 
 
@@ -34,6 +35,15 @@ class Guard(LineFilter):
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         safe = painted(segments)
         return safe if safe is segments else Segment.adjust_line_length(safe, Segment.get_line_length(segments))
+
+
+class Plain(LineFilter):
+    """After the guard: on a terminal with ASCII only, each sign in its ASCII form, in as many cells."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        if all(segment.text.isascii() for segment in segments):
+            return segments
+        return [segment._replace(text=plain.form(segment.text)) for segment in segments]
 
 
 class Exact(Document):

@@ -1,4 +1,5 @@
-"""Themes: textual's that leave the heat maps readable, and one of our own."""
+"""Themes: textual's that leave the heat maps readable, and our own: one for every day, and for those who do not tell
+red from green, or blue from yellow, one each on a dark and on a light ground."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
 from mechtui.config import nearest
+from mechtui.paint.hues import BLUE_YELLOW, DEFAULT, RED_GREEN
 from mechtui.paint.palette import DARK, Ground, Palette, of_terminal
 from mechtui.session.grammar.words import short
 from mechtui.visible import seen
@@ -29,9 +31,37 @@ MECHTUI = Theme(
     dark=True,
 )
 
+
+def _safe(hues: str, dark: bool, primary: str, accent: str, bad: str, good: str) -> Theme:
+    grounds = ("#16161d", "#1a1a22", "#1f1f28") if dark else ("#ffffff", "#f4f4f7", "#ececf1")
+    return Theme(
+        name=hues if dark else f"{hues}-light",
+        primary=primary,
+        secondary=primary,
+        accent=accent,
+        warning=accent,
+        error=bad,
+        success=good,
+        foreground="#dcd7ba" if dark else "#1b1b22",
+        background=grounds[0],
+        surface=grounds[1],
+        panel=grounds[2],
+        dark=dark,
+    )
+
+
+OWN = (
+    MECHTUI,
+    _safe(RED_GREEN, True, "#56b4e9", "#f0be28", "#d66e46", "#d7ebff"),
+    _safe(RED_GREEN, False, "#0b62a8", "#7a5800", "#a03a00", "#0b62a8"),
+    _safe(BLUE_YELLOW, True, "#46d7cd", "#ff96a0", "#ff5028", "#c8f0a0"),
+    _safe(BLUE_YELLOW, False, "#005458", "#961432", "#a02800", "#1e6a1e"),
+)
+_HUES = {OWN[1].name: RED_GREEN, OWN[2].name: RED_GREEN, OWN[3].name: BLUE_YELLOW, OWN[4].name: BLUE_YELLOW}
+
 # Names in the order in which the theme key takes them.
 THEMES = (
-    "mechtui",
+    *(theme.name for theme in OWN),
     "textual-dark",
     "nord",
     "gruvbox",
@@ -50,7 +80,7 @@ def after(name: str, available: Collection[str]) -> str:
 
 def names() -> tuple[str, ...]:
     """Of all themes that can be set."""
-    return (MECHTUI.name, *BUILTIN_THEMES)
+    return (*(theme.name for theme in OWN), *BUILTIN_THEMES)
 
 
 def unknown(name: str) -> str:
@@ -86,6 +116,11 @@ def legible_names(theme: Theme) -> dict[str, str]:
     return {name: Color(*color.get_truecolor()).hex if color else plain for name, color in found.items()}
 
 
+def hues(theme: Theme) -> str:
+    """Which of `mechtui.paint.hues.HUES` a theme has."""
+    return _HUES.get(theme.name, DEFAULT)
+
+
 _grounds: dict[str, Ground] = {}
 
 
@@ -94,4 +129,4 @@ def palette(app: App[Any]) -> Palette:
     if app.theme not in _grounds:
         # Textual works a theme's colours out anew whenever it is asked.
         _grounds[app.theme] = ground(app.current_theme)
-    return of_terminal(_grounds[app.theme])
+    return of_terminal(_grounds[app.theme], hues(app.current_theme))

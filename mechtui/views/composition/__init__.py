@@ -116,7 +116,7 @@ SPEC = View(
         "(Q: |W_OV W_QK|), its keys (K: |W_OV W_QK^T|) or its values (V: |W_OV W_OV|), as a Frobenius norm over the "
         "product of both norms, 0 to 1, less what random matrices of that shape give. sd: the same in standard "
         "deviations of such random pairs. here: what the earlier head's write w is of what the later one reads on this "
-        "prompt, norm's scale s held: of Q and K the part (w W / s)·k or q·(w W / s), over √d, of the attention score "
+        "prompt, norm's scale s held: of Q and K the part (w W / s)⋅k or q⋅(w W / s), over √d, of the attention score "
         "from the selected token to the key that the head attends to most, in nats; of V the part of the value at that "
         "key, along itself."
     ),

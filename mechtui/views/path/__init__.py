@@ -204,7 +204,7 @@ SPEC = View(
         "receiver alone reads the stream less the sender's write, x - w + w', then its norm, with w' the write in the "
         "source's run, or 0 without a source (cut). Held at their values: all heads and MLPs between both. Anew: the "
         "receiver's norm, and all behind the receiver. effect: the change of the logit difference after the last "
-        "token; score: of the attention score q·k/√d from one query to one key, in nats; share: of what a value or an "
+        "token; score: of the attention score q⋅k/√d from one query to one key, in nats; share: of what a value or an "
         "MLP gives, along itself."
     ),
     read=(
