@@ -33,6 +33,9 @@ async def _until_nothing_is_due(min_sleep: float = 0, max_sleep: float = 1) -> N
 # Textual's pilot waits until the processor is idle, and these tests ask it a hundred thousand times.
 textual.app.wait_for_idle = textual.pilot.wait_for_idle = _until_nothing_is_due
 
+# A locale without UTF-8 means a terminal that shows ASCII only.
+os.environ["LC_ALL"] = "C.UTF-8"
+
 # Hundreds of processes are started: what one of them has compiled, the next need not.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

@@ -13,32 +13,36 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyte
 from PIL import Image, ImageDraw, ImageFont
 
 from mechtui.embedded import DEMO_ANSWER, DEMO_FOIL, DEMO_PROMPT, DEMO_SOURCE
+from mechtui.paint.hues import STANDARD
 from tests.terminal import Terminal
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono{}.ttf"
 CELL = (10, 20)
 INK, PAPER = (220, 220, 220), (18, 18, 24)
-NAMED = {
-    "black": (0, 0, 0), "red": (205, 49, 49), "green": (13, 188, 121), "brown": (229, 229, 16),
-    "blue": (36, 114, 200), "magenta": (188, 63, 188), "cyan": (17, 168, 205), "white": (229, 229, 229),
-}  # fmt: skip
+# The sixteen as mechtui takes them to be; what pyte calls brown is yellow.
+_NAMES = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
+NAMED = dict(zip((*_NAMES, *(f"bright{name}" for name in _NAMES)), STANDARD, strict=True))
+NAMED["bfightmagenta"] = NAMED["brightmagenta"]  # as pyte spells it on a background
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A command line's arguments and the steps before the picture: ("keys", text), ("until", regex)."""
+    """A command line's arguments and the steps before the picture: ("keys", text), ("until", regex). environment: what
+    of the terminal's is another."""
 
     arguments: tuple[str, ...]
     steps: tuple[tuple[str, str], ...]
     size: tuple[int, int] = (120, 40)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def paint(screen: pyte.Screen, path: Path) -> None:
@@ -71,12 +75,18 @@ SMOLLM2 = ("--model", "smollm2", *STORE)
 DEMO = ("--model", "demo", *STORE)
 LIVE = ("until", r"logit diff .*\d")
 EDITED = ("until", r"● live[\s\S]*logit diff .* → \S+\d")
+MAIN = (*DEMO, "--source", DEMO_SOURCE, "--edit", "zero L3H6-7")
+LOOK = (EDITED, ("keys", "ghjjjl"), ("until", r"Attention L3H1"), ("until", "● live"))
+PLAIN = tuple((step, value.replace("●", "@").replace("→", ">")) for step, value in LOOK)
+EIGHT_BIT, SIXTEEN = ({"TERM": f"xterm-{count}color", "COLORTERM": ""} for count in (256, 16))
 PICTURES = {
-    "main": Picture(
-        (*DEMO, "--source", DEMO_SOURCE, "--edit", "zero L3H6-7"),
-        (EDITED, ("keys", "ghjjjl"), ("until", r"Attention L3H1"), ("until", "● live")),
-        (160, 45),
-    ),
+    "main": Picture(MAIN, LOOK, (160, 45)),
+    "main-256": Picture(MAIN, LOOK, (120, 40), EIGHT_BIT),
+    "main-16": Picture(MAIN, LOOK, (120, 40), SIXTEEN),
+    "main-mono": Picture(MAIN, LOOK, (120, 40), {"NO_COLOR": "1"}),
+    "main-ascii": Picture((*MAIN, "--signs", "ascii"), PLAIN, (120, 40), {"NO_COLOR": "1"}),
+    "main-light": Picture((*MAIN, "--theme", "textual-light"), LOOK, (120, 40)),
+    "main-80x24": Picture(MAIN, (("until", r"● live[\s\S]*\d → \S+\d"),), (80, 24)),
     "explain": Picture(SMOLLM2, (LIVE, ("keys", "2"), ("keys", "."), ("until", r"L23H3\s+-3\.04")), (160, 45)),
     "lens": Picture(SMOLLM2, (LIVE, ("keys", "gl"), ("until", "decides at"))),
     "heads-ranked": Picture(SMOLLM2, (LIVE, ("keys", "gi"), ("until", r"L18H6\s+\.90"))),
@@ -150,7 +160,7 @@ def main(names: list[str]) -> None:
                 report(FOLDER / "report.png")
                 continue
             picture = PICTURES[name]
-            terminal = Terminal(picture.arguments, picture.size)
+            terminal = Terminal(picture.arguments, picture.size, picture.environment)
             try:
                 for step, value in picture.steps:
                     terminal.until(value) if step == "until" else terminal.keys(value)

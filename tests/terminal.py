@@ -52,7 +52,7 @@ class Terminal:
             _set_size(0, size)
             told = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
             # A runner's own size, which may stand in what it was started with or not, would overrule this terminal's.
-            of_it = {**os.environ, **environment, **told}
+            of_it = {**os.environ, **told, **environment}
             for name in ("COLUMNS", "LINES"):
                 of_it.pop(name, None)
             try:

@@ -145,7 +145,7 @@ class Terminal(LinuxDriver):
         self.write(BIDI_OFF + self._question(len(BIDI_OFF)))
 
     def stop_application_mode(self) -> None:
-        self._awaited.wait(min(LAST_ANSWERS, 3 * self.pace.base) if math.isfinite(self.pace.base) else 0.0)
+        self._awaited.wait(min(LAST_ANSWERS, max(3 * self.pace.base, 0.1)) if math.isfinite(self.pace.base) else 0.0)
         self.write(BIDI_ON)
         super().stop_application_mode()
 

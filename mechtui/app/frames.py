@@ -54,6 +54,7 @@ class Frame:
         # Row -> in which update it was touched first since it was sent, and in which last.
         self._touched: dict[int, tuple[int, int]] = {}
         self._updates = 0
+        self.cells = 0  # that were sent
         self._newest = True  # whether what changed last comes first
 
     def forget(self) -> None:
@@ -108,14 +109,16 @@ class Frame:
             wanted, sent = self._wanted[y], self._sent[y]
             if wanted != sent:
                 row: list[str] = []
-                then = look
+                then, cells = look, 0
                 for begin, end in _runs(wanted, sent):
+                    cells += end - begin
                     row.append(f"\x1b[{y + 1};{begin + 1}H")
                     then = _write(row, wanted, begin, end, y, then)
                 length = sum(map(len, row))
                 if parts and size + length > most:
                     break
                 parts += row
+                self.cells += cells
                 size, look = size + length, then
                 self._sent[y] = [*wanted]
             del self._touched[y]

@@ -35,21 +35,29 @@ def key_to_screen(subject: Subject, presses: int = PRESSES, held: float = HELD_S
     median and 95th percentile in milliseconds; then hold a letter in the prompt for `held` seconds -> the longest time
     for which the window did nothing else. Raises RuntimeError."""
     layer = subject.model.shape.n_layers * 3 // 4
+    said = beside(
+        "mechtui.bench.screen", subject, subject.text(32), str(layer), str(subject.device), str(presses), str(held)
+    )
+    figures: dict[str, float] = json.loads(said)
+    return figures
+
+
+def beside(module: str, subject: Subject, *arguments: str) -> str:
+    """Run a measuring app in a process of its own, with the subject's model and these -> the last line that it prints.
+    Raises RuntimeError."""
     with ExitStack() as stack:
         model = subject.name
         if subject.random:
             model = stack.enter_context(tempfile.TemporaryDirectory())
             _write(subject, model)
         state = stack.enter_context(tempfile.TemporaryDirectory())
-        command = [sys.executable, "-m", "mechtui.bench.screen"]
-        command += [model, subject.text(32), str(layer), str(subject.device), str(presses), str(held)]
         # The user's kept session, settings and recent models stay as they are.
         private = dict.fromkeys(("XDG_STATE_HOME", "XDG_CONFIG_HOME"), state)
+        command = [sys.executable, "-m", module, model, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | private)
     if done.returncode:
         raise RuntimeError(f"the measuring app failed: {done.stderr.strip().splitlines()[-1]}")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    return done.stdout.splitlines()[-1]
 
 
 def _write(subject: Subject, folder: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pyte
+import pyte.screens
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.geometry import Region, Size
 from textual.strip import Strip
+from wcwidth import wcwidth
 
 from mechtui.app.frames import PLAIN, Frame, look_of
 
@@ -112,6 +115,60 @@ def test_what_was_forgotten_is_painted_over(found: list[CompositorUpdate], noise
     both.frame.forget()
     both.streams[1].feed(both.frame.changes())
     assert both.cells(1) == both.cells(0)
+
+
+UNSURE = {"語": 1, "🙂": 1, "ж": 2, "é": 1, "…": 1}
+
+
+@given(
+    updates(), st.lists(st.sampled_from(["語x", "🙂", "жb", "éж", "xy"]), min_size=1, max_size=9), st.integers(0, 11)
+)
+def test_a_terminal_of_another_opinion_has_its_columns_straight(
+    found: list[CompositorUpdate], texts: list[str], at: int
+) -> None:
+    """It takes wide characters for narrow ones, and narrow ones for wide: all else stands where it should."""
+    frame, screen = Frame(), pyte.Screen(*SIZE)
+    with patch.object(pyte.screens, "wcwidth", lambda sign: UNSURE.get(sign, wcwidth(sign))):
+        stream = pyte.Stream(screen)
+        for update in found:
+            frame.take(update, SIZE, TRUE)
+            stream.feed(frame.changes())
+        strip = Strip([Segment("".join(texts))]).adjust_cell_length(SIZE.width)
+        chops: list[dict[int, Strip | None]] = [{0: strip}, {}, {}]
+        frame.take(ChopsUpdate(chops, [(0, 0, SIZE.width)], [[SIZE.width]] * 3), SIZE, TRUE)
+        stream.feed(frame.changes())
+        chops = [{at: Strip([Segment("#")])}, {}, {}]
+        frame.take(ChopsUpdate(chops, [(0, at, at + 1)], [[at + 1]] * 3), SIZE, TRUE)
+        stream.feed(frame.changes())
+    row = frame._wanted[0]
+    wrong = [(x, sign, screen.buffer[0][x].data) for x, (sign, _) in enumerate(row) if sign.isascii() and sign]
+    assert all(sign == shown for _, sign, shown in wrong), wrong
+
+
+@given(updates(), st.integers(1, 400))
+def test_what_there_is_no_room_for_is_sent_next(found: list[CompositorUpdate], most: int) -> None:
+    both, some = Both(), pyte.Screen(*SIZE)
+    frame, stream = Frame(), pyte.Stream(some)
+    for update in found:
+        both.paint(update)
+        frame.take(update, SIZE, TRUE)
+        stream.feed(frame.changes(most))
+    for _ in range(SIZE.height):
+        stream.feed(frame.changes(most))
+    assert frame.whole
+    assert [[some.buffer[y][x] for x in range(SIZE.width)] for y in range(SIZE.height)] == both.cells(0)
+
+
+def test_what_changed_last_and_what_waited_longest_come_in_turn() -> None:
+    frame = Frame()
+    frame.take(whole(of()), SIZE, TRUE)
+    frame.changes()
+    for y in (2, 1, 0):
+        chops: list[dict[int, Strip | None]] = [{}, {}, {}]
+        chops[y] = {0: Strip([Segment("#")])}
+        frame.take(ChopsUpdate(chops, [(y, 0, 1)], [[1]] * 3), SIZE, TRUE)
+    assert {frame.changes(1) for _ in range(2)} == {"\x1b[1;1H#", "\x1b[3;1H#"}
+    assert frame.changes(1) == "\x1b[2;1H#"
 
 
 def whole(rows: Iterable[list[Segment]]) -> LayoutUpdate:
