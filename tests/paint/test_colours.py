@@ -30,8 +30,9 @@ from mechtui.paint.palette import (
     lightness,
     palette,
 )
-from mechtui.panes.theme import MECHTUI, THEMES, ground
+from mechtui.panes.theme import OWN, THEMES, ground, hues
 
+OFFERED = {theme.name: theme for theme in OWN} | BUILTIN_THEMES
 COLOURFUL = (Depth.EIGHT_BIT, Depth.TRUE)
 
 
@@ -205,11 +206,11 @@ def test_the_sixteen_colours_reach_the_terminal_as_they_are(ground: Ground) -> N
 
 
 @pytest.mark.parametrize("depth", [Depth.SIXTEEN, Depth.EIGHT_BIT, Depth.TRUE])
-@pytest.mark.parametrize("name", [name for name in THEMES if name == MECHTUI.name or name in BUILTIN_THEMES])
+@pytest.mark.parametrize("name", [name for name in THEMES if name in OFFERED])
 def test_text_is_legible_in_every_theme_that_is_offered(name: str, depth: Depth) -> None:
-    theme = MECHTUI if name == MECHTUI.name else BUILTIN_THEMES[name]
-    look = palette(depth, ground(theme))
-    for role in ("dim", "mark", "bad", "clean", "edited", "good", "accent"):
+    theme = OFFERED[name]
+    look = palette(depth, ground(theme), hues(theme))
+    for role in ("plain", "dim", "mark", "bad", "clean", "edited", "good", "accent"):
         style = getattr(look, role)
         worst = min(contrast(_light(style, front=True), lightness(back)) for back in look.ground.backs)
         assert worst >= 4.5, f"{role} in {name}: {worst:.2f}"
