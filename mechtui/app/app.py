@@ -20,7 +20,7 @@ from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App, ComposeResult
 from textual.driver import Driver
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import WorkerFailed
@@ -71,6 +71,8 @@ TICK = 0.25
 ENDING_PATIENCE = 2.0
 # Seconds from one painting to the next while more keys wait.
 WHILE_KEYS_WAIT = 0.1
+# What Textual does with an empty NO_COLOR, too.
+GREYS = (Monochrome, NoColor)
 GUARD, PLAIN = Guard(), Plain()
 
 
@@ -125,10 +127,10 @@ class Mechtui(Guarded, App[int]):
         super().__init__()
         plain.use(plain.wanted(settings.signs, os.environ))
         self.depth = detect(os.environ)
-        if self.depth == Depth.NONE:
-            # No colour of a theme is sent: what Textual makes of them, greys in the place of dim text, is left out.
-            self.no_color = True
-            self._filters = []
+        # Where there are no colours none of a theme is sent, and nothing of what Textual makes of them: greys in the
+        # place of colours and of dim text.
+        self.no_color = self.depth == Depth.NONE
+        self._filters = [] if self.no_color else [each for each in self._filters if not isinstance(each, GREYS)]
         # Before the first frame: a theme that is set later styles everything a second time.
         for theme in OWN:
             self.register_theme(theme)
