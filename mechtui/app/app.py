@@ -124,9 +124,9 @@ class Mechtui(Guarded, App[int]):
         tree: Tree | None = None,
         told: str = "",
     ) -> None:
-        super().__init__()
         plain.use(plain.wanted(settings.signs, os.environ))
         self.depth = detect(os.environ)
+        super().__init__()
         # Where there are no colours none of a theme is sent, and nothing of what Textual makes of them: greys in the
         # place of colours and of dim text.
         self.no_color = self.depth == Depth.NONE

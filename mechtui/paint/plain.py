@@ -17,11 +17,13 @@ from rich.cells import get_character_cell_size
 UNKNOWN = "?"
 # The sign of a space in a token, which spells out what looks like it. Between words the same sign is a dot.
 SPACE, DOT = "~", "."
+# Behind what was cut off: no dot, with which a token may end.
+CUT = "$"
 _SIGNS: tuple[tuple[str, str], ...] = (
     # frames
     ("─━┈╌═▔", "-"), ("│┃┊╎║▕", "|"), ("╭╮╰╯┌┐└┘├┤┬┴┼╔╗╚╝╠╣╦╩╬", "+"),
     # arrows and marks
-    ("▸→▶›»⇥", ">"), ("←‹«◀", "<"), ("▾▼↓⌄", "v"), ("▴▲↑", "^"),
+    ("▸→▶›»⇥", ">"), ("←‹«◀", "<"), ("▾▼↓⌄", "_"), ("▴▲↑", "^"),
     ("●", "@"), ("○◌", "o"), ("◆", "&"), ("•", "*"), ("✗×", "x"), ("∅", "-"), ("⏎", "$"), ("␣", SPACE),
     # numbers
     ("…", DOT), ("−–—", "-"), ("±", "+"), ("√", "V"), ("∞", "I"), ("≤", "<"), ("≥", ">"), ("‖", "|"), ("⋅", "*"),

@@ -58,7 +58,7 @@ def width(text: str) -> int:
 
 
 def cut(text: str, cells: int) -> str:
-    """At most `cells` cells, ending in `…` when something was cut off."""
+    """At most `cells` cells, ending in `…` (`$` with ASCII only) when something was cut off."""
     if cells <= 0:
         return ""
     if cell_len(text) <= cells:
@@ -70,7 +70,7 @@ def cut(text: str, cells: int) -> str:
             break
         kept.append(char)
         used += size
-    return "".join(kept) + "…"
+    return "".join(kept) + (plain.CUT if plain.only_ascii() else "…")
 
 
 def fitting(room: int, *texts: str) -> str:

@@ -253,11 +253,12 @@ class Grid:
             return self._estimated(value, palette)
         if self.texts is None or self.wide < NAMED or math.isnan(value):
             return cell(value, self.low, self.high, self.wide, palette, signs=self.signs, digits=self.digits)
-        if self.signs:
-            style = palette.diverging(diverging_level(value, self.high) or 0)
-        else:
-            style = palette.sequential(level(value, self.low, self.high) or 0)
-        return " " + column_name(self.texts[row][column], self.wide - 1, right=False), style
+        front, step = " ", (diverging_level(value, self.high) if self.signs else level(value, self.low, self.high)) or 0
+        style = palette.diverging(step) if self.signs else palette.sequential(step)
+        if palette.shaded:
+            # The text is not the number, and no colour says it: the cell's blank does.
+            front = ("+" if step > 0 else "-" if step else " ") if self.signs else palette.shade(step)
+        return front + column_name(self.texts[row][column], self.wide - 1, right=False), style
 
     def _estimated(self, value: float, palette: Palette) -> Piece:
         """A number that nobody measured: it is paler and says so, in narrow cells with its sign alone."""

@@ -109,6 +109,8 @@ async def test_frames_that_a_slow_line_has_no_room_for_are_dropped_not_queued(mo
         terminal.paint(LayoutUpdate(rows, Region(0, 0, *size)), size, ColorSystem.TRUECOLOR, Offset(0, 0))
 
     # 1,000 bytes a second, as its first answers show.
+    terminal.pace.sent(4, now)
+    terminal.pace.answered(now + 0.001)
     for _ in range(6):
         terminal.pace.sent(100, now, True)
         now += 0.1
