@@ -26,7 +26,9 @@ pygments_style, pygments_dark_style = "friendly", "monokai"
 
 # What stands at the left, in this order.
 SECTIONS = {
-    "Settings and keys": ["docs/keys", "docs/configuration", "docs/settings", "docs/commands", "docs/ssh"],
+    "Settings and keys": [
+        *("docs/keys", "docs/configuration", "docs/settings", "docs/commands", "docs/terminals", "docs/ssh"),
+    ],
     "Reference": ["docs/views", "docs/lines", "docs/models", "docs/selftest", "docs/performance"],
     "Embedded models": [
         str(card.relative_to(TOP).with_suffix("")) for card in sorted(TOP.glob("mechtui/embedded/weights/*/CARD.md"))

@@ -467,6 +467,7 @@ def lens_fit(model: str, **said: Any) -> NoReturn:
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True, help="Of each short measurement.")
 @click.option("--only", metavar="TEXT", default="", help="Only the cases whose name holds this text.")
 @click.option("--device", metavar="auto|cpu|cuda|cuda:N|mps", default="auto", help="Where the model runs.")
+@click.option("--screen", is_flag=True, help="Only bytes, cells and milliseconds of keys in every pane.")
 def bench(**said: Any) -> NoReturn:
     """Measure how fast mechtui is on this machine."""
     sys.exit(importlib.import_module("mechtui.bench").run(**said))

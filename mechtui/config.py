@@ -96,7 +96,8 @@ MEANINGS = {
         "fold the weights of the norms into what reads them; refused where TransformerLens then computes other logits"
     ),
     "trust_remote_code": "run code that comes with a hub model",
-    "theme": "colours; a name that is none is refused with those there are",
+    "theme": "colours, see [themes](terminals.md#themes); a name that is none is refused with those there are",
+    "signs": "what the terminal can show; `auto`: as its name and the locale say, see [signs](terminals.md#signs)",
     "mouse": "take the mouse, or leave it to the terminal",
     "log_file": "where the model process writes its log; without it `worker.log` in the state folder",
     "keep_alive": (

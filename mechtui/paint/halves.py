@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from rich.style import Style
 
+from mechtui.paint import plain
 from mechtui.paint.heat import Piece
 from mechtui.paint.palette import HALF, LEVELS, Palette, diverging_level, level
 
@@ -32,7 +33,8 @@ def _half(above: int | None, below: int | None, palette: Palette, signs: bool) -
         strongest = max((abs(each) for each in (above, below) if each is not None), default=None)
         if strongest is None:
             return " ", Style.null()
-        return palette.shade(strongest, HALF + 1 if signs else LEVELS).replace(" ", "·"), Style.null()
+        dot = plain.DOT if palette.ascii else "·"
+        return palette.shade(strongest, HALF + 1 if signs else LEVELS).replace(" ", dot), Style.null()
     look = palette.diverging if signs else palette.sequential
     if palette.ascii:
         # No sign is half a cell there: the stronger one has all of it.

@@ -9,6 +9,7 @@ from functools import lru_cache
 from rich.segment import Segment
 from rich.style import Style
 
+from mechtui.paint import plain
 from mechtui.paint.numbers import fit
 from mechtui.paint.palette import HALF, LEVELS, Palette, diverging_level, level
 
@@ -65,7 +66,7 @@ def _cell(value: float, low: float, high: float, wide: int, palette: Palette, si
         return text, palette.sequential(step)
     filled, look = palette.fill(step, wide)
     none = room >= digits or (look.bgcolor is None and not filled.strip())
-    return ("·".rjust(wide) if none else filled), look
+    return ((plain.DOT if palette.ascii else "·").rjust(wide) if none else filled), look
 
 
 def row(

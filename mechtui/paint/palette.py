@@ -154,8 +154,9 @@ class Palette:
         self.plain = Style.null() if plain else _front(self._text(ground.front))
         self.bold = Style(bold=True)
         self.selected = Style(reverse=True, bold=plain)
-        if depth == Depth.SIXTEEN:
-            # A cell that is turned round may have two colours that are hardly told apart.
+        if depth == Depth.SIXTEEN or (ground.light and not plain):
+            # A cell that is turned round may have two colours that are hardly told apart; on a light ground it may be
+            # as pale as those beside it.
             self.selected = Style(
                 color=Color.from_rgb(*ground.backs[0]), bgcolor=Color.from_rgb(*self._text(ground.front))
             )

@@ -27,7 +27,7 @@ _SIGNS: tuple[tuple[str, str], ...] = (
     ("●", "@"), ("○◌", "o"), ("◆", "&"), ("•", "*"), ("✗×", "x"), ("∅", "-"), ("⏎", "$"), ("␣", SPACE),
     # numbers
     ("…", DOT), ("−–—", "-"), ("±", "+"), ("√", "V"), ("∞", "I"), ("≤", "<"), ("≥", ">"), ("‖", "|"), ("⋅", "*"),
-    ("Δ", "d"), ("λ", "l"), ("Σ", "S"), ("“”", '"'), ("‘’", "'"),
+    ("Δ", "d"), ("λ", "l"), ("Σ", "S"), ("²", "2"), ("ᵀ", "T"), ("Ŵ", "W"), ("“”", '"'), ("‘’", "'"),
     # shades, and bars from left to right and from below
     ("░", ":"), ("▒", "="), ("▓", "X"), ("█", "#"),
     ("▏▎", DOT), ("▍▌", "-"), ("▋▊", "="), ("▉", "#"),
@@ -35,7 +35,6 @@ _SIGNS: tuple[tuple[str, str], ...] = (
     # halves and quarters of a cell
     ("▀▘▝", "'"), ("▖▗", DOT), ("▐", "|"), ("▚", "\\"), ("▞", "/"), ("▛▜▙▟", "#"),
 )  # fmt: skip
-# Of no sign it is a digit, which would be read as a number.
 FORMS = {sign: form for signs, form in _SIGNS for sign in signs}
 
 # What Python sets LC_CTYPE to where LANG says C.

@@ -75,9 +75,7 @@ def _codes(text: str) -> list[str]:
     return [code for found in re.findall(r"\x1b\[([\d;]*)m", text) for code in found.split(";") if code]
 
 
-@pytest.mark.parametrize("no_color", ["", "1"])
-async def test_with_ascii_only_nothing_else_is_sent(monkeypatch: pytest.MonkeyPatch, no_color: str) -> None:
-    monkeypatch.setenv("NO_COLOR", no_color)
+async def test_with_ascii_only_nothing_else_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     found = sent(monkeypatch)
     shown, _, _ = app(
         session(*EDITS, prompt="東京 naïve ~ and\tso", vectors=('v = diff L6.pre "a" "b"',)), signs="ascii"
