@@ -13,7 +13,14 @@ release = re.findall(r'__version__ = "(.*)"', (TOP / "mechtui/__init__.py").read
 extensions = ["myst_parser"]
 # The repository is the source, so that links between its files lead to the same places here as there.
 root_doc = "README"
-include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**.md", "mechtui/embedded/weights/*/CARD.md"]
+include_patterns = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/**/*.md",
+    "docs/*.md",
+    "mechtui/embedded/weights/*/CARD.md",
+]
 # Anchors of headings, made as GitHub makes them; an aim that is not there fails the build.
 myst_heading_anchors = 4
 smartquotes = False
@@ -26,8 +33,25 @@ pygments_style, pygments_dark_style = "friendly", "monokai"
 
 # What stands at the left, in this order.
 SECTIONS = {
+    "Tasks": [
+        "docs/tasks/README",
+        *(
+            f"docs/tasks/{name}"
+            for name in (
+                *("which-head-decides", "layers", "induction-heads", "patch", "path", "head-words", "neurons", "steer"),
+                *("cases", "circuit", "compare", "script-or-report", "cluster", "session-from-somebody"),
+            )
+        ),
+    ],
+    "Workspaces": [f"docs/workspaces/{name}" for name in ("look", "explain", "weights", "units", "steer", "compare")],
     "Settings and keys": [
-        *("docs/keys", "docs/configuration", "docs/settings", "docs/commands", "docs/terminals", "docs/ssh"),
+        "docs/keys",
+        "docs/configuration",
+        "docs/settings",
+        "docs/commands",
+        "docs/terminals",
+        "docs/ssh",
+        "docs/troubleshooting",
     ],
     "Reference": ["docs/views", "docs/lines", "docs/models", "docs/selftest", "docs/performance"],
     "Embedded models": [

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from mechtui.app.actions import ACTIONS
+from mechtui.app.workspaces import Workspace, built_in
 from mechtui.cli import cli
 from mechtui.config import NAMES, ConfigError, settings
 from mechtui.session.grammar.cases import check_cases
@@ -147,8 +148,11 @@ def options(words: list[str]) -> set[str]:
 
 @EVERY
 def test_every_line_is_one(page: Path) -> None:
+    fenced = [
+        line for kind, text in FENCE.findall(page.read_text("utf-8")) if kind == "text" for line in text.split("\n")
+    ]
     wrong = []
-    for span in spans(page):
+    for span in [*spans(page), *fenced]:
         try:
             read(span)
         except LineError as error:
@@ -184,3 +188,11 @@ def test_every_letter_behind_g_leads_to_a_view(page: Path) -> None:
     letters = {view.keys for view in specs().values()} | {key for act in ACTIONS for key in act.keys} | {"g g"}
     named = [span for span in spans(page) if re.fullmatch(r"g \w", span)]
     assert set(named) <= letters
+
+
+@pytest.mark.parametrize("workspace", built_in(), ids=lambda workspace: workspace.name)
+def test_a_workspace_has_a_page_with_its_views(workspace: Workspace) -> None:
+    page = (TOP / f"docs/workspaces/{workspace.name.lower()}.md").read_text("utf-8")
+    named = set(re.findall(r"`(g \w+)`", page))
+    assert {specs()[view].keys for view in workspace.views} <= named
+    assert f"`{built_in().index(workspace) + 1}`" in page
