@@ -148,9 +148,8 @@ def options(words: list[str]) -> set[str]:
 
 @EVERY
 def test_every_line_is_one(page: Path) -> None:
-    fenced = [
-        line for kind, text in FENCE.findall(page.read_text("utf-8")) if kind == "text" for line in text.split("\n")
-    ]
+    texts = [text for kind, text in FENCE.findall(page.read_text("utf-8")) if kind == "text"]
+    fenced = [line for line in "".join(texts).splitlines() if not line.startswith(" ")]
     wrong = []
     for span in [*spans(page), *fenced]:
         try:
