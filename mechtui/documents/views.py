@@ -50,7 +50,8 @@ def _asks(name: str) -> str:
 def _view(view: View) -> str:
     example = example_of(view.name)
     lines = [f"\n## {view.title}\n", f"`{view.keys}`, {_where(view.name)}. Answered {COSTS[view.cost]}."]
-    lines += [f"\n**Shows.** {view.shows}", f"\n**How to read it.** {view.read}", f"\n**Trap.** {view.trap}"]
+    lines += [f"\n**Shows.** {_plain(view.shows)}"]
+    lines += [f"\n**How to read it.** {_plain(view.read)}", f"\n**Trap.** {_plain(view.trap)}"]
     lines += [f"\n**Source.** {view.paper}"] if view.paper else []
     if view.words:
         lines += ["\n**Words.** " + ", ".join(f"[{word}](#{_slug(word)})" for word in view.words)]
@@ -68,6 +69,11 @@ def _view(view: View) -> str:
     if any(not action.group for action in view.actions):
         lines += [f"\n**Keys**: [in its pane](keys.md#in-the-{_anchor(view.title)}-pane)"]
     return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """A text in which a star is a star, outside code."""
+    return re.sub(r"(`[^`]*`)|\*", lambda found: found[1] or r"\*", text)
 
 
 def _where(name: str) -> str:
@@ -90,7 +96,7 @@ def _line_words(view: View) -> Iterator[str]:
                 if choice != getattr(default, name):
                     said.setdefault(choice, RUNS.get(choice, "") if name == "run" else "")
     for word, meaning in said.items():
-        yield f"`{word}` {meaning}".strip()
+        yield f"`{word}` {_plain(meaning)}".strip()
 
 
 def _numbers(example: Example) -> Iterator[str]:
@@ -127,11 +133,11 @@ def _with(name: str, unit: str) -> str:
 
 
 def _cells(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _words() -> str:
-    rows = "".join(f"\n### {word}\n\n{meaning}\n" for word, meaning in sorted(glossary().items(), key=_lower))
+    rows = "".join(f"\n### {word}\n\n{_plain(meaning)}\n" for word, meaning in sorted(glossary().items(), key=_lower))
     return f"\n## The words\n{rows}"
 
 
