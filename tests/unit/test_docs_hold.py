@@ -13,6 +13,7 @@ import click
 import pytest
 
 from mechtui.app.actions import ACTIONS
+from mechtui.app.cases_line import names_cases
 from mechtui.app.workspaces import Workspace, built_in
 from mechtui.cli import cli
 from mechtui.config import NAMES, ConfigError, settings
@@ -165,7 +166,7 @@ def read(span: str) -> None:
     first, _, rest = line.partition(" ")
     if BLANK.search(line) or not rest:
         return
-    if first == "cases" and span.startswith(":"):
+    if names_cases(line):
         check_cases(rest if rest != "none" else "")
     elif first in ops() and re.match(r"L[\d*]|embed\b|pos\b", rest):
         parse_edit(line)
