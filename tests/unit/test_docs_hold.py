@@ -164,7 +164,7 @@ def read(span: str) -> None:
     """Read a text that is an edit, a vector, a question or names cases, and leave any other. Raises LineError."""
     line = span.removeprefix("# ").removeprefix(":").strip()
     first, _, rest = line.partition(" ")
-    if BLANK.search(line) or not rest:
+    if BLANK.search(line) or not rest or rest.startswith("="):
         return
     if names_cases(line):
         check_cases(rest if rest != "none" else "")
@@ -172,7 +172,7 @@ def read(span: str) -> None:
         parse_edit(line)
     elif VECTOR.match(line):
         parse_vector(line)
-    elif first in specs() and not rest.startswith("="):
+    elif first in specs():
         parse_question(line)
 
 
