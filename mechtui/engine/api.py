@@ -354,7 +354,7 @@ class OpenSession:
     @property
     def saes(self) -> tuple[Sae, ...]:
         """The dictionaries of features that lines may name."""
-        return self.session.saes
+        return self._runner.dictionaries.saes(self.session)
 
     def dictionary(self, name: str) -> Dictionary:
         """The dictionary of features that the session calls so. Raises SessionError where there is none, it cannot be
@@ -363,8 +363,7 @@ class OpenSession:
 
     def labels(self, name: str) -> dict[int, str]:
         """The names of its features, as far as a file has some. Raises SessionError."""
-        sae = self.session.sae(name)
-        return {} if sae is None else self._runner.dictionaries.labels(sae)
+        return self._runner.dictionaries.labels(self._runner.dictionaries.line(name, self.session))
 
     def separation(self, vector: Vector) -> Separation | None:
         """How well a contrast that was made tells pairs that are held out, see `mechtui.engine.vectors`; None for

@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ import pytest
 import torch
 from msgspec.structs import replace
 
+from mechtui.embedded import DICTIONARIES
 from mechtui.engine.api import Engine, SessionError
 from mechtui.engine.dictionaries import DictionaryError
 from mechtui.engine.dictionaries.kept import read
 from mechtui.engine.dictionaries.labels import read as read_labels
+from mechtui.engine.errors import ModelError
 from mechtui.engine.model import Model
 from mechtui.session.document import Point, Sae, Session
 from mechtui.session.grammar.saes import format_point, parse_sae
+from mechtui.worker.models import fetch
 from tests.dictionaries import Made, gemma, learned, numbers, put, saelens, sparsified
 from tests.engine.conftest import load_now
 
@@ -401,3 +405,52 @@ def test_a_hub_id_is_looked_for_in_the_local_cache(tmp_path: Path, monkeypatch: 
         read(Sae("a", "owner/saes/blocks.2.hook_resid_pre"))
     with pytest.raises(DictionaryError, match="not in the hub's local cache"):
         read(Sae("a", "owner/saes/blocks.1.hook_resid_pre@v3"))
+
+
+def test_those_that_travel_with_a_model_need_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_now("demo", directly=True)
+    made = saelens(tmp_path / "one", model.shape.d_model, said={"model_name": "demo"})
+    monkeypatch.setitem(DICTIONARIES, "demo", {"mine": made.path, "gone": tmp_path / "none"})
+    engine = Engine(model)
+    opened = engine.open(Session(model="demo", prompt="When"))
+    assert [sae.name for sae in opened.saes] == ["mine"]
+    assert opened.dictionary("mine").file == str(made.path / "sae_weights.safetensors")
+    other = saelens(tmp_path / "two", model.shape.d_model, features=50)
+    opened = engine.open(Session(model="demo", prompt="When", saes=(Sae("mine", str(other.path)),)))
+    assert [sae.path for sae in opened.saes] == [str(other.path)]
+    assert opened.dictionary("mine").n_features == 50
+    assert opened.labels("mine") == {}
+    with pytest.raises(SessionError, match="there is no dictionary gone; did you mean mine"):
+        opened.dictionary("gone")
+    # One that says another model's name is another model's, though it is as wide.
+    alien = saelens(tmp_path / "three", model.shape.d_model, said={"model_name": "gpt2-small"})
+    with pytest.raises(SessionError, match="a was made on gpt2-small, and this model is demo"):
+        engine.open(Session(prompt="When", saes=(Sae("a", str(alien.path)),))).dictionary("a")
+
+
+def test_a_dictionary_is_fetched_without_the_rest_of_its_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    files = (
+        "README.md",
+        "big/model.safetensors",
+        "L1/cfg.json",
+        "L1/sae_weights.safetensors",
+        "L1/x.bin",
+        "L10/cfg.json",
+    )
+    asked: list[tuple[Any, ...]] = []
+
+    class Hub:
+        def model_info(self, id: str, revision: str | None, files_metadata: bool) -> Any:
+            return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name, size=3) for name in files])
+
+    def download(id: str, revision: str | None, allow_patterns: list[str], tqdm_class: type) -> None:
+        asked.append((id, revision, [name for name in files if any(Path(name).match(each) for each in allow_patterns)]))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    fetch("owner/saes/L1@v2", lambda *_: None, lambda: False, dictionary=True)
+    assert asked == [("owner/saes", "v2", ["L1/cfg.json", "L1/sae_weights.safetensors"])]
+    with pytest.raises(ModelError, match="holds no dictionary of features: name its folder, as in owner/saes/FOLDER"):
+        fetch("owner/saes", lambda *_: None, lambda: False, dictionary=True)

@@ -23,7 +23,7 @@ class Desk:
     """What the pane's actions use of the app."""
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        self.session, self.ready = session, None
         self.asked: list[Features] = []
 
     def put(self, question: Features) -> None:

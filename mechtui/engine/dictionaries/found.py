@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mechtui.embedded.named import folder
 from mechtui.engine.dictionaries.dictionary import DictionaryError
 from mechtui.engine.vector_files import state
 from mechtui.session.grammar.words import short
@@ -72,14 +73,14 @@ def find(path: str, name: str) -> Found:
     except PathError as error:
         raise DictionaryError(f"{name}: {error}") from error
     if not place.exists():
-        place = cached(path, name)
+        place = folder(path) or cached(path, name)
     if place.is_dir():
         weights = next((place / each for each in WEIGHTS if (place / each).is_file()), None)
         if weights is None:
             raise DictionaryError(f"{name}: {_no_weights(place, path)}")
     else:
         weights = place
-    folder = weights.parent
+    beside = weights.parent
     if weights.suffix in PICKLES or (weights.suffix == ".pt" and weights.name != "ae.pt"):
         raise DictionaryError(
             f"{name}: {short(weights.name)} is a pickle, which may hold code: a dictionary is read from .safetensors, "
@@ -87,7 +88,7 @@ def find(path: str, name: str) -> Found:
         )
     if weights.suffix not in (".safetensors", ".npz", ".pt"):
         raise DictionaryError(f"{name}: {short(path)} is no dictionary: one is a folder, .safetensors or .npz file")
-    return Found(name, folder, weights, {} if weights.suffix == ".npz" else _config(folder, name))
+    return Found(name, beside, weights, {} if weights.suffix == ".npz" else _config(beside, name))
 
 
 def _no_weights(folder: Path, path: str) -> str:

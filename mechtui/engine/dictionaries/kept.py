@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mechtui.embedded import named
 from mechtui.engine.dictionaries import dictionary_learning, fits, gemma_scope, labels, saelens, sparsify
 from mechtui.engine.dictionaries.dictionary import Dictionary, DictionaryError, Gate
 from mechtui.engine.dictionaries.found import Found, Tensors, find
@@ -60,12 +61,21 @@ class Dictionaries:
             del self._read[next(iter(self._read))]
         return known[1]
 
+    def saes(self, session: Session) -> tuple[Sae, ...]:
+        """Those that lines may name: the session's, and those that travel with the model."""
+        return named.saes(session, self.model.ready.name)
+
+    def line(self, name: str, session: Session) -> Sae:
+        """The one that a session calls so. Raises DictionaryError."""
+        saes = self.saes(session)
+        found = next((sae for sae in saes if sae.name == name), None)
+        if found is None:
+            raise DictionaryError(unknown(name, saes))
+        return found
+
     def named(self, name: str, session: Session, bos: bool) -> Dictionary:
         """The one that a session calls so. bos: whether the session's texts begin with BOS. Raises DictionaryError."""
-        sae = session.sae(name)
-        if sae is None:
-            raise DictionaryError(unknown(name, session.saes))
-        found = self.value(sae)
+        found = self.value(self.line(name, session))
         fits.check_bos(found, bos, self.model.bos_id is not None)
         return found
 

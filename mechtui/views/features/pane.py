@@ -11,6 +11,7 @@ from dataclasses import replace as changed
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.embedded.named import saes
 from mechtui.paint.numbers import fixed, share
 from mechtui.paint.spark import sparkline
 from mechtui.paint.tokens import fitting, visible
@@ -195,7 +196,7 @@ class FeaturesPane(Pane):
 
     def do_next_dictionary(self, desk: Desk) -> None:
         question = Features() if self.picture is None else self.picture.question(Features)
-        names = [sae.name for sae in desk.session.saes]
+        names = [sae.name for sae in saes(desk.session, "" if desk.ready is None else desk.ready.name)]
         if len(names) < 2:
             one = f"{names[0]} is the only dictionary" if names else "There is no dictionary"
             raise CannotError(f"{one} of the session: :sae NAME = FILE, FOLDER or HUB-ID names one more.")
@@ -241,7 +242,7 @@ def _below(shown: _Shown, roomy: bool) -> list[_Below]:
             "error",
             adds("error"),
             float(shown.of(lambda each: each.error_norm)[answer.position] / length),
-            shown.of(lambda each: each.error_norm),
+            shown.of(lambda each: each.error_norm / np.maximum(each.norm, 1e-12)),
         )
     )
     if answer.attribution is not None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mechtui.engine.dictionaries.found import WEIGHTS, hub_parts
 from mechtui.engine.errors import ModelError, first_line, shown
@@ -83,7 +83,7 @@ def fetch(name: str, progress: Progress, cancelled: Callable[[], bool], dictiona
     failure: list[BaseException] = []
     bars = _bars(cancelled)
     with _hub_errors(name):
-        patterns, total = _files(id, revision, _patterns_in(within) if dictionary else None)
+        patterns, total = _files(id, revision, within if dictionary else None)
         if dictionary and not total:
             raise ModelError(f"{name} holds no dictionary of features: name its folder, as in {id}/FOLDER")
 
@@ -109,21 +109,23 @@ def _model_parts(name: str) -> tuple[str, str, str]:
     return id, "", revision
 
 
-def _patterns_in(folder: str) -> list[str]:
-    """Of a dictionary's files in a repository's folder; the folder may be the file itself."""
-    if Path(folder).suffix in (".safetensors", ".npz", ".pt"):
-        folder = folder.rpartition("/")[0]
-    return [f"{folder}/{pattern}" if folder else pattern for pattern in OF_DICTIONARY]
-
-
-def _files(id: str, revision: str, wanted: Sequence[str] | None = None) -> tuple[list[str], int]:
-    """Patterns of the files that are to be had, and their bytes, as the hub says. wanted: those; None: a model's."""
+def _files(id: str, revision: str, folder: str | None = None) -> tuple[list[str], int]:
+    """Patterns of the files that are to be had, and their bytes, as the hub says. folder: of a dictionary of features,
+    or its weights; None: a model's."""
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(id, revision=revision or None, files_metadata=True)
     files = [(file.rfilename, file.size or 0) for file in info.siblings or ()]
-    patterns = list(WANTED if wanted is None else wanted)
-    if wanted is None and not any(name.endswith(".safetensors") for name, _ in files):
+    if folder is not None:
+        place = PurePosixPath(folder).parent if folder.endswith(tuple(WEIGHTS)) else PurePosixPath(folder)
+        files = [
+            (name, size)
+            for name, size in files
+            if PurePosixPath(name).parent == place and any(PurePosixPath(name).match(each) for each in OF_DICTIONARY)
+        ]
+        return [name for name, _ in files], sum(size for _, size in files)
+    patterns = list(WANTED)
+    if not any(name.endswith(".safetensors") for name, _ in files):
         patterns.append("pytorch_model*.bin")
     return patterns, sum(size for name, size in files if any(Path(name).match(pattern) for pattern in patterns))
 
