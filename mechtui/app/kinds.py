@@ -144,12 +144,14 @@ def search(desk: Desk) -> Kind:
     return Kind("/", hint, lambda text: [], take, history="search")
 
 
-def narrow(desk: Desk) -> Kind:
+def narrow(desk: Desk, label: str, hint: str) -> Kind:
+    """A text that the pane takes into its line."""
+
     def take(text: str, _: str) -> Mistake | None:
         desk.put(desk.pane().narrowed(text.strip()))
         return None
 
-    return Kind("only", "words that a row must have; an empty line lists all", lambda text: [], take)
+    return Kind(label, hint, lambda text: [], take)
 
 
 def mark(desk: Desk, number: int) -> Kind:
@@ -465,7 +467,11 @@ def of(
         case "text_file":
             return text_file(desk)
         case "narrow":
-            return narrow(desk)
+            return narrow(desk, "only", "words that a row must have; an empty line lists all")
+        case "word":
+            return narrow(
+                desk, "word", "a token to ask about, its blank included; an empty line: the prompt's"
+            )
         case "save":
             return save(desk)
         case "program":

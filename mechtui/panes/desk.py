@@ -139,8 +139,8 @@ class Desk(Protocol):
         ...
 
     def open_line(self, kind: str, text: str = "", index: int = -1) -> None:
-        """Open the command line: edit, vector, target, search, narrow, mark, palette, save, open, rename, program,
-        save_vectors.
+        """Open the command line: edit, vector, target, search, narrow, word, mark, palette, save, open, rename,
+        program, save_vectors.
 
         index: the edit that is being changed, or the state that gets a mark."""
         ...

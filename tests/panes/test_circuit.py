@@ -43,6 +43,10 @@ class Desk:
     def __init__(self, session: object) -> None:
         self.session = session
         self.said = ""
+        self.opened = ("", "")
+
+    def open_line(self, kind: str, text: str = "") -> None:
+        self.opened = (kind, text)
 
     def change(self, session: object, what: str = "") -> None:
         self.session = session
@@ -78,6 +82,27 @@ async def test_enter_goes_on_to_the_word_under_the_cursor() -> None:
         raised = example().clean.raises[1].token
         assert app.pane.into(now) == Circuit(9, 9, word=raised.text)
         assert app.pane.value() == raised.text
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "opened"),
+    [
+        (None, None, ("word", " Mary")),
+        (Circuit(0, 3, "trigrams", only="Q"), TRIGRAMS, ("narrow", "Q")),
+    ],
+    ids=["word", "trigrams"],
+)
+async def test_the_line_is_of_the_word_or_narrows_the_list(
+    question: Circuit | None, answer: CircuitAnswer | None, opened: tuple[str, str]
+) -> None:
+    app = Holder(CircuitPane())
+    async with app.run_test(size=(120, 16)) as pilot:
+        now = picture(question, answer)
+        app.pane.show(now)
+        await pilot.pause()
+        desk = Desk(now.session)
+        app.pane.do_circuit_word(desk)
+        assert desk.opened == opened
 
 
 async def test_trigrams_are_tried_by_a_prompt() -> None:

@@ -111,7 +111,7 @@ def made_up(what: str, direct: float, measured: float, others: float, norm: floa
     share = ""
     if abs(direct) >= LEAST_SHARE:
         part = -others / direct
-        share = f", {part:.0%} made up" if part >= 0 else f", {-part:.0%} more"
+        share = f", {part:.0%} made up" if part >= 0 else f", adding {-part:.0%}"
     return (
         f"{what}: measured {numbers[0]} = direct {numbers[1]}, others {numbers[2]}{of_norm}{share}",
         f"{what} {numbers[0]} = direct {numbers[1]}, others {numbers[2]}{of_norm.replace('final ', '')}{share}",

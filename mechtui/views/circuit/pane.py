@@ -150,7 +150,8 @@ class CircuitPane(Pane):
     def do_circuit_word(self, desk: Desk) -> None:
         question = self._question()
         assert isinstance(question, Circuit)
-        desk.open_line("narrow", question.word if question.what == "word" else question.only)
+        asks = question.what == "word"
+        desk.open_line("word" if asks else "narrow", question.word if asks else question.only)
 
     def narrowed(self, only: str) -> Question:
         question = self._question()

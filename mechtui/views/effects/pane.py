@@ -19,8 +19,8 @@ from mechtui.views.effects import SPEC, Effects, EffectsAnswer
 from mechtui.visible import seen
 
 EMPTY = (
-    "no edit yet: z zeroes the head under the cursor, m puts its mean there, p patches it from the source, x cuts the "
-    "attention cell; e takes a line, as in scale L3.mlp x0.5"
+    "no edit yet: z zeroes the head under the cursor, p patches it from the source, x cuts an attention cell; e takes "
+    "any edit as a line"
 )
 
 
