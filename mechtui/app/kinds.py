@@ -469,9 +469,7 @@ def of(
         case "narrow":
             return narrow(desk, "only", "words that a row must have; an empty line lists all")
         case "word":
-            return narrow(
-                desk, "word", "a token to ask about, its blank included; an empty line: the prompt's"
-            )
+            return narrow(desk, "word", "a token to ask about, its blank included; an empty line: the prompt's")
         case "save":
             return save(desk)
         case "program":
