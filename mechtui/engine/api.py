@@ -266,6 +266,10 @@ class OpenSession:
         """[d_model, d_vocab]."""
         return weights.W_U(self.model.bridge)
 
+    def W_E(self) -> Tensor:
+        """[d_vocab, d_model]."""
+        return weights.W_E(self.model.bridge)
+
     def b_U(self, id: int) -> float:
         """The logit that a token has whatever the residual is, before a cap or a factor."""
         return weights.unembedding_bias(self.model.bridge, id)

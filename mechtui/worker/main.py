@@ -306,7 +306,7 @@ class Worker:
             except SessionError:
                 # What needs no prompt is answered all the same.
                 if alone := tuple(question for question in ask.questions if spec_of(question).alone):
-                    session = Session(model=ask.session.model, bos=ask.session.bos)
+                    session = Session(model=ask.session.model, saes=ask.session.saes, bos=ask.session.bos)
                     opened = self.engine.open(session, cancelled, alone)
                     for question in alone:
                         answer(opened, question)
