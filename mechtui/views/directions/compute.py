@@ -133,9 +133,10 @@ def _cosines(question: Directions, opened: OpenSession) -> DirectionsAnswer:
 
 def _pairs(rows: Tensor) -> Tensor:
     """[pair] float32: the cosines of all pairs of rows, the first row's first."""
-    unit = rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    unit: Tensor = rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     first, second = torch.triu_indices(len(unit), len(unit), 1)
-    return (unit @ unit.T)[first, second]
+    table: Tensor = unit @ unit.T
+    return table[first, second]
 
 
 @lru_cache(4)
@@ -188,7 +189,8 @@ def least(combinations: Tensor, y: Tensor, check: Callable[[], None] = lambda: N
     y = torch.linalg.solve_triangular(r.mT, y[..., None], upper=False)
     start = q @ y
     step = start.abs().amax(1, keepdim=True)
-    z, u = start, torch.zeros_like(start)
+    z: Tensor = start
+    u = torch.zeros_like(start)
     for number in range(ROUNDS):
         if number % 50 == 0:
             check()
