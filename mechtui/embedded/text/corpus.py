@@ -54,6 +54,20 @@ def documents(rng: random.Random, mix: Mapping[str, float] = TEXT_MIX) -> Iterat
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A document as it stands in a row: `tokens` from position `at` on, end-of-text last unless the row cuts it off.
+
+    weights: of the loss of predicting each of them.
+    """
+
+    row: int
+    at: int
+    document: Document
+    tokens: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Rows:
     """Training rows.
 
@@ -114,23 +128,32 @@ class Corpus:
         # Only what can be known is learned: the repeat, but for its first token.
         weights[again + 1 : again + length] = 1
 
+    def texts(self, step: int, count: int, length: int | None = None) -> Iterator[Placed]:
+        """The documents of `count` rows without random repeats; before them every row has one end-of-text."""
+        return self._placed(random.Random(f"{self.seed}:{step}"), count, length or self.n_ctx)
+
     def _text_rows(self, rng: random.Random, tokens: NDArray[np.int64], weights: NDArray[np.float32]) -> None:
         """Fill rows with whole documents, end-of-text between; the last of a row may be cut."""
+        for placed in self._placed(rng, len(tokens), tokens.shape[1]):
+            end = placed.at + len(placed.tokens)
+            tokens[placed.row, placed.at : end] = placed.tokens
+            weights[placed.row, placed.at : end] = placed.weights
+
+    def _placed(self, rng: random.Random, count: int, length: int) -> Iterator[Placed]:
         source = documents(rng)
         row = 0
         at = 1
-        while row < len(tokens):
+        while row < count:
             batch = [next(source) for _ in range(32)]
             encodings = self.tokenizer.encode_batch([document.text for document in batch])
             for document, encoding in zip(batch, encodings, strict=True):
-                if row == len(tokens):
+                if row == count:
                     break
-                ids, weight = self._document(rng, document, encoding.ids, encoding)
-                size = min(len(ids), tokens.shape[1] - at)
-                tokens[row, at : at + size] = ids[:size]
-                weights[row, at : at + size] = weight[:size]
+                ids, weights = self._document(rng, document, encoding.ids, encoding)
+                size = min(len(ids), length - at)
+                yield Placed(row, at, document, ids[:size], weights[:size])
                 at += size
-                if at >= tokens.shape[1] - 4:
+                if at >= length - 4:
                     row += 1
                     at = 1
 
