@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from mechtui.embedded import MODELS
+from mechtui.embedded import DICTIONARIES, MODELS, labels
 from mechtui.selftest import checks, report, skills
 from mechtui.selftest.subject import Subject, load
 
@@ -70,6 +70,69 @@ def stories(subject: Subject, count: int = 10) -> list[str]:
     return [str(subject.tokenizer.decode(s + w)) for s, w in zip(starts, written, strict=True)]
 
 
+DICTIONARIES_ABOUT = """
+Two dictionaries of features travel with it, each {features} features, eight times as many as the stream has dimensions:
+{places}. In SAELens's layout (`cfg.json`, `sae_weights.safetensors`; JumpReLU, weights in float16).
+
+They were learned from {rows} rows of 256 tokens of the demo's own text, random repeats left out, and measured on other
+documents of the same generator; documents that were learned from are left out of what labels are held to. The features
+that are on are the largest of a batch (batch-top-k), the first {groups} of them must do alone too (Matryoshka),
+features that died are given what is left over, and one threshold is kept.
+
+{figures}
+Loss recovered: of the loss that zeros in the activation's place cost, the share that the reconstruction does not cost.
+`python -m mechtui.embedded.train_sae` makes them again; the same seed gives the same.
+
+{rule}
+
+All labels, with precision, recall and how often the feature was on: `labels.json` beside the weights. Some of them:
+
+{labels}
+"""
+
+DICTIONARY_ROWS = (
+    ("features on at a token (L0)", "{l0}"),
+    ("variance explained", "{explained:.3f}"),
+    ("loss: the model's, with the reconstruction, with zeros", "{loss[0]:.3f}, {loss[1]:.3f}, {loss[2]:.2f} nats"),
+    ("loss recovered", "{recovered:.1%}"),
+    ("features that were on nowhere", "{silent:.1%}"),
+    ("features with a label that holds", "{labels}"),
+    ("trained in", "{seconds} s on one core"),
+)
+
+
+def _dictionaries(folders: dict[str, Path]) -> str:
+    """The card's part on the dictionaries that travel with a model."""
+    logs = {short: json.loads((folder / "log.json").read_text()) for short, folder in folders.items()}
+    first = next(iter(logs.values()))
+    places = "; ".join(
+        f"`{short}`, "
+        + (
+            f"a transcoder from `{log['recipe']['hook']}` to `{log['recipe']['hook_out']}`"
+            if log["recipe"]["hook_out"]
+            else f"a sparse autoencoder of `{log['recipe']['hook']}`"
+        )
+        for short, log in logs.items()
+    )
+    rows = [f"| held-out text | {' | '.join(logs)} |", "|---|" + "---|" * len(logs)]
+    for what, shape in DICTIONARY_ROWS:
+        rows.append(f"| {what} | " + " | ".join(shape.format(**log) for log in logs.values()) + " |")
+    listed = []
+    for short, folder in folders.items():
+        kept = sorted(labels.load(folder / labels.FILE), key=lambda label: -label.firings)
+        some = [f"{label.feature} {label.description} ({label.precision:.0%})" for label in kept[:40]]
+        listed.append(f"`{short}`: " + "; ".join(some) + ".")
+    return DICTIONARIES_ABOUT.format(
+        features=first["recipe"]["features"],
+        places=places,
+        rows=first["recipe"]["rows"],
+        groups=", ".join(map(str, first["recipe"]["groups"][:-1])),
+        figures="\n".join(rows) + "\n",
+        rule=(labels.__doc__ or "").partition("\n\n")[2].strip(),
+        labels="\n\n".join(listed),
+    )
+
+
 def _curve(log: list[dict[str, float]]) -> str:
     """A dozen lines of the training's log."""
     lines = [
@@ -117,6 +180,8 @@ def card(name: str) -> str:
         "IOI: share right on pairs of names, and on frames, that training never shows. "
         "The whole log is in log.json.\n"
     )
+    if name in DICTIONARIES:
+        parts.append("\n## Dictionaries of features\n" + _dictionaries(DICTIONARIES[name]))
     if name == "demo":
         parts.append("\n## Ten stories, as they came out\n\n")
         parts += [f"{i}. {text.strip()}\n" for i, text in enumerate(stories(subject), 1)]

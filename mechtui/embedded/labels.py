@@ -167,9 +167,14 @@ def held(labels: Iterable[Label], at: Places, on: Firings, vocabulary: list[str]
     return sorted(measured, key=lambda label: label.feature)
 
 
+def often(label: Label) -> bool:
+    """Whether its feature is on often enough for a verdict."""
+    return label.firings >= PLACES_AT_LEAST
+
+
 def earned(label: Label) -> bool:
     """Whether a label holds as held-out text has it."""
-    return label.precision > PRECISION_HELD and label.firings >= PLACES_AT_LEAST
+    return often(label) and label.precision > PRECISION_HELD
 
 
 def write(labels: Iterable[Label], path: Path) -> None:

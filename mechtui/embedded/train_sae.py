@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mechtui.embedded import DICTIONARIES, dictionary, labels
@@ -39,33 +38,6 @@ RECIPES: dict[str, Recipe] = {
 # Readings: their seeds differ from the demo's own.
 LEARNED_FROM, HELD_OUT = 1, 2
 ROWS_LABELLED, ROWS_HELD = 400, 400
-
-
-@dataclass(frozen=True)
-class JumpReLU:
-    """A dictionary as it was written, in float32."""
-
-    W_enc: Tensor
-    b_enc: Tensor
-    W_dec: Tensor
-    b_dec: Tensor
-    threshold: Tensor
-    same: bool
-
-    def encode(self, activations: Tensor) -> Tensor:
-        read = activations - self.b_dec if self.same else activations
-        before = read @ self.W_enc + self.b_enc
-        return torch.relu(before) * (before > self.threshold)
-
-    def decode(self, features: Tensor) -> Tensor:
-        return features @ self.W_dec + self.b_dec
-
-
-def written(folder: Path) -> JumpReLU:
-    """Read back what `dictionary.save` wrote."""
-    config = json.loads((folder / dictionary.CONFIG).read_text())
-    state = {name: tensor.float() for name, tensor in load_file(folder / dictionary.WEIGHTS).items()}
-    return JumpReLU(**state, same=config["apply_b_dec_to_input"])
 
 
 @contextmanager
@@ -105,24 +77,23 @@ def train(subject: Subject, recipe: Recipe, *, seed: int, folder: Path, console:
         dictionary.fit_threshold(learner, taken[0])
     dictionary.save(learner, folder, subject.n_ctx)
     seconds = time.perf_counter() - began
-    found = label(subject, recipe, reading, folder)
+    found = label(subject, reading, folder)
     return {"recipe": asdict(recipe), "seed": seed, "seconds": round(seconds), **found}
 
 
-def label(subject: Subject, recipe: Recipe, reading: Reading, folder: Path) -> dict[str, Any]:
+def label(subject: Subject, reading: Reading, folder: Path) -> dict[str, Any]:
     """Find labels, write those that hold on held-out text, measure."""
-    made = written(folder)
-    hook_out = recipe.hook_out or recipe.hook
+    made = features.read_dictionary(folder)
     some = replace_rows(reading, ROWS_LABELLED)
     vocabulary = features.vocabulary(subject)
-    on_some = features.measure(subject, made, recipe.hook, hook_out, some)
+    on_some = features.measure(subject, made, some)
     found = labels.find(labels.places(some, some.counts), on_some.on, vocabulary)
     held = read(subject.tokenizer.backend_tokenizer, seed=HELD_OUT, rows=ROWS_HELD, but=reading.texts)
-    measured = features.measure(subject, made, recipe.hook, hook_out, held)
+    measured = features.measure(subject, made, held)
     checked = features.held_labels(subject, found, measured.on, held)
     kept = [one for one in checked if labels.earned(one)]
     labels.write(kept, folder / labels.FILE)
-    clamped = features.clamp_names(subject, made, recipe.hook, kept)
+    clamped = features.clamp_names(subject, made, kept)
     return {
         "l0": round(measured.l0, 2),
         "explained": round(measured.explained, 4),

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from mechtui.selftest import heads, indirect_object, skills
+from mechtui.embedded import DICTIONARIES, labels
+from mechtui.embedded.reading import read
+from mechtui.selftest import features, heads, indirect_object, skills
 from mechtui.selftest.compare import Comparison
 from mechtui.selftest.published import Published
 from mechtui.selftest.subject import CannotMeasure, Subject
@@ -99,6 +101,7 @@ def demo(subject: Subject) -> Iterator[Check]:
     for order, share in skills.orders(subject).items():
         yield at_least(f"orders: {order}", share, 0.95, digits=3)
     yield from steering(subject)
+    yield from dictionaries(subject)
 
 
 def _mover(subject: Subject, pairs: indirect_object.Prompts) -> Iterator[Check]:
@@ -170,6 +173,40 @@ def steering(subject: Subject, layer: int = STEER_LAYER) -> Iterator[Check]:
         2.0,
         f"{worst:.2f} / {plain.loss:.2f} nats",
     )
+
+
+# Rows of 256 tokens that dictionaries are measured on here; their cards have more.
+DICTIONARY_ROWS = 32
+DICTIONARY_SEED = 3
+
+
+def dictionaries(subject: Subject) -> Iterator[Check]:
+    """The dictionaries of features that travel with the model, on text of the same generator that nobody saw."""
+    text = read(subject.tokenizer.backend_tokenizer, seed=DICTIONARY_SEED, rows=DICTIONARY_ROWS)
+    for name, folder in DICTIONARIES[subject.name].items():
+        made = features.read_dictionary(folder)
+        found = features.measure(subject, made, text)
+        yield at_most(f"{name}: features on at a token", found.l0, 40, digits=1)
+        yield at_least(f"{name}: variance explained", found.explained, 0.9, digits=3)
+        yield at_least(
+            f"{name}: loss recovered",
+            found.recovered,
+            0.95,
+            f"{found.clean:.3f} nats, with it in place {found.replaced:.3f}, with zeros {found.zeroed:.2f}",
+            digits=3,
+        )
+        written = labels.load(folder / labels.FILE)
+        held = [one for one in features.held_labels(subject, written, found.on, text) if labels.often(one)]
+        right = sum(map(labels.earned, held))
+        yield at_least(f"{name}: labels right at over 80 % of places", right, 30, f"of {len(held)} seen", digits=0)
+        if made.hook == made.hook_out:
+            clamped = features.clamp_names(subject, made, written)
+            yield at_least(
+                f"{name}: a name's feature clamped: its logit rises",
+                clamped.rises,
+                0.9,
+                f"{clamped.mean:+.2f} in the mean of {clamped.features} names; most of all names: {clamped.most:.0%}",
+            )
 
 
 def attention_only(subject: Subject) -> Iterator[Check]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -18,14 +21,34 @@ from mechtui.selftest import indirect_object
 from mechtui.selftest.subject import Subject
 
 
-class Dictionary(Protocol):
-    """What is measured."""
+@dataclass(frozen=True)
+class Dictionary:
+    """A dictionary as it was written, in float32. hook, hook_out: what it reads and writes, TransformerLens's names."""
+
+    hook: str
+    hook_out: str
+    subtracts: bool
+    W_enc: Tensor
+    b_enc: Tensor
+    W_dec: Tensor
+    b_dec: Tensor
+    threshold: Tensor
 
     def encode(self, activations: Tensor) -> Tensor:
-        """[..., d_in] -> features [..., feature]."""
+        read = activations - self.b_dec if self.subtracts else activations
+        before = read @ self.W_enc + self.b_enc
+        return torch.relu(before) * (before > self.threshold)
 
     def decode(self, features: Tensor) -> Tensor:
-        """Features [..., feature] -> [..., d_out]."""
+        return features @ self.W_dec + self.b_dec
+
+
+def read_dictionary(folder: Path) -> Dictionary:
+    """A dictionary that travels with the program."""
+    config = json.loads((folder / "cfg.json").read_text())
+    state = {name: tensor.float() for name, tensor in load_file(folder / "sae_weights.safetensors").items()}
+    hook = config["metadata"]["hook_name"]
+    return Dictionary(hook, config["metadata"].get("hook_name_out", hook), config["apply_b_dec_to_input"], **state)
 
 
 @dataclass(frozen=True)
@@ -54,8 +77,9 @@ class Measured:
         return (self.zeroed - self.replaced) / (self.zeroed - self.clean)
 
 
-def measure(subject: Subject, dictionary: Dictionary, hook: str, hook_out: str, reading: Reading) -> Measured:
+def measure(subject: Subject, dictionary: Dictionary, reading: Reading) -> Measured:
     """Run the text three times: as it is, with the reconstruction at every token, and with zeros."""
+    hook, hook_out = dictionary.hook, dictionary.hook_out
     losses = {"clean": 0.0, "replaced": 0.0, "zeroed": 0.0}
     features, places = [], []
     seen = 0
@@ -134,14 +158,13 @@ class Clamped:
     mean: float
 
 
-def clamp_names(
-    subject: Subject, dictionary: Dictionary, hook: str, found: Iterable[Label], *, prompts: int = 10
-) -> Clamped:
+def clamp_names(subject: Subject, dictionary: Dictionary, found: Iterable[Label], *, prompts: int = 10) -> Clamped:
     """Clamp features whose label is a name where the indirect object stands, and read the answer's logits.
 
     The prompts are held-out ones. A feature is clamped to what it has where its own name stands in the indirect
     object's place; only the difference of decoded values is added, so what the dictionary misses stays.
     """
+    hook = dictionary.hook
     given = indirect_object.prompts(subject, indirect_object.held_pairs, prompts, seed=2)
     names = {name: id for name in CLASSES["a name"] if (id := subject.token(f" {name}")) is not None}
     ids = torch.tensor(list(names.values()))

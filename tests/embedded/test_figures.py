@@ -47,6 +47,15 @@ EXPECTED = (
     "positive share at -2",
     "positive share at 2",
     "steered text, loss of the unsteered model / that of its own text",
+    "res2: features on at a token",
+    "res2: variance explained",
+    "res2: loss recovered",
+    "res2: labels right at over 80 % of places",
+    "res2: a name's feature clamped: its logit rises",
+    "mlp3: features on at a token",
+    "mlp3: variance explained",
+    "mlp3: loss recovered",
+    "mlp3: labels right at over 80 % of places",
 )
 
 
