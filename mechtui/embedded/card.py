@@ -71,13 +71,13 @@ def stories(subject: Subject, count: int = 10) -> list[str]:
 
 
 DICTIONARIES_ABOUT = """
-Two dictionaries of features travel with it, each {features} features, eight times as many as the stream has dimensions:
-{places}. In SAELens's layout (`cfg.json`, `sae_weights.safetensors`; JumpReLU, weights in float16).
+{places}.
 
-They were learned from {rows} rows of 256 tokens of the demo's own text, random repeats left out, and measured on other
-documents of the same generator; documents that were learned from are left out of what labels are held to. The features
-that are on are the largest of a batch (batch-top-k), the first {groups} of them must do alone too (Matryoshka),
-features that died are given what is left over, and one threshold is kept.
+Of {features} features, eight times as many as the stream has dimensions, in SAELens's layout (`cfg.json`,
+`sae_weights.safetensors`; JumpReLU, weights in float16). Learned from {rows} rows of 256 tokens of the demo's own text,
+random repeats left out, and measured on other documents of the same generator; what labels are held to are documents
+that were not learned from. The features that are on are the largest of a batch (batch-top-k), the first {groups} of
+them must do alone too (Matryoshka), features that died are given what is left over, and one threshold is kept.
 
 {figures}
 Loss recovered: of the loss that zeros in the activation's place cost, the share that the reconstruction does not cost.
@@ -97,7 +97,7 @@ DICTIONARY_ROWS = (
     ("loss recovered", "{recovered:.1%}"),
     ("features that were on nowhere", "{silent:.1%}"),
     ("features with a label that holds", "{labels}"),
-    ("trained in", "{seconds} s on one core"),
+    ("trained on one core that had other work beside, in", "{seconds} s"),
 )
 
 
@@ -105,7 +105,7 @@ def _dictionaries(folders: dict[str, Path]) -> str:
     """The card's part on the dictionaries that travel with a model."""
     logs = {short: json.loads((folder / "log.json").read_text()) for short, folder in folders.items()}
     first = next(iter(logs.values()))
-    places = "; ".join(
+    places = ";\n".join(
         f"`{short}`, "
         + (
             f"a transcoder from `{log['recipe']['hook']}` to `{log['recipe']['hook_out']}`"

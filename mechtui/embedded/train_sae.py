@@ -37,7 +37,7 @@ RECIPES: dict[str, Recipe] = {
 }
 # Readings: their seeds differ from the demo's own.
 LEARNED_FROM, HELD_OUT = 1, 2
-ROWS_LABELLED, ROWS_HELD = 400, 400
+ROWS_LABELLED, ROWS_HELD, ROWS_LOSS = 400, 240, 48
 
 
 @contextmanager
@@ -75,25 +75,25 @@ def train(subject: Subject, recipe: Recipe, *, seed: int, folder: Path, console:
 
         learner = dictionary.learn(recipe, taken[0], taken[-1], seed=seed, progress=say)
         dictionary.fit_threshold(learner, taken[0])
-    dictionary.save(learner, folder, subject.n_ctx)
-    seconds = time.perf_counter() - began
-    found = label(subject, reading, folder)
+        dictionary.save(learner, folder, subject.n_ctx)
+        seconds = time.perf_counter() - began
+        found = label(subject, reading, taken[0], folder)
     return {"recipe": asdict(recipe), "seed": seed, "seconds": round(seconds), **found}
 
 
-def label(subject: Subject, reading: Reading, folder: Path) -> dict[str, Any]:
-    """Find labels, write those that hold on held-out text, measure."""
-    made = features.read_dictionary(folder)
-    some = replace_rows(reading, ROWS_LABELLED)
+def label(subject: Subject, reading: Reading, inputs: Tensor, folder: Path) -> dict[str, Any]:
+    """Find labels on some of what was learned from, write those that hold on held-out text, measure there."""
+    made = features.read_dictionary(folder.name, folder)
+    some = first_rows(reading, ROWS_LABELLED)
+    on = torch.cat([made.encode(part.float()) > 0 for part in torch.split(inputs[: int(some.counts.sum())], 4096)])
     vocabulary = features.vocabulary(subject)
-    on_some = features.measure(subject, made, some)
-    found = labels.find(labels.places(some, some.counts), on_some.on, vocabulary)
+    found = labels.find(labels.places(some, some.counts), features.firings(on), vocabulary)
     held = read(subject.tokenizer.backend_tokenizer, seed=HELD_OUT, rows=ROWS_HELD, but=reading.texts)
-    measured = features.measure(subject, made, held)
+    measured = features.measure(subject, made, held, losses_of=ROWS_LOSS)
     checked = features.held_labels(subject, found, measured.on, held)
     kept = [one for one in checked if labels.earned(one)]
     labels.write(kept, folder / labels.FILE)
-    clamped = features.clamp_names(subject, made, kept)
+    clamped = None if made.transcodes else asdict(features.clamp_names(subject, made, kept))
     return {
         "l0": round(measured.l0, 2),
         "explained": round(measured.explained, 4),
@@ -102,11 +102,11 @@ def label(subject: Subject, reading: Reading, folder: Path) -> dict[str, Any]:
         "silent": round(measured.silent, 4),
         "labels_found": len(found),
         "labels": len(kept),
-        "clamped": asdict(clamped),
+        "clamped": clamped,
     }
 
 
-def replace_rows(reading: Reading, rows: int) -> Reading:
+def first_rows(reading: Reading, rows: int) -> Reading:
     """The first rows of a reading."""
     return replace(
         reading,

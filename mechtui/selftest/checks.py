@@ -184,7 +184,7 @@ def dictionaries(subject: Subject) -> Iterator[Check]:
     """The dictionaries of features that travel with the model, on text of the same generator that nobody saw."""
     text = read(subject.tokenizer.backend_tokenizer, seed=DICTIONARY_SEED, rows=DICTIONARY_ROWS)
     for name, folder in DICTIONARIES[subject.name].items():
-        made = features.read_dictionary(folder)
+        made = features.read_dictionary(name, folder)
         found = features.measure(subject, made, text)
         yield at_most(f"{name}: features on at a token", found.l0, 40, digits=1)
         yield at_least(f"{name}: variance explained", found.explained, 0.9, digits=3)
@@ -199,7 +199,7 @@ def dictionaries(subject: Subject) -> Iterator[Check]:
         held = [one for one in features.held_labels(subject, written, found.on, text) if labels.often(one)]
         right = sum(map(labels.earned, held))
         yield at_least(f"{name}: labels right at over 80 % of places", right, 30, f"of {len(held)} seen", digits=0)
-        if made.hook == made.hook_out:
+        if not made.transcodes:
             clamped = features.clamp_names(subject, made, written)
             yield at_least(
                 f"{name}: a name's feature clamped: its logit rises",

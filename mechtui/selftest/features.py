@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,45 +9,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mechtui.embedded import labels
 from mechtui.embedded.labels import Firings, Label
 from mechtui.embedded.reading import CLASSES, Reading
+from mechtui.engine.dictionaries import Dictionary
+from mechtui.engine.dictionaries.kept import read
 from mechtui.selftest import indirect_object
 from mechtui.selftest.subject import Subject
+from mechtui.session.document import Sae
 
 
-@dataclass(frozen=True)
-class Dictionary:
-    """A dictionary as it was written, in float32. hook, hook_out: what it reads and writes, TransformerLens's names."""
-
-    hook: str
-    hook_out: str
-    subtracts: bool
-    W_enc: Tensor
-    b_enc: Tensor
-    W_dec: Tensor
-    b_dec: Tensor
-    threshold: Tensor
-
-    def encode(self, activations: Tensor) -> Tensor:
-        read = activations - self.b_dec if self.subtracts else activations
-        before = read @ self.W_enc + self.b_enc
-        return torch.relu(before) * (before > self.threshold)
-
-    def decode(self, features: Tensor) -> Tensor:
-        return features @ self.W_dec + self.b_dec
-
-
-def read_dictionary(folder: Path) -> Dictionary:
-    """A dictionary that travels with the program."""
-    config = json.loads((folder / "cfg.json").read_text())
-    state = {name: tensor.float() for name, tensor in load_file(folder / "sae_weights.safetensors").items()}
-    hook = config["metadata"]["hook_name"]
-    return Dictionary(hook, config["metadata"].get("hook_name_out", hook), config["apply_b_dec_to_input"], **state)
+def read_dictionary(name: str, folder: Path) -> Dictionary:
+    """A dictionary that travels with the program, as the program reads it. Raises DictionaryError."""
+    return read(Sae(name, str(folder)))
 
 
 @dataclass(frozen=True)
@@ -77,43 +53,42 @@ class Measured:
         return (self.zeroed - self.replaced) / (self.zeroed - self.clean)
 
 
-def measure(subject: Subject, dictionary: Dictionary, reading: Reading) -> Measured:
-    """Run the text three times: as it is, with the reconstruction at every token, and with zeros."""
-    hook, hook_out = dictionary.hook, dictionary.hook_out
+def measure(subject: Subject, dictionary: Dictionary, reading: Reading, *, losses_of: int = 32) -> Measured:
+    """Read the text once, and the first `losses_of` rows again with the reconstruction at every token, and zeros."""
+    hook, hook_out = dictionary.hooks
     losses = {"clean": 0.0, "replaced": 0.0, "zeroed": 0.0}
-    features, places = [], []
-    seen = 0
-    errors, total, square, targets = 0.0, torch.zeros(()), 0.0, 0
-    size = 0
+    parts = []
+    error, targets = 0.0, []
     for begin in range(0, len(reading.tokens), 16):
         tokens = torch.from_numpy(reading.tokens[begin : begin + 16])
         counts = torch.from_numpy(reading.counts[begin : begin + 16])
         logits, kept = subject.run(tokens, [hook, hook_out])
         values = dictionary.encode(kept[hook])
-        made = dictionary.decode(values)
-        losses["clean"] += _loss(logits, tokens, counts)
-        for name, instead in (("replaced", made), ("zeroed", torch.zeros_like(made))):
-            losses[name] += _loss(subject.logits(tokens, [(hook_out, _put(instead))]), tokens, counts)
-        target = kept[hook_out][counts].double()
-        errors += float((target - made[counts]).square().sum())
-        total = total + target.sum(0)
-        square += float(target.square().sum())
-        targets += len(target)
-        place, feature = values[counts].nonzero(as_tuple=True)
-        features.append(feature.numpy())
-        places.append(place.numpy() + seen)
-        seen += len(target)
-        size = values.shape[-1]
-    variance = square - float(total.square().sum()) / targets
-    predicted = int(reading.counts[:, 1:].sum())
-    on = Firings(np.concatenate(features), np.concatenate(places), size, seen)
+        made = dictionary.decode(values, kept[hook])
+        parts.append(values[counts] > 0)
+        targets.append(kept[hook_out][counts])
+        error += float((targets[-1] - made[counts]).square().sum(dtype=torch.float64))
+        if begin < losses_of:
+            losses["clean"] += _loss(logits, tokens, counts)
+            for name, instead in (("replaced", made), ("zeroed", torch.zeros_like(made))):
+                losses[name] += _loss(subject.logits(tokens, [(hook_out, _put(instead))]), tokens, counts)
+    on = firings(torch.cat(parts))
+    target = torch.cat(targets)
+    variance = float((target - target.mean(0)).square().sum(dtype=torch.float64))
+    predicted = int(reading.counts[: 16 * -(-losses_of // 16), 1:].sum())
     return Measured(
-        l0=len(on.feature) / seen,
-        explained=1 - errors / variance,
+        l0=len(on.feature) / on.places,
+        explained=1 - error / variance,
         silent=float((on.each() == 0).mean()),
         on=on,
         **{name: loss / predicted for name, loss in losses.items()},
     )
+
+
+def firings(on: Tensor) -> Firings:
+    """Where features are on, of a table [place, feature]."""
+    place, feature = on.nonzero(as_tuple=True)
+    return Firings(feature.numpy(), place.numpy(), on.shape[1], on.shape[0])
 
 
 def _put(instead: Tensor) -> Callable[[Tensor, Any], Tensor]:
@@ -164,7 +139,7 @@ def clamp_names(subject: Subject, dictionary: Dictionary, found: Iterable[Label]
     The prompts are held-out ones. A feature is clamped to what it has where its own name stands in the indirect
     object's place; only the difference of decoded values is added, so what the dictionary misses stays.
     """
-    hook = dictionary.hook
+    hook, _ = dictionary.hooks
     given = indirect_object.prompts(subject, indirect_object.held_pairs, prompts, seed=2)
     names = {name: id for name in CLASSES["a name"] if (id := subject.token(f" {name}")) is not None}
     ids = torch.tensor(list(names.values()))
@@ -172,15 +147,17 @@ def clamp_names(subject: Subject, dictionary: Dictionary, found: Iterable[Label]
     rows = torch.arange(prompts)
     clean, kept = subject.run(given.tokens, [hook])
     before = clean[rows, given.ends][:, ids]
-    now = dictionary.encode(kept[hook][rows, given.io_at])
+    here = kept[hook][rows, given.io_at]
+    now = dictionary.encode(here)
     rises, most, mean = [], [], []
     for feature, name in chosen:
         tokens = given.tokens.clone()
         tokens[tokens == given.io[:, None]] = names[name]
+        tokens[rows, given.io_at] = names[name]  # at a text's beginning it is another token, without a space
         own = dictionary.encode(subject.run(tokens, [hook])[1][hook][rows, given.io_at])[:, feature]
         changed = now.clone()
         changed[:, feature] = own
-        added = dictionary.decode(changed) - dictionary.decode(now)
+        added = dictionary.decode(changed, here) - dictionary.decode(now, here)
 
         def add(activation: Tensor, hook: Any, added: Tensor = added) -> Tensor:
             activation = activation.clone()

@@ -52,10 +52,6 @@ EXPECTED = (
     "res2: loss recovered",
     "res2: labels right at over 80 % of places",
     "res2: a name's feature clamped: its logit rises",
-    "mlp3: features on at a token",
-    "mlp3: variance explained",
-    "mlp3: loss recovered",
-    "mlp3: labels right at over 80 % of places",
 )
 
 

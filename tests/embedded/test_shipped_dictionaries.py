@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 
 from mechtui.embedded import DICTIONARIES, MODELS, labels
+from mechtui.engine.dictionaries import labels as read_labels
+from mechtui.selftest.features import read_dictionary
 from tests.embedded.test_dictionary import encoded
 
 MEGABYTES = 12
+HOOKS = {"res2": ("hook", "hook"), "mlp3": ("hook", "hook_out")}
 SHIPPED = [pytest.param(model, name, id=f"{model}-{name}") for model, all in DICTIONARIES.items() for name in all]
 
 
@@ -49,6 +52,29 @@ def test_at_least_thirty_features_have_labels_that_hold(model: str, name: str) -
     assert all(0 <= label.feature < log["recipe"]["features"] for label in made)
     card = (MODELS[model] / "CARD.md").read_text()
     assert f"{log['recovered']:.1%}" in card
+
+
+@pytest.mark.parametrize(("model", "name"), SHIPPED)
+def test_the_program_reads_it_as_its_files_say(model: str, name: str) -> None:
+    """Beside numpy on the files, at made-up activations of which some features are on."""
+    folder = DICTIONARIES[model][name]
+    made = read_dictionary(name, folder)
+    state = load_file(folder / "sae_weights.safetensors")
+    rng = np.random.default_rng(0)
+    directions = state["W_enc"].T[rng.integers(0, 2048, (20, 3))].astype(np.float32)
+    activations = (30 * (directions / np.linalg.norm(directions, axis=-1, keepdims=True)).sum(1)).astype(np.float32)
+    if not made.transcodes:
+        activations += state["b_dec"].astype(np.float32)
+    features, written = encoded(folder, activations)
+    x = torch.from_numpy(activations)
+    assert (features > 0).any(1).all()
+    np.testing.assert_allclose(made.encode(x), features, atol=1e-3, rtol=1e-4)
+    np.testing.assert_allclose(made.decode(made.encode(x), x), written, atol=1e-3, rtol=1e-4)
+    assert made.hooks == tuple(json.loads((folder / "log.json").read_text())["recipe"][key] for key in HOOKS[name])
+    beside = read_labels.beside(folder)
+    assert beside is not None
+    said = read_labels.read(str(beside), made.n_features)
+    assert said == {label.feature: label.description for label in labels.load(folder / labels.FILE)}
 
 
 def test_all_of_them_are_small() -> None:
