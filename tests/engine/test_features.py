@@ -239,7 +239,7 @@ def test_in_linear_mode_and_without_a_target_there_is_less(twin: Twin, tmp_path:
     assert found.attribution is None
     assert "a foil" in found.why
     assert (np.diff(found.value) <= 0).all()  # then they are sorted by their value
-    with pytest.raises(SessionError, match="there is no dictionary of features: the session has none"):
+    with pytest.raises(SessionError, match="there is no dictionary of features: the session names none"):
         twin.answers(session_of(), "features")
 
 

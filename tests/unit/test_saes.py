@@ -100,7 +100,7 @@ def test_the_nearest_name_is_said() -> None:
     saes = (Sae("res8", "a"), Sae("mlp3", "b"))
     assert unknown("rse8", saes) == "there is no dictionary rse8; did you mean res8? there are res8, mlp3"
     assert unknown("x", saes[1:]) == "there is no dictionary x; there is mlp3"
-    assert "the session has none" in unknown("x", ())
+    assert "the session names none" in unknown("x", ())
 
 
 def test_a_file_keeps_its_comments_and_an_unknown_key_its_nearest() -> None:

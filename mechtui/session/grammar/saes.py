@@ -87,7 +87,7 @@ def format_point(point: Point) -> str:
 def unknown(name: str, saes: Sequence[Sae]) -> str:
     """Why no dictionary has this name, in a sentence."""
     if not saes:
-        return f"there is no dictionary {short(name)}: the session has none; :sae {EXAMPLE} names one"
+        return f"there is no dictionary {short(name)}: the session names none, as --sae PATH and :sae PATH do"
     names = [sae.name for sae in saes]
     return (
         f"there is no dictionary {short(name)}; {nearest(name, names)}there {'is' if len(names) == 1 else 'are'} "
