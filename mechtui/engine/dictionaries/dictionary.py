@@ -15,7 +15,7 @@ computed in float32, from as many of them at once as fit into a few megabytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -30,6 +30,10 @@ Kind = Literal["standard", "gated", "topk", "jumprelu"]
 Normalises = Literal["none", "layer_norm", "constant_norm_rescale"]
 # Numbers of half-precision weights that are float32 at once, and activations of all features that are.
 AT_ONCE, ACTIVATIONS_AT_ONCE = 1 << 23, 1 << 24
+
+
+def nothing() -> None:
+    """Nothing is done between two parts of a work."""
 
 
 class DictionaryError(SessionError):
@@ -133,11 +137,12 @@ class Dictionary:
         acts = torch.cat([self._acts(part) for part in torch.split(rows, self._rows_at_once)])
         return acts.view(*x.shape[:-1], self.n_features)
 
-    def active(self, x: Tensor) -> Active:
-        """Of [pos, d_in] the features that are on. Raises DictionaryError."""
+    def active(self, x: Tensor, between: Callable[[], None] = nothing) -> Active:
+        """Of [pos, d_in] the features that are on. between: is called between two parts of the work. Raises
+        DictionaryError, and what that raises."""
         parts, begin = [], 0
         for rows in torch.split(self._rows(x), self._rows_at_once):
-            acts = self._acts(rows)
+            acts = self._acts(rows, between)
             positions, features = acts.nonzero(as_tuple=True)
             parts.append((positions + begin, features, acts[positions, features]))
             begin += len(rows)
@@ -214,13 +219,13 @@ class Dictionary:
         """The same as far as it is given back to what is written."""
         return self._normal(x) if self.restores else (x.new_zeros(()), x.new_ones(()))
 
-    def _acts(self, x: Tensor) -> Tensor:
+    def _acts(self, x: Tensor, between: Callable[[], None] = nothing) -> Tensor:
         """[row, d_in] -> [row, feature]"""
         shift, scale = self._normal(x)
         # As SAELens has it: what a row is divided by is a little more than what it is multiplied by afterwards.
         x = (x - shift) / (scale + 1e-5 if self.normalises == "layer_norm" else scale)
         x = x if self.minus is None else x - self.minus.float()
-        read = self._finite(self._read(x), "its encoder")
+        read = self._finite(self._read(x, between), "its encoder")
         pre = read + self.b_enc.float()
         pre = pre if self.rescale is None else pre * self.rescale
         match self.kind:
@@ -237,13 +242,15 @@ class Dictionary:
             case _:
                 return pre.relu_()
 
-    def _read(self, x: Tensor) -> Tensor:
+    def _read(self, x: Tensor, between: Callable[[], None]) -> Tensor:
         """x W_enc, [row, feature]."""
+        between()
         if self.W_enc.dtype == torch.float32:
             return x @ self.W_enc
         step = max(1, AT_ONCE // self.d_in)
         found = x.new_empty(len(x), self.n_features)
         for begin in range(0, self.n_features, step):
+            between()
             found[:, begin : begin + step] = x @ self.W_enc[:, begin : begin + step].float()
         return found
 

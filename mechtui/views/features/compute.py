@@ -108,8 +108,7 @@ def _encoded(opened: OpenSession, run: Run, dictionary: Dictionary) -> _Encoded:
             first, last = dictionary.hooks
             x = dictionary.rows(run.activation(first)).to(dictionary.W_dec.device)
             y = x if last == first else dictionary.rows(run.activation(last)).to(x)
-            opened.check_cancelled()
-            active = dictionary.active(x)
+            active = dictionary.active(x, opened.check_cancelled)
             return _Encoded(x, y, active, y - dictionary.decoded(active, x))
 
     return run.remembered(_Encoded, _key(dictionary), encode)
