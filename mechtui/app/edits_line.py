@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 from mechtui.session import sites
 from mechtui.session.changes import head_site
-from mechtui.session.document import OF_TEXTS, Edit, ModelShape, Session, Token
+from mechtui.session.document import OF_TEXTS, Edit, ModelShape, SaeName, Session, Token
 from mechtui.session.grammar.places import format_site, parse_site
 from mechtui.session.grammar.vectors import VECTOR_SOURCES
 from mechtui.session.grammar.words import LineError, cut, quote
@@ -189,6 +189,8 @@ def complete_question(text: str, known: Known) -> list[Completion]:
     choices: dict[str, str] = {}
     if "head" in fields:
         choices[format_site(head_site(known.layer, known.head))] = "the head under the cursor"
+    if SaeName in fields.values():
+        choices |= {sae.name: sae.path for sae in known.session.saes}
     choices |= dict(view.line_words)
     for name, kind in fields.items():
         if get_origin(kind) is Literal:

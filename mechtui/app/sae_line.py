@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from mechtui.app.desk import Desk
 from mechtui.app.line import Mistake, Suggestion
 from mechtui.session import changes
-from mechtui.session.document import Session
+from mechtui.session.document import SaeName, Session
 from mechtui.session.grammar.saes import EXAMPLE, given_sae, unknown
 from mechtui.session.grammar.words import LineError
 from mechtui.views.features import Features
@@ -36,7 +36,7 @@ def take(desk: Desk, text: str) -> Mistake | None:
         return Mistake(error.problem, at + error.column)
     desk.change(changes.put_sae(session, sae))
     desk.go(VIEW)
-    desk.put(Features(of=sae.name))
+    desk.put(Features(of=SaeName(sae.name)))
     return None
 
 

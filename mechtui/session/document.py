@@ -6,7 +6,7 @@ Nothing here knows a model. What needs one (does this head exist? which position
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NewType
 
 import msgspec
 
@@ -168,6 +168,10 @@ class Point(Struct, frozen=True):
 
     layer: int
     part: Where
+
+
+# A dictionary's name, as a line writes it.
+SaeName = NewType("SaeName", str)
 
 
 class Sae(Struct, frozen=True):

@@ -21,7 +21,7 @@ from mechtui.link.messages import Answered, Checked, Stage
 from mechtui.paint.palette import Depth, palette
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
-from mechtui.session.document import Focus, Token
+from mechtui.session.document import Focus, Sae, Token
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
@@ -179,6 +179,12 @@ def test_every_word_that_is_offered_means_something(view: str) -> None:
     begun = (f"{view} ", f"{view} L3H4 ", f"{view} 9 ", f"{view} -8..8 ")
     offered = {each.word for text in begun for each in complete_question(text, KNOWN)}
     assert {word for word, _ in specs()[view].line_words} <= offered
+
+
+def test_a_dictionary_that_the_session_names_is_offered() -> None:
+    known = KNOWN._replace(session=replace(KNOWN.session, saes=(Sae("res8", "a/b"),)))
+    assert [each[:2] for each in complete_question("features r", known)] == [("res8", "a/b")]
+    assert complete_question("features r", KNOWN) == []
 
 
 def test_vector_lines_complete():

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.document import Struct, Token
+from mechtui.session.document import SaeName, Struct, Token
 from mechtui.session.grammar.loose import Fields, Reader, choice, count, fields, position
 from mechtui.session.grammar.words import NAME
 from mechtui.views.circuit import Scored
@@ -23,7 +23,7 @@ TOP, WORDS = 20, 5
 
 def _name() -> Reader:
     def read(word: str, line: str, at: int) -> Fields | None:
-        return {"of": word} if NAME.fullmatch(word) else None
+        return {"of": SaeName(word)} if NAME.fullmatch(word) else None
 
     return read
 
@@ -36,7 +36,7 @@ class Features(Question, frozen=True, tag="features"):
     SHOWN: ClassVar[frozenset[str]] = frozenset({"run"})
     OF_MODEL: ClassVar[frozenset[str]] = frozenset({"of"})
 
-    of: str = ""
+    of: SaeName = SaeName("")
     position: int = -1
     by: By = "attribution"
     top: int = TOP

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mechtui.session.document import SaeName
 from mechtui.views.circuit import Scored
 from mechtui.views.example import COUNT, NEXT, Example, numbers
 from mechtui.views.features import WORDS, About, Features, FeaturesAnswer
@@ -29,7 +30,7 @@ LINES = ("features feats", "features feats @3 value top4", "features feats share
 
 
 def example() -> Example:
-    return Example(Features("res8"), _answer(0), _answer(1))
+    return Example(Features(SaeName("res8")), _answer(0), _answer(1))
 
 
 def _answer(seed: int) -> FeaturesAnswer:

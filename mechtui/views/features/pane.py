@@ -19,6 +19,7 @@ from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Page, Pane, Picture
 from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, write_cursor
 from mechtui.session.changes import CannotError
+from mechtui.session.document import SaeName
 from mechtui.views.circuit import Scored
 from mechtui.views.features import SPEC, Features, FeaturesAnswer
 from mechtui.visible import seen
@@ -203,7 +204,7 @@ class FeaturesPane(Pane):
         here = self._here()
         now = question.of or (names[0] if here is None else here.about.name)
         after = names[(names.index(now) + 1) % len(names)] if now in names else names[0]
-        desk.put(replace(question, of=after))
+        desk.put(replace(question, of=SaeName(after)))
 
     def value(self) -> str:
         return "" if (listed := self._listed()) is None else listed[0].value(listed[1], self._at)
