@@ -14,7 +14,7 @@ from textual.widgets import Static
 from mechtui.app.conversation import Conversation
 from mechtui.app.layout import AROUND, SMALL, SMALLEST, DeskLayout, Plan, Wish, compact, in_turn, plan
 from mechtui.app.prompt import Prompt
-from mechtui.app.state import Arrangement
+from mechtui.app.state import Arrangement, difference
 from mechtui.app.workspaces import RAIL, RESULT, TOP, Place, Workspace, built_in, panes
 from mechtui.link.messages import Ready
 from mechtui.panes.boundary import Guarded
@@ -24,7 +24,7 @@ from mechtui.panes.picture import BASE, OVER
 from mechtui.session.document import Screen, Scrolled, Session
 from mechtui.session.history import Tree
 from mechtui.views import Question, cost_of, specs
-from mechtui.views.spec import Cost
+from mechtui.views.spec import Cost, Follows
 from mechtui.views.tokens import TokensAnswer
 
 
@@ -226,9 +226,11 @@ class Board(Guarded, Kept, Container):
             pane, shown = self.panes[name], self._shown.get(name)
             own = replace(picture, job=self._job(name))
             questions = pane.questions(own)
-            # A job that was stopped is not renewed: what it said of the session as it is stays.
+            # A job that was stopped or has ended is not renewed: what it said of the session as it is stays, and of
+            # one with other edits it stays as older.
             due = tuple(each for each in questions if own.job or not each.costly or talk.answers.fresh(each))
-            answered, stale = talk.answers.of(name, due)
+            ended = () if due or shown is None or not _same_texts(shown, picture) else talk.answers.before(name, questions)
+            answered, stale = (ended, False) if ended else talk.answers.of(name, due)
             older |= stale
             # Older numbers stay with the session that they are of, until they are called old.
             waits = stale and not talk.overdue and not pane.OF_SESSION
@@ -238,7 +240,7 @@ class Board(Guarded, Kept, Container):
                 own,
                 session=shown.session if waits and shown is not None else picture.session,
                 answered=() if refused else answered,
-                stale=stale and bool(answered) and not refused and (pane.BY_PLACE or talk.overdue),
+                stale=bool(ended) or (stale and bool(answered) and not refused and (pane.BY_PLACE or talk.overdue)),
                 refused=refused,
                 progress=next((share for each in questions if (share := talk.progress.get(each)) is not None), None),
             )
@@ -246,6 +248,11 @@ class Board(Guarded, Kept, Container):
                 self._shown[name] = given
                 pane.show(given)
         return older
+
+
+def _same_texts(before: Picture, now: Picture) -> bool:
+    """Whether no more than the edits is another, so that places in the one are places in the other."""
+    return difference(before.session, now.session) in (None, Follows.SESSION)
 
 
 def _reading(region: Region) -> tuple[int, int]:

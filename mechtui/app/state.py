@@ -95,6 +95,10 @@ class Answers:
         """Those without a whole answer, each once, in their order."""
         return tuple(question for question in dict.fromkeys(questions) if not self.whole(question))
 
+    def before(self, pane: str, questions: tuple[Question, ...]) -> tuple[Answered, ...]:
+        """What the pane was given last in answer to these, of whatever session."""
+        return tuple(each for each in self._last.get(pane, ()) if each.question in questions)
+
     def of(self, pane: str, questions: tuple[Question, ...]) -> tuple[tuple[Answered, ...], bool]:
         """What a pane can paint, and whether that is older than what it asks for."""
         found = tuple(self._fresh[question] for question in questions if question in self._fresh)

@@ -8,6 +8,7 @@ import pytest
 
 from mechtui.link.client import Life
 from mechtui.link.messages import Ask, Attached, Load
+from mechtui.panes.pane import OLDER
 from mechtui.session.document import Session
 from mechtui.views import Question, parse_question
 from mechtui.views.sweep import Sweep
@@ -69,3 +70,30 @@ async def test_trouble_is_told() -> None:
     sentence = "The model process cannot outlive the app: no room."
     _, shown = await come_back(None, session(), sentence)
     assert sentence in shown
+
+
+async def test_what_a_job_found_stays_as_older_when_an_edit_comes_while_nobody_looks() -> None:
+    it, _, _ = app()
+    async with it.run_test(size=(160, 45)) as pilot:
+
+        async def press(*keys: str) -> str:
+            await pilot.press(*keys)
+            await idle(pilot)
+            return " ".join(text(it).split())
+
+        await idle(pilot)
+        await press("2")
+        assert "not run yet" in await press("g", "p")
+        found = await press("full_stop")
+        assert "not run yet" not in found
+        assert OLDER.strip() not in found
+        await press("g", "s")
+        await press("g", "h", "z")
+        again = await press("g", "p")
+        assert "not run yet" not in again
+        assert OLDER.strip() in again
+        await press("full_stop")
+        assert OLDER.strip() not in await press("g", "p")
+        await press("g", "s")
+        await press("i", *"and", "escape")
+        assert "not run yet" in await press("g", "p"), "its places were those of another prompt"
