@@ -229,7 +229,8 @@ class Board(Guarded, Kept, Container):
             # A job that was stopped or has ended is not renewed: what it said of the session as it is stays, and of
             # one with other edits it stays as older.
             due = tuple(each for each in questions if own.job or not each.costly or talk.answers.fresh(each))
-            ended = () if due or shown is None or not _same_texts(shown, picture) else talk.answers.before(name, questions)
+            same = shown is not None and _same_texts(shown, picture)
+            ended = talk.answers.before(name, questions) if same and not due else ()
             answered, stale = (ended, False) if ended else talk.answers.of(name, due)
             older |= stale
             # Older numbers stay with the session that they are of, until they are called old.
