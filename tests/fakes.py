@@ -19,6 +19,7 @@ class FakeLink:
         self.sent: list[Request] = []
         self.started = False
         self.closed = False
+        self.restarts = 0
         self._respond = respond
 
     async def start(self, load: Load | None = None) -> None:
@@ -29,6 +30,9 @@ class FakeLink:
         self.sent.append(request)
         for reply in self._respond(request) if self._respond is not None else []:
             self.on_reply(reply)
+
+    def restart(self) -> None:
+        self.restarts += 1
 
     def reply(self, reply: Reply | Life) -> None:
         """Deliver one reply as if the model process had said it."""

@@ -141,6 +141,7 @@ PROGRAM: tuple[Action, ...] = (
     # The rest
     Action("help", ("question_mark", "f1"), "help", "Explain the pane you are in, its keys and its words.", "Program"),
     Action("models", ("M",), "model", "Choose another model; the session stays.", "Program"),
+    Action("restart", ("ctrl+t",), "restart", "Start the model process anew: one that died too often, or does not answer.", "Program", typing=True, weighty=True),
     Action("fetch", ("F",), "fetch gpt2", "Download GPT-2 small (548 MB) from the Hugging Face hub, after a yes; esc stops it.", "Program", weighty=True),
     Action("copy", ("y",), "copy", "Copy the value under the cursor.", "Program"),
     Action("copy_row", ("Y",), "copy row", "Copy the row under the cursor, with tabs between its cells.", "Program"),

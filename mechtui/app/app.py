@@ -25,11 +25,11 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import WorkerFailed
 
-from mechtui.app import keeping, opening
+from mechtui.app import clipboard, keeping, opening
 from mechtui.app.actions import KeyClashError, Registry, run_action, why_not
 from mechtui.app.bars import Bars
 from mechtui.app.board import Board
-from mechtui.app.clipboard import TooLongError, fitting
+from mechtui.app.clipboard import Between, TooLongError
 from mechtui.app.conversation import GRACE, Conversation
 from mechtui.app.ending import Ending
 from mechtui.app.errands import Errands
@@ -48,7 +48,7 @@ from mechtui.app.writing import Wanted
 from mechtui.config import Settings, log_file
 from mechtui.console import VisibleConsole
 from mechtui.duration import seconds
-from mechtui.link.client import Client, Life, Link
+from mechtui.link.client import LATER_AND_LATER, Client, Life, Link
 from mechtui.link.messages import Cancel, Load, Ready, Reply, Request
 from mechtui.paint import plain
 from mechtui.paint.palette import Depth, detect, system
@@ -254,7 +254,7 @@ class Mechtui(Guarded, App[int]):
             await self.talk.link.start(self._wanted(self.session.model))
         except OSError as error:
             self.say(f"The model process cannot be started: {error}.", bad=True)
-            return
+        # Where there is no process, the link tries again.
         self.load(self.session.model)
         if unkept := await asyncio.to_thread(keeping.refused):
             self.say_too(unkept, bad=True)
@@ -349,6 +349,9 @@ class Mechtui(Guarded, App[int]):
     def action_help_quit(self) -> None:
         """ctrl+c, which ends other programs."""
         self.say(f"{self.registry.key('quit')} quits.")
+
+    def restart(self) -> None:
+        self.talk.restart()
 
     def suspend_to_shell(self) -> None:
         self.action_suspend_process()
@@ -629,12 +632,18 @@ class Mechtui(Guarded, App[int]):
         if not text:
             raise CannotError("There is nothing under the cursor to copy.")
         self.copy_to_clipboard(text)
-        begins = text if len(text) <= 40 else text[:39] + "…"
-        self.say(f"Copied {begins!r}")
+        where = clipboard.between(os.environ)
+        copied = f"Copied {text if len(text) <= 40 else text[:39] + '…'!r}"
+        self.say(copied + clipboard.said(where))
+        if where is Between.TMUX:
+            self.make(partial(clipboard.to_tmux, self.clipboard), lambda how: self.say(copied + how))
 
     def copy_to_clipboard(self, text: str) -> None:
         """Exactly the text: in OSC 52 it is base64, and nothing in it acts on this terminal. Raises TooLongError."""
-        super().copy_to_clipboard(fitting(text))
+        self._clipboard = clipboard.fitting(text)
+        if self._driver is not None:
+            for part in clipboard.sequences(self._clipboard, clipboard.between(os.environ)):
+                self._driver.write(part)
 
     def open_help(self) -> None:
         from mechtui.app.help import Help
@@ -804,7 +813,12 @@ def run(opened: Opened, settings: Settings) -> int:
     if wrong := unknown(settings.theme):
         print(f"mechtui: {wrong}", file=sys.stderr)
         return 2
-    link = Client(log=log_file(settings), keep_alive=seconds(settings.keep_alive), keep_found=not settings.keep_alive)
+    link = Client(
+        log=log_file(settings),
+        keep_alive=seconds(settings.keep_alive),
+        keep_found=not settings.keep_alive,
+        pauses=LATER_AND_LATER,
+    )
     keeper = Keeper(opened.kept, opened.waits)
     app = Mechtui(opened.session, settings, link, registry, keeper, opened.tree, opened.told)
     with Ending(partial(keeper.now, ENDING_PATIENCE), partial(app.in_time, app.end), link.abandon) as ending:

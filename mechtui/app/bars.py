@@ -48,7 +48,7 @@ class Bars:
         job = (specs()[app.job].title, app.talk.share) if app.job and app.talk.running else None
         places = status.workspaces(app.workspaces, app.arrangement.workspace, look)
         self.places.put(places, status.focus(app.picture, job, app.called(), look, width - places.cell_len))
-        app.tick(app.talk.loading is not None)
+        app.tick(app.talk.loading is not None or app.talk.pause is not None)
 
     def paint_footer(self) -> None:
         app, look = self._app, palette(self._app.app)

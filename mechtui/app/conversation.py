@@ -96,13 +96,16 @@ class Conversation:
         self.ms: float | None = None
         self.ran = ""
         self._now = now
-        self._key = key
+        self.key = key
         self._session = session
         self._generation = 0
         self._asked: tuple[Question, ...] = ()
         self._asked_at = 0.0
         self._running = False
         self._down = False
+        self.silent = False  # whether the model process does not answer
+        self.ended = False  # whether it died too often and stays down
+        self._starts: float | None = None  # when the next one is started, where that is waited for
         # Questions that are not asked again of this session, each with the reason where it is its own.
         self._failed: dict[Question, str] = {}
         self._took: dict[Question, float] = {}  # milliseconds of what was asked and is no part of a live run
@@ -180,6 +183,10 @@ class Conversation:
 
     def send(self, request: Request) -> None:
         self.link.send(request)
+
+    def restart(self) -> None:
+        """Have another model process in the place of the one that there is, or was."""
+        self.link.restart()
 
     # Hearing
 
@@ -274,7 +281,7 @@ class Conversation:
     def _ready(self, ready: Ready) -> News:
         self.ready = ready
         self._loaded = self.load_name
-        self._down = False
+        self._down = self.silent = False
         self._loading_since, self.stage, self.trouble, self.unsound = None, None, "", ""
         self.checked = None
         self._forget()
@@ -299,7 +306,7 @@ class Conversation:
         if any(problem.where in TARGET for problem in self.answers.problems):
             return News.PICTURES
         title = spec_of(question).title
-        return self._say(f"{title} needs {what}: {self._key('target')} names the target.", bad=True) | News.PICTURES
+        return self._say(f"{title} needs {what}: {self.key('target')} names the target.", bad=True) | News.PICTURES
 
     def _failed_otherwise(self, failed: Failed) -> News:
         if failed.task == "load":
@@ -318,19 +325,37 @@ class Conversation:
     def _life(self, life: Life) -> News:
         if life.state == "attached":
             return self._say(life.sentence)
+        if life.state in ("silent", "heard"):
+            return self._silence(life)
+        self.silent, self.ended, self._starts = False, life.state == "stopped", None
         if life.state == "starting":
             return self._say(life.sentence, bad=True) if life.sentence else News.STATUS
         self._down = True
         self._forget()
         # What is on the screen stays there; it is of a process that is gone.
-        if life.state == "restarting":
-            self._loading_since = self._now()
-            self.stage = None
-        else:
-            self._loading_since = None
-        self.ready = None if life.state == "stopped" else self.ready
-        self.trouble = life.sentence
-        return self._say(life.sentence, bad=True) | News.PICTURES
+        self._loading_since = self._now() if life.state == "restarting" else None
+        self.stage = None
+        sentence = life.sentence
+        if life.state == "waiting":
+            self._starts = self._now() + life.seconds
+            sentence += (
+                f" It died {life.deaths} times in a row and is started again in {life.seconds:.0f} s; "
+                f"{self.key('restart')} starts it now."
+            )
+        elif life.state == "stopped":
+            self.ready = None
+            times = f"It died {life.deaths} times in a row and stays down" if life.deaths > 1 else "It stays down"
+            sentence += f" {times}; {self.key('restart')} starts it again, {self.key('models')} with another model."
+        self.trouble = sentence
+        bad = life.state != "restarting" or life.deaths > 0
+        return (self._say(sentence, bad=bad) if sentence else News.STATUS) | News.PICTURES
+
+    def _silence(self, life: Life) -> News:
+        self.silent = life.state == "silent"
+        if not self.silent:
+            return self._say("The model process answers again.")
+        sentence = f"The model process has not answered for {life.seconds:.0f} s; "
+        return self._say(f"{sentence}{self.key('restart')} starts another one in its place.", bad=True)
 
     # What the screen says of it
 
@@ -338,6 +363,11 @@ class Conversation:
     def loading(self) -> float | None:
         """Seconds since loading began; None when nothing is being loaded."""
         return None if self._loading_since is None else self._now() - self._loading_since
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds until the next model process is started; None where that is not waited for."""
+        return None if self._starts is None else max(self._starts - self._now(), 0.0)
 
     @property
     def idle(self) -> bool:

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import selectors
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,9 @@ from mechtui.app.frames import Frame
 from mechtui.app.pace import ANSWER, ASK, Pace
 
 CHUNK = 4096
+# Seconds that the system has to stop the program, and between looks whether it has let it go on.
+STOPPING, GLANCE = 0.5, 0.01
+NO_SHELL = "There is no shell to go back to: nothing would bring mechtui back."
 # The key `esc` as a sequence that nothing else can be.
 ESCAPE = "\x1b[27u"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"
@@ -127,6 +131,8 @@ class Terminal(LinuxDriver):
     terminal that is gone ends the reading (`mechtui.app.ending` ends the program). And for how it paints: what is
     another than before, and while the terminal takes that, nothing."""
 
+    _app: Any
+
     def __init__(self, app: App[Any], **options: Any) -> None:
         super().__init__(app, **options)
         self.frame = Frame()
@@ -134,6 +140,9 @@ class Terminal(LinuxDriver):
         self._outlet = Outlet(self._file, self._taken)
         self._file: Any = self._outlet
         self._held = False  # whether a frame waits
+        self._goes_on = True  # whether it has been let go on since it was stopped last
+        self._going_on = False  # whether it takes the terminal back just now
+        self._once_more = False  # whether it was let go on meanwhile
         self._cursor, self._at = Offset(0, 0), ""  # where it is to be, and what put it where it is
         self._again: asyncio.TimerHandle | None = None  # looks once more whether the frame that waits can go
         self._awaited = Awaited()
@@ -148,6 +157,44 @@ class Terminal(LinuxDriver):
         self._awaited.wait(min(LAST_ANSWERS, max(3 * self.pace.base, 0.1)) if math.isfinite(self.pace.base) else 0.0)
         self.write(BIDI_ON)
         super().stop_application_mode()
+
+    # Stopping and going on. Textual stops this process alone: a program around it (a script, `uv run`) would run on and
+    # keep the shell waiting, and where there is no shell nobody would let it go on. It also takes every SIGCONT for the
+    # end of its own stop, and would have two threads read the keys.
+
+    def _sigtstp_application(self, *_: object) -> None:
+        """Leave the terminal and stop, with all that the shell takes for one job."""
+        self._goes_on = False
+        if self._auto_restart:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(0, signal.SIGTSTP)
+        until = time.monotonic() + STOPPING
+        while not self._goes_on and time.monotonic() < until:
+            time.sleep(GLANCE)
+        signal.signal(signal.SIGTSTP, self._sigtstp_application)
+        if not self._goes_on:
+            # The system stops nobody whom no shell would let go on.
+            if self._auto_restart:
+                self.resume_application_mode()
+            self._app.call_later(self._app.say, NO_SHELL, bad=True)
+
+    def _sigcont_application(self, *_: object) -> None:
+        self._goes_on = self._once_more = True
+        if not self._auto_restart or self._going_on:
+            return
+        self._going_on = True
+        try:
+            if self._key_thread is not None and self._key_thread.is_alive():
+                # It was stopped without a word: whoever had the terminal meanwhile has set it for itself.
+                self.suspend_application_mode()
+            while self._once_more:
+                # In the background it is stopped here, and let go on later.
+                self._once_more = False
+                self.resume_application_mode()
+        finally:
+            self._going_on = False
 
     def paint(self, update: CompositorUpdate, size: Size, colors: ColorSystem | None, cursor: Offset) -> None:
         """Let the terminal show this, with its cursor there, as soon as it takes it."""

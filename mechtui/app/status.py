@@ -146,6 +146,10 @@ def left(talk: Conversation, tokens: int, session: Session, look: Palette, short
     if talk.loading is not None:
         # The model before it is not the session's any more.
         text.append_text(loading(talk.stage, Path(talk.load_name).name, talk.loading, look))
+    elif talk.pause is not None:
+        text.append(f"no model process  the next one starts in {talk.pause:.0f} s", look.bad)
+    elif talk.ended:
+        text.append(f"no model process  {talk.key('restart')} starts one", look.bad)
     elif talk.ready is None:
         text.append("no model  M chooses one", look.bad)
     elif talk.unsound:
@@ -158,11 +162,15 @@ def left(talk: Conversation, tokens: int, session: Session, look: Palette, short
 
 
 def right(talk: Conversation, older: bool, typing: bool, look: Palette) -> Text:
-    """Live, running, older or failed; milliseconds of the last run; whether the model is not compared yet with Hugging
-    Face's own; the mode."""
+    """Live, running, older, failed or not answering; milliseconds of the last run; whether the model is not yet
+    compared with Hugging Face's own; the mode."""
     text = Text()
-    if talk.loading is not None:
+    if talk.silent:
+        text.append("✗ no answer ", look.bad)
+    elif talk.loading is not None:
         text.append("◌ loading ", look.dim)
+    elif talk.pause is not None or talk.ended:
+        text.append("✗ down ", look.bad)
     elif talk.ready is None:
         text.append("✗ no model ", look.dim)
     elif talk.running and (talk.overdue or talk.ms is None):
@@ -174,7 +182,7 @@ def right(talk: Conversation, older: bool, typing: bool, look: Palette) -> Text:
         text.append("● live ", look.good)
         if talk.ms is not None:
             text.append(f"{talk.ms:.0f} ms ", look.dim)
-    if talk.ready is not None and talk.loading is None and talk.checked is None:
+    if talk.ready is not None and talk.loading is None and talk.pause is None and talk.checked is None:
         text.append("checking ", look.dim)
     text.append(" INSERT " if typing else " NORMAL ", "reverse bold" if typing else "bold")
     return text

@@ -13,13 +13,14 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
 import msgspec
 
 import mechtui
+from mechtui import __version__
 from mechtui.duration import said
 from mechtui.link import live
 from mechtui.link.frames import BrokenFrameError, Splitter, UnsendableError, decode_reply, encode
@@ -33,7 +34,9 @@ from mechtui.link.messages import (
     Fetched,
     Finished,
     Heartbeat,
+    Hello,
     Load,
+    Models,
     Progress,
     Quit,
     Ready,
@@ -45,24 +48,35 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.link.process import Piped, Process, Socketed, kill
-from mechtui.session.paths import state_dir
+from mechtui.session.paths import reason, state_dir
 
 LOG_LIMIT = 1_000_000
-CRASHES = 3
-CRASH_SECONDS = 30.0
+# Seconds between a death and the next start, by how many died in a row: it stays down after one more than there are.
+AT_ONCE = (0.0, 0.0)
+LATER_AND_LATER = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
+# One that lived for so many seconds did not die in a row with those before.
+STEADY = 30.0
 KILL_AFTER = 1.0
+# A process says every second that it lives. After so many looks, a second apart, in which it said nothing it does not
+# answer; while it imports and loads, what holds the interpreter's lock may take longer.
+LOOK = 1.0
+QUIET, QUIET_START = 6, 30
 
 
 class Life(msgspec.Struct, frozen=True):
     """How the model process is. `sentence` says why, where there is a why, and that there is no log.
 
     starting: the process was started. attached: one was found that another app had left. restarting: it died and a new
-    one is being started. stopped: it died too often; the next Load starts it again.
+    one is being started. waiting: it died, and a new one is started in so many seconds. stopped: it died too often;
+    `restart` and the next Load start it again. silent: it has said nothing for so many seconds. heard: it speaks again.
+    deaths: how many died in a row.
     """
 
-    state: Literal["starting", "attached", "restarting", "stopped"]
+    state: Literal["starting", "attached", "restarting", "waiting", "stopped", "silent", "heard"]
     sentence: str = ""
     pid: int = 0
+    deaths: int = 0
+    seconds: float = 0.0
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -85,6 +99,8 @@ class Link(Protocol):
     async def start(self, load: Load | None = None) -> None: ...
 
     def send(self, request: Request) -> None: ...
+
+    def restart(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -148,9 +164,14 @@ class Outbox:
         self._waiting.append(request)
         self._filled.set()
 
-    def clear(self) -> None:
-        self._waiting.clear()
-        self._filled.clear()
+    def drop(self, *kinds: type[Request]) -> None:
+        self._waiting = deque(each for each in self._waiting if not isinstance(each, kinds))
+
+    def begin_with(self, *first: Request) -> None:
+        """A new process is told these, and then the rest."""
+        self.drop(Ask, Load, Cancel)
+        self._waiting.extendleft(reversed(first))
+        self._filled.set()
 
     async def take(self) -> Request:
         while not self._waiting:
@@ -169,7 +190,7 @@ class Client:
     command: the process to start (default: this installation's worker; anything that speaks the wire on its
     stdin and stdout will do). log: file for its stderr, default worker.log in the state folder. keep_alive: seconds
     that the process stays when this program goes; 0: it ends with it. None: nor is one sought that another left.
-    keep_found: nobody has said how long: one that is found stays as it was to stay before.
+    keep_found: nobody has said how long: one that is found stays as it was to stay before. pauses: see AT_ONCE.
     """
 
     def __init__(
@@ -180,6 +201,7 @@ class Client:
         log: Path | None = None,
         keep_alive: float | None = None,
         keep_found: bool = False,
+        pauses: Sequence[float] = AT_ONCE,
     ) -> None:
         self.on_reply = on_reply
         self.left: Left | None = None  # after `close`: the process that stays
@@ -200,8 +222,16 @@ class Client:
         self._ask: Ask | None = None
         self._generation = -1
         self._under_way: dict[Literal["fetch", "save_vectors"], str] = {}
-        self._crashes: deque[float] = deque(maxlen=CRASHES)
+        self._pauses = pauses
+        self._deaths = 0  # in a row
+        self._began = 0.0  # when the process was started
+        self._again = asyncio.Event()  # the next one is not waited for any longer
+        self._replaced = False  # the process was ended for another to take its place
+        self._foreign = ""  # what mechtui the process is of, where that is another one
+        self._is_ready = False  # whether this process has loaded a model
+        self._spoke = False  # since the last look
         self._rss = 0
+        self._begun = False  # whether `start` has done what it can
         self._closing = False
 
     @property
@@ -213,8 +243,11 @@ class Client:
         """Find a live process that holds the model which will be asked for, or start one. Raises OSError when none can
         be started at all."""
         self._closing, self.left = False, None
-        if load is None or self._keep_alive is None or not await self._attach(load, self._keep_alive):
-            await self._spawn("starting", "")
+        try:
+            if load is None or self._keep_alive is None or not await self._attach(load, self._keep_alive):
+                await self._spawn("starting", "")
+        finally:
+            self._begun = True
         self._watcher = asyncio.create_task(self._watch(), name="model process")
 
     async def _attach(self, load: Load, seconds: float) -> bool:
@@ -225,6 +258,7 @@ class Client:
         if self._keep_found:
             self._keep_alive = page.seconds
         self._process = await Socketed.over(line, attached.pid)
+        self._began = time.monotonic()
         ago = f", where mechtui left it {said(time.time() - page.left)} ago" if page.left else ""
         self.on_reply(Life("attached", f"The model was still in memory{ago}.", attached.pid))
         self._deliver(attached)
@@ -236,10 +270,6 @@ class Client:
             case Load():
                 self._stop_loading()
                 self._load = self._loading = request
-                if self._watcher is not None and self._watcher.done() and not self._closing:
-                    self._crashes.clear()
-                    self._watcher = asyncio.create_task(self._revive(), name="model process")
-                    return  # a new process is told of the Load when it starts
             case Ask():
                 self._ask = request
                 self._generation = max(self._generation, request.generation)
@@ -255,6 +285,21 @@ class Client:
                 # What the user stopped must not begin again in a new process.
                 self._ask = msgspec.structs.replace(self._ask, questions=())
         self._outbox.put(request)
+        if self._process is None and isinstance(request, Load | Fetch | Models):
+            self.restart()  # a new process is told of it when it starts
+
+    def restart(self) -> None:
+        """Start the process anew, whatever it is doing; at once, where that is waited for."""
+        if self._closing or not self._begun:
+            return
+        self._deaths = 0
+        if self._process is not None:
+            self._replaced = True
+            self._process.signal(signal.SIGKILL)
+        elif self._watcher is not None and not self._watcher.done():
+            self._again.set()
+        else:
+            self._watcher = asyncio.create_task(self._revive(), name="model process")
 
     def _stop_loading(self) -> None:
         """Ask the process to stop loading; one that does not is ended."""
@@ -318,10 +363,10 @@ class Client:
             unlogged = f"No log is written: {error.filename}: {error.strerror}."
             sentence = f"{sentence} {unlogged}" if sentence else unlogged
         with opened as log:
-            self._can_stay = False
+            self._can_stay = self._is_ready = False
             self._process = await self._new(log)
-        self._rss = 0
-        self.on_reply(Life(state, sentence, self._process.pid))
+        self._rss, self._began = 0, time.monotonic()
+        self.on_reply(Life(state, sentence, self._process.pid, self._deaths))
 
     async def _new(self, log: IO[bytes]) -> Process:
         if not self._keep_alive:
@@ -330,72 +375,107 @@ class Client:
 
     async def _revive(self) -> None:
         """After a stop: a new process, brought to where the old one was."""
-        try:
-            await self._spawn("starting", "")
-        except OSError as error:
-            self.on_reply(Life("stopped", f"The model process cannot be started: {error}."))
-            return
-        self._resend()
-        await self._watch()
-
-    def _resend(self) -> None:
-        self._outbox.clear()
-        self._loading = self._load
-        for request in (self._load, self._ask):
-            if request is not None:
-                self._outbox.put(request)
+        if await self._follow("", by_itself=False):
+            await self._watch()
 
     async def _watch(self) -> None:
         """One process after another until one is asked to quit or too many have died."""
         while True:
-            process = self._process
-            assert process is not None
-            writer = asyncio.create_task(self._write(process), name="to the model process")
-            try:
-                sentence = await self._read(process)
-            finally:
-                writer.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await writer
-            self._process = None
-            stopped, self._stopping = self._stopping, None
-            if stopped is not None:
-                sentence = f"Loading {stopped.model or 'the default model'} was stopped."
-                if self._loading is None:
-                    self.on_reply(Failed("load", sentence, model=stopped.model))
-            self._give_up_errands(sentence)
-            now = time.monotonic()
-            if stopped is None:
-                self._crashes.append(now)
-            if len(self._crashes) == CRASHES and now - self._crashes[0] < CRASH_SECONDS:
-                again = (
-                    f"It died {CRASHES} times within {CRASH_SECONDS:.0f} s and stays down; load a model to try again."
-                )
-                self._outbox.clear()
-                self.on_reply(Life("stopped", f"{sentence} {again}"))
+            assert self._process is not None
+            sentence, by_itself = await self._until_gone(self._process)
+            if not await self._follow(sentence, by_itself=by_itself):
                 return
+
+    async def _until_gone(self, process: Process) -> tuple[str, bool]:
+        """Speak with this process until it ends -> why it did, and whether by itself."""
+        self._replaced, self._foreign = False, ""
+        beside = (
+            asyncio.create_task(self._write(process), name="to the model process"),
+            asyncio.create_task(self._look(process), name="whether the model process speaks"),
+        )
+        try:
+            sentence = await self._read(process)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+        self._process = None
+        stopped, self._stopping = self._stopping, None
+        if stopped is not None:
+            sentence = f"Loading {stopped.model or 'the default model'} was stopped."
+            if self._loading is None:
+                self.on_reply(Failed("load", sentence, model=stopped.model))
+        if self._replaced:
+            sentence = "The model process was ended, and another one takes its place."
+        self._give_up_errands(sentence)
+        return sentence, stopped is None and not self._replaced
+
+    async def _follow(self, sentence: str, *, by_itself: bool) -> bool:
+        """Start a process after one that has ended, for this reason -> whether there is one. by_itself: nobody had
+        ended it."""
+        if time.monotonic() - self._began >= STEADY:
+            self._deaths = 0
+        while True:
+            if by_itself:
+                self._deaths += 1
+                if self._foreign or self._deaths > len(self._pauses):
+                    self.on_reply(Life("stopped", sentence, deaths=self._deaths))
+                    return False
+                if pause := self._pauses[self._deaths - 1]:
+                    self.on_reply(Life("waiting", sentence, deaths=self._deaths, seconds=pause))
+                    sentence = ""
+                    await self._pause(pause)
             self._resend()
             try:
-                await self._spawn("starting" if stopped is not None and self._load is None else "restarting", sentence)
+                await self._spawn("restarting" if by_itself or self._load is not None else "starting", sentence)
             except OSError as error:
-                self.on_reply(Life("stopped", f"{sentence} It cannot be started again: {error}."))
-                return
+                sentence, by_itself = f"The model process cannot be started: {reason(error)}.", True
+            else:
+                return True
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until the next process is wanted at once."""
+        self._again.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._again.wait(), seconds)
+
+    def _resend(self) -> None:
+        self._loading = self._load
+        self._outbox.begin_with(*(request for request in (self._load, self._ask) if request is not None))
+
+    async def _look(self, process: Process) -> None:
+        """Tell when the process has said nothing for long, and when it speaks again."""
+        looks, silent = 0, False
+        while True:
+            # Looks are counted, not seconds: while this program is stopped itself, it makes none.
+            await asyncio.sleep(LOOK)
+            spoke, self._spoke = self._spoke, False
+            looks = 0 if spoke else looks + 1
+            if spoke and silent:
+                self.on_reply(Life("heard", pid=process.pid))
+                silent = False
+            elif not silent and looks >= (QUIET if self._is_ready else QUIET_START):
+                self.on_reply(Life("silent", pid=process.pid, seconds=looks * LOOK))
+                silent = True
 
     def _give_up_errands(self, sentence: str) -> None:
         """What was asked for once and is not asked for again in a new process has failed."""
         for task, name in self._under_way.items():
             self.on_reply(Failed(task, sentence, model=name))
         self._under_way.clear()
+        self._outbox.drop(Fetch, SaveVectors)
 
     async def _write(self, process: Process) -> None:
         while True:
             request = await self._outbox.take()
             try:
                 await process.write(encode(request))
-            except ConnectionError:
-                return  # it died; the reader says why
             except UnsendableError as error:
                 self._refuse(request, f"This cannot be sent to the model process: {error}.")
+            except OSError:
+                # It died, and the reader says why; or nothing reaches it any more, and it is of no use.
+                process.signal(signal.SIGKILL)
+                return
 
     def _refuse(self, request: Request, sentence: str) -> None:
         match request:
@@ -416,13 +496,28 @@ class Client:
         broken = ""
         try:
             while data := await process.read():
+                self._spoke = True
                 for body in splitter.feed(data):
-                    self._deliver(decode_reply(body))
+                    self._hear(decode_reply(body))
         except BrokenFrameError as error:
             broken = f"The model process was ended because it said something that cannot be read: {error}."
+            if self._foreign:
+                both = f"The model process is of mechtui {self._foreign}, and this is {__version__}"
+                broken = f"{both}: it was replaced meanwhile. Quit, and start mechtui again."
+        except OSError as error:
+            broken = f"The model process was ended because nothing can be heard of it: {reason(error)}."
+        if broken:
             process.signal(signal.SIGKILL)
         returncode = await process.wait()
         return broken or why(returncode, self._rss)
+
+    def _hear(self, reply: Reply) -> None:
+        """Raises BrokenFrameError where the process is of another mechtui."""
+        if not isinstance(reply, Hello):
+            self._deliver(reply)
+        elif reply.version != __version__:
+            self._foreign = reply.version
+            raise BrokenFrameError(f"it is of mechtui {reply.version}")
 
     def _deliver(self, reply: Reply) -> None:
         match reply:
@@ -431,6 +526,7 @@ class Client:
             case Failed(task="ask", generation=generation) if 0 <= generation < self._generation:
                 return
             case Ready() | Failed(task="load"):
+                self._is_ready |= isinstance(reply, Ready)
                 if not self._load_ended(reply):
                     return
             case Attached():

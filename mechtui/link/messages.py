@@ -230,6 +230,12 @@ class Attached(Message, frozen=True, tag="attached"):
     trouble: str = ""
 
 
+class Hello(Message, frozen=True, tag="hello"):
+    """The first frame from a process: which mechtui it is of. One that was replaced while the app ran is another."""
+
+    version: str
+
+
 class Heartbeat(Message, frozen=True, tag="heartbeat"):
     """Every second, also while the model runs. rss and traces in bytes."""
 
@@ -253,5 +259,6 @@ Reply = (
     | Sized
     | Saved
     | Attached
+    | Hello
     | Heartbeat
 )

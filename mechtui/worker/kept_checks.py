@@ -24,7 +24,7 @@ DECIDING = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 
 def file_for(model: Model, folder: Path) -> Path:
-    """Where the verdict on this model is kept. folder: where its weights lie."""
+    """Where the verdict on this model is kept. folder: where its weights lie. Raises OSError."""
     own = Path(mechtui.__file__).parent
     files = [file for pattern in DECIDING for file in sorted(folder.glob(pattern))]
     files += sorted(file for room in ("engine", "worker") for file in (own / room).rglob("*.py"))
@@ -37,20 +37,21 @@ def file_for(model: Model, folder: Path) -> Path:
     return cache_dir() / "checked" / f"{mark}.json"
 
 
-def read(path: Path, model: Model) -> Checked | None:
+def read(model: Model, folder: Path) -> Checked | None:
     """None where none is kept, or none that can be read."""
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=Checked)
-    except (OSError, msgspec.DecodeError):
+        kept = msgspec.json.decode(file_for(model, folder).read_bytes(), type=Checked)
+    except (OSError, ValueError, RecursionError):
         return None
     return msgspec.structs.replace(kept, model=model.ready.name) if kept.differences and not kept.sentence else None
 
 
-def write(path: Path, checked: Checked) -> None:
+def write(model: Model, folder: Path, checked: Checked) -> None:
     """Where it cannot be written, the model is compared again at the next start."""
     if checked.sentence or not checked.differences:
         return
     try:
+        path = file_for(model, folder)
         private_folder(path.parent)
         write_private(path, msgspec.json.encode(checked))
     except OSError:

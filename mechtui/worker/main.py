@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
+from mechtui import __version__
 from mechtui.link.frames import BrokenFrameError, Splitter, decode_request
 from mechtui.link.messages import (
     Answered,
@@ -36,6 +37,7 @@ from mechtui.link.messages import (
     Fetched,
     Finished,
     Heartbeat,
+    Hello,
     Load,
     Models,
     ModelsFound,
@@ -87,6 +89,7 @@ def main(keep_alive: float | None = None) -> None:
     else:
         os.close(streams[1])
         wire = SocketWire(socket.socket(fileno=streams[0]))
+    wire.send(Hello(__version__))
     faulthandler.enable(file=sys.stderr)
     # The wire carries progress; a library's own bars only fill the log.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -184,7 +187,9 @@ class Worker:
         except Cancelled:
             self.wire.send(Failed("load", STOPPED.format(request.model), model=request.model))
         except ModelError as error:
-            self.wire.send(Failed("load", str(error), model=request.model))
+            short = out_of_memory(error.__cause__) if error.__cause__ is not None else None
+            sentence = f"{request.model or 'The model'} cannot be loaded. {short}" if short else str(error)
+            self.wire.send(Failed("load", sentence, model=request.model))
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
             self.wire.send(Failed("load", _unexpected("loading the model", error), model=request.model))
         else:
@@ -195,7 +200,7 @@ class Worker:
             self.plain, model.plain = model.plain, None
             kept = None
             if model.compared_with is not None:
-                kept = kept_checks.read(kept_checks.file_for(model, model.folder), model)
+                kept = kept_checks.read(model, model.folder)
             self.read_directly = model if model.compared_with is not None and kept is None else None
             self.preparing = None
             # Before it is said: an app that comes in between is told by the reader.
@@ -257,7 +262,7 @@ class Worker:
                 return
             checked = Checked(name, checked.differences, checked.tolerance, other)
         elif directly is not None:
-            kept_checks.write(kept_checks.file_for(directly, directly.folder), checked)
+            kept_checks.write(directly, directly.folder, checked)
         self.checked = checked
         self.wire.send(checked)
 
@@ -367,6 +372,16 @@ class Worker:
     # The other threads
 
     def read(self) -> None:
+        """Take requests until nobody is left to make any. A process that hears nothing is of no use: whatever goes
+        wrong here ends it, and the app starts another."""
+        try:
+            self._read()
+        except Exception as error:  # noqa: BLE001 - out of memory, say
+            with suppress(OSError):
+                traceback.print_exception(error, file=sys.stderr)
+            os._exit(1)
+
+    def _read(self) -> None:
         """Take requests from the wire until it ends, and then from that of the next app; when none comes, this process
         ends, whatever it is doing."""
         while True:
@@ -454,8 +469,13 @@ class Worker:
         self._imported.wait()
         from mechtui.worker.models import find
 
+        try:
+            found = find()
+        except Exception as error:  # noqa: BLE001 - the picker takes what is typed all the same
+            _unexpected("looking for models", error)
+            found = ()
         # A folder's name that is no text can be neither sent nor typed.
-        self.wire.send(ModelsFound(tuple(model for model in find() if surrogate(model.name + model.detail) is None)))
+        self.wire.send(ModelsFound(tuple(model for model in found if surrogate(model.name + model.detail) is None)))
 
     def fetch(self, request: Fetch) -> None:
         """Download a model. One at a time; it never touches the model that runs."""
@@ -485,14 +505,16 @@ class Worker:
 
     def beat(self) -> None:
         while True:
-            self.wire.send(Heartbeat(resident_bytes(), self.traces, self.busy))
+            with suppress(MemoryError):  # whatever is short, the process lives
+                self.wire.send(Heartbeat(resident_bytes(), self.traces, self.busy))
             time.sleep(HEARTBEAT_SECONDS)
 
 
 def _unexpected(what: str, error: Exception) -> str:
     """One sentence for an error that nobody foresaw; the whole of it goes to the log."""
-    traceback.print_exception(error, file=sys.stderr)
-    sys.stderr.flush()
+    with suppress(OSError):  # a log on a disk that is full
+        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.flush()
     failed = f"{what[0].upper()}{what[1:]} failed, by a mistake in mechtui; the log has the rest"
     return out_of_memory(error) or f"{failed}: {_first_line(error)}"
 
@@ -502,7 +524,7 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else "no message"
 
 
-def out_of_memory(error: Exception) -> str | None:
+def out_of_memory(error: BaseException) -> str | None:
     """The sentence for an error that says that memory ran out, with what was needed and what is free."""
     import torch
 

@@ -23,7 +23,7 @@ def resident_bytes() -> int:
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except FileNotFoundError:
+    except OSError:  # no such file, or too many are open
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

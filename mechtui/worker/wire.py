@@ -46,7 +46,7 @@ class Wire:
             while view:
                 try:
                     view = view[os.write(self._out, view) :]
-                except BrokenPipeError:
+                except OSError:
                     os._exit(0)
 
 

@@ -6,23 +6,26 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
+from safetensors import SafetensorError, safe_open
 
-from mechtui.engine.errors import told
+from mechtui.engine.errors import ModelError, first_line, told
+from mechtui.session.paths import cache_dir, reason
 from mechtui.worker.models.said import Progress
 from mechtui.worker.models.weights import check_count, check_finite, check_held, check_loaded
 
 
 def folder_for(file: Path) -> Path:
-    """Where the dequantised model of this very file (path, size, time) is kept."""
+    """Where the dequantised model of this very file (path, size, time) is kept. Raises OSError."""
     status = file.stat()
     mark = f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}"
     key = hashlib.sha256(mark.encode()).hexdigest()[:12]
-    return Path(platformdirs.user_cache_dir("mechtui")) / "gguf" / f"{file.stem}-{key}"
+    return cache_dir() / "gguf" / f"{file.stem}-{key}"
 
 
 def dequantised(file: Path, progress: Progress) -> Path:
@@ -30,8 +33,9 @@ def dequantised(file: Path, progress: Progress) -> Path:
 
     Raises ModelError.
     """
-    kept = folder_for(file)
-    if (kept / "config.json").exists():
+    with _writing(file):
+        kept = folder_for(file)
+    if _whole(kept):
         return kept
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -50,21 +54,57 @@ def dequantised(file: Path, progress: Progress) -> Path:
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
     check_loaded(model, info, file.name)
     check_finite(model, torch.float32, file.name)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed, so that a process that dies leaves nothing half-written behind.
-    fresh = Path(tempfile.mkdtemp(dir=kept.parent))
-    try:
-        _as_plain(model)
-        model.save_pretrained(fresh)
-        tokenizer.save_pretrained(fresh)
+    with _writing(file, kept.parent):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(kept, ignore_errors=True)  # one that is damaged
+        # Written beside and renamed, so that a process that dies leaves nothing half-written behind.
+        fresh = Path(tempfile.mkdtemp(dir=kept.parent))
         try:
-            os.replace(fresh, kept)
-        except OSError:
-            if not (kept / "config.json").exists():  # else another process was first, with the same content
-                raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+            _as_plain(model)
+            model.save_pretrained(fresh)
+            tokenizer.save_pretrained(fresh)
+            try:
+                os.replace(fresh, kept)
+            except OSError:
+                if not _whole(kept):  # else another process was first, with the same content
+                    raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
     return kept
+
+
+def _whole(kept: Path) -> bool:
+    """Whether a folder that was written here is there, and no file of it is cut off."""
+    try:
+        if not (kept / "config.json").exists():
+            return False
+        for weights in kept.glob("*.safetensors"):
+            with safe_open(weights, "pt"):  # which looks whether the file is as long as it says
+                pass
+        return all(_ends(text) for text in kept.glob("*.json"))
+    except (OSError, SafetensorError):
+        return False
+
+
+def _ends(text: Path) -> bool:
+    """Whether a file with a JSON object goes on to its end."""
+    with text.open("rb") as file:
+        file.seek(-min(16, text.stat().st_size), os.SEEK_END)
+        return file.read().rstrip().endswith(b"}")
+
+
+@contextmanager
+def _writing(file: Path, folder: Path | None = None) -> Iterator[None]:
+    """Within, what this file becomes is written. Raises ModelError where it cannot be."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        where = folder or getattr(error, "filename", None) or "the cache folder"
+        why = reason(error) if isinstance(error, OSError) else first_line(error)
+        raise ModelError(
+            f"{file.name} is dequantised into {where}, which cannot be written ({why}): make room there, or name "
+            "another folder with XDG_CACHE_HOME"
+        ) from error
 
 
 def _asked(file: Path) -> int:
