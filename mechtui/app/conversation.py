@@ -186,6 +186,7 @@ class Conversation:
 
     def restart(self) -> None:
         """Have another model process in the place of the one that there is, or was."""
+        self.ended = False
         self.link.restart()
 
     # Hearing

@@ -228,6 +228,7 @@ class Client:
         self._again = asyncio.Event()  # the next one is not waited for any longer
         self._replaced = False  # the process was ended for another to take its place
         self._foreign = ""  # what mechtui the process is of, where that is another one
+        self._unreached = ""  # why nothing can be sent to it
         self._is_ready = False  # whether this process has loaded a model
         self._spoke = False  # since the last look
         self._rss = 0
@@ -388,7 +389,7 @@ class Client:
 
     async def _until_gone(self, process: Process) -> tuple[str, bool]:
         """Speak with this process until it ends -> why it did, and whether by itself."""
-        self._replaced, self._foreign = False, ""
+        self._replaced, self._foreign, self._unreached = False, "", ""
         beside = (
             asyncio.create_task(self._write(process), name="to the model process"),
             asyncio.create_task(self._look(process), name="whether the model process speaks"),
@@ -472,8 +473,10 @@ class Client:
                 await process.write(encode(request))
             except UnsendableError as error:
                 self._refuse(request, f"This cannot be sent to the model process: {error}.")
-            except OSError:
-                # It died, and the reader says why; or nothing reaches it any more, and it is of no use.
+            except ConnectionError:
+                return  # it died; the reader says why
+            except OSError as error:
+                self._unreached = reason(error)
                 process.signal(signal.SIGKILL)
                 return
 
@@ -509,6 +512,8 @@ class Client:
         if broken:
             process.signal(signal.SIGKILL)
         returncode = await process.wait()
+        if self._unreached and not broken:
+            broken = f"The model process was ended because nothing reaches it: {self._unreached}."
         return broken or why(returncode, self._rss)
 
     def _hear(self, reply: Reply) -> None:

@@ -16,6 +16,6 @@ def bar(part: float, width: int) -> str:
         return ""
     if math.isnan(part) or part <= 0:
         return " " * width
-    eighths = max(1, min(width * 8, round(part * width * 8)))
+    eighths = max(1, round(min(part, 1.0) * width * 8))
     whole, rest = divmod(eighths, 8)
     return ("█" * whole + (EIGHTHS[rest - 1] if rest else "")).ljust(width)

@@ -274,19 +274,22 @@ def of_terminal(ground: Ground = DARK, hues: str = DEFAULT) -> Palette:
 
 
 def level(value: float, low: float, high: float) -> int | None:
-    """0..15 for a value between low and high (clipped); None for NaN."""
+    """0..15 for a value between low and high (clipped), which may be infinite; None for NaN."""
     if math.isnan(value):
         return None
-    if high <= low or value <= low:
+    if not low < high or value <= low:
         return 0
-    return min(LEVELS - 1, int(min((value - low) / (high - low), 1.0) * LEVELS))
+    if value >= high:
+        return LEVELS - 1
+    return int((value - low) / (high - low) * LEVELS) if low > -math.inf else LEVELS - 1
 
 
 def diverging_level(value: float, extent: float) -> int | None:
-    """-8..8 for a value between -extent and extent (clipped); 0 only for what is next to nothing; None for NaN."""
+    """-8..8 for a value between -extent and extent (clipped), which may be infinite; 0 only for what is next to
+    nothing; None for NaN."""
     if math.isnan(value):
         return None
-    if extent <= 0 or abs(value) < extent / 64:
+    if not extent > 0 or abs(value) < extent / 64:
         return 0
-    size = max(1, min(HALF, math.ceil(min(abs(value) / extent, 1.0) * HALF)))
+    size = HALF if abs(value) >= extent else max(1, math.ceil(abs(value) / extent * HALF))
     return size if value > 0 else -size

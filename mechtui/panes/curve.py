@@ -116,8 +116,8 @@ def _written(value: float, axis: Axis) -> str:
 
 
 def _places(count: int, xs: Sequence[float], most: int) -> list[int]:
-    """The dot column, 0 to `most`, of each point."""
-    at = list(xs) or [float(i) for i in range(count)]
+    """The dot column, 0 to `most`, of each point; evenly apart where they are no numbers."""
+    at = list(xs) if xs and all(map(math.isfinite, xs)) else [float(i) for i in range(count)]
     first, last = min(at, default=0.0), max(at, default=0.0)
     return [round((x - first) / (last - first) * most) if last > first else most // 2 for x in at]
 

@@ -59,7 +59,7 @@ from mechtui.worker.process import die_with_parent, hand_back, resident_bytes
 from mechtui.worker.wire import SocketWire, Wire, take_over
 
 if TYPE_CHECKING:
-    from mechtui.engine.api import Engine
+    from mechtui.engine.api import Engine, OpenSession
     from mechtui.views import Question
     from mechtui.worker.check import Plain
     from mechtui.worker.models.loaded import LoadedModel
@@ -271,7 +271,7 @@ class Worker:
         from mechtui.engine.api import Cancelled, OpenSession, SessionError, Unread
 
         assert self.engine is not None
-        began = time.perf_counter()
+        began, short = time.perf_counter(), ""
 
         def cancelled() -> bool:
             return self.inbox.overtaken(number)
@@ -302,6 +302,13 @@ class Worker:
             except SessionError as error:
                 tell(opened)
                 say(Failed("ask", str(error), ask.generation, question=question, lacks=error.lacks))
+            except (RuntimeError, MemoryError) as error:
+                # The next question may need less; of several that do not the first says it for all.
+                nonlocal short
+                short = short or self._ran_out(error)
+                if not short:
+                    raise
+                say(Failed("ask", short, ask.generation, question=question))
 
         try:
             if cancelled():
@@ -332,8 +339,7 @@ class Worker:
             tell(opened, opened.problems)
             say(Finished(ask.generation, (time.perf_counter() - began) * 1000, opened.ran))
             if ask.questions:
-                with suppress(Cancelled):
-                    opened.run_ahead()
+                self._run_ahead(opened)
         except Cancelled:
             if self.inbox.stopped(number):
                 say(Finished(ask.generation, (time.perf_counter() - began) * 1000, CANCELLED))
@@ -341,6 +347,26 @@ class Worker:
             say(Failed("ask", str(error), ask.generation, mistake=True))
         except Exception as error:  # noqa: BLE001 - whatever it was, the user is told and the process lives on
             say(Failed("ask", _unexpected("this run", error), ask.generation))
+
+    def _run_ahead(self, opened: OpenSession) -> None:
+        """What nobody has asked for yet: whether it can be done is not said."""
+        from mechtui.engine.api import Cancelled
+
+        try:
+            opened.run_ahead()
+        except Cancelled:
+            pass
+        except (RuntimeError, MemoryError) as error:
+            if not self._ran_out(error):
+                raise
+
+    def _ran_out(self, error: Exception) -> str:
+        """The sentence for an error that says that memory ran out; what was kept of runs is let go of then. Empty for
+        any other."""
+        sentence = out_of_memory(error)
+        if sentence is not None and self.engine is not None:
+            self.engine.forget()
+        return sentence or ""
 
     def _told(self, ask: Ask, number: int) -> Callable[[float], None]:
         """What is told how much is read before the first question is begun."""

@@ -111,6 +111,7 @@ class PerplexityPane(Pane):
             return self.blank(f"reading{share}" if picture.job else f"{name}: . reads it", width, name)
         rows = self._rows(shown, picture)
         foot = [line((text, self.palette.dim)) for note in _notes(shown, picture) for text in wrap(note, width)]
+        foot = foot[: max(height - 4, 0)]  # some windows stay in sight
         page = rows.page(self.palette, width, max(height - len(foot), 2), self._cursor(rows), self._at)
         losses, perplexities = (_arrow(shown, each) for each in ("mean", "perplexity"))
         old = " ○ old" if shown.old else ""
