@@ -39,6 +39,10 @@ os.environ["LC_ALL"] = "C.UTF-8"
 # Hundreds of processes are started: what one of them has compiled, the next need not.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# What is copied in a test is not for whoever runs the tests in tmux.
+for name in ("TMUX", "STY"):
+    os.environ.pop(name, None)
+
 TESTS = Path(__file__).parent
 # In this order: what takes longest comes first, so that nobody is left alone with it in the end.
 FIRST = ("engine/test_parity_smollm2", "end_to_end", "engine/test_export", "engine/test_published", "engine", "grid")

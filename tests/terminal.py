@@ -107,8 +107,12 @@ class Terminal:
             return
         self.screen.resize(rows, columns)
         self.screen.erase_in_display(2)  # what is seen from now on was painted for this size
-        _set_size(self._fd, (columns, rows))
+        self.set_size(columns, rows)
         self.settle()
+
+    def set_size(self, columns: int, rows: int) -> None:
+        """The same, and nothing is read meanwhile."""
+        _set_size(self._fd, (columns, rows))
 
     def attributes(self) -> list[object]:
         """The terminal's settings, as `stty` shows them."""

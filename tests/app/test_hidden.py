@@ -333,7 +333,10 @@ async def test_pasted_lines_are_kept_whole(home: Path) -> None:
         assert shown.session.answer == "\u202e\x1bone\ntwo"
 
 
-async def test_what_is_copied_is_exact_and_inert(written: list[str], home: Path) -> None:
+async def test_what_is_copied_is_exact_and_inert(
+    written: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     shown, _, _ = app()
     async with shown.run_test(size=SIZE) as pilot:
         await idle(pilot)
