@@ -522,8 +522,8 @@ class Mechtui(Guarded, App[int]):
     def say(self, sentence: str, *, bad: bool = False) -> None:
         self.bars.say(sentence, bad=bad)
 
-    def say_too(self, sentence: str, *, bad: bool = False) -> None:
-        self.bars.say_too(sentence, bad=bad)
+    def say_too(self, sentence: str, *, bad: bool = False, instead: str = "") -> None:
+        self.bars.say_too(sentence, bad=bad, instead=instead)
 
     @property
     def said(self) -> tuple[str, bool]:

@@ -32,9 +32,12 @@ class Bars:
         self.said = (seen(sentence), bad)
         self.paint_footer()
 
-    def say_too(self, sentence: str, *, bad: bool = False) -> None:
-        """News that nobody asked for takes no other's place; bad news takes that of good."""
+    def say_too(self, sentence: str, *, bad: bool = False, instead: str = "") -> None:
+        """News that nobody asked for takes no other's place but `instead`'s; bad news takes that of good."""
         before, was_bad = self.said
+        if instead and seen(instead) in before:
+            before = " ".join(before.replace(seen(instead), "").split())
+            was_bad = was_bad and bool(before)
         if bad and not was_bad:
             before, was_bad = "", True
         if seen(sentence) not in before:

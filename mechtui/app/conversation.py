@@ -58,10 +58,11 @@ class News(Flag):
 
 
 class Said(NamedTuple):
-    """A sentence for the user, and whether it is bad news."""
+    """A sentence for the user, and whether it is bad news. instead: one that was said before and holds no more."""
 
     sentence: str
     bad: bool = False
+    instead: str = ""
 
 
 # Of the session's problems, those of its target.
@@ -106,6 +107,8 @@ class Conversation:
         self.silent = False  # whether the model process does not answer
         self.ended = False  # whether it died too often and stays down
         self._starts: float | None = None  # when the next one is started, where that is waited for
+        self._why = ""  # why the one before ended
+        self._of_life = ""  # what was said last of how it is
         # Questions that are not asked again of this session, each with the reason where it is its own.
         self._failed: dict[Question, str] = {}
         self._took: dict[Question, float] = {}  # milliseconds of what was asked and is no part of a live run
@@ -262,6 +265,12 @@ class Conversation:
         self.said.append(Said(sentence, bad))
         return News.SAID | News.STATUS
 
+    def _say_of_life(self, sentence: str, bad: bool = False) -> News:
+        """How the model process is now: what was said of that before holds no more."""
+        self.said.append(Said(sentence, bad, self._of_life))
+        self._of_life = sentence
+        return News.SAID | News.STATUS
+
     def hear_out(self) -> list[Said]:
         """What is to be told, each sentence once."""
         said, self.said = list(dict.fromkeys(self.said)), []
@@ -336,7 +345,7 @@ class Conversation:
         # What is on the screen stays there; it is of a process that is gone.
         self._loading_since = self._now() if life.state == "restarting" else None
         self.stage = None
-        sentence = life.sentence
+        self._why = sentence = life.sentence or self._why
         if life.state == "waiting":
             self._starts = self._now() + life.seconds
             sentence += (
@@ -347,16 +356,20 @@ class Conversation:
             self.ready = None
             times = f"It died {life.deaths} times in a row and stays down" if life.deaths > 1 else "It stays down"
             sentence += f" {times}; {self.key('restart')} starts it again, {self.key('models')} with another model."
-        self.trouble = sentence
+        elif not life.sentence and life.deaths:
+            sentence += f" It died {life.deaths} times in a row."
+        elif not life.sentence:  # somebody wanted it again
+            self._why, sentence = "", "The model process is started again."
+        self.trouble = "" if not self._why else sentence
         bad = life.state != "restarting" or life.deaths > 0
-        return (self._say(sentence, bad=bad) if sentence else News.STATUS) | News.PICTURES
+        return self._say_of_life(sentence, bad) | News.PICTURES
 
     def _silence(self, life: Life) -> News:
         self.silent = life.state == "silent"
         if not self.silent:
-            return self._say("The model process answers again.")
+            return self._say_of_life("The model process answers again.")
         sentence = f"The model process has not answered for {life.seconds:.0f} s; "
-        return self._say(f"{sentence}{self.key('restart')} starts another one in its place.", bad=True)
+        return self._say_of_life(f"{sentence}{self.key('restart')} starts another one in its place.", bad=True)
 
     # What the screen says of it
 

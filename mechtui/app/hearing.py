@@ -66,8 +66,8 @@ class Hearing:
                 going_on.go_on(app, earlier)
                 app.say(said[0], bad=said[1])  # a change takes it away
         told = app.talk.hear_out()
-        for sentence, is_bad in told:
-            app.say_too(sentence, bad=is_bad)
+        for sentence, is_bad, instead in told:
+            app.say_too(sentence, bad=is_bad, instead=instead)
         if News.PICTURES in news:
             # New tokens may move the last position, so that other questions are due.
             app.repaint()

@@ -75,8 +75,8 @@ class Window(Desk, Protocol):
         """Whether the status is painted again and again, as while a model is loaded."""
         ...
 
-    def say_too(self, sentence: str, *, bad: bool = False) -> None:
-        """News that nobody asked for takes no other's place; bad news takes that of good."""
+    def say_too(self, sentence: str, *, bad: bool = False, instead: str = "") -> None:
+        """News that nobody asked for takes no other's place but `instead`'s; bad news takes that of good."""
         ...
 
     def called(self) -> tuple[str, bool]:

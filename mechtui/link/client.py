@@ -408,6 +408,7 @@ class Client:
                 self.on_reply(Failed("load", sentence, model=stopped.model))
         if self._replaced:
             sentence = "The model process was ended, and another one takes its place."
+        self._loading = None  # what is on its way is told a new process
         self._give_up_errands(sentence)
         return sentence, stopped is None and not self._replaced
 
@@ -430,7 +431,7 @@ class Client:
             try:
                 await self._spawn("restarting" if by_itself or self._load is not None else "starting", sentence)
             except OSError as error:
-                sentence, by_itself = f"The model process cannot be started: {reason(error)}.", True
+                sentence, by_itself = f"The model process cannot be started: {live.trouble(error)}.", True
             else:
                 return True
 
@@ -455,7 +456,7 @@ class Client:
             if spoke and silent:
                 self.on_reply(Life("heard", pid=process.pid))
                 silent = False
-            elif not silent and looks >= (QUIET if self._is_ready else QUIET_START):
+            elif not silent and looks >= (QUIET if self._is_ready and self._loading is None else QUIET_START):
                 self.on_reply(Life("silent", pid=process.pid, seconds=looks * LOOK))
                 silent = True
 

@@ -486,7 +486,7 @@ def test_what_the_self_check_found_stays_on_the_status_line():
     assert left(talk, 3, session(), palette(Depth.TRUE), False).plain == before
     assert News.SAID in talk.hear(Checked("gpt2", {"logits": 3.0}, 0.01, "Self-check: logits are off."))
     assert left(talk, 3, session(), palette(Depth.TRUE), False).plain == " gpt2  Self-check: logits are off."
-    assert talk.hear_out() == [("Self-check: logits are off.", True)]
+    assert talk.hear_out() == [("Self-check: logits are off.", True, "")]
     talk.hear(ready())
     assert left(talk, 3, session(), palette(Depth.TRUE), False).plain == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -197,6 +198,6 @@ async def _talk(fault: Fault) -> None:
         assert len(sentence) < 400
     if len(Made.made) > 1 or heard.talk.ended:
         # A download that ended with the process says the same, and of one that stays down it is said how to start it.
-        died = [each for each in said if each.startswith("The model process ")]
+        died = [each for each in said if re.match("The model process (was|is of|ended)", each)]
         assert died
         assert all(each.startswith(died[0]) for each in died), died
