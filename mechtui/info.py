@@ -64,7 +64,7 @@ def _about(found: live.Found) -> str:
     page = found.live
     name = page.load.model or "the default model"
     held = f", {bytes_ / 1e9:.1f} GB" if (bytes_ := live.resident_bytes(found.pid)) else ""
-    until = f"stays for {said(page.left + page.seconds - time.time())}" if page.left else "in use"
+    until = f"stays for {said(min(page.left + page.seconds - time.time(), page.seconds))}" if page.left else "in use"
     other = "" if page.build == live.build() else f", of another mechtui ({page.version}), which this one leaves alone"
     return f"{name}  process {found.pid}{held}, {until}{other}"
 

@@ -16,7 +16,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+# All that would end the program as it stands, with the terminal as it is, but for faults of the machine's own.
+SIGNALS = (
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM,
+    signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGVTALRM, signal.SIGXCPU,
+)  # fmt: skip
 GRACE = 1.0
 # CAN breaks off a sequence of which only a part got through. Then, as the driver does at an orderly end: mouse,
 # pasting, focus and key reports off, lines wrap, text runs both ways, the first screen and the cursor are back.

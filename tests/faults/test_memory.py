@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from random import Random
 
+import msgspec
+import numpy as np
 import pytest
 
 from mechtui.engine import cards, contexts
 from mechtui.engine.model import Model
-from mechtui.link.messages import Load
+from mechtui.link.messages import Failed, Finished, Load
 from mechtui.worker.models import load
 from tests import folders
-from tests.faults.engine import ERRORS, runs
+from tests.faults.engine import ERRORS, Answering, runs, whole
 from tests.faults.injector import Fault
 
 
@@ -36,3 +39,26 @@ def test_wherever_memory_runs_out_it_is_one_sentence_and_the_next_answers_are_ri
         fault = Fault(number, ERRORS[where])
         run(fault)
         assert fault.hit
+
+
+def test_a_run_that_gives_no_numbers_is_one_sentence_whatever_is_asked(model: Model) -> None:
+    replies = Answering(model).ask("scale L1.pre x3e38", "scale L1.pre x3e38")
+    assert isinstance(replies[-1], Finished)
+    failed = [reply for reply in replies if isinstance(reply, Failed)]
+    assert len(failed) > 5
+    (sentence,) = {reply.sentence for reply in failed}
+    assert "not finite from layer 1 on" in sentence
+    assert not any(math.isinf(value) for value in _floats(list(whole(replies).values())))
+
+
+def _floats(value: object) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        yield from value.flat
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _floats(each)
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _floats(getattr(value, name))
