@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from mechtui.worker.models import ModelError
 from tests.engine.conftest import load_now
@@ -56,3 +59,37 @@ def test_a_file_that_is_not_whole_is_refused(what: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=sentence):
         load_now(gguf(tmp_path / "broken.gguf", **options))  # type: ignore[arg-type]
     assert not list((tmp_path / "cache").rglob("config.json")), "nothing of it is kept"
+
+
+# What is kept of it
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_what_is_kept_and_cut_off_is_made_again(name: str, tmp_path: Path) -> None:
+    path = gguf(tmp_path / "whole.gguf")
+    before = load_now(path).bridge.original_model.state_dict()
+    (kept,) = (tmp_path / "cache").rglob(name)
+    held = kept.read_bytes()
+    kept.write_bytes(held[: len(held) // 2])
+    after = load_now(path).bridge.original_model.state_dict()
+    assert all(torch.equal(after[key], weight) for key, weight in before.items())
+    assert len(kept.read_bytes()) == len(held)
+    assert len(list(kept.parent.parent.iterdir())) == 1, "nothing is left beside it"
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = gguf(tmp_path / "whole.gguf")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(
+            ModelError, match=r"cannot be written \(no space left on device\): make room"
+        ):
+            load_now(path)
+    assert not list((tmp_path / "cache").rglob("config.json")), "nothing of it is kept"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nothing")
+    with pytest.raises(ModelError, match=r"whole\.gguf is dequantised into /proc/nothing\S*, which cannot be written"):
+        load_now(path)
