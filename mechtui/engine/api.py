@@ -605,7 +605,7 @@ class OpenSession:
         """Which blocks and positions the last run computed, for the status line; empty where nothing ran."""
         if "clean" not in self.__dict__:  # it runs when it is first asked for
             return ""
-        run = (None if self._late else self.edited) or self.clean
+        run = self.__dict__.get("edited") or self.clean  # an edited run that gives no numbers is none
         layer, position = run.trace.start
         count = self.shape.n_layers
         if layer >= count:

@@ -85,9 +85,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        with pytest.raises(
-            ModelError, match=r"cannot be written \(no space left on device\): make room"
-        ):
+        with pytest.raises(ModelError, match=r"cannot be written \(no space left on device\): make room"):
             load_now(path)
     assert not list((tmp_path / "cache").rglob("config.json")), "nothing of it is kept"
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nothing")

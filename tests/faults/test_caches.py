@@ -46,7 +46,12 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("lasts", [False, True], ids=["once", "from then on"])
-def test_whichever_call_fails_it_is_made_again(cache: Cache, lasts: bool) -> None:
+def test_whichever_call_fails_it_is_made_again(
+    cache: Cache, lasts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its name is made of the state of all of the program's files.
+    monkeypatch.setattr(kept_checks, "file_for", lambda model, folder: tmp_path / "cache" / "checked" / "mark.json")
+
     def run(fault: Fault) -> None:
         with files(fault):
             cache.write()
