@@ -98,8 +98,9 @@ def test_in_a_script_all_of_it_stops_and_when_its_terminal_goes_it_ends(shell: T
     before = begun(shell, f"sh -c '{PROGRAM}; true'")
     pid = pid_of(shell)
     stopped_and_back(shell, 0, partial(shell.chunk, "\x1a"), before)
+    before_that = shell.written.count(b"Stopped")
     shell.chunk("\x1a")
-    shell.until(lambda: shell.written.count(b"Stopped") > 2)
+    shell.until(lambda: shell.written.count(b"Stopped") > before_that)
     shell.hang_up()
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
