@@ -268,7 +268,7 @@ class Worker:
 
     def answer(self, ask: Ask, number: int) -> None:
         """Answer an Ask's questions in their order. number: how many Asks had arrived when it was taken."""
-        from mechtui.engine.api import Cancelled, OpenSession, SessionError, Unread
+        from mechtui.engine.api import Cancelled, SessionError, Unread
 
         assert self.engine is not None
         began, short = time.perf_counter(), ""
