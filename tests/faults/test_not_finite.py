@@ -25,13 +25,13 @@ ODD = {"no number": (math.nan,), "infinite": (math.inf, -math.inf), "all kinds":
 
 
 def spoiled(value: Any, odd: cycle[float]) -> Any:
-    """The same with these in the place of all that are no whole numbers."""
+    """The same with these in the place of all that are no counts."""
     if isinstance(value, msgspec.Struct):
         return replace(value, **{name: spoiled(getattr(value, name), odd) for name in value.__struct_fields__})
     if isinstance(value, tuple):
         made = [spoiled(each, odd) for each in value]
         return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not (value == value.round()).all():
         return np.array([next(odd) for _ in range(value.size)], dtype=value.dtype).reshape(value.shape)
     return next(odd) if isinstance(value, float) else value
 

@@ -229,7 +229,7 @@ def _below(shown: _Shown, roomy: bool) -> list[_Below]:
     def adds(name: str) -> float:
         return float(shown.of(lambda each: np.float64(getattr(each, name))))  # type: ignore[arg-type,return-value]
 
-    off = int(np.nan_to_num(answer.on[answer.position], posinf=0.0)) - int(np.count_nonzero(answer.value))
+    off = int(answer.on[answer.position]) - int(np.count_nonzero(answer.value))
     length = answer.norm[answer.position] or 1.0
     lines = []
     if roomy and off:
