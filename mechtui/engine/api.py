@@ -11,11 +11,12 @@ together     tensors of all layers in one transfer
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -107,6 +108,10 @@ __all__ = [
 # (clean, edited or None without an edit that is on, whether more of the same question follows)
 Answers = Iterator[tuple[Answer | None, Answer | None, bool]]
 
+
+Made = TypeVar("Made")
+# What was made once for a key and stays.
+MOST_MADE = 8
 
 # A model's name, and whether it is no longer wanted -> the model.
 Load = Callable[[str, Callable[[], bool]], Model]
@@ -269,6 +274,10 @@ class OpenSession:
     def W_E(self) -> Tensor:
         """[d_vocab, d_model]."""
         return weights.W_E(self.model.bridge)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gives: the same for the same key on this model, whatever the prompt. The last few stay."""
+        return self._engine.once(key, make)
 
     def b_U(self, id: int) -> float:
         """The logit that a token has whatever the residual is, before a cap or a factor."""
@@ -640,6 +649,7 @@ class Engine:
         self.cases = Kept(self.runner)
         self.said = Memory(self.runner)  # by cases, to questions over all of them
         self.path_check = PathCheck(self.runner)
+        self._made: OrderedDict[Hashable, Any] = OrderedDict()
         self._circuit: HeadCircuit | None = None
         self._translator: tuple[str, tuple[int, ...], Translator] | None = None
         self._compositions: dict[circuits.Kind, tuple[np.ndarray, float, float]] = {}
@@ -679,6 +689,16 @@ class Engine:
     ) -> Run:
         """The run of these tokens with these edits. Raises Cancelled."""
         return Run(self.runner, self.runner.run(ids, edits, needs, cancelled), cancelled)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """See `OpenSession.once`."""
+        if key not in self._made:
+            self._made[key] = make()
+            while len(self._made) > MOST_MADE:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        found: Made = self._made[key]
+        return found
 
     def composition(
         self, kind: circuits.Kind, cancelled: Callable[[], bool] = never, progress: Callable[[float], None] = ignore

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechtui.engine.api import SessionError
+from mechtui.engine.api import OpenSession, SessionError
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.views import parse_question
@@ -71,8 +71,11 @@ def test_words_lie_where_numpy_says_clean_and_edited(twin: Twin) -> None:
     assert np.abs(edited.in_clean - clean.in_clean).max() > 0.1
     assert len(edited.left_out) == 1
     assert edited.left_out[0].startswith("zero L1H0 @3: ")
-    # Without edits all is as it was, to the bit.
-    [(again, none)] = twin.answers(session_of(vectors=VECTORS), LINE)
+    # Without edits all is as it was, to the bit, and whatever the prompt nothing runs again.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenSession, "run_once", None)
+        twin.answers(session_of(*EDITS, vectors=VECTORS, prompt="Other"), LINE)
+        [(again, none)] = twin.answers(session_of(vectors=VECTORS, prompt="a"), LINE)
     assert none is None
     np.testing.assert_array_equal(again.coordinates, clean.coordinates)  # type: ignore[attr-defined]
 

@@ -41,7 +41,7 @@ async def test_cosines_recovery_and_what_they_say() -> None:
         await pilot.pause()
         text = "\n".join(shown(pane))
         assert "2,000 in 768 dimensions ─ largest -.18 random, .39 unembed" in str(pane.border_title)
-        assert "sd .036 (1/√k .036)" in text
+        assert "largest -.180 (1/√k .036;" in text
         assert "one pair beyond .199" in text
         assert "·Mary  ·Maria" in text
         assert "the rule: 28" in text

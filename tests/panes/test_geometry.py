@@ -57,7 +57,7 @@ async def test_every_word_has_its_name_and_the_run_is_said() -> None:
         await pilot.pause()
         text = "\n".join(shown(pane))
         assert all(word in text for word in clean.words)
-        assert "L6.post edited ─ 7 words" in str(pane.border_title)
+        assert "by pc1 and pc2, 7 words" in str(pane.border_title)
         assert "left out: zero L9H9 @-1" in text
         assert f"pc1 {edited.explained[0]:.0%}" in text
         assert pane.value() == f"{float(edited.coordinates[0, 0]):.6g}"

@@ -151,7 +151,8 @@ class Pair(Struct, frozen=True):
 
 
 class DirectionsAnswer(Answer, frozen=True, tag="directions", eq=False):
-    """dims: of the random directions. edges [bin + 1] of the cosines' bins. random, model: their cosines. bound: no
+    """dims: of the random directions. edges [bin + 1] of the cosines' bins, of which the
+    outermost hold what lies further out. random, model: their cosines. bound: no
     more than one pair of random directions is expected to lie further from 0. closest: of the model's, the largest size
     first.
 
@@ -213,7 +214,7 @@ SPEC = View(
     glossary=(
         ("compressed sensing", "a sparse vector is found again from far fewer combinations than it has numbers"),
     ),
-    cost=Cost.JOB,
+    cost=Cost.OWN_RUNS,
     follows=Follows.MODEL,
     alone=True,
     line_words=(

@@ -15,8 +15,8 @@ from mechtui.engine.api import Answers, Need, OpenSession, SessionError
 from mechtui.session.document import Site, Span
 from mechtui.views.directions import CLOSEST, RECOVERED, TRIALS, Cosines, Directions, DirectionsAnswer, Pair, called
 
-# Bins of the histogram, on either side of 0.
-BINS = 40
+# Bins of the histogram on either side of the one around 0, and how many times the root mean square it reaches.
+BINS, WIDE = 40, 4.5
 # Of the least Σ|x|: its steps, and how little x moves at the last one.
 ROUNDS, STILL = 1500, 1e-7
 
@@ -100,12 +100,12 @@ def _cosines(question: Directions, opened: OpenSession) -> DirectionsAnswer:
     opened.check_cancelled()
     pairs = [_pairs(random), _pairs(own[there])]
     opened.check_cancelled()
-    most = max(float(each.abs().max()) for each in pairs)
-    edges = np.linspace(-most, most, 2 * BINS + 1)
+    most = max(min(float(each.abs().max()), WIDE * float(each.square().mean().sqrt())) for each in pairs)
+    edges = np.linspace(-most, most, 2 * BINS + 2)
     said = []
     for each, rows in zip(pairs, (count, len(there)), strict=True):
         found = each.numpy()
-        shares = np.histogram(found, edges)[0] / len(found)
+        shares = np.histogram(np.clip(found, -most, most), edges)[0] / len(found)
         largest = float(found[np.abs(found).argmax()])
         said.append(Cosines(rows, tuple(shares.tolist()), float(found.mean()), float(found.std()), largest))
     first, second = torch.triu_indices(len(there), len(there), 1)

@@ -8,7 +8,7 @@ from mechtui.views.directions import Cosines, Directions, DirectionsAnswer, Pair
 from mechtui.views.example import Example, numbers
 
 LINES = ("directions 60>16 sparse2/16", "directions 40 neurons sparse1/9 seed2", "directions 50 embed sparse1/6")
-BINS = 80
+BINS = 81
 
 
 def example() -> Example:

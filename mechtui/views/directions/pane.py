@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
 
 from mechtui.paint.numbers import fixed
-from mechtui.paint.tokens import visible_text
+from mechtui.paint.tokens import fitting, visible_text
 from mechtui.panes.curve import Axis, Series, curve
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Line, Page, Pane, Picture, line, lines_page, wrap
@@ -75,10 +74,10 @@ class DirectionsPane(Pane):
             f"{answer.random.count:,} in {answer.dims:,}",
             "",
         )
-        page = lines_page(lines, title=title)
         at = self._where(answer)
         said = f"{answer.numbers[at]} numbers: error {fixed(float(answer.error[at])) or 'to come'}"
-        return changed(page, legend=((said, self.palette.bold),))
+        legend = ((said, self.palette.bold),) if both or question.shows == "recovery" else ()
+        return lines_page(lines, title=title, legend=legend)
 
     def _cosines(self, answer: DirectionsAnswer, question: Directions, width: int, height: int) -> list[Line]:
         middle = [(low + high) / 2 for low, high in zip(answer.edges[:-1], answer.edges[1:], strict=True)]
@@ -96,13 +95,14 @@ class DirectionsPane(Pane):
             xs=middle,
             axis=Axis("share of pairs", low=0.0),
         )
+        random, own = answer.random, answer.model
+        short = [f"sd {fixed(each.sd, 3)}, largest {fixed(each.largest, 3)}" for each in (random, own)]
+        chance = f"1/√k {fixed(answer.dims**-0.5, 3)}"
         said = (
-            f"random: sd {fixed(answer.random.sd, 3)} (1/√k {fixed(answer.dims**-0.5, 3)}), largest "
-            f"{fixed(answer.random.largest, 3)}, one pair beyond {fixed(answer.bound, 3)}",
-            f"{called(answer.of)}: {answer.model.count:,}, mean {fixed(answer.model.mean, 3)}, sd "
-            f"{fixed(answer.model.sd, 3)}, largest {fixed(answer.model.largest, 3)}",
+            (f"random: {short[0]} ({chance}; one pair beyond {fixed(answer.bound, 3)})", f"random: {short[0]}"),
+            (f"{called(answer.of)}: {short[1]}, mean {fixed(own.mean, 3)}, {own.count:,} of them", f"own: {short[1]}"),
         )
-        return [*drawn, *(line((wrap(each, width)[0], self.palette.dim)) for each in said)]
+        return [*drawn, *(line((fitting(width, *each), self.palette.dim)) for each in said)]
 
     def _recovery(self, answer: DirectionsAnswer, question: Directions, width: int, height: int) -> list[Line]:
         series = [
@@ -126,7 +126,7 @@ class DirectionsPane(Pane):
         found = float(answer.recovered[at])
         here = "" if np.isnan(found) else f"; from {answer.numbers[at]}: {found:.0%} of {answer.trials} recovered"
         said = f"{state}{question.active} of {question.features} by least Σ|x|{here}; the rule: {answer.rule:.0f}"
-        return [*drawn, line((wrap(said, width)[0], self.palette.dim))]
+        return [*drawn, line((fitting(width, said, f"{state}the rule: {answer.rule:.0f}{here}"), self.palette.dim))]
 
     def _closest(self, answer: DirectionsAnswer, width: int, height: int) -> list[Line]:
         lines = [line((wrap(f"closest {called(answer.of)}", width)[0], self.palette.bold))]

@@ -6,7 +6,7 @@ from mechtui.views.directions import RECOVERED, TRIALS, Directions
 from mechtui.views.script import Around, ScriptError
 
 # Bins, rounds and when to stop, as the model process has them.
-BINS, ROUNDS, STILL = 40, 1500, 1e-7
+BINS, WIDE, ROUNDS, STILL = 40, 4.5, 1500, 1e-7
 EACH_RUN = False
 # Which of two pairs is closer is a matter of the last digit.
 OMITS = ("closest",)
@@ -44,13 +44,13 @@ def lines(question: Directions, around: Around) -> list[str]:
         "    return (unit @ unit.T)[first, second].numpy()",
         "",
         "both = [cosines(rows) for rows in (random, own)]",
-        "most = max(float(np.abs(each).max()) for each in both)",
-        f"edges = np.linspace(-most, most, {2 * BINS + 1})",
+        f"most = max(min(np.abs(each).max(), {WIDE} * np.square(each).mean() ** 0.5) for each in both)",
+        f"edges = np.linspace(-most, most, {2 * BINS + 2})",
         "",
         "def said(rows, found):",
         "    return {",
         '        "count": len(rows),',
-        '        "share": (np.histogram(found, edges)[0] / len(found)).tolist(),',
+        '        "share": (np.histogram(np.clip(found, -most, most), edges)[0] / len(found)).tolist(),',
         '        "mean": float(found.mean()),',
         '        "sd": float(found.std()),',
         '        "largest": float(found[np.abs(found).argmax()]),',

@@ -177,6 +177,7 @@ SPEC = View(
         ("explained variance", "the share of the squared distances from the mean that lies along a component"),
     ),
     cost=Cost.OWN_RUNS,
+    alone=True,
     line_words=(
         ("L6.post", "where it is read"),
         ("days", "Monday to Sunday"),

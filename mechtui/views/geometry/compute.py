@@ -23,34 +23,32 @@ def needs(question: Geometry, opened: OpenSession) -> list[Need]:
 def answers(question: Geometry, opened: OpenSession) -> Answers:
     layer = question.at if question.at >= 0 else opened.shape.n_layers // 2
     opened.check_site(Site("layer", Span(layer, layer), part=question.part))
-    texts = [_ids(opened, text) for text in question.texts]
+    texts = tuple(_ids(opened, text) for text in question.texts)
     acting, left_out = _acting(opened, texts)
-    key = (texts, layer, question.part)
-    rows = opened.clean.remembered(Geometry, key, lambda: _read(opened, texts, (), layer, question))
-    axes = _axes(rows, opened, f"L{layer}.{question.part}")
+    where = f"L{layer}.{question.part}"
 
-    def answer(rows: Tensor, own: tuple[Tensor, Tensor]) -> GeometryAnswer:
-        spread, directions = own
-        middle, shown = rows.double() - rows.double().mean(0), slice(min(COMPONENTS, len(rows) - 1))
-        moved = rows.double() - clean_rows.double().mean(0)
+    def read(edits: tuple[Edit, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """The activations, and their axes. The prompt has no part in them, so that they stay while one types."""
+        made = in_order(each for edit in edits for each in opened.hook_edits_elsewhere(edit, texts[0]))
+        key = (Geometry, texts, where, made, bool(made) and opened.session.linear)
+        rows = opened.once(key, lambda: _read(opened, texts, edits, layer, question))
+        return rows, *_axes(rows, opened, where)
+
+    clean, _, clean_axes = read(())
+
+    def answer(rows: Tensor, spread: Tensor, axes: Tensor) -> GeometryAnswer:
+        shown = slice(min(COMPONENTS, len(rows) - 1))
         return GeometryAnswer(
             question.shown_words,
             layer,
             question.part,
             _small(spread[shown] ** 2 / (spread**2).sum()),
-            _small(middle @ directions[shown].T),
-            _small(moved @ axes[1][shown].T),
+            _small((rows - rows.mean(0)) @ axes[shown].T),
+            _small((rows - clean.mean(0)) @ clean_axes[shown].T),
             left_out,
         )
 
-    clean_rows = rows
-    clean = answer(rows, axes)
-    edited = None
-    if acting and opened.edited is not None:
-        made = in_order(each for edit in acting for each in opened.hook_edits_elsewhere(edit, texts[0]))
-        rows = opened.edited.remembered(Geometry, (key, made), lambda: _read(opened, texts, acting, layer, question))
-        edited = answer(rows, _axes(rows, opened, f"L{layer}.{question.part}"))
-    yield clean, edited, False
+    yield answer(*read(())), answer(*read(acting)) if acting else None, False
 
 
 def _small(values: Tensor) -> np.ndarray:
@@ -83,13 +81,13 @@ def _acting(opened: OpenSession, texts: Sequence[Ids]) -> tuple[tuple[Edit, ...]
 
 @torch.inference_mode()
 def _read(opened: OpenSession, texts: Sequence[Ids], edits: Sequence[Edit], layer: int, question: Geometry) -> Tensor:
-    """[word, d_model] float32, on the CPU. Raises Cancelled, SessionError."""
+    """[word, d_model] float64, on the CPU. Raises Cancelled, SessionError."""
     rows = []
     for number, ids in enumerate(texts):
         opened.check_cancelled()
         made = tuple(each for edit in edits for each in opened.hook_edits_elsewhere(edit, ids))
         run: Run = opened.run_once(ids, made)
-        found = run.take(Need(hook(layer, question.part), "at", len(ids) - 1)).float().cpu()
+        found = run.take(Need(hook(layer, question.part), "at", len(ids) - 1)).cpu().double()
         if not bool(found.isfinite().all()):
             raise SessionError(f"the activation of {question.shown_words[number]!r} is not finite at L{layer}")
         rows.append(found)
@@ -98,9 +96,8 @@ def _read(opened: OpenSession, texts: Sequence[Ids], edits: Sequence[Edit], laye
 
 def _axes(rows: Tensor, opened: OpenSession, where: str) -> tuple[Tensor, Tensor]:
     """Singular values, and directions [component, d_model], float64. Raises SessionError where there is no spread."""
-    centred = rows.double() - rows.double().mean(0)
-    _, spread, directions = torch.linalg.svd(centred, full_matrices=False)
-    least = max(1e-5, 4 * torch.finfo(opened.dtype).eps) * float(torch.linalg.vector_norm(rows.double()))
+    _, spread, directions = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    least = max(1e-5, 4 * torch.finfo(opened.dtype).eps) * float(torch.linalg.vector_norm(rows))
     if not float(spread[0]) > least:
         raise SessionError(
             f"all words have the same activation at {where}, so there is no direction in which they differ"

@@ -23,7 +23,7 @@ from mechtui.views.geometry import SPEC, Geometry, GeometryAnswer
 from mechtui.views.question import after
 
 # Cells of a label; rows from which on the components stand below the plot, and cells of their bars.
-LABEL, TALL, BAR = 16, 16, 24
+LABEL, TALL, BAR = 16, 20, 24
 
 
 class GeometryPane(Pane):
@@ -104,7 +104,7 @@ class GeometryPane(Pane):
         title = self.titled(
             picture,
             width,
-            f"{where}{run} ─ {len(answer.words)} words, pc{across + 1} and pc{up + 1} explain {explain}",
+            f"{where}{run} ─ {explain} explained by pc{across + 1} and pc{up + 1}, {len(answer.words)} words",
             f"{where}{run} ─ {explain}",
             f"{where}{run}",
             where,
