@@ -983,8 +983,7 @@ async def test_after_a_resize_and_back_the_screen_is_as_it_was(small: tuple[int,
         await pilot.resize_terminal(*small)
         await idle(pilot)
         await pilot.resize_terminal(*SIZE)
-        await idle(pilot)
-        assert screen(it).splitlines() == before
+        await idle(pilot, lambda: screen(it).splitlines() == before)
 
 
 async def test_what_was_set_for_another_prompt_is_marked_until_it_is_set_again():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace as changed
 from typing import Any
 
@@ -172,6 +173,24 @@ async def test_the_list_is_walked_from_strong_to_weak() -> None:
         app.pane.end()
         await pilot.pause()
         assert len(app.looked) == 3
+
+
+async def test_the_list_beside_the_map_begins_with_the_strongest_wherever_the_map_is() -> None:
+    app = Holder(SweepPane())
+    async with app.run_test(size=(100, 12)) as pilot:
+        picture = answered(of(focus=Focus(layer=0, head=0)), EXAMPLE.clean)
+        app.pane.show(picture)
+        await pilot.pause()
+        first = shown(app.pane)
+        app.pane.show(replace(picture, focus=Focus(layer=11, head=0)))
+        await pilot.pause()
+        last = shown(app.pane)
+        assert app.pane.scroll_offset.y > 0
+        ranked = [line.split()[-2:] for line in first]
+        assert [line.split()[-2:] for line in last] == ranked
+        at, name = next((y, found[0]) for y, line in enumerate(last) if (found := re.findall(r"L\d+H\d+", line)))
+        await pilot.click(app.pane, offset=(last[at].index(name) + 2, at + 1))
+        assert f"L{app.looked[-1].layer}H{app.looked[-1].head}" == name
 
 
 def test_positions_are_named_by_tokens_and_looked_at() -> None:

@@ -366,7 +366,7 @@ class SweepPane(Pane):
         return [line((text, self.palette.dim)) for text in said[: max(height // 3, 1)]]
 
     def _with_list(self, page: Page, rows: Rows, cursor: int, width: int, height: int) -> Page:
-        """The map with the list to its right: as many lines as the map has, or as there is room for."""
+        """The map with the list to its right, which begins with the strongest also where the map has scrolled."""
         room = height - page.head_rows - len(page.foot)
         ranked = rows.page(self.palette, width - self._beside, height, cursor)
         count = max(page.rows, min(room, ranked.rows))
@@ -378,7 +378,8 @@ class SweepPane(Pane):
 
         def row(index: int, left: int) -> Line:
             first = page.row(index, left) if index < page.rows else []
-            return joined(first, ranked.row(index, 0) if index < ranked.rows else [])
+            listed = index - self.scroll_offset.y
+            return joined(first, ranked.row(listed, 0) if 0 <= listed < ranked.rows else [])
 
         def head(left: int) -> list[Line]:
             *above, last = page.head(left)
@@ -563,9 +564,10 @@ class SweepPane(Pane):
             return None
         cell: Cell | None
         if rows is not None and x >= self._beside:
-            if not 0 <= index < len(rows.order):
+            listed = index - self.scroll_offset.y if self._beside else index
+            if not 0 <= listed < len(rows.order):
                 return None
-            cell = divmod(rows.order[index], len(grid.columns))
+            cell = divmod(rows.order[listed], len(grid.columns))
         else:
             cell = grid.hit(index, x, left) if index < len(grid.rows) else None
         return replace(picture.focus, **self._to(cell)) if cell is not None else None
