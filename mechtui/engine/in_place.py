@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.apply import EVERY_ROW, Rows
+from mechtui.engine.errors import Cancelled
 from mechtui.engine.needs import Need
 from mechtui.engine.reading import SURPRISE_POSITIONS
 from mechtui.engine.runner import Runner
@@ -50,12 +51,14 @@ def surprise(
         cancelled,
         sent=runner.sent(base.edits, cancelled, base, layer, 0, count),
     )
-    return [_surprise(runner, base.ids, residual) for residual in passed.stream[-1]]
+    return [_surprise(runner, base.ids, residual, cancelled) for residual in passed.stream[-1]]
 
 
-def _surprise(runner: Runner, ids: Sequence[int], residual: Tensor) -> Tensor:
+def _surprise(runner: Runner, ids: Sequence[int], residual: Tensor, cancelled: Callable[[], bool]) -> Tensor:
     parts = [torch.full((1,), torch.nan)]
     for begin in range(1, len(ids), SURPRISE_POSITIONS):
+        if cancelled():
+            raise Cancelled
         end = min(begin + SURPRISE_POSITIONS, len(ids))
         said = runner.forward.logits(residual[None, begin - 1 : end - 1])[0].float()
         came = torch.tensor(ids[begin:end], device=said.device)[:, None]

@@ -144,16 +144,17 @@ def test_bfloat16_is_read_as_it_is_and_many_features_part_by_part(
 
 def test_what_lies_in_a_file_is_mapped_and_not_read(tmp_path: Path) -> None:
     """Nothing is in memory before it is looked at: neither of safetensors nor of arrays that are not compressed."""
-    made = [saelens(tmp_path / "a", 512, features=1 << 15), gemma(tmp_path / ROOT, 512, features=1 << 15)]
+    made = [saelens(tmp_path / "a", 512, features=1 << 13), gemma(tmp_path / ROOT, 512, features=1 << 13)]
+    read(Sae("a", str(saelens(tmp_path / "b", D).path)))  # what is imported for it is imported
     for each in made:
-        before = _private_kib()
+        before = _resident_kib()
         found = read(Sae("a", str(each.path)))
-        grown = _private_kib() - before
-        assert grown < 16 << 10, each.path  # of 64 MiB in each of its two tables
-        torch.testing.assert_close(found.direction(30_000), torch.from_numpy(each.directions[30_000]))
+        grown = _resident_kib() - before
+        assert grown < 4 << 10, each.path  # of 16 MiB in each of its two tables
+        torch.testing.assert_close(found.direction(8000), torch.from_numpy(each.directions[8000]))
 
 
-def _private_kib() -> int:
+def _resident_kib() -> int:
     """Memory that is resident here: pages of mapped files that were looked at count."""
     import os
 
@@ -366,6 +367,28 @@ def test_one_made_on_centred_weights_reads_the_stream_without_its_mean(
         found = Engine(model).open(Session(prompt="When", saes=(Sae("a", str(made.path)),))).dictionary("a")
         row = torch.arange(float(model.shape.d_model))[None] + 3
         assert bool(found.rows(row).mean().abs() < 1e-4) == centred
+
+
+JUNK: tuple[Any, ...] = (None, [], {}, "x", -1, True, 1e30, {"k": []}, ["blocks.1.hook_resid_pre"])
+
+
+@pytest.mark.parametrize("make", [FORMATS[0][1], FORMATS[5][1], FORMATS[12][1], FORMATS[17][1], FORMATS[-2][1]])
+def test_whatever_a_config_says_is_read_or_refused_in_a_sentence(make: Make, tmp_path: Path) -> None:
+    made = make(tmp_path)
+    [file] = made.path.glob("*.json")
+    said = json.loads(file.read_text())
+    refused = 0
+    for table in (said, *(each for each in said.values() if isinstance(each, dict))):
+        for key, value in [*table.items()]:
+            for junk in JUNK:
+                table[key] = junk
+                file.write_text(json.dumps(said))
+                try:
+                    read(Sae("a", str(made.path)))
+                except DictionaryError as error:
+                    refused += str(error).startswith("a: ")
+            table[key] = value
+    assert refused > 10
 
 
 LABELS = [

@@ -35,7 +35,7 @@ def is_one(found: Found, tensors: Tensors) -> bool:
 
 def read(found: Found, tensors: Tensors, name: str, reads: Point | None, writes: Point | None) -> Dictionary:
     """reads, writes: where, as the session says; None where it does not. Raises DictionaryError."""
-    trainer: Mapping[str, Any] = found.of("trainer", dict)
+    trainer: Mapping[str, Any] = found.of("trainer", dict, {})
     kind = found.of("dict_class", str, "", trainer)
     if kind not in CLASSES:
         raise found.error(

@@ -35,7 +35,7 @@ WEIGHTS = (
     "params.npz",
 )
 PICKLES = (".pkl", ".pickle", ".bin", ".pth", ".ckpt")
-MOST_CONFIG = 1 << 20
+MOST_CONFIG, MOST_COMPRESSED = 1 << 20, 1 << 33
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +247,8 @@ def _arrays(path: Path) -> dict[str, Tensor]:
                     raise ValueError(f"{name} is pickled, which may hold code")
                 header = stream.tell()
                 if member.compress_type != zipfile.ZIP_STORED:
+                    if member.file_size > MOST_COMPRESSED:
+                        raise ValueError(f"{name} is compressed, and larger than what is unpacked")
                     array = np.frombuffer(bytearray(stream.read()), dtype)
                     array = array.reshape(shape, order="F" if fortran else "C")
                 else:
