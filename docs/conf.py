@@ -38,8 +38,18 @@ SECTIONS = {
         *(
             f"docs/tasks/{name}"
             for name in (
-                *("which-head-decides", "layers", "induction-heads", "patch", "path", "head-words", "neurons", "steer"),
-                *("cases", "circuit", "compare", "script-or-report", "cluster", "session-from-somebody"),
+                *("which-head-decides", "layers", "induction-heads", "patch", "path", "head-words", "neurons"),
+                *(
+                    "features",
+                    "superposition",
+                    "steer",
+                    "cases",
+                    "circuit",
+                    "compare",
+                    "script-or-report",
+                    "cluster",
+                    "session-from-somebody",
+                ),
             )
         ),
     ],
