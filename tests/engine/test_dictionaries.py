@@ -395,6 +395,7 @@ LABELS = [
     ("a.json", '{"3": "names", "12": "a\\tb"}', {3: "names", 12: "a b"}),
     ("a.json", '[{"modelId": "gpt2-small", "index": "3", "description": "names"}]', {3: "names"}),
     ("a.json", '{"explanations": [{"feature": 3, "description": "x"}, {"feature": 3, "description": "y"}]}', {3: "x"}),
+    ("a.jsonl", '{"index": "3", "description": "names"}\n\n{"index": 4, "label": "x"}\n', {3: "names", 4: "x"}),
     ("a.csv", "index,description\n3,names\n", {3: "names"}),
     ("a.csv", 'label,feature\n"a, b",3\n', {3: "a, b"}),
     ("a.json", "[3]", "should be an object from a feature's number"),

@@ -1,7 +1,8 @@
-"""Features' names, from a file that somebody wrote or exported: JSON or CSV.
+"""Features' names, from a file that somebody wrote or exported: JSON, JSONL or CSV.
 
 {"12": "names", "40": "a capital letter"}
-[{"index": "12", "description": "names"}, …]               as Neuronpedia exports them; also under "explanations"
+[{"index": "12", "description": "names"}, …]               as Neuronpedia exports them; also under "explanations",
+                                                               or an object a line in .jsonl
 index,description                                          a CSV with these columns; feature and label do as well
 """
 
@@ -19,7 +20,7 @@ from mechtui.session.grammar.words import short
 from mechtui.session.paths import PathError, read_text
 
 # In the dictionary's own folder, in the order in which they are looked for.
-FILES = ("labels.json", "labels.csv", "explanations.json", "explanations.csv")
+FILES = tuple(f"{name}.{kind}" for name in ("labels", "explanations") for kind in ("json", "jsonl", "csv"))
 NUMBERS, NAMES = ("index", "feature", "feature_index"), ("description", "label", "explanation")
 MOST_BYTES = 1 << 26
 
@@ -46,6 +47,8 @@ def read(file: str, count: int) -> dict[int, str]:
 
 
 def _objects(text: str, file: str) -> Iterable[tuple[str, str]]:
+    if file.lower().endswith(".jsonl"):
+        text = f"[{','.join(line for line in text.splitlines() if line.strip())}]"
     try:
         said = json.loads(text)
     except (ValueError, RecursionError) as error:
