@@ -195,8 +195,8 @@ SPEC = View(
     ),
     trap=(
         "A label says what somebody saw in the texts that excite a feature most; at low values it often fires for "
-        "something else. The direct effect is not all: clamp it and see. A dictionary that was made on other weights, "
-        "or without BOS, is refused; one that was made on other texts is not."
+        "something else. The line is the direct effect only. A dictionary that was made on other weights, or without "
+        "BOS, is refused; one that was made on other texts is not, and its error says so."
     ),
     paper=(
         "Bricken et al. 2023, Towards Monosemanticity; Cunningham et al. 2023, Sparse Autoencoders Find Highly "
