@@ -127,7 +127,7 @@ async def test_it_is_trained_when_one_starts_it_and_not_before() -> None:
         other = replace(picture, session=put(picture.session, Toy(features=5, dims=2)))
         pane.show(other)
         await pilot.pause()
-        assert "5>2, 9 sparsities, 2,000 steps, seed 0: . trains it" in "\n".join(shown(pane))
+        assert "5>2, 9 sparsities, 2,000 steps, seed 0: nothing is trained yet" in "\n".join(shown(pane))
         desk = Desk(other.session)
         pane.do_other_seed(desk)  # type: ignore[arg-type]
         assert (desk.started, desk.session.views) == ("toy", ("toy 5>2 seed1",))

@@ -183,7 +183,6 @@ SPEC = View(
         ("days", "Monday to Sunday"),
         ("months", "January to December"),
         ("numbers", "one to twelve"),
-        ("in", 'the text around the word, as in "It is {}"'),
         ("axes2,3", "the components that are shown"),
     ),
     footer=("axis_vector", "next_axes", "deeper", "shallower", "summary", "next_run", "maximise"),

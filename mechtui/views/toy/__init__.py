@@ -141,12 +141,13 @@ class ToyAnswer(Answer, frozen=True, tag="toy", eq=False):
     @property
     def gram(self) -> np.ndarray:
         """[model, feature, feature]: Wᵀ W. Row i says what feature i gives to each of them."""
-        return np.asarray(np.einsum("sdi,sdj->sij", self.weights, self.weights))
+        weights = self.weights.astype(np.float64)
+        return np.asarray(np.einsum("sdi,sdj->sij", weights, weights))
 
     @property
     def norms(self) -> np.ndarray:
         """[model, feature]: the length of its column of W."""
-        return np.asarray(np.linalg.norm(self.weights, axis=1))
+        return np.asarray(np.linalg.norm(self.weights.astype(np.float64), axis=1))
 
     @property
     def represented(self) -> np.ndarray:
@@ -157,7 +158,7 @@ class ToyAnswer(Answer, frozen=True, tag="toy", eq=False):
     def _shared(self) -> np.ndarray:
         """[model, feature, feature]: (Ŵ_i·W_j)² with Ŵ_i of length 1; NaN for a feature that points nowhere."""
         norms = self.norms
-        along = np.where(norms > POINTS, norms, np.float32(np.nan))
+        along = np.where(norms > POINTS, norms, np.nan)
         return np.asarray((self.gram / along[:, :, None]) ** 2)
 
     @property
