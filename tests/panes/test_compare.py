@@ -104,3 +104,13 @@ def test_the_line_says_it(question: Compare, other: dict[str, str]) -> None:
 def test_what_the_line_does_not_take_is_said(line: str) -> None:
     with pytest.raises(LineError):
         parse_question(line)
+
+
+async def test_in_a_narrow_pane_names_give_way_to_both_numbers() -> None:
+    app = Holder(ComparePane())
+    async with app.run_test(size=(38, 20)) as pilot:
+        app.pane.show(pictured(example()))
+        await pilot.pause()
+        text = shown(app.pane)
+        assert any(line.split()[:1] == ["number"] and line.split()[-2:] == ["this", "other"] for line in text)
+        assert any("-.610" in line and ".440" in line for line in text)

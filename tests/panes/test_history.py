@@ -94,3 +94,11 @@ def test_numbers_of_another_token_say_so() -> None:
 @pytest.mark.parametrize("line", ["history", "history @3 marks", 'history "L9H9"', 'history marks "a \\"b"'])
 def test_the_line_says_it(line: str) -> None:
     assert parse_question(line).line() == line
+
+
+async def test_in_a_narrow_pane_the_numbers_go_before_the_time() -> None:
+    app = Holder(HistoryPane())
+    async with app.run_test(size=(52, 14)) as pilot:
+        app.pane.show(pictured(example()))
+        await pilot.pause()
+        assert {"clean", "edited"} <= set(texts(app.pane)[0].split())

@@ -24,6 +24,8 @@ NOTHING_BEFORE = (
 )
 # Rows of words at most, and rows of numbers that they leave at least.
 WORDS, LEAST = 6, 8
+# Cells of a number's name, at least and at most, and of the three numbers beside it.
+NAME, WIDEST, NUMBERS = 16, 40, 28
 
 
 class ComparePane(Pane):
@@ -68,7 +70,7 @@ class ComparePane(Pane):
         words: list[Line] = [line((text, self.palette.mark)) for text in wrap(changes, width)[:WORDS]]
         words += [line((cut(f"left out: {seen(each)}", width), self.palette.dim)) for each in answer.left_out]
         words = words[: max(height - LEAST, 0)]
-        rows = _rows(answer)
+        rows = _rows(answer, width)
         page = rows.page(self.palette, width, height - len(words), self._row(answer))
         run = "clean" if question.run == "clean" or not _edited(picture) else "edited"
         beside = f"this beside {seen(answer.other)}"
@@ -164,13 +166,14 @@ def _edited(picture: Picture) -> bool:
     return answered is not None and answered.edited is not None
 
 
-def _rows(answer: CompareAnswer) -> Rows:
+def _rows(answer: CompareAnswer, width: int) -> Rows:
+    """width: of the pane; in a narrow one names give way to numbers."""
     numbers = answer.numbers
     this, other = (np.array([getattr(each, side) for each in numbers], dtype=float) for side in ("this", "other"))
     names = [_name(each) for each in numbers]
     return Rows(
         (
-            Texts("number", names),
+            Texts("number", names, most=max(NAME, min(WIDEST, width - NUMBERS))),
             Numbers("this", this, places=3),
             Numbers("other", other, places=3),
             Numbers("difference", this - other, "diff", places=3, signs=True),

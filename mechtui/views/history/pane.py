@@ -23,8 +23,8 @@ from mechtui.visible import seen
 
 # Cells that the lines of branches take at most before a row.
 DEEPEST = 12
-# Of what was changed so many cells are always shown.
-LEAST = 24
+# Of what was changed so many cells are shown beside all columns, and beside those without the time.
+LEAST, NARROW = 24, 14
 
 
 class HistoryPane(Pane):
@@ -179,9 +179,12 @@ def _listed(tree: Tree, words: dict[int, str], question: History, width: int) ->
     if any(place != -1 for place in places):
         columns.append(Texts("at", ["" if place == -1 else f"@{place}" for place in places]))
     columns.append(Texts("when", [_when(step.when) for step in steps]))
-    # The changes get the room that the other columns leave.
-    room = width - sum(max(column.cells, len(column.name)) + GAP for column in columns)
-    columns.insert(0, Texts("state", names, most=max(room - 2, LEAST)))
+    # The changes get the room that the other columns leave; in a narrow pane the numbers go before the time.
+    taken = [max(column.cells, len(column.name)) + GAP for column in columns]
+    room = width - sum(taken) - 2
+    if room < LEAST:
+        room = max(width - sum(taken[:-1]) - 2, NARROW)
+    columns.insert(0, Texts("state", names, most=room))
     order = ordered(columns, only=question.only)
     if question.marks:
         order = tuple(row for row in order if _looked_for(steps[row], tree))
