@@ -17,7 +17,7 @@ from mechtui.paint.tokens import pad
 from mechtui.paint.tokens import width as cells
 
 LEAST_WIDTH, LEAST_HEIGHT = 24, 5
-POINT, HERE, MANY, HOLLOW = "●", "◆", "+", "○"
+POINT, HERE, MANY, HOLLOW, WAS = "●", "◆", "+", "○", "◇"
 # Lines through 0.
 ACROSS, UP = "┈", "┊"
 
@@ -43,12 +43,14 @@ def scatter(
     *,
     labels: Sequence[str] = (),
     hollow: Collection[int] = (),
+    was: int = -1,
     signs: bool = True,
 ) -> Scatter:
     """Points as marks in a plot of so many cells; those that are not finite have none. names: of the axes. here: the
     point that is marked. labels: what stands beside each point where there is room, visible already; empty for none.
-    hollow: points with a faint mark, which gives way to others. signs: marks are blue where y is negative, else orange;
-    without, all are of one colour. Empty where there is no point, or no room."""
+    hollow: points with a faint mark, which gives way to others. was: the one of them that belongs to `here`. signs:
+    marks are blue where y is negative, else orange; without, all are of one colour. Empty where there is no point, or
+    no room."""
     known = np.flatnonzero(np.isfinite(xs) & np.isfinite(ys))
     if not len(known) or width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return Scatter([], {}, None)
@@ -70,6 +72,8 @@ def scatter(
         mark = HOLLOW if not count else POINT if count == 1 else str(count) if count < 10 else MANY
         look = Style(color=palette.diverging(sign).bgcolor) if signs else palette.accent
         look = look if count else palette.dim
+        if was in points and not count:
+            mark, look = WAS, palette.mark
         body[row - 1][column - margin] = (HERE, palette.mark) if here in points else (mark, look)
     if labels:
         taken = {(row - 1, column - margin) for row, column in at}

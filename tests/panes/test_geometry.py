@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 
 from mechtui.paint.palette import of_terminal
-from mechtui.paint.scatter import HOLLOW, scatter
+from mechtui.paint.scatter import HOLLOW, WAS, scatter
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.session.grammar.vectors import format_vector
@@ -82,7 +82,9 @@ async def test_every_word_has_its_name_and_the_run_is_said() -> None:
             assert said in str(pane.border_title)
             assert pane._plot is not None
             assert sum(map(len, pane._plot.at.values())) == points
-        assert HOLLOW in "\n".join(shown(pane))
+        # Where the word of the cursor was is marked, too.
+        text = "\n".join(shown(pane))
+        assert (text.count(HOLLOW), text.count(WAS)) == (6, 1)
         # Without room for a plot: a list.
         await resized(pilot, 22, 8)
         assert "Sunday       +7.57" in "\n".join(shown(pane))

@@ -96,6 +96,7 @@ class GeometryPane(Pane):
             self._word,
             labels=labels,
             hollow=hollow,
+            was=hollow[self._word] if moves else -1,
             signs=False,
         )
         run = "" if edited is None else " clean" if answer is clean else " clean ○ to edited ●" if moves else " edited"

@@ -73,11 +73,7 @@ class ToyPane(Pane):
         called = f"{question.features}>{question.dims}{' linear' if question.linear else ''}"
         if answer is None:
             rest = f"{len(question.sparsities)} sparsities, {question.steps:,} steps, seed {question.seed}"
-            said = (
-                "waiting for the model process"
-                if picture.job
-                else f"{called}, {rest}: nothing is trained yet, . does it"
-            )
+            said = "starting" if picture.job else f"{called}, {rest}: nothing is trained yet, . trains it"
             return self.blank(said, width, called)
         model, feature = self._where(answer)
         state = "" if answer.step == answer.steps else f" step {answer.step:,} of {answer.steps:,}"
