@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import torch
@@ -30,6 +31,23 @@ def budget(device: torch.device) -> int:
     return min(quarter, ON_A_LAPTOP) if device.type == "cpu" else quarter
 
 
+# How torch and the libraries below it say so of a CPU's memory, for which they have no kind of error, and of a GPU's.
+ON_CPU = ("DefaultCPUAllocator", "could not create a primitive", "could not create a memory", "bad_alloc")
+ON_GPU = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA out of memory")
+
+
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: torch has no kind of its own for a CPU's."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+    """Whether an error says that memory ran out."""
+    return ran_out_on_cpu(error) or ran_out_on_gpu(error)
+
+
+def ran_out_on_cpu(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    said = isinstance(error, RuntimeError) and any(each in str(error) for each in ON_CPU)
+    return isinstance(error, MemoryError) or said
+
+
+def ran_out_on_gpu(error: BaseException) -> bool:
+    said = isinstance(error, RuntimeError) and any(each in str(error) for each in ON_GPU)
+    return isinstance(error, torch.OutOfMemoryError) or said

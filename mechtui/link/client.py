@@ -143,7 +143,7 @@ def why(returncode: int | None, rss: int = 0) -> str:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
-    held = f" It held {rss / 1e9:.1f} GB." if rss else ""
+    held = f" It held {rss / 1e9:.1f} GB." if rss >= 5e7 else ""
     if returncode == -signal.SIGKILL:
         return f"The model process was killed ({name}), probably because memory ran out.{held}"
     if returncode in (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE):

@@ -552,11 +552,10 @@ def _first_line(error: Exception) -> str:
 
 def out_of_memory(error: BaseException) -> str | None:
     """The sentence for an error that says that memory ran out, with what was needed and what is free."""
-    import torch
+    from mechtui.engine.memory import ran_out_on_cpu, ran_out_on_gpu
 
-    text = str(error)
-    on_cpu = isinstance(error, MemoryError) or "DefaultCPUAllocator" in text
-    if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
+    text, on_cpu = str(error), ran_out_on_cpu(error)
+    if not on_cpu and not ran_out_on_gpu(error):
         return None
     amount = r"(\d+(?:\.\d+)? (?:bytes|[KMGT]i?B))"
     needed = re.search(rf"(?:allocate|tried to allocate) {amount}", text)
