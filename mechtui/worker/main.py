@@ -552,7 +552,7 @@ def _first_line(error: Exception) -> str:
 
 def out_of_memory(error: BaseException) -> str | None:
     """The sentence for an error that says that memory ran out, with what was needed and what is free."""
-    from mechtui.engine.memory import ran_out_on_cpu, ran_out_on_gpu
+    from mechtui.engine.memory import free_on_cpu, ran_out_on_cpu, ran_out_on_gpu
 
     text, on_cpu = str(error), ran_out_on_cpu(error)
     if not on_cpu and not ran_out_on_gpu(error):
@@ -560,17 +560,17 @@ def out_of_memory(error: BaseException) -> str | None:
     amount = r"(\d+(?:\.\d+)? (?:bytes|[KMGT]i?B))"
     needed = re.search(rf"(?:allocate|tried to allocate) {amount}", text)
     free = re.search(rf"{amount} is free", text)
-    said = f"{needed[1]} more were needed" if needed else "more was needed"
-    left = free[1] if free else _free_memory() if on_cpu else ""
+    said = f"{_large(needed[1])} more were needed" if needed else "more was needed"
+    left = free[1] if free else _large(f"{free_on_cpu()} bytes") if on_cpu else ""
     where = "memory" if on_cpu else "the device's memory"
     had = f" and {left} are free" if left else ""
     return f"Out of memory: {said}{had} in {where}; take a shorter prompt, a smaller model or float16."
 
 
-def _free_memory() -> str:
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            kib = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return ""
-    return f"{kib * 1024 / 1e9:.1f} GB"
+def _large(amount: str) -> str:
+    """Bytes as people say them."""
+    count, unit = amount.split()
+    if unit != "bytes":
+        return amount
+    size = int(count)
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import resource
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import msgspec
 import numpy as np
 import pytest
+import torch
 
-from mechtui.engine import cards, contexts
+from mechtui.engine import cards, contexts, memory
 from mechtui.engine.model import Model
 from mechtui.link.messages import Failed, Finished, Load
+from mechtui.worker.main import out_of_memory
 from mechtui.worker.models import load
 from tests import folders
 from tests.faults.engine import ERRORS, Answering, runs, whole
@@ -64,3 +69,36 @@ def _floats(value: object) -> Iterator[float]:
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             yield from _floats(getattr(value, name))
+
+
+def test_what_is_free_is_what_the_narrowest_limit_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("0::/job/step\n")
+    for group, most, holds, files in (("", "max", 9, 0), ("job", 4000, 1500, 500), ("job/step", "max", 1000, 0)):
+        folder = system / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "memory.max").write_text(f"{most}\n")
+        (folder / "memory.current").write_text(f"{holds}\n")
+        (folder / "memory.stat").write_text(f"anon 7\ninactive_file {files}\n")
+    assert list(memory._of_groups(system, own)) == [4000 - 1500 + 500]
+    assert list(memory._of_groups(system, tmp_path / "none")) == []
+    holds = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (holds + 10**7, resource.RLIM_INFINITY))
+    assert abs(memory.free_on_cpu() - 10**7) < 5 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RuntimeError("DefaultCPUAllocator: you tried to allocate 4194304 bytes. Error code 12"), "4.2 MB more"),
+        (RuntimeError("could not create a primitive"), "Out of memory: more was needed and "),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "Out of memory: more was needed and "),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), "in the device's memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. 1.50 GiB is free."), "1.50 GiB are free"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+        (OSError(errno.ENOSPC, "No space left on device"), None),
+    ],
+)
+def test_what_is_said_when_memory_runs_out(error: Exception, sentence: str | None) -> None:
+    said = out_of_memory(error)
+    assert said is None if sentence is None else sentence in (said or "")
