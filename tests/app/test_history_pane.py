@@ -54,18 +54,18 @@ async def test_a_change_tells_the_list_of_states_only_what_is_new(monkeypatch: p
         assert len(it.history.tree.steps) == 4
         asked = []
         monkeypatch.setattr(pane, "told", lambda before, after: asked.append(after) or told(before, after))
-        it.change(replace(it.session, prompt="Another prompt"))
+        it.change(replace(it.session, prompt="Other"))
         await idle(pilot, lambda: not it.talk.running)
         assert asked == [it.session]
-        assert "Another prompt" in screen(it)
+        assert "Other" in screen(it)
         # A state that is made anew under its number is told anew.
         tree = it.history.tree
-        other = replace(tree.step.session, prompt="A third one")
+        other = replace(tree.step.session, prompt="Third")
         it.history.tree = tree.put(replace(tree.step, session=other))
         it.repaint()
         await idle(pilot, lambda: not it.talk.running)
         assert asked[1:] == [other]
-        assert "A third one" in screen(it)
+        assert "Third" in screen(it)
 
 
 async def test_a_mark_can_be_taken_away_and_words_narrow():
