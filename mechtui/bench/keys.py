@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SIZES = ((80, 24), (120, 40), (200, 60))
 EDIT = "scale L0H0 x0.5"
 # Keys in the pane of a view, which move its cursor, and in others besides.
-MOVES = ("j", "k", "l", "h")
+MOVES = ("j", "l")
 MORE = {"effects": ("space", "+")}
 QUIET_SECONDS, PATIENCE = 0.15, 300.0
 # What `measure` gives for each key: pane, key, bytes, cells, milliseconds.
@@ -46,14 +47,18 @@ def show_keys(subject: Subject, json_path: str | None = None, console: Console |
         for column in ("pane", "key", "bytes", "cells", "ms"):
             table.add_column(column, justify="left" if column in ("pane", "key") else "right")
         for pane, key, bytes_, cells, ms in found[name]:
+            if key and not bytes_:
+                continue  # there is nothing to move to
             table.add_row(pane, key, f"{bytes_:,}", f"{cells:,}", f"{ms:.0f}")
         console.print(table)
     if json_path is not None:
         Path(json_path).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-async def measure(model: str, prompt: str, device: str, size: tuple[int, int]) -> list[Row]:
-    """Milliseconds: from the key to the last painting that it led to. Raises TimeoutError."""
+async def measure(
+    model: str, prompt: str, device: str, size: tuple[int, int], only: Collection[str] | None = None
+) -> list[Row]:
+    """Milliseconds: from the key to the last painting that it led to. only: these views. Raises TimeoutError."""
     from rich.color import ColorSystem
     from textual import events
     from textual._compositor import CompositorUpdate
@@ -88,7 +93,7 @@ async def measure(model: str, prompt: str, device: str, size: tuple[int, int]) -
         async with asyncio.timeout(PATIENCE):
             while True:
                 await pilot.pause()
-                done = app.ready is not None and not app.talk.running and not app.older and app.settled
+                done = app.ready is not None and not app.talk.running and app.settled
                 if done and time.perf_counter() - app.painted > QUIET_SECONDS:
                     return
                 await asyncio.sleep(QUIET_SECONDS / 10)
@@ -107,7 +112,7 @@ async def measure(model: str, prompt: str, device: str, size: tuple[int, int]) -
         for number in range(len(app.workspaces)):
             await press(pilot, "workspace", str(number + 1))
         await press(pilot, "workspace", "1")
-        for view in [name for name in app.board.panes if specs()[name].go]:
+        for view in [name for name in app.board.panes if only is None or name in only]:
             app.go(view)
             await still(pilot)
             for key in (*MOVES, *MORE.get(view, ())):

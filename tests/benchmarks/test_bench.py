@@ -5,16 +5,23 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from rich.console import Console
 
+from mechtui.bench import keys
 from mechtui.bench.cases import FULL, MECHTUI, Report, Result, cases, machine
 from mechtui.bench.report import markdown, show
 from mechtui.bench.screen import key_to_screen
 from mechtui.bench.subject import Subject, random_subject
 from mechtui.bench.timing import summary, taken_by_others
+from tests.app.answering import PROMPT
+from tests.app.answering import Model as Answering
+from tests.fakes import FakeLink
 
 CASES = (
     "toggle a head, layer 1, 32 tokens",
@@ -45,6 +52,32 @@ def test_a_key_changes_the_screen(subject: Subject) -> None:
     figures = key_to_screen(subject, presses=4, held=0.5)
     assert 0 < figures["key_to_screen_median_ms"] <= figures["key_to_screen_95th_ms"]
     assert figures["held_key_longest_wait_ms"] > 0
+
+
+async def test_what_a_key_costs_is_counted_for_every_pane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mechtui.link.client.Client", lambda: FakeLink(Answering().respond))
+    monkeypatch.setattr(keys, "QUIET_SECONDS", 0.005)
+    monkeypatch.setattr(keys, "MOVES", ("l",))
+    found = await keys.measure("gpt2", PROMPT, "cpu", (80, 24), ("attention", "effects"))
+    rows = {(pane, key): (bytes_, cells, ms) for pane, key, bytes_, cells, ms in found}
+    assert rows["at rest", ""] == (0, 0, 0.0)
+    for pane, key in (("Attention", "l"), ("Edits", "space"), ("workspace", "2"), ("prompt", "a")):
+        bytes_, cells, ms = rows[pane, key]
+        assert bytes_ > cells > 0, "a cell has its character at least"
+        assert ms > 0
+
+
+def test_the_table_of_keys_leaves_out_what_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = [("at rest", "", 0, 0, 0.0), ("Attention", "l", 299, 35, 61.4), ("Dose", "l", 0, 0, 0.0)]
+    monkeypatch.setattr("mechtui.bench.screen.beside", lambda *_: json.dumps(said))
+    console = Console(file=io.StringIO(), width=100)
+    subject = SimpleNamespace(name="demo", device="cpu", text=lambda count: "x " * count)
+    keys.show_keys(cast(Subject, subject), str(tmp_path / "keys.json"), console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "at rest" in text
+    assert re.search(r"Attention\W+l\W+299\W+35\W+61", text)
+    assert "Dose" not in text
+    assert json.loads((tmp_path / "keys.json").read_text())["80x24"][1][2] == 299
 
 
 @pytest.mark.parametrize("count", [1, 16, 200])

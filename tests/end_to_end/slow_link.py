@@ -4,8 +4,8 @@ The program runs in a terminal of 120x40 behind a line that, as ssh does, takes 
 delivers it at 80 KB a second, 200 ms later; keys and the terminal's answers take 200 ms as well. Keys are held for 3 s,
 and a key is pressed now and then while a sweep's numbers come. Prints for each what was sent, how far behind the screen
 was at most, and how long after the last key it still changed. Exit status 1 where the screen was more than 300 ms
-behind what was written, of which the line's own delay is 200, or a key waited for more than 150 ms besides the line's
-delays.
+behind what was written, of which the line's own delay is 200, or half of the keys waited 150 ms longer than on a line
+that has no limit but its delay.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 import select
 import shutil
 import signal
+import statistics
 import struct
 import sys
 import tempfile
@@ -29,15 +30,15 @@ from fcntl import ioctl
 
 import pyte
 
-from mechtui.embedded import DEMO_ANSWER, DEMO_FOIL, DEMO_PROMPT
-
+# So many tokens that a key that is held never comes to the end of them.
+PROMPT = "When Mary and John went to the store, John gave a drink to Mary. " * 7 + "Then Mary gave it to"
 SIZE = (120, 40)
-SPEED, DELAY = 80_000, 0.2
+SPEED, DELAY, FAST = 80_000, 0.2, 1e9
 HELD, REPEATS = 3.0, 30
 MOST_BEHIND, MOST_WAIT = 0.3, 0.15
 # Presses while a sweep's numbers come, and seconds between them.
 PRESSES, PAUSE = 12, 0.4
-PATIENCE, QUIET = 300.0, 1.5
+PATIENCE, QUIET = 120.0, 1.5
 
 
 class Screen(pyte.Screen):
@@ -140,11 +141,12 @@ class Line:
             os.waitpid(self.pid, 0)
 
 
-def hold(line: Line, key: str) -> tuple[Seen, float]:
-    """-> what was seen, and for how long the screen changed after the last key could be seen at the soonest."""
+def hold(line: Line, keys: str) -> tuple[Seen, float]:
+    """A key, or several in turn, so that each of them changes something -> what was seen, and for how long the screen
+    changed after the last key could be seen at the soonest."""
     seen = line.begin()
-    for _ in range(round(HELD * REPEATS)):
-        line.type(key.encode())
+    for number in range(round(HELD * REPEATS)):
+        line.type(keys[number % len(keys)].encode())
         line.go_on(1 / REPEATS)
     released = time.monotonic()
     line.settle()
@@ -181,26 +183,25 @@ def main() -> int:
     given = parser.parse_args()
     state = tempfile.mkdtemp()
     os.environ.update({f"XDG_{name}_HOME": state for name in ("STATE", "CONFIG")}, HF_HUB_OFFLINE="1")
-    said = ("--prompt", DEMO_PROMPT, "--answer", DEMO_ANSWER, "--foil", DEMO_FOIL, "--edit", "scale L1H1 x0.5")
+    said = ("--prompt", PROMPT, "--answer", " John", "--foil", " Mary", "--edit", "scale L1H1 x0.5")
     line = Line(("--model", given.model, *said), given.speed, given.delay)
-    bad = False
+    behind: list[float] = []
     try:
         line.shows(r"● live[\s\S]*logit diff .* → \S+\d")
         print(f"{given.model}, {SIZE[0]}x{SIZE[1]}, {given.speed / 1000:g} KB/s, {given.delay * 1000:g} ms each way")
         print(f"{'':38}{'KB sent':>9}{'behind at most':>16}{'changed on for':>16}")
         rows = (
-            ("attention: the cursor", "ga", "h"),
+            ("attention: the cursor", "ga", "lh"),
             ("attention: the token", "ga", "k"),
-            ("heads: the head", "gh", "j"),
+            ("heads: the head", "gh", "jk"),
             ("an edit's coefficient", "ge", "+"),
             ("a letter in the prompt", "i", "a"),
         )
-        for name, way, key in rows:
+        for name, way, keys in rows:
             line.type(way.encode())
-            seen, on = hold(line, key)
-            behind = max(seen.behind, default=0.0)
-            bad |= behind > MOST_BEHIND
-            print(row(f"{name}, {key} held for {HELD:g} s", seen) + f"{on * 1000:13.0f} ms")
+            seen, on = hold(line, keys)
+            behind += seen.behind
+            print(row(f"{name}, {keys} held for {HELD:g} s", seen) + f"{on * 1000:13.0f} ms")
         line.type(b"\x1b")
         line.settle()
         line.type(b"2")
@@ -209,14 +210,21 @@ def main() -> int:
         line.settle()
         seen = line.begin()
         line.type(b".")
-        waits = press(line, "jljlkhkh", r"L\d+H\d+ @\d+")
-        behind = max(seen.behind)
-        bad |= behind > MOST_BEHIND or max(waits) > MOST_WAIT
+        waits = press(line, "jlkh", r"L\d+H\d+ @\d+")
         print(row("a sweep, keys now and then", seen))
-        middle = sorted(waits)[PRESSES // 2]
-        print(
-            f"besides the line's delays such a key waited {max(waits) * 1000:.0f} ms at most, half {middle * 1000:.0f}"
+        behind.append(max(seen.behind))
+        # What the program takes, beside the model and this terminal on the same processor, is no wait for the line.
+        line.type(b"\x1b")
+        line.speed = FAST
+        line.settle()
+        line.type(b".")
+        alone = press(line, "jlkh", r"L\d+H\d+ @\d+")
+        (middle, most), (middle_alone, most_alone) = (
+            (statistics.median(each) * 1000, max(each) * 1000) for each in (waits, alone)
         )
+        print(f"besides the line's delays half of these keys waited {middle:.0f} ms, one {most:.0f}")
+        print(f"the same on a line without a limit: half {middle_alone:.0f} ms, one {most_alone:.0f}")
+        bad = max(behind) > MOST_BEHIND or middle - middle_alone > MOST_WAIT * 1000
     finally:
         line.close()
         shutil.rmtree(state, ignore_errors=True)
