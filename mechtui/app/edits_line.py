@@ -92,10 +92,20 @@ def complete_edit(text: str, known: Known) -> list[Completion]:
         return _choose(word, start, _positions("@", known))
     argument = words[3:] if words[2:] and words[2].startswith("@") else words[2:]
     tokens = [(quote(token.text), f"position {i}") for i, token in _named(known)]
-    choices = list(op.choices(argument, known.session.vectors, tokens))
+    vectors = known.session.vectors
+    if op.name == "add" and _is_feature(words[1]):
+        argument, vectors = ["", *argument], ()  # no vector, but its number
+    choices = list(op.choices(argument, vectors, tokens))
     if not op.no_positions and len(words) == 2:
         choices += _positions("@", known)
     return _choose(word, start, choices)
+
+
+def _is_feature(word: str) -> bool:
+    try:
+        return parse_site(word).kind == "feature"
+    except LineError:
+        return False
 
 
 def _named(known: Known) -> list[tuple[int, Token]]:
@@ -128,6 +138,7 @@ def _sites(op: Op, word: str, known: Known) -> Iterable[tuple[str, str]]:
         choices += [(here, "the head under the cursor"), (f"L{known.layer}H*", "all heads of its layer")]
         choices += [(f"L{known.layer}.{part}", place.note) for part, place in sites.LAYER.items()]
         choices += [("embed", sites.EMBED.note), ("pos", sites.POS.note), (f"L{known.layer}N0", sites.NEURON.note)]
+    choices += [(f"{sae.name}F0", f"a feature of {sae.name}") for sae in known.session.saes]
     choices = [choice for choice in choices if _takes(op, choice[0])]
     if not dot and known.shape is not None and word.upper().startswith("L"):
         layer, of_head, _ = word.upper().partition("H")

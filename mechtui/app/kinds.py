@@ -23,6 +23,7 @@ from mechtui.session import changes
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.saes import unknown
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError, cut
 from mechtui.session.hook_edits import EditError
@@ -72,6 +73,8 @@ def _impossible(desk: Desk, text: str, parsed: Edit) -> Mistake | None:
     """Why an edit can be no edit of this session and this model, as far as that is known here."""
     if parsed.vector and desk.session.vector(parsed.vector) is None:
         return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
+    if (name := parsed.site.sae) and desk.session.sae(name) is None:
+        return Mistake(f"{unknown(name, desk.session.saes)}.", max(text.find(name), 0))
     if desk.ready is not None:
         try:
             check_sites(parsed, desk.ready)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from mechtui.engine import circuits, reading, translators, vector_files, weights
@@ -53,7 +54,7 @@ from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.cases import END, Case
 from mechtui.session.document import Edit, ModelShape, Role, Sae, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
-from mechtui.session.hook_edits import EditError, HookEdits, Ids, Sender, Steering
+from mechtui.session.hook_edits import Decoder, EditError, HookEdits, Ids, Sender, Steering
 from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import check_elsewhere, check_site, resolve
 from mechtui.session.roles import roles_of
@@ -496,7 +497,18 @@ class OpenSession:
     @cached_property
     def _surroundings(self) -> Surroundings:
         vectors = tuple(steering(vector, self.bos) for vector in self.session.vectors)
-        return Surroundings(self.model.ready, vectors, self.source_ids, self.alignment, self.references)
+        return Surroundings(self.model.ready, vectors, self.source_ids, self.alignment, self.references, self._decoder)
+
+    def _decoder(self, name: str) -> Decoder:
+        """What edits need to know of a dictionary. Raises EditError where it cannot be had."""
+        try:
+            found = self.dictionary(name)
+        except DictionaryError as error:
+            raise EditError(str(error)) from error
+        sae = self.session.sae(name)
+        assert sae is not None
+        reads, writes = found.hooks
+        return Decoder(replace(sae, labels=""), reads, writes, found.writes.layer, found.n_features, found.mark)
 
     def hook_edits_elsewhere(self, edit: Edit, ids: Ids) -> HookEdits:
         """An edit's hook edits on another text, as if that were the prompt. Raises EditError where it names positions

@@ -13,19 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mechtui.engine.dictionaries.acting import Acting, Given
 from mechtui.engine.lengths import direction
 from mechtui.session.hook_edits import HookEdit, HookEdits, Parameter
 
-# What a hook edit takes from elsewhere: the values for its places [place, head, width], or a vector [d_model].
-Givens = Mapping[HookEdit, Tensor]
+# What hook edits take from elsewhere.
+Givens = Mapping[HookEdit, Given]
 Rows = slice | list[int]
+# (hook, rows, positions) -> what passed there in the run at hand [row, place, ...], positions of the text.
+At = Callable[[str, Sequence[int], Sequence[int]], Tensor]
 
 EVERY_ROW = slice(None)
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one hook edit acts on: one head, one neuron, or the whole width.
+    """What one hook edit acts on: one head, one neuron, the whole width, or activations of features.
 
     all: the activation there at all positions [batch, pos, width]; at pattern and scores a row is a query and the
     width its keys. old: of it, what is to change [batch, place, width]. positions: which those are [place]. places:
@@ -86,6 +89,11 @@ def scale(part: Part) -> Tensor:
 
 
 @op
+def clamp(part: Part) -> Tensor:
+    return torch.full_like(part.old, part.edit.factor)
+
+
+@op
 def noise(part: Part) -> Tensor:
     everything, seen = part.all, part.seen
     # numpy's generator, because its draws for a longer prompt begin with those for a shorter one.
@@ -98,6 +106,8 @@ def noise(part: Part) -> Tensor:
 
 @op
 def add(part: Part) -> Tensor:
+    if part.edit.features is not None:
+        return part.old + part.edit.factor
     assert part.given is not None
     return part.old + part.edit.factor * part.given.to(part.old.dtype)
 
@@ -134,13 +144,18 @@ def rows_of(batch: Iterable[HookEdits]) -> list[tuple[HookEdit, list[int]]]:
 
 
 def hook_function(
-    edits: Sequence[tuple[HookEdit, Rows]], givens: Givens, offset: int = 0, seen: Sequence[Tensor] = ()
+    edits: Sequence[tuple[HookEdit, Rows]],
+    givens: Givens,
+    offset: int = 0,
+    seen: Sequence[Tensor] = (),
+    at: At | None = None,
 ) -> Callable[[Tensor], Tensor]:
     """A function that makes the edits, in order, in an activation.
 
     The activation is [batch, pos, ...] or [batch, head, query, key]; its positions begin at `offset`. Each
     edit acts on its rows of the batch only. The tensor that comes in is never changed. seen: for scores and
-    patterns, last in it, which keys each query sees [query, key]; where it is empty, those at or before it.
+    patterns, last in it, which keys each query sees [query, key]; where it is empty, those at or before it. at: what
+    passed elsewhere, for features whose dictionary writes elsewhere than it reads.
     """
 
     def apply(activation: Tensor) -> Tensor:
@@ -149,7 +164,11 @@ def hook_function(
         if edits[0][0].is_pattern:
             keys = seen[-1] if seen else _at_or_before(activation, offset)
         for edit, rows in edits:
-            _apply_one(edit, changed, rows, givens.get(edit), offset, keys)
+            given = givens.get(edit)
+            if isinstance(given, Acting):
+                _change_features(edit, changed, rows, given, offset, at)
+            else:
+                _apply_one(edit, changed, rows, given, offset, keys)
         return changed
 
     return apply
@@ -191,6 +210,35 @@ def _apply_one(
         else:
             which = torch.tensor(rows, device=activation.device)
             _view(edit, activation, index)[which[:, None], positions[None, :]] = new
+
+
+def _change_features(edit: HookEdit, activation: Tensor, rows: Rows, given: Acting, offset: int, at: At | None) -> None:
+    """Add by how much what features write changes. All else that passes stays, and with it what the dictionary does not
+    have."""
+    count = activation.shape[1]
+    here = [number for number, (p, _) in enumerate(edit.places) if 0 <= p - offset < count]
+    if not here:
+        return
+    places = [(edit.places[number][0] - offset, edit.places[number][1]) for number in here]
+    changed = [p for p, _ in places]
+    # Of what is local no other position is looked at.
+    looked = changed if edit.is_local else list(range(count))
+    which = torch.tensor([looked.index(p) for p in changed] if not edit.is_local else range(len(changed)))
+    values = None if given.values is None else given.values[here]
+    # Row by row: a row's numbers are the same, however many there are.
+    for row in range(len(activation)) if isinstance(rows, slice) else rows:
+        if edit.reads == edit.hook:
+            read = activation[row, looked]
+        else:
+            assert at is not None
+            read = at(edit.reads, [row], [position + offset for position in looked])[0]
+        acts = given.acts(read)[None]
+        which = which.to(acts.device)
+        old = acts[:, which]
+        new = VALUES[edit.op](Part(edit, acts, old, which, places, values, None)).expand_as(old)
+        added = given.added((new - old)[0], read[which.to(read.device)]).to(activation.device)
+        was = activation[row, changed]
+        activation[row, changed] = (was.float() + added.view(was.shape)).to(was.dtype)
 
 
 def _view(edit: HookEdit, activation: Tensor, index: int | None) -> Tensor:

@@ -18,9 +18,10 @@ from torch import Tensor
 from mechtui.engine import weights
 from mechtui.engine.apply import EVERY_ROW
 from mechtui.engine.circuits import Kind
+from mechtui.engine.dictionaries.acting import Given, normal, normal_given, of_places
 from mechtui.engine.errors import Cancelled, SessionError
 from mechtui.engine.forward.paths import Receiver, Sent
-from mechtui.engine.gradients import WITHOUT_GRADIENT, normal, normal_call
+from mechtui.engine.gradients import WITHOUT_GRADIENT, normal_call
 from mechtui.engine.needs import Need
 from mechtui.engine.path_check import PathCheck
 from mechtui.engine.run import Run
@@ -128,7 +129,7 @@ class Reading:
         """The same of queries or keys: the gradient of each head's score, which is linear in them."""
         runner, trace = self.runner, self.run.trace
         edits = tuple(each for each in trace.edits if each.layer == layer)
-        givens = {edit: normal(given) for edit, given in runner.givens.of(edits, self.cancelled).items()}
+        givens = {edit: normal_given(given) for edit, given in runner.givens.of(edits, self.cancelled).items()}
         sent = runner.sent(edits, self.cancelled, trace, layer)
         probes: list[Tensor] = []
         seen: list[Tensor] = []
@@ -212,7 +213,7 @@ class Reading:
         assert alone.sender.heads is not None
         return alone.sender.layer * self.n_heads + alone.sender.heads[0]
 
-    def _apart(self, edit: HookEdit, givens: dict[HookEdit, Tensor]) -> Iterator[HookEdit]:
+    def _apart(self, edit: HookEdit, givens: dict[HookEdit, Given]) -> Iterator[HookEdit]:
         """An edit of a path as one for each head that sends on it. givens: what they take is added. Raises
         SessionError."""
         sender = edit.sender
@@ -220,8 +221,8 @@ class Reading:
         if sender.heads is not None:
             for number, head in enumerate(sender.heads):
                 alone = replace(edit, sender=replace(sender, heads=(head,)))
-                if edit in givens:
-                    givens[alone] = givens[edit][:, [number]]
+                if (given := of_places(givens.get(edit))) is not None:
+                    givens[alone] = given[:, [number]]
                 yield alone
         elif sender.hook.endswith("hook_attn_out"):
             if edit in givens:

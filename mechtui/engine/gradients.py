@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.apply import EVERY_ROW, hook_function, seen_in
+from mechtui.engine.dictionaries.acting import normal, normal_given
 from mechtui.engine.errors import Cancelled, SessionError
 from mechtui.engine.forward.calls import Call
 from mechtui.engine.forward.taps import SCORES, Taps, taps_of
@@ -78,6 +79,8 @@ def estimates(
         raise NoGradientError("nothing is estimated while a path is cut or patched: gradients do not go around it")
     if any(edit.sender is not None for cell in cells for edit in cell):
         raise NoGradientError("no path is estimated: what it changes passes no hook of its own")
+    if any(edit.reads != edit.hook for edit in (*base.edits, *(edit for cell in cells for edit in cell))):
+        raise NoGradientError("nothing is estimated while a transcoder's features are edited: it reads elsewhere")
     if any(edit.layer < 0 for cell in cells for edit in cell):
         raise NoGradientError("nothing is estimated at the embeddings: the way back ends before block 0")
     shares = np.zeros(len(cells), dtype=np.float64)
@@ -188,7 +191,7 @@ class _Back:
         runner = self.runner
         entering = normal(self._entering(layer)).requires_grad_()
         edits = [edit for edit in self.base.edits if edit.layer == layer]
-        givens = {edit: normal(given) for edit, given in runner.givens.of(tuple(edits), self.cancelled).items()}
+        givens = {edit: normal_given(given) for edit, given in runner.givens.of(tuple(edits), self.cancelled).items()}
         taps = taps_of([(edit, EVERY_ROW) for edit in edits], givens, (), 0, {}, runner.model.dtype)
         probes = {hook: _Probe() for hook in self.cells.get(layer, {})}
         seen: list[Tensor] = []
@@ -269,11 +272,6 @@ def _together(edits: Sequence[HookEdit]) -> list[HookEdit]:
     if all(edit.what == first.what and edit.keys == first.keys for edit in edits):
         return [replace(first, places=tuple(sorted(place for edit in edits for place in edit.places)))]
     return list(edits)
-
-
-def normal(tensor: Tensor) -> Tensor:
-    """The same as a tensor that gradients may go through: what is made in inference mode is none."""
-    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def normal_call(call: Call) -> Call:

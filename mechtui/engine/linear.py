@@ -43,8 +43,8 @@ from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
 # Linear runs that are kept with their clean run.
 MOST_LINEAR = 4
-# Patterns follow from these, and patterns are held.
-WITHOUT_EFFECT = ("attn.hook_q", "attn.hook_k", "attn.hook_attn_scores")
+# Patterns follow from these, and activations of neurons; both are held.
+WITHOUT_EFFECT = ("attn.hook_q", "attn.hook_k", "attn.hook_attn_scores", "mlp.hook_in")
 # What these read, by paths that end in them, makes patterns and activations of neurons, which are held.
 HELD_READERS = ("hook_q_input", "hook_k_input", "hook_mlp_in")
 # Of a value, what the map of a layer may miss: of float32, and of a half precision as a multiple of its rounding.
@@ -209,7 +209,11 @@ class HeldModel:
         givens = self.runner.givens.of((edit,), cancelled)
         if edit.sender is not None:
             return self._path_shift(edit, givens)
-        changed = hook_function([(edit, EVERY_ROW)], givens, 0, seen)(clean[None])[0]
+
+        def at(hook: str, _rows: Sequence[int], positions: Sequence[int]) -> Tensor:
+            return self.value(hook)[None, list(positions)]
+
+        changed = hook_function([(edit, EVERY_ROW)], givens, 0, seen, at)(clean[None])[0]
         shift = changed.float() - clean.float()
         if not edit.is_pattern:
             return edit.hook, shift

@@ -63,7 +63,11 @@ class Run:
         position."""
         before = self.take(Need(edit.hook))
         givens = self._runner.givens.of((edit,), self.cancelled)
-        after = hook_function([(edit, EVERY_ROW)], givens)(before[None])[0]
+
+        def at(hook: str, _rows: Sequence[int], positions: Sequence[int]) -> Tensor:
+            return self.take(Need(hook))[None, list(positions)]
+
+        after = hook_function([(edit, EVERY_ROW)], givens, at=at)(before[None])[0]
         return after[position].float() - before[position].float()
 
     def resid(self, layer: int) -> Tensor:

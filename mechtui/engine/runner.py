@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mechtui.engine.apply import EVERY_ROW, Rows, rows_of
 from mechtui.engine.dictionaries import Dictionaries
+from mechtui.engine.dictionaries.acting import Given
 from mechtui.engine.forward.cache import KeysValues, before, keys_values
 from mechtui.engine.forward.calls import Call
 from mechtui.engine.forward.forward import Forward
@@ -30,7 +31,7 @@ from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
 # A text's tokens, and what acts on its run.
 Text = tuple[Ids, HookEdits]
-NOTHING: Mapping[HookEdit, Tensor] = {}
+NOTHING: Mapping[HookEdit, Given] = {}
 # Texts in one pass: more are no quicker. And their tokens, from which on the weights are no longer what takes time.
 MOST_TOGETHER, TOKENS_TOGETHER = 8, 1024
 
@@ -49,7 +50,7 @@ class Batch:
     residual: Tensor
     calls: list[Call]
     rows: list[tuple[HookEdit, list[int]]]
-    givens: Mapping[HookEdit, Tensor]
+    givens: Mapping[HookEdit, Given]
     sent: Sent
 
     def here(self, layers: range) -> list[tuple[HookEdit, Rows]]:
@@ -67,14 +68,14 @@ class Runner:
         self.store = TraceStore(budget(model.device))
         self.vectors = Vectors(model, self.forward)
         self.dictionaries = Dictionaries(model, self.forward.readout)
-        self.givens = Givens(self.vectors, self.read, self.forward.weights)
+        self.givens = Givens(self.vectors, self.dictionaries, self.read, self.forward.weights)
         self.paces: dict[int, float] = {}  # seconds for one position in one block of a batch, by the length's bits
 
     def aside(self) -> Runner:
         """One for the same model whose traces take no place of this one's. Steering vectors are shared."""
         other = copy(self)
         other.store = TraceStore(self.store.budget // 4)
-        other.givens = Givens(self.vectors, other.read, self.forward.weights)
+        other.givens = Givens(self.vectors, self.dictionaries, other.read, self.forward.weights)
         return other
 
     @torch.inference_mode()
@@ -148,7 +149,7 @@ class Runner:
         return count * width * self.model.dtype.itemsize
 
     def batch(
-        self, texts: Sequence[Text], cancelled: Callable[[], bool], given: Mapping[HookEdit, Tensor] = NOTHING
+        self, texts: Sequence[Text], cancelled: Callable[[], bool], given: Mapping[HookEdit, Given] = NOTHING
     ) -> Batch:
         """Texts of one length before block 0, each with its own edits. given: what some of them take, where they do not
         say themselves from which run. Raises Cancelled."""
@@ -214,9 +215,11 @@ class Runner:
         begin: int = 0,
         rows: int = 1,
     ) -> Sent:
-        """What the senders of these edits' paths gave. base: the run that is resumed in a layer, whose senders below it
-        are the same. begin: the first position that runs. rows: of the batch."""
+        """What the senders of these edits' paths gave, and what dictionaries read that write elsewhere. base: the run
+        that is resumed in a layer, below which all is the same. begin: the first position that runs. rows: of the
+        batch."""
         senders = {edit.sender.hook: edit.sender.layer for edit in edits if edit.sender is not None}
+        senders |= {edit.reads: Need(edit.reads).layer for edit in edits if edit.reads != edit.hook}
         known = {
             hook: self.take(base, Need(hook), cancelled)
             for hook, at in senders.items()
@@ -230,7 +233,7 @@ class Runner:
         self,
         start: Start,
         edits: HookEdits,
-        givens: dict[HookEdit, Tensor],
+        givens: dict[HookEdit, Given],
         needs: Sequence[Need],
         cancelled: Callable[[], bool],
     ) -> Trace:
@@ -252,7 +255,7 @@ class Runner:
             0,
             cancelled,
             z,
-            sent=self.sent(edits, cancelled, parent, layer),
+            sent=self.sent(edits, cancelled, parent, own),
         )
         pairs = None
         if cache is not None and parent.keys_values is not None:
@@ -272,7 +275,7 @@ class Runner:
         start: Start,
         ids: Ids,
         edits: HookEdits,
-        givens: dict[HookEdit, Tensor],
+        givens: dict[HookEdit, Given],
         needs: Sequence[Need],
         cancelled: Callable[[], bool],
     ) -> Trace:

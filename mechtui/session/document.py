@@ -40,13 +40,15 @@ class Site(Struct, frozen=True):
     """Where an edit acts.
 
     kind: "head" (layers, heads = index, part z q k v pattern scores), "layer" (part attn mlp pre mid post),
-    "neuron" (index), "embed" or "pos" (neither layers nor index mean anything there).
+    "neuron" (index), "feature" (index; sae: what the session calls the dictionary, whose files say the layer), "embed"
+    or "pos" (neither layers nor index mean anything there).
     """
 
-    kind: Literal["head", "layer", "neuron", "embed", "pos"]
+    kind: Literal["head", "layer", "neuron", "feature", "embed", "pos"]
     layers: Span = EVERY
     index: Span = EVERY
     part: Part | None = None
+    sae: str = ""
 
 
 class Range(Struct, frozen=True, tag="range"):
@@ -92,8 +94,9 @@ class Edge(Struct, frozen=True):
 
 class Edit(Struct, frozen=True):
     """One intervention, one line of text. op: a name of `mechtui.session.ops`, which says which of the last fields mean
-    something: factor for scale (the number) and add (the coefficient), sd and seed for noise, seed for resample, vector
-    (a name) for add and project, edge for cut, sender for cut-path and patch-path (whose site is the receiver)."""
+    something: factor for scale, clamp (the number) and add (the coefficient), sd and seed for noise, seed for resample,
+    vector (a name) for add and project, edge for cut, sender for cut-path and patch-path (whose site is the
+    receiver)."""
 
     op: str
     site: Site

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from mechtui.session.document import Vector
+from mechtui.session.document import Sae, Vector
 from mechtui.session.sites import TABLES
 
 Ids = tuple[int, ...]
@@ -46,6 +46,33 @@ class Sender:
 
 
 @dataclass(frozen=True)
+class Decoder:
+    """A dictionary of features, as far as edits of them need to know it. reads, writes: TransformerLens's names of
+    where. layer: of where it writes. count: of its features. mark: another for other files."""
+
+    sae: Sae
+    reads: str
+    writes: str
+    layer: int
+    count: int
+    mark: bytes = b""
+
+    @property
+    def transcodes(self) -> bool:
+        """Whether it writes elsewhere than it reads."""
+        return self.reads != self.writes
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a dictionary, from `first` to `last`, both included."""
+
+    of: Decoder
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class HookEdit:
     """One edit at one hook point.
 
@@ -54,8 +81,9 @@ class HookEdit:
     source_ids: the tokens of the clean run whose values it takes, at the positions that `places` names. keys: for
     those at pattern and scores, the source position of every position (-1: none). references: the prompts whose mean
     it is. sender: of one that acts on what a receiver reads of the stream (its hook is `hook_q_input`, `hook_k_input`,
-    `hook_v_input` or `hook_mlp_in`). is_local: whether what it does at a position depends on that position and earlier
-    ones only.
+    `hook_v_input` or `hook_mlp_in`). features: of one that acts on activations of a dictionary's; its hook, of which
+    nothing else changes, is where they are written. is_local: whether what it does at a position depends on that
+    position and earlier ones only.
     """
 
     op: str
@@ -72,12 +100,18 @@ class HookEdit:
     references: tuple[Ids, ...] = ()
     keys: Ids = ()
     sender: Sender | None = None
+    features: Features | None = None
     is_local: bool = True
 
     @property
     def is_pattern(self) -> bool:
         """Acts on [head, query, key] rather than on [pos, ...]."""
         return self.hook.endswith(TABLES)
+
+    @property
+    def reads(self) -> str:
+        """The hook of what it changes: of features, that which their dictionary reads."""
+        return self.hook if self.features is None else self.features.of.reads
 
     @property
     def positions(self) -> list[int]:

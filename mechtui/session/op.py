@@ -61,6 +61,10 @@ class Op:
         """Its argument, as fields of `Edit`. Raises LineError."""
         return {}
 
+    def parse_at(self, site: Site, words: Words) -> dict[str, Any]:
+        """The same, where the site decides what the argument is. Raises LineError."""
+        return self.parse(words)
+
     def format(self, edit: Edit) -> tuple[str, ...]:
         """The words of its argument: `parse` reads them back."""
         return ()

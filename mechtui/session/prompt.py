@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mechtui.session.document import ModelShape, Place, Positions, Range, Role, TokenPlaces
-from mechtui.session.hook_edits import EditError, Ids, Steering
+from mechtui.session.grammar.words import short
+from mechtui.session.hook_edits import Decoder, EditError, Ids, Steering
 
 
 class NamedModel(Protocol):
@@ -76,13 +77,19 @@ class Prompt:
         return [places[item.nth - 1]]
 
 
+def _none(name: str) -> Decoder:
+    raise EditError(f"there is no dictionary {short(name)} here")
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """vectors: those of the session. source: the source's tokens, none without one. alignment: per position of the
-    prompt its source position, -1 for none. references: the reference prompts' tokens."""
+    prompt its source position, -1 for none. references: the reference prompts' tokens. decoder: (what the session calls
+    a dictionary) -> that; it raises EditError where it cannot be had."""
 
     model: NamedModel
     vectors: tuple[Steering, ...] = ()
     source: Ids = ()
     alignment: tuple[int, ...] = ()
     references: tuple[Ids, ...] = ()
+    decoder: Callable[[str], Decoder] = _none

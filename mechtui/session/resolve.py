@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from mechtui.session import sites
 from mechtui.session.document import ALL, Edge, Edit, Site, Span
 from mechtui.session.grammar.places import format_site
-from mechtui.session.hook_edits import EditError, HookEdit
+from mechtui.session.hook_edits import Decoder, EditError, Features, HookEdit
 from mechtui.session.ops import ops
 from mechtui.session.prompt import NamedModel, Prompt, Surroundings
 
@@ -16,12 +16,23 @@ def resolve(edit: Edit, prompt: Prompt, around: Surroundings) -> tuple[HookEdit,
     """The hook edits of one edit, in rising layers; none where it has no position. Raises EditError."""
     op, shape = ops()[edit.op], around.model.shape
     check_sites(edit, around.model)
+    features = _features(edit.site, around.decoder(edit.site.sae)) if edit.site.kind == "feature" else None
     decided = op.resolve(edit, prompt, around)
     if not decided["places"]:
         return ()
+    if features is not None:
+        return (HookEdit(edit.op, features.of.writes, features.of.layer, None, **decided, features=features),)
     index = sites.members(edit.site, shape)
     where = op.hooks(edit, around.model)
     return tuple(HookEdit(edit.op, hook, layer, index, **decided, **own) for hook, layer, own in where)
+
+
+def _features(site: Site, of: Decoder) -> Features:
+    """Raises EditError where it has not as many."""
+    first, last = site.index.first, of.count - 1 if site.index.last is None else site.index.last
+    if last >= of.count:
+        raise EditError(f"there is no {site.sae}F{last}: the features of {site.sae} are 0 to {of.count - 1:,}")
+    return Features(of, first, last)
 
 
 def check_sites(edit: Edit, model: NamedModel) -> None:
@@ -54,7 +65,7 @@ def check_site(site: Site, model: NamedModel) -> None:
 
     if site.kind == "pos" and not shape.has_pos:
         raise lacks("it adds no position embedding to the residual stream")
-    if site.kind in ("embed", "pos"):
+    if site.kind in ("embed", "pos", "feature"):
         return
     check_count(site.layers, shape.n_layers, "layers")
     if site.kind == "head":

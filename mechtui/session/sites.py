@@ -37,6 +37,7 @@ LAYER: dict[Part, Place] = {
     "post": Place("hook_resid_post", "d_model", "the residual stream after the layer"),
 }
 NEURON = Place("mlp.hook_post", "1", "one MLP neuron")
+FEATURE = Place("", "1", "one feature of a dictionary")  # where it lies, its files say
 EMBED = Place("hook_embed", "d_model", "token embeddings")
 POS = Place("hook_pos_embed", "d_model", "position embeddings")
 
@@ -62,6 +63,8 @@ def place(site: Site) -> Place:
             return LAYER[site.part or "pre"]
         case "neuron":
             return NEURON
+        case "feature":
+            return FEATURE
         case "embed":
             return EMBED
         case "pos":

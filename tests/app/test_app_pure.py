@@ -21,7 +21,7 @@ from mechtui.link.messages import Answered, Checked, Stage
 from mechtui.paint.palette import Depth, palette
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
-from mechtui.session.document import Focus, Sae, Token
+from mechtui.session.document import Focus, Sae, Session, Token
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
@@ -500,3 +500,10 @@ def test_a_sessions_name_takes_what_the_workspaces_leave(room: int, saved: bool)
     assert len(text) <= max(room, len(rest) + 2)
     assert (" •" in text) is not saved
     assert ("demo-when-mary-and-john" in text) == (room >= len(rest.rstrip()) + 26 + (0 if saved else 2))
+
+
+def test_features_of_the_sessions_dictionaries_are_offered() -> None:
+    known = Known(Session(saes=(Sae("res8", "a"),)))
+    assert "res8F0" in [each.word for each in complete_edit("clamp ", known)]
+    assert "res8F0" not in [each.word for each in complete_edit("project ", known)]
+    assert [each.word for each in complete_edit("add res8F3 x", known)] == ["x1", "x5", "x-5"]

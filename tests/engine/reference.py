@@ -288,6 +288,8 @@ def _new_table(
             return out
         case "scale":
             return x * edit.factor
+        case "clamp":
+            return torch.full_like(x, edit.factor)
         case "noise":
             draw = np.random.default_rng(edit.seed).standard_normal((n, width)).astype(np.float32)
             return x + edit.sd * x[visible].std(correction=0) * torch.from_numpy(draw)

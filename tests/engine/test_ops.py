@@ -52,7 +52,7 @@ def test_what_it_offers_is_a_line_that_reads_back(name: str) -> None:
     if isinstance(op, PathOp):
         site = "L0H1>L1H2.q"
     else:
-        site = next(site for site in ("L1H2", "L1.pre") if not op.refuses(parse_edit(f"zero {site}").site))
+        site = next(site for site in ("L1H2", "L1.pre", "L1N2") if not op.refuses(parse_edit(f"zero {site}").site))
     arguments = [word for word, _ in op.examples if name != "add"] or ["v" if name in ("add", "project") else ""]
     if name == "cut":
         arguments = [word for word, _ in op.choices((), (), [('" John"', "position 3")])]

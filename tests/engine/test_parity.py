@@ -50,6 +50,7 @@ OPS = {
     "patch": "",
     "freeze": "",
     "scale": "x0.3",
+    "clamp": "x0.4",
     "noise": "sd0.7 seed7",
     "add": "v x3",
     "project": "v",

@@ -60,6 +60,7 @@ EDITS = [
     "patch L1.pre @10",
     "patch L1H3.pattern @-1",
     "scale L0N5 x3",
+    "clamp L0N5-8 @3,-1 x2",
     "noise embed @3 sd2 seed5",
     "noise L1H1.scores sd0.5",
     "add L1.pre d x5",

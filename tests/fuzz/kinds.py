@@ -44,6 +44,7 @@ EDITS = (
     *("scale L0.mlp x1.2", "noise embed @3 sd0.2 seed5", "add L0.mid d x2", "project L1.post @-1 t", "cut L1H1 *>0"),
     *("zero L1N3", '# noise embed @" Mary"#2 sd3', "cut L9H9 14>2 raw", 'cut L0H0 *>" John"', "cut-path L5H5>L8H6.q"),
     *("zero L9H9,L10H0-3,L*H* @2-5,7", "patch-path L0H0>L1H1.k", "zero pos", "freeze patterns", "freeze norms"),
+    *("clamp res8F1234 @-1 x5", "add res8F0-3 x2", "patch res8F*", "clamp L1N3 x2"),
 )
 VECTORS = (
     *(

@@ -28,7 +28,7 @@ NUMBERS = (
 PLAIN = """zero mean scale noise add cut patch resample # L H N L0H0 L3.pre L*H* . @ @all - , > x sd seed raw unit
 = v diff pca mean token file columns column a.csv
 neuron a#b | * all generate temperature top_p top attention next_tokens heads
-cut-path patch-path L0H0>L1H1.q"""
+cut-path patch-path L0H0>L1H1.q clamp freeze res8F F"""
 WORDS = (
     *PLAIN.split(),
     *("sweep", "lens", " ", "  ", '"', '" John"', '"\\ud800"', "\ud800", "\\", "\x1b", "\n", "\0"),
@@ -47,6 +47,8 @@ EDIT = st.tuples(
             "noise embed sd{} seed{}",
             "add L{}.pre v x{}",
             "zero L{}H{}",
+            "clamp res8F{} x{}",
+            "add res-LFF{}-{} x1",
             "cut L0H{} {}>0",
             "cut-path L{}H0>L{}H1.k",
         )

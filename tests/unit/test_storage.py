@@ -53,7 +53,14 @@ saes = st.builds(
     text,
 )
 edits = st.sampled_from(
-    ["zero L9H9 @-1", "# scale L10H7 x0.5", 'cut L0H0 *>" John"#2', "noise embed sd3 seed7", "cut-path L0H*>L9H9.q @-1"]
+    [
+        "zero L9H9 @-1",
+        "# scale L10H7 x0.5",
+        'cut L0H0 *>" John"#2',
+        "noise embed sd3 seed7",
+        "cut-path L0H*>L9H9.q @-1",
+        "clamp res-8F3-7 x5",
+    ]
 )
 names = st.sampled_from(["lens", "attention", "residual", "next_tokens", "heads"])
 screens = st.builds(

@@ -16,8 +16,8 @@ computed in float32, from as many of them at once as fit into a few megabytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -197,6 +197,31 @@ class Dictionary:
     def direction(self, feature: int) -> Tensor:
         """[d_out] float32."""
         return self.directions([feature])[0]
+
+    # Some of its features
+
+    def some(self, first: int, last: int) -> Dictionary:
+        """It with these features alone, both included; of topk, where each depends on all others, itself."""
+        if self.kind == "topk":
+            return self
+        own = slice(first, last + 1)
+        gate = None if self.gate is None else Gate(*(each[own] for each in self.gate))
+        one: dict[str, Any] = {
+            name: None if (each := getattr(self, name)) is None else each[own]
+            for name in ("threshold", "rescale", "factor")
+        }
+        return replace(self, W_enc=self.W_enc[:, own], b_enc=self.b_enc[own], W_dec=self.W_dec[own], gate=gate, **one)
+
+    def added(self, change: Tensor, first: int, x: Tensor) -> Tensor:
+        """[pos, d_out] float32: what is written more where x [pos, d_in] is read and features from `first` on are more
+        by `change` [pos, feature]; 0 exactly where that is. Raises DictionaryError."""
+        which = torch.arange(change.shape[1], device=change.device)
+        if not torch.is_grad_enabled():  # else also of what is 0 now
+            which = change.any(0).nonzero()[:, 0]
+        total = change.new_zeros(len(change), self.d_out)
+        for _, part in self._parts(which):
+            total = total + change[:, part] @ self._directions(first + part)
+        return self._finite(total, "its decoder") * self.scale(self._rows(x))
 
     # Within
 

@@ -46,6 +46,7 @@ class Dictionaries:
         self._read: dict[Sae, tuple[tuple[int, ...], Dictionary]] = {}
         self._labels: dict[Sae, tuple[object, dict[int, str]]] = {}
 
+    @torch.inference_mode(False)
     def value(self, sae: Sae) -> Dictionary:
         """The dictionary, on the model's device. Raises DictionaryError where it cannot be had, or is none for this
         model."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mechtui.engine import weights
 from mechtui.engine.apply import VALUES, Givens, Part, Rows
+from mechtui.engine.dictionaries.acting import of_places
 from mechtui.engine.readout import Norm
 from mechtui.session.hook_edits import HookEdit, Sender
 
@@ -66,7 +67,8 @@ class Weights:
 
 
 class Sent:
-    """What the senders of a run's paths gave, or of a batch's: by hook [row, pos, ...], positions from `begin` on.
+    """What the senders of a run's paths gave, or of a batch's, and what dictionaries of features read: by hook
+    [row, pos, ...], positions from `begin` on.
 
     hooks: those that are noted. before: of senders whose blocks do not run, or not for all rows, what they gave in the
     run that is resumed [pos, ...], all positions.
@@ -169,7 +171,7 @@ class Receiver:
             columns = [column[place - self._offset] for place, _ in places]
             which, where = (torch.tensor(each, device=total.device) for each in (own, columns))
             gave = self._sent.at(sender.hook, own, [place for place, _ in places])
-            given = self._givens.get(edit)
+            given = of_places(self._givens.get(edit))
             free = total.new_ones(len(own), len(here), dtype=torch.bool)
             if sender.heads is not None and (whole := done.get((_whole(sender.hook), None))) is not None:
                 free = ~whole[which[:, None], where[None, :]]

@@ -39,7 +39,8 @@ def taps_of(
     """The edits act, each on its rows of the batch, and then what is needed lands in `taken`.
 
     givens: what edits take from elsewhere. offset: the first position that runs. dtype: the model's. sent: what senders
-    of paths gave so far; those that the taps see are noted there. Without it no edit is one of a path.
+    of paths gave so far, and what dictionaries read; those that the taps see are noted there. Without it no edit is one
+    of a path, or of a dictionary that writes elsewhere than it reads.
     """
     by_hook: dict[str, list[tuple[HookEdit, Rows]]] = {}
     paths: dict[str, list[tuple[HookEdit, Rows]]] = {}
@@ -53,7 +54,7 @@ def taps_of(
         if group[0][0].is_pattern:
             # Which keys are seen stands in the scores before any edit of them.
             taps.setdefault(scores, []).insert(0, partial(_note_seen, seen, dtype))
-        taps.setdefault(hook, []).append(hook_function(group, givens, offset, seen))
+        taps.setdefault(hook, []).append(hook_function(group, givens, offset, seen, None if sent is None else sent.at))
     if sent is not None:
         for hook in sent.hooks:
             taps.setdefault(hook, []).append(partial(sent.note, hook, offset))

@@ -34,7 +34,7 @@ def parse_edit(line: str, roles: bool = False) -> Edit:
             raise words.error(op.no_positions)
         words.next("positions")
         positions = parse_positions(word[1:], text, words.column + 1, roles)
-    argument = said | op.parse(words)
+    argument = said | op.parse_at(site, words)
     words.end()
     return replace(Edit(name, site, positions, on=on), **argument)
 

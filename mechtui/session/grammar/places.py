@@ -1,4 +1,4 @@
-"""Sites (`L9H9.q`, `L*.mlp`, `embed`) and positions (`-1`, `2-5`, `" John"#2`)."""
+"""Sites (`L9H9.q`, `L*.mlp`, `res8F1234`, `embed`) and positions (`-1`, `2-5`, `" John"#2`)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _SPAN = r"[0-9]+(?:-[0-9]+)?|\*"
 _SITE = re.compile(
     rf"L(?P<layers>{_SPAN})(?:H(?P<heads>{_SPAN})(?:\.(?P<head_part>\w+))?|N(?P<neurons>{_SPAN})|\.(?P<part>\w+))"
 )
+# Names of dictionaries hold what they like, an F with digits behind it, too: the last one counts.
+_FEATURE = re.compile(rf"(?P<sae>(?!L[0-9*])[\w-]+)F(?P<features>{_SPAN})")
 _POSITION = re.compile(
     r'(?P<token>"(?:[^"\\]|\\.)*")(?:#(?P<nth>[0-9]+))?|(?P<first>-?[0-9]+)(?:-(?P<last>-?[0-9]+))?'
     rf"|(?P<all>all(?!\w)|\*)|(?P<role>{ROLE.pattern})"
@@ -23,16 +25,16 @@ _POSITION = re.compile(
 
 
 def parse_site(text: str, *, line: str | None = None, column: int = 0) -> Site:
-    """`L9H9`, `L9H0-3.q`, `L*.mlp`, `L9N123`, `embed`, `pos` -> Site. line, column: where it stands. Raises
-    LineError."""
+    """`L9H9`, `L9H0-3.q`, `L*.mlp`, `L9N123`, `res8F1234`, `embed`, `pos` -> Site. line, column: where it stands.
+    Raises LineError."""
     line = text if line is None else line
     if text in ("embed", "pos"):
         return Site("embed" if text == "embed" else "pos")
-    match = _SITE.fullmatch(text)
+    match = _SITE.fullmatch(text) or _FEATURE.fullmatch(text)
     if match is None:
         problem = (
-            f"{short(text)} is not a site; a site is L9H9 (a head; .q .k .v .pattern .scores), "
-            "L9.attn L9.mlp L9.pre L9.mid L9.post, L9N123 (a neuron), embed or pos"
+            f"{short(text)} is not a site; a site is L9H9 (a head; .q .k .v .pattern .scores), L9.attn L9.mlp L9.pre "
+            "L9.mid L9.post, L9N123 (a neuron), res8F1234 (a dictionary's feature), embed or pos"
         )
         raise LineError(line, column, problem)
 
@@ -40,7 +42,9 @@ def parse_site(text: str, *, line: str | None = None, column: int = 0) -> Site:
         return _span(match[group], line, column + match.start(group))
 
     part: str
-    if match["heads"] is not None:
+    if match.re is _FEATURE:
+        site = Site("feature", index=span("features"), sae=match["sae"])
+    elif match["heads"] is not None:
         part = match["head_part"] or "z"
         if part not in HEAD_PARTS:
             problem = f"a head has no part .{short(part)}; {nearest(part, HEAD_PARTS)}it has .{' .'.join(HEAD_PARTS)}"
@@ -83,6 +87,8 @@ def format_site(site: Site) -> str:
             return f"{layers}N{_format_span(site.index)}"
         case "layer":
             return f"{layers}.{site.part}"
+        case "feature":
+            return f"{site.sae}F{_format_span(site.index)}"
         case kind:
             return kind
 

@@ -1,4 +1,5 @@
-"""`add SITE [@POSITIONS] NAME [x5]`: plus a steering vector times a number.
+"""`add SITE [@POSITIONS] NAME [x5]`: plus a steering vector times a number; `add FEATURES [@POSITIONS] x5`: plus the
+number.
 
 Activation addition: Turner et al. 2023.
 """
@@ -8,30 +9,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mechtui.session.document import Edit
+from mechtui.session.document import Edit, Site
 from mechtui.session.grammar.words import Words, format_number
 from mechtui.session.hook_edits import HookEdit
-from mechtui.session.op import VectorOp
+from mechtui.session.op import Op, VectorOp
 from mechtui.session.prompt import Prompt, Surroundings
 
 
 class Add(VectorOp):
     name = "add"
-    order = 7
+    order = 8
     note = "plus a steering vector times a coefficient: NAME x5"
     examples = (("x1", "coefficient"), ("x5", "coefficient"), ("x-5", "against it"))
     number, step = "factor", 0.5
     done = "added"
+
+    def refuses(self, site: Site) -> str:
+        return "" if site.kind == "feature" else super().refuses(site)
+
+    def parse_at(self, site: Site, words: Words) -> dict[str, Any]:
+        return {"factor": words.number("x", "x5")} if site.kind == "feature" else self.parse(words)
 
     def parse(self, words: Words) -> dict[str, Any]:
         found = super().parse(words)
         return found if words.peek() is None else found | {"factor": words.number("x", "x5")}
 
     def format(self, edit: Edit) -> tuple[str, ...]:
-        return (*super().format(edit), f"x{format_number(edit.factor)}")
+        vector = () if edit.site.kind == "feature" else super().format(edit)
+        return (*vector, f"x{format_number(edit.factor)}")
 
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
-        return super().resolve(edit, prompt, around) | {"factor": edit.factor}
+        of = Op if edit.site.kind == "feature" else VectorOp
+        return of.resolve(self, edit, prompt, around) | {"factor": edit.factor}
 
     def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
         yield f"part[:, {edit.positions}] += {edit.factor!r} * {vector}"

@@ -22,7 +22,7 @@ _EDGE = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^">])+)>((?:"(?:[^"\\]|\\.)*"|[^">])
 
 class Cut(Op):
     name = "cut"
-    order = 9
+    order = 10
     note = "attention from queries to keys: 14>2"
     no_positions = "cut takes its positions as QUERIES>KEYS, as in cut L9H9 14>2"
 

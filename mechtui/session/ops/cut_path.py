@@ -7,7 +7,7 @@ from mechtui.session.path_op import PathOp
 
 class CutPath(PathOp):
     name = "cut-path"
-    order = 10
+    order = 11
     note = "what one part reads, less what an earlier one writes: L5H5>L8H6.q"
 
 

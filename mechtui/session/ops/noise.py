@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mechtui.session.document import Edit
+from mechtui.session.document import Edit, Site
+from mechtui.session.grammar.places import format_site
 from mechtui.session.grammar.words import Words, format_number
 from mechtui.session.hook_edits import HookEdit
 from mechtui.session.op import Op
@@ -14,10 +15,15 @@ from mechtui.session.prompt import Prompt, Surroundings
 
 class Noise(Op):
     name = "noise"
-    order = 6
+    order = 7
     note = "plus Gaussian noise: sd3 seed7"
     examples = (("sd1", "one standard deviation"), ("sd3", "three standard deviations"))
     number, step, least = "sd", 0.5, 0.0
+
+    def refuses(self, site: Site) -> str:
+        if site.kind != "feature":
+            return ""
+        return f"most of the time a feature is 0, and noise would turn {format_site(site)} on: add or clamp it"
 
     def parse(self, words: Words) -> dict[str, Any]:
         sd = words.number("sd", "sd3", least=0)

@@ -16,7 +16,7 @@ from mechtui.session.prompt import Prompt, Surroundings
 
 class PatchPath(PathOp):
     name = "patch-path"
-    order = 11
+    order = 12
     note = "what one part reads, with what an earlier one writes in the source: L5H5>L8H6.q"
     takes = "source"
     by_alignment = True

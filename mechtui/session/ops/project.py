@@ -10,7 +10,7 @@ from mechtui.session.op import VectorOp
 
 class Project(VectorOp):
     name = "project"
-    order = 8
+    order = 9
     note = "minus its component along a steering vector"
     done = "projected out"
 

@@ -277,7 +277,8 @@ class _Points:
             first = self._dosed(self.opened.ids, Point(1.0, layer))[0]
         except EditError:
             return np.full(len(numbers), np.nan, dtype=np.float32)
-        assert first.vector is not None
+        if first.vector is None:
+            return np.full(len(numbers), np.nan, dtype=np.float32)
         norms = self.opened.clean.take(Need(first.hook, "norm"))[first.positions]
         return np.abs(numbers) * np.float32(length(self.opened.vector(first.vector)) / typical(norms))
 

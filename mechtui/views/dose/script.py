@@ -80,7 +80,9 @@ def lines(question: Dose, around: Around) -> list[str]:
     hooks = [[each.hook for each in row] for row in made]
     vector = session.vector(edit.vector) if edit.vector else None
     adds = ["vector = None"] if vector is None else _vector(vector, question, around, edit.site.part)
-    share = "abs(number - 1)"
+    share = "abs(number - 1)" if edit.op == "scale" else "torch.nan"
+    if one.features is not None:
+        raise ScriptError(f"no program doses a feature: {called(edit)}")
     if vector is not None:
         norm = f"clean[hooks[row][0]][0, {one.positions}].float().norm(dim=-1).quantile(0.5)"
         share = f"abs(number) * vector.norm() / {norm}"

@@ -48,10 +48,9 @@ def _together(opened: OpenSession, position: int, baseline: float) -> float | No
 def _share(opened: OpenSession, number: int) -> float | None:
     """What an `add` adds, over the median L2 norm of the clean activation that it adds it to."""
     edit, hook_edits = opened.session.edits[number], opened.hook_edits(number)
-    if edit.op != "add" or not hook_edits:
+    first = hook_edits[0] if hook_edits else None
+    if edit.op != "add" or first is None or first.vector is None:
         return None
-    first = hook_edits[0]
-    assert first.vector is not None
     norms = opened.clean.take(Need(first.hook, "norm"))[first.positions]
     added = abs(first.factor) * length(opened.vector(first.vector))
     return added / typical(norms)

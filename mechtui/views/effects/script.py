@@ -53,7 +53,7 @@ def _shares(around: Around) -> list[str]:
     """Of each edit that adds a vector."""
     found = []
     for edit, made in zip(around.session.edits, around.made, strict=True):
-        if edit.op != "add" or isinstance(made, ScriptError) or not made:
+        if edit.op != "add" or not edit.vector or isinstance(made, ScriptError) or not made:
             found.append("None")
             continue
         norm = f"clean[{made[0].hook!r}][0, {made[0].positions}].float().norm(dim=-1).quantile(0.5)"
