@@ -141,7 +141,7 @@ class FeaturesPane(Pane):
         target += f" − {visible(answer.foil)}" if answer.foil is not None else ""
         run = {"clean": " clean", "difference": " edited − clean"}.get(question.run, "")
         name = f"{answer.about.name} {where}"
-        size = f"{answer.about.features:,} in {answer.about.d_in:,}, {int(answer.on[answer.position]):,} on"
+        size = f"{answer.about.features:,} in {answer.about.d_in:,}, {_on(answer):,} on"
         by = f"by {rows.by}{target if rows.by == 'attribution' else ''}{run}"
         title = self.titled(picture, width, f"{name} ─ {size} ─ {by}", f"{name} ─ {by}", f"{name} {by}", name, "")
         return changed(page, title=title, legend=((_quality(answer, max(width - 4, 0)), self.palette.dim),))
