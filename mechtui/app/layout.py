@@ -31,7 +31,7 @@ LABEL = 9
 PLACE_ROWS, COLUMN, LIST_ROWS = 14, 40, 9
 # Columns that the list below the map is whole in, and the most that the map has to fill with whole cells.
 MAP_COLUMNS, WIDEST_MAP = 48, 56
-# Columns of a column from which on it gives the map what it has more.
+# Columns of a column from which on it gives the map what it has more, and of one that stands beside no map.
 WIDE_COLUMN = 56
 # What is shown in place of everything in a window that is too small.
 SMALL = "small"
@@ -153,7 +153,9 @@ def _full(made: Plan, room: Region, wish: Wish) -> None:
     left = room.width - right
     mapped = wish.workspace.columns[0][0] == (MAP,)
     first = map_width(wish.shape, left) if mapped else 0
-    columns = _columns(wish, mapped + max((left - first) // COLUMN, 1))
+    # Without the map, what stands there are lists with long names.
+    least = COLUMN if mapped else WIDE_COLUMN
+    columns = _columns(wish, mapped + max((left - first) // least, 1))
     columns = _below_the_map(columns, room.height, wish.shape)
     x, last = room.x, len(columns) - 1
     for number, column in enumerate(columns):
