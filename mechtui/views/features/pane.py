@@ -141,7 +141,7 @@ class FeaturesPane(Pane):
         target += f" − {visible(answer.foil)}" if answer.foil is not None else ""
         run = {"clean": " clean", "difference": " edited − clean"}.get(question.run, "")
         name = f"{answer.about.name} {where}"
-        size = f"{answer.about.features:,} in {answer.about.d_in:,}, {_on(answer):,} on"
+        size = f"{answer.about.features:,} in {answer.about.d_in:,}, {int(answer.on[answer.position]):,} on"
         by = f"by {rows.by}{target if rows.by == 'attribution' else ''}{run}"
         title = self.titled(picture, width, f"{name} ─ {size} ─ {by}", f"{name} ─ {by}", f"{name} {by}", name, "")
         return changed(page, title=title, legend=((_quality(answer, max(width - 4, 0)), self.palette.dim),))
@@ -229,7 +229,7 @@ def _below(shown: _Shown, roomy: bool) -> list[_Below]:
     def adds(name: str) -> float:
         return float(shown.of(lambda each: np.float64(getattr(each, name))))  # type: ignore[arg-type,return-value]
 
-    off = _on(answer) - int(np.count_nonzero(answer.value))
+    off = int(answer.on[answer.position]) - int(np.count_nonzero(answer.value))
     length = answer.norm[answer.position] or 1.0
     lines = []
     if roomy and off:
@@ -249,11 +249,6 @@ def _below(shown: _Shown, roomy: bool) -> list[_Below]:
     if answer.attribution is not None:
         lines.append(_Below("sum", adds("total")))
     return lines
-
-
-def _on(answer: FeaturesAnswer) -> int:
-    """How many features are on at the token; 0 for a number that is none."""
-    return int(np.nan_to_num(answer.on[answer.position], posinf=0.0))
 
 
 def _quality(answer: FeaturesAnswer, width: int) -> str:
