@@ -217,6 +217,7 @@ SPEC = View(
     cost=Cost.OWN_RUNS,
     follows=Follows.MODEL,
     alone=True,
+    beside="contexts",
     line_words=(
         ("2000>64", "so many directions in so many dimensions"),
         ("unembed", "W_U, a direction for each token, less their mean"),

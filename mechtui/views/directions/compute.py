@@ -50,7 +50,7 @@ def answers(question: Directions, opened: OpenSession) -> Answers:
 def _tokens(weight: Tensor, opened: OpenSession, rng: np.random.Generator, count: int) -> Drawn:
     """weight: [d_vocab, d_model]."""
     ids = np.sort(rng.choice(len(weight), min(count, len(weight)), replace=False))
-    rows = weight[torch.from_numpy(ids).to(weight.device)].float() - weight.float().mean(0)
+    rows = weight[torch.from_numpy(ids).to(weight.device)].float() - weight.mean(0, dtype=torch.float32)
     return rows, lambda at: opened.token(int(ids[at])).text
 
 

@@ -178,6 +178,7 @@ SPEC = View(
     ),
     cost=Cost.OWN_RUNS,
     alone=True,
+    beside="dose",
     line_words=(
         ("L6.post", "where it is read"),
         ("days", "Monday to Sunday"),

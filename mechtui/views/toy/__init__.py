@@ -222,6 +222,7 @@ SPEC = View(
     follows=Follows.MODEL,
     renews=False,
     alone=True,
+    beside="contexts",
     line_words=(
         ("20>5", "features, and the dimensions that they go through"),
         ("sparsity.9", "how probable it is that a feature is 0"),
