@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import ceil
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -147,7 +148,7 @@ def left(talk: Conversation, tokens: int, session: Session, look: Palette, short
         # The model before it is not the session's any more.
         text.append_text(loading(talk.stage, Path(talk.load_name).name, talk.loading, look))
     elif talk.pause is not None:
-        text.append(f"no model process  the next one starts in {talk.pause:.0f} s", look.bad)
+        text.append(f"no model process  the next one starts in {ceil(talk.pause)} s", look.bad)
     elif talk.ended:
         text.append(f"no model process  {talk.key('restart')} starts one", look.bad)
     elif talk.ready is None:

@@ -1,4 +1,7 @@
-"""`python -m tests.faults [disk] [link] [memory] [kills] [stop] [row] [limit]`: all of them without a word."""
+"""`python -m tests.faults [disk] [link] [memory] [kills] [stop] [row] [limit]`: all of them without a word.
+
+Memory runs out at every fiftieth operation; `--every 1` takes an hour or two for all of them.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ def wire() -> None:
         print(f"a read or write gives {'an error' if said is None else said[:16]}: {count} awaits, all answered")
 
 
-def memory() -> None:
-    """Every operation of torch's, of all questions of one prompt."""
+def memory(every: int) -> None:
+    """Operations of torch's, of all questions of one prompt."""
     from mechtui.engine import cards, contexts
     from mechtui.link.messages import Load
     from mechtui.worker.models import load
@@ -43,28 +46,31 @@ def memory() -> None:
             each.cache_dir = lambda: Path(folder, "cache")  # type: ignore[attr-defined]
         model = load(Load(str(folders.gpt2(Path(folder))), device="cpu"), lambda *_: None, lambda: False, True)
         for name, error in engine.ERRORS.items():
-            count = until_green(engine.runs(model), error)
-            print(f"memory of {name} runs out: at each of {count} operations one sentence, and right answers after it")
+            count = until_green(engine.runs(model), error, every=every)
+            print(f"memory of {name} runs out at {count} operations: one sentence, right answers after it", flush=True)
 
 
 RUNS: dict[str, Callable[[], None]] = {
     "disk": disk,
     "link": wire,
-    "memory": memory,
     **{name: lambda run=run: asyncio.run(run()) for name, run in stages.ALL.items()},  # type: ignore[misc]
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Put faults in one by one.")
-    parser.add_argument("which", nargs="*", choices=[*RUNS, []], help="without one: all")
+    parser.add_argument("which", nargs="*", help=f"of {', '.join((*RUNS, 'memory'))}; without one: all")
+    parser.add_argument("--every", type=int, default=50, help="at how many operations memory runs out: 1 takes all")
     asked = parser.parse_args()
+    runs = {**RUNS, "memory": lambda: memory(asked.every)}
+    if unknown := set(asked.which) - runs.keys():
+        parser.error(f"there is no {' and no '.join(sorted(unknown))}")
     with TemporaryDirectory() as folder:
         homes = {f"XDG_{name}_HOME": f"{folder}/{name}" for name in ("CONFIG", "STATE", "CACHE", "DATA")}
         with patch.dict(os.environ, {**homes, "HF_HUB_OFFLINE": "1"}):
-            for name in asked.which or RUNS:
+            for name in asked.which or runs:
                 began = time.monotonic()
-                RUNS[name]()
+                runs[name]()
                 print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
     return 0
 

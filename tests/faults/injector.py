@@ -111,10 +111,14 @@ def files(fault: Fault) -> Iterator[None]:
         yield
 
 
-def until_green(run: Callable[[Fault], None], error: Callable[[], BaseException], *, lasts: bool = False) -> int:
-    """Run with the first call failing, then the second, until a run has none that fails -> how many could."""
-    number = 1
+def until_green(
+    run: Callable[[Fault], None], error: Callable[[], BaseException], *, lasts: bool = False, every: int = 1
+) -> int:
+    """Run with the first call failing, then the second (or the next of `every`), until a run has none that fails ->
+    how many runs had one."""
+    number = runs = 0
     while True:
+        number, runs = number + (every if number else 1), runs + 1
         fault = Fault(number, error, lasts=lasts)
         try:
             run(fault)
@@ -122,5 +126,4 @@ def until_green(run: Callable[[Fault], None], error: Callable[[], BaseException]
             problem.add_note(f"with this fault: {fault.hit or 'none'}, {error().__class__.__name__}")
             raise
         if not fault.hit:
-            return number - 1
-        number += 1
+            return runs - 1

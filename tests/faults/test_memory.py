@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
 
 
 def test_wherever_memory_runs_out_it_is_one_sentence_and_the_next_answers_are_right(model: Model) -> None:
-    """At a few operations of thousands; `python -m tests.faults memory` takes all."""
+    """At a few operations of thousands; `python -m tests.faults memory --every 1` takes all."""
     run = runs(model, FEW)
     last = Fault(1 << 60, MemoryError)
     run(last)
