@@ -1,4 +1,4 @@
-"""In tmux: one detaches and attaches with another window, and what is copied reaches the terminal outside."""
+"""In tmux, one detaches and attaches with another window; in it and in screen, what is copied comes out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ import pytest
 from tests.end_to_end.waiting import wait_for
 from tests.terminal import Terminal
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
-
 READY = "no model is loaded"
+
+
+def clipboard(terminal: Terminal) -> bytes:
+    """What the terminal was told last to put there."""
+    return base64.b64decode(re.findall(rb"\x1b\]52;\w*;([A-Za-z0-9+/=]+)", terminal.written)[-1])
 
 
 class Tmux:
@@ -54,6 +57,7 @@ def tmux(home: dict[str, str]) -> Iterator[Tmux]:
         server.ask("kill-server")
 
 
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
 def test_one_leaves_and_comes_back_and_copies_through_it(tmux: Tmux) -> None:
     first = tmux.attached((120, 40))
     first.until(READY)
@@ -63,8 +67,7 @@ def test_one_leaves_and_comes_back_and_copies_through_it(tmux: Tmux) -> None:
     assert copied.startswith(b"mechtui run ")
     # tmux's own default, under which a program's OSC 52 goes no further than it.
     assert tmux.ask("show-options", "-sv", "set-clipboard").strip() == "external"
-    said = re.findall(rb"\x1b\]52;\w*;([A-Za-z0-9+/=]+)", first.written)
-    assert base64.b64decode(said[-1]) == copied
+    assert clipboard(first) == copied
     first.keys("i and")
     first.until(re.escape("When and"))
     first.chunk("\x02d")
@@ -91,3 +94,21 @@ def _lives(tmux: Tmux) -> bool:
         return bool(tmux.ask("list-sessions"))
     except subprocess.CalledProcessError:
         return False
+
+
+@pytest.mark.skipif(shutil.which("screen") is None, reason="there is no screen")
+def test_what_is_copied_comes_out_of_screen_whole(home: dict[str, str]) -> None:
+    text = "word" * 300  # more than screen passes on at once
+    program = (sys.executable, "-m", "mechtui", "--model", "/nowhere", "--prompt", text)
+    words = ("screen", "-U", "-c", "/dev/null", *program)
+    terminal = Terminal((), (120, 40), home, ("-c", f"import os; os.execvp('screen', {words!r})"))
+    try:
+        terminal.until(READY)
+        terminal.keys("gy")
+        terminal.until("Copied .* through screen")
+        assert text.encode() in clipboard(terminal)
+        assert "52;c" not in terminal.text
+        terminal.keys("q")
+        assert terminal.wait() == 0
+    finally:
+        terminal.close()
