@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from mechtui.engine.api import Engine, SessionError
 from mechtui.session.document import Sae
 from mechtui.views import parse_question
-from mechtui.views.features import FeaturesAnswer
+from mechtui.views.features import Features, FeaturesAnswer
+from mechtui.views.features.script import lines_of
+from mechtui.views.script import Around
 from tests.dictionaries import Made, saelens
 from tests.engine.conftest import load_now
 from tests.engine.reference import Activations, run
@@ -253,3 +255,15 @@ def test_a_model_of_attention_alone_has_features_too(tmp_path: Path) -> None:
     other = saelens(tmp_path / "b", model.shape.d_model, "blocks.0.hook_mlp_out")
     with pytest.raises(SessionError, match=r"reads or writes L0\.mlp, and .* has no L0\.mlp: its blocks have no MLP"):
         Engine(model).open(replace(session, saes=(Sae("b", str(other.path)),))).dictionary("b")
+
+
+def test_a_program_finds_the_dictionary_that_travels_with_its_model_beside_it() -> None:
+    model = load_now("demo", directly=True)
+    session = session_of(answer=" Mary", foil=" John", model="demo")
+    opened = Engine(model).open(session)
+    [*_, (found, _, _)] = opened.answer(parse_question("features"))
+    assert isinstance(found, FeaturesAnswer)
+    assert found.about.name == "res2"
+    around = Around(session, model.shape, opened.tokens, name="demo")
+    lines = lines_of(Features(), around, (found.json(), None))
+    assert any('MODEL.parent / "demo-res2/sae_weights.safetensors"' in line for line in lines)

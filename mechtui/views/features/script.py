@@ -4,8 +4,10 @@ it makes put in place."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from mechtui.embedded import MODELS, WEIGHTS
 from mechtui.views.attribution.script import reads_of
 from mechtui.views.features import WORDS, Features
 from mechtui.views.script import FACTOR, THROUGH, Around, NoHookError, ScriptError, quoted
@@ -30,7 +32,7 @@ def lines_of(question: Features, around: Around, answers: tuple[Mapping[str, Any
     reads = reads_of(position, around, False) if attributes else ["answer = foil = None"]
     return [
         *reads,
-        *_read(about),
+        *_read(about, around),
         "",
         *_encodes(about),
         "",
@@ -72,10 +74,12 @@ def lines_of(question: Features, around: Around, answers: tuple[Mapping[str, Any
     ]
 
 
-def _read(about: Mapping[str, Any]) -> list[str]:
+def _read(about: Mapping[str, Any], around: Around) -> list[str]:
     """Lines after which its weights have the names that they have in SAELens."""
     file = about["file"]
     where = f"pathlib.Path({quoted(file)})"
+    if around.name in MODELS and Path(file).is_relative_to(WEIGHTS):
+        where = f"MODEL.parent / {quoted(Path(file).relative_to(WEIGHTS).as_posix())}"  # it travels as the model does
     if file.endswith(".npz"):
         held = f"{{name.replace('w_', 'W_'): torch.tensor(each) for name, each in np.load({where}).items()}}"
     elif file.endswith(".pt"):
