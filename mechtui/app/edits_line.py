@@ -24,6 +24,7 @@ SOURCE_NOTES = {
     "diff": 'activation of one text minus another: diff L6.pre "Love" "Hate", or of many pairs in files',
     "mean": 'mean activation of texts: mean L6.pre file "a.txt"',
     "neuron": "what a neuron writes, a row of W_out: neuron L5N2011",
+    "feature": "what a dictionary's feature writes, a row of W_dec: feature res8 1234",
     "token": 'a token\'s unembedding direction: token " Paris"',
     "pca": 'principal direction of texts: pca L6.pre "…" | "…", or of a file of texts',
     "file": "from a safetensors file: file vectors.safetensors#name",
@@ -175,6 +176,8 @@ def complete_vector(text: str, known: Known) -> list[Completion]:
         return _choose(word, start, ((f"L{at}.{part}", sites.LAYER[part].note) for at, part in places))
     if len(words) == 3 and source == "neuron":
         return _choose(word, start, [(f"L{known.layer}N0", "layer and neuron")])
+    if len(words) == 3 and source == "feature":
+        return _choose(word, start, [(sae.name, "and the feature's number") for sae in known.session.saes])
     if len(words) == 3 and source == "token":
         return _choose(word, start, [(quote(t.text), f"position {i}") for i, t in _named(known)])
     if len(words) == 4 and source in OF_TEXTS and not word.startswith('"'):

@@ -17,6 +17,7 @@ from mechtui.app.doing import find
 from mechtui.app.edits_line import Completion, Known, complete, complete_edit, complete_question, complete_vector
 from mechtui.app.line import Kind, Mistake, Suggestion
 from mechtui.app.workspaces import panes
+from mechtui.embedded.named import saes
 from mechtui.link.messages import SaveVectors
 from mechtui.paint.tokens import visible_text
 from mechtui.session import changes
@@ -73,8 +74,9 @@ def _impossible(desk: Desk, text: str, parsed: Edit) -> Mistake | None:
     """Why an edit can be no edit of this session and this model, as far as that is known here."""
     if parsed.vector and desk.session.vector(parsed.vector) is None:
         return Mistake(_no_vector(parsed.vector, desk.session), max(text.find(parsed.vector), 0))
-    if (name := parsed.site.sae) and desk.session.sae(name) is None:
-        return Mistake(f"{unknown(name, desk.session.saes)}.", max(text.find(name), 0))
+    known = saes(desk.session, "" if desk.ready is None else desk.ready.name)
+    if (name := parsed.site.sae) and name not in [sae.name for sae in known]:
+        return Mistake(f"{unknown(name, known)}.", max(text.find(name), 0))
     if desk.ready is not None:
         try:
             check_sites(parsed, desk.ready)

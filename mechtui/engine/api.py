@@ -49,7 +49,8 @@ from mechtui.engine.runner import Runner, never
 from mechtui.engine.texts import Texts
 from mechtui.engine.translators import Translator
 from mechtui.engine.variants import Cost, Look
-from mechtui.engine.vectors import Separation, steering
+from mechtui.engine.vector_files import steering
+from mechtui.engine.vectors import Separation
 from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.cases import END, Case
 from mechtui.session.document import Edit, ModelShape, Role, Sae, Session, Site, Token, Vector
@@ -362,7 +363,7 @@ class OpenSession:
     def vector(self, vector: Vector | Steering) -> Tensor:
         """[d_model] float32: a steering vector's numbers, or those that a hook edit adds. Raises EditError where it
         cannot be made, and Cancelled while its texts are read."""
-        made = steering(vector, self.bos) if isinstance(vector, Vector) else vector
+        made = self.steering(vector) if isinstance(vector, Vector) else vector
         return self._runner.vectors.value(made, self.cancelled, self.progress)
 
     @property
@@ -382,7 +383,12 @@ class OpenSession:
     def separation(self, vector: Vector) -> Separation | None:
         """How well a contrast that was made tells pairs that are held out, see `mechtui.engine.vectors`; None for
         other vectors, and where there are few pairs."""
-        return self._runner.vectors.separation(steering(vector, self.bos))
+        return self._runner.vectors.separation(self.steering(vector))
+
+    def steering(self, vector: Vector) -> Steering:
+        """A steering vector and all that decides its numbers. Raises EditError for a feature of a dictionary that
+        cannot be had."""
+        return self._runner.dictionaries.steering(vector, self.session, self.bos)
 
     # The text
 
@@ -475,6 +481,8 @@ class OpenSession:
         if self._prompt is None or (self._prompt.ids, self._prompt.everywhere) != (ids, everywhere):
             texts = tuple(self.model.token(id).text for id in ids)
             self._prompt = Prompt(ids, texts, len(self.ids), everywhere, None if self.case is None else self._role)
+        if (vector := self.session.vector(edit.vector)) is not None:
+            self.steering(vector)
         edits = resolve(edit, self._prompt, self._surroundings)
         for each in edits:
             self._engine.path_check.check(each, self.cancelled)
@@ -496,8 +504,15 @@ class OpenSession:
 
     @cached_property
     def _surroundings(self) -> Surroundings:
-        vectors = tuple(steering(vector, self.bos) for vector in self.session.vectors)
-        return Surroundings(self.model.ready, vectors, self.source_ids, self.alignment, self.references, self._decoder)
+        vectors: list[Steering] = []
+        for vector in self.session.vectors:
+            try:
+                vectors.append(self.steering(vector))
+            except EditError:  # it is said where the vector is used
+                vectors.append(steering(vector, self.bos))
+        return Surroundings(
+            self.model.ready, tuple(vectors), self.source_ids, self.alignment, self.references, self._decoder
+        )
 
     def _decoder(self, name: str) -> Decoder:
         """What edits need to know of a dictionary. Raises EditError where it cannot be had."""
@@ -505,8 +520,7 @@ class OpenSession:
             found = self.dictionary(name)
         except DictionaryError as error:
             raise EditError(str(error)) from error
-        sae = self.session.sae(name)
-        assert sae is not None
+        sae = self._runner.dictionaries.line(name, self.session)
         reads, writes = found.hooks
         return Decoder(replace(sae, labels=""), reads, writes, found.writes.layer, found.n_features, found.mark)
 
@@ -756,7 +770,9 @@ class Engine:
             raise SessionError("the session has no steering vector to save: make one first")
         bos = self.model.prepends(session.bos)
         try:
-            values = {each: self.runner.vectors.value(steering(each, bos), never) for each in session.vectors}
+            dictionaries = self.runner.dictionaries
+            made = [(each, dictionaries.steering(each, session, bos)) for each in session.vectors]
+            values = {each: self.runner.vectors.value(of, never) for each, of in made}
         except EditError as error:
             raise SessionError(str(error)) from error
         vector_files.write(path, values, self.model.ready.source)

@@ -66,8 +66,8 @@ class Runner:
         self.n_layers = model.shape.n_layers
         self.forward = Forward(model.bridge, model.device, model.ready.weights == "folded")
         self.store = TraceStore(budget(model.device))
-        self.vectors = Vectors(model, self.forward)
         self.dictionaries = Dictionaries(model, self.forward.readout)
+        self.vectors = Vectors(model, self.forward, self.dictionaries)
         self.givens = Givens(self.vectors, self.dictionaries, self.read, self.forward.weights)
         self.paces: dict[int, float] = {}  # seconds for one position in one block of a batch, by the length's bits
 

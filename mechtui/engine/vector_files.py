@@ -10,9 +10,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mechtui.engine.errors import SessionError
-from mechtui.session.document import Vector
+from mechtui.session.document import OF_TEXTS, Sae, Vector
 from mechtui.session.grammar.vectors import format_vector
-from mechtui.session.hook_edits import EditError
+from mechtui.session.hook_edits import EditError, Steering
 from mechtui.session.paths import PathError, reason, to_read, to_write, write_private
 
 
@@ -57,3 +57,10 @@ def write(path: str, values: Mapping[Vector, Tensor], model: str) -> None:
         raise SessionError(str(error)) from error
     except OSError as error:
         raise SessionError(f"{path} cannot be written: {reason(error)}") from error
+
+
+def steering(vector: Vector, bos: bool, sae: Sae | None = None, mark: bytes = b"") -> Steering:
+    """The vector as it stands now. bos: whether the session's texts begin with BOS. sae: of a feature its dictionary,
+    and the mark of that."""
+    states = tuple(number for file in vector.reads for number in state(file))
+    return Steering(vector, bos and vector.source in OF_TEXTS, (*states, *mark), sae)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine import vector_files
+from mechtui.engine.dictionaries import Dictionaries, DictionaryError
 from mechtui.engine.forward.forward import Forward
 from mechtui.engine.lengths import direction, length
 from mechtui.engine.model import Model
@@ -19,18 +20,13 @@ from mechtui.engine.text_readings import TextReadings
 from mechtui.engine.vector_files import VectorError
 from mechtui.engine.weights import unembedding_column, write_vector
 from mechtui.session.document import OF_TEXTS, Site, Span, Vector
+from mechtui.session.grammar.saes import format_point
 from mechtui.session.grammar.vectors import format_vector
 from mechtui.session.hook_edits import EditError, Steering
 from mechtui.session.resolve import check_site
 
 # Parts into which pairs are dealt to hold some of them out.
 FOLDS = 5
-
-
-def steering(vector: Vector, bos: bool) -> Steering:
-    """The vector as it stands now. bos: whether the session's texts begin with BOS."""
-    state = tuple(number for file in vector.reads for number in vector_files.state(file))
-    return Steering(vector, bos and vector.source in OF_TEXTS, state)
 
 
 @dataclass(frozen=True)
@@ -69,8 +65,8 @@ def separation(first: Tensor, second: Tensor) -> Separation | None:
 class Vectors:
     """The steering vectors of one model, as far as they were made. forward: what reads the texts."""
 
-    def __init__(self, model: Model, forward: Forward) -> None:
-        self.model = model
+    def __init__(self, model: Model, forward: Forward, dictionaries: Dictionaries) -> None:
+        self.model, self.dictionaries = model, dictionaries
         self.readings = TextReadings(model, forward)
         self._made: dict[Steering, Tensor] = {}
         self._separations: dict[Steering, Separation] = {}
@@ -108,7 +104,7 @@ class Vectors:
 
     def _make(self, steering: Steering, cancelled: Callable[[], bool], progress: Callable[[float], None]) -> Tensor:
         vector = steering.vector
-        if vector.source not in ("token", "file"):
+        if vector.source not in ("token", "file", "feature"):
             try:
                 check_site(_site(vector), self.model.ready)
             except EditError as error:
@@ -133,6 +129,8 @@ class Vectors:
                 return self._principal(vector, rows)
             case "neuron":
                 return write_vector(self.model.bridge, vector.layer, vector.index)
+            case "feature":
+                return self._feature(steering)
             case "token":
                 try:
                     token = self.model.single(vector.texts[0])
@@ -141,6 +139,25 @@ class Vectors:
                 return unembedding_column(self.model.bridge, token)
             case "file":
                 return vector_files.read(vector)
+
+    def _feature(self, steering: Steering) -> Tensor:
+        """What a feature writes to the stream per unit of activation. Raises VectorError."""
+        vector, sae = steering.vector, steering.sae
+        if sae is None:
+            raise VectorError(f"{vector.name}: there is no dictionary {vector.sae}")
+        try:
+            found = self.dictionaries.value(sae)
+            if found.writes.part in ("z", "in", "act"):
+                where = format_point(found.writes)
+                raise VectorError(f"{vector.name}: {sae.name} writes {where}, and a steering vector is of the stream")
+            if vector.index >= found.n_features:
+                last = found.n_features - 1
+                raise VectorError(
+                    f"{vector.name}: there is no feature {vector.index}: those of {sae.name} are 0 to {last:,}"
+                )
+            return found.direction(vector.index)
+        except DictionaryError as error:
+            raise VectorError(f"{vector.name}: {error}") from error
 
     def _principal(self, vector: Vector, rows: Tensor) -> Tensor:
         """The principal direction of rows [text, d_model] that the vector names, its largest component positive."""

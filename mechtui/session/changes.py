@@ -27,6 +27,7 @@ from mechtui.session.grammar.places import format_site
 from mechtui.session.op import VectorOp
 from mechtui.session.ops import ops
 from mechtui.session.roles import named
+from mechtui.session.sites import LAYER_PARTS
 
 
 class CannotError(ValueError):
@@ -206,6 +207,16 @@ def delete_vector(session: Session, index: int) -> Session:
 def add_vector_edit(session: Session, index: int) -> Session:
     """An `add` edit for the vector under the cursor, where it was read; a neuron's at that layer's output."""
     vector = chosen_vector(session, index)
+    if vector.source == "feature":
+        sae = session.sae(vector.sae)
+        point = None if sae is None else sae.writes or sae.reads
+        where = next((each for each in LAYER_PARTS if point is not None and each == point.part), None)
+        if point is None or where is None:
+            raise CannotError(
+                f"Where {vector.name} is to be added, its line does not say: write it, as in add L8.pre {vector.name}."
+            )
+        there = Site("layer", Span(point.layer, point.layer), part=where)
+        return add(session, Edit("add", there, vector=vector.name, factor=1.0))
     part = vector.part if vector.source in OF_TEXTS else "post"
     site = Site("layer", Span(vector.layer, vector.layer), part=part)
     return add(session, Edit("add", site, vector=vector.name, factor=1.0))

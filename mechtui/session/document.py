@@ -12,7 +12,7 @@ import msgspec
 
 Part = Literal["z", "q", "k", "v", "pattern", "scores", "attn", "mlp", "pre", "mid", "post"]
 Where = Literal["pre", "mid", "post", "attn", "mlp", "z", "in", "act"]
-Source = Literal["diff", "mean", "pca", "neuron", "token", "file"]
+Source = Literal["diff", "mean", "pca", "neuron", "feature", "token", "file"]
 # Those that are read from the activations of texts.
 OF_TEXTS: tuple[Source, ...] = ("diff", "mean", "pca")
 Bos = Literal["auto", "yes", "no"]
@@ -113,7 +113,8 @@ class Edit(Struct, frozen=True):
 class Vector(Struct, frozen=True):
     """A named steering vector [d_model] and how it is made.
 
-    source: "diff" (pairs, layer, part), "mean" and "pca" (texts, layer, part), "neuron" (layer, index), "token" (text),
+    source: "diff" (pairs, layer, part), "mean" and "pca" (texts, layer, part), "neuron" (layer, index), "feature" (sae,
+    the dictionary's name, and index), "token" (text),
     "file" (path, key). In the place of pairs and texts may stand the files that hold them: two for the sides of diff or
     one, whose `columns` they are. `position` says which token of a text is read (default the last; None: the mean over
     all of them). component: which principal direction, from 1.
@@ -133,6 +134,7 @@ class Vector(Struct, frozen=True):
     key: str = ""
     unit: bool = False
     position: int | None = -1
+    sae: str = ""
 
     @property
     def reads(self) -> tuple[str, ...]:

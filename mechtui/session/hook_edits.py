@@ -27,11 +27,12 @@ class EditError(ValueError):
 @dataclass(frozen=True)
 class Steering:
     """A steering vector and all that decides its numbers. bos: whether its texts begin with BOS; False where it has
-    none. file: what tells that its file was written again, empty without one."""
+    none. file: what tells that its file was written again, empty without one. sae: the dictionary of a feature's."""
 
     vector: Vector
     bos: bool = False
     file: tuple[int, ...] = ()
+    sae: Sae | None = None
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,16 @@ def made_of(session: Session, edit: Edit, clean: bool = False, over: bool = Fals
     every = (edit, *edits)
     taken = {ops()[each.op].takes for each in every}
     source = session.source if "source" in taken else ""
+    vectors = tuple(v for v in session.vectors if any(each.vector == v.name for each in every))
+    read = {vector.sae for vector in vectors} | {each.site.sae for each in every}
     return Session(
         model=session.model,
         prompt=session.prompt,
         source=source,
         answer=session.answer,
         foil=session.foil,
-        vectors=tuple(v for v in session.vectors if any(each.vector == v.name for each in every)),
+        vectors=vectors,
+        saes=tuple(sae for sae in session.saes if sae.name in read),
         edits=edits,
         bos=session.bos,
         align=session.align if source else "auto",
@@ -114,7 +117,7 @@ def changed(swept: Swept, session: Session, clean: bool = False) -> tuple[str, .
         "prompt": ("prompt", "bos"),
         "source": ("source", "align", "references"),
         "target": ("answer", "foil"),
-        "edits": ("edits", "vectors"),
+        "edits": ("edits", "vectors", "saes"),
         "linear mode": ("linear",),
     }
     return tuple(

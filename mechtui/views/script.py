@@ -96,6 +96,9 @@ class Around:
     def hook_edits(self, edit: Edit) -> HookEdits:
         """What an edit does on this prompt. Raises ScriptError where it cannot be made, and NoHookError where no
         program can make it."""
+        vector = self.session.vector(edit.vector)
+        if edit.site.kind == "feature" or (vector is not None and vector.source == "feature"):
+            raise NoHookError("no program edits features yet")
         ids, texts = (tuple(getattr(token, field) for token in self.tokens) for field in ("id", "text"))
         surroundings = Surroundings(
             self,

@@ -19,6 +19,7 @@ from mechtui.engine.run import Run
 from mechtui.engine.runner import never
 from mechtui.session.document import Sae, Session
 from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
 from tests.dictionaries import Array, Made, saelens
 from tests.engine.test_generation_edits import continued
 from tests.engine.twin import PROMPT, SOURCE, Twin, make_twin
@@ -245,4 +246,20 @@ def test_one_that_there_is_none_of_is_refused_in_a_sentence(tmp_path: Path, gpt2
         (0, "there is no res8F40: the features of res8 are 0 to 39"),
         (1, "there is no res8F99: the features of res8 are 0 to 39"),
         (2, "there is no dictionary rse8; did you mean res8? there is res8"),
+    ]
+
+
+def test_a_feature_is_a_steering_vector(twin: Twin, tmp_path: Path) -> None:
+    made = saelens(tmp_path, twin.engine.model.shape.d_model)
+    saes, lines = (Sae("res1", str(made.path)),), ("v = feature res1 7", "w = feature res1 40", "u = feature rse1 3")
+    vectors = tuple(parse_vector(line) for line in lines)
+    edits = tuple(parse_edit(f"add L1.pre {name} x2") for name in "vwu")
+    opened = Engine(twin.engine.model).open(Session(prompt=PROMPT, bos="no", saes=saes, vectors=vectors, edits=edits))
+    np.testing.assert_allclose(opened.vector(vectors[0]), made.directions[7], atol=1e-6)
+    assert opened.edited is not None
+    added = opened.edited.activation("blocks.1.hook_resid_pre") - opened.clean.activation("blocks.1.hook_resid_pre")
+    np.testing.assert_allclose(added, np.tile(2 * made.directions[7], (14, 1)), atol=1e-5)
+    assert [problem.sentence for problem in opened.problems] == [
+        "w: there is no feature 40: those of res1 are 0 to 39",
+        "u: there is no dictionary rse1; did you mean res1? there is res1",
     ]

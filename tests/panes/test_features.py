@@ -10,12 +10,16 @@ from msgspec.structs import replace
 
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Sae, Session
+from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.places import format_site
+from mechtui.session.grammar.vectors import format_vector
 from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question, put
 from mechtui.views.features import BYS, Features, FeaturesAnswer
 from mechtui.views.features.example import example
 from mechtui.views.features.pane import FeaturesPane
 from tests.panes.pictures import Holder, pictured, shown
+from tests.panes.test_neurons import Desk as NeuronsDesk
 from tests.panes.test_neurons import number
 
 
@@ -90,6 +94,29 @@ async def test_the_cursor_stays_on_its_feature_and_a_label_is_found() -> None:
         assert desk.asked[-1].of == "mlp3"
         with pytest.raises(CannotError, match="res8 is the only dictionary of the session"):
             pane.do_next_dictionary(Desk(Session(saes=(Sae("res8", "a"),))))  # type: ignore[arg-type]
+
+
+async def test_the_feature_under_the_cursor_is_clamped_and_made_a_vector() -> None:
+    app = Holder(FeaturesPane())
+    async with app.run_test(size=(120, 24)) as pilot:
+        picture = pictured(example())
+        app.pane.show(picture)
+        await pilot.pause()
+        app.pane.move(0, 1)
+        clean, edited = answers()
+        number, value = int(clean.features[1]), 2 * float(edited.value[1])
+        name = f"res8F{number}"
+        assert [format_site(site) for site in app.pane.sites(picture)] == [name]
+        desk = NeuronsDesk(picture.session, picture.focus)
+        app.pane.do_clamp_feature(desk)  # type: ignore[arg-type]
+        assert desk.session.edits[-1] == parse_edit(f"clamp {name} x{value:.3g}")
+        assert desk.focus.edit == len(desk.session.edits) - 1
+        before = desk.session
+        app.pane.do_clamp_feature(desk)  # type: ignore[arg-type]
+        assert desk.session == before  # the one that is there is looked at
+        app.pane.do_feature_vector(desk)  # type: ignore[arg-type]
+        assert format_vector(desk.session.vectors[-1]) == f"{name} = feature res8 {number}"
+        assert f"{name} x5 adds it" in desk.said
 
 
 async def test_a_low_pane_keeps_error_and_sum() -> None:

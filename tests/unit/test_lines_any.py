@@ -97,6 +97,7 @@ def test_any_edit(line: str) -> None:
     )
     | LINE.map("v = file ".__add__)
     | NUMBER.map("v = neuron L0N".__add__)
+    | NUMBER.map("v = feature res-8 ".__add__)
 )
 @example('v = diff L0.pre "a" "b" @' + "1" * 25)
 @example('v = diff L0.pre file a.txt "b c.txt" unit @all')

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from msgspec.structs import replace as replaced
 from torch import Tensor
 
 from mechtui.embedded import named
@@ -14,9 +15,10 @@ from mechtui.engine.dictionaries.dictionary import Dictionary, DictionaryError, 
 from mechtui.engine.dictionaries.found import Found, Tensors, find
 from mechtui.engine.model import Model
 from mechtui.engine.readout import Readout
-from mechtui.engine.vector_files import state
-from mechtui.session.document import Sae, Session
+from mechtui.engine.vector_files import VectorError, state, steering
+from mechtui.session.document import Sae, Session, Vector
 from mechtui.session.grammar.saes import format_point, unknown
+from mechtui.session.hook_edits import Steering
 
 FORMATS = (gemma_scope, dictionary_learning, saelens, sparsify)
 # They lie in mapped files, so that keeping one costs what was looked at of it.
@@ -79,6 +81,17 @@ class Dictionaries:
         found = self.value(self.line(name, session))
         fits.check_bos(found, bos, self.model.bos_id is not None)
         return found
+
+    def steering(self, vector: Vector, session: Session, bos: bool) -> Steering:
+        """A session's steering vector and all that decides its numbers. Raises VectorError where its dictionary cannot
+        be had."""
+        if vector.source != "feature":
+            return steering(vector, bos)
+        try:
+            mark = self.named(vector.sae, session, bos).mark
+        except DictionaryError as error:
+            raise VectorError(f"{vector.name}: {error}") from error
+        return steering(vector, bos, replaced(self.line(vector.sae, session), labels=""), mark)
 
     def labels(self, sae: Sae) -> dict[int, str]:
         """Feature -> its label, from the file that the session names, or one that lies beside the dictionary. Raises

@@ -44,6 +44,8 @@ def parse_vector(line: str) -> Vector:
             if site.kind != "neuron" or site.layers.first != site.layers.last or site.index.first != site.index.last:
                 raise words.error(f"{short(text)} is not one neuron; one is L5N2011", words.column)
             fields = {"layer": site.layers.first, "index": site.index.first}
+        case "feature":
+            fields = _feature(words)
         case "token":
             fields = {"texts": (words.text(),)}
         case "file":
@@ -143,6 +145,16 @@ def _component(words: Words) -> dict[str, object]:
     return {"component": number}
 
 
+def _feature(words: Words) -> dict[str, object]:
+    sae = words.next("a dictionary and a feature, as in feature res8 1234,")
+    if NAME.fullmatch(sae) is None:
+        raise words.error(f"{short(sae)} is no name of a dictionary; write feature res8 1234", words.column)
+    number = words.next("a feature, as in feature res8 1234,")
+    if re.fullmatch(r"[0-9]+", number) is None:
+        raise words.error(f"{short(number)} is not one feature; write feature {short(sae)} 1234", words.column)
+    return {"sae": sae, "index": whole(number, words.line, words.column)}
+
+
 def _file(words: Words) -> dict[str, object]:
     text = words.next("a file, as in vectors.safetensors#name,")
     if text.startswith('"'):
@@ -160,6 +172,8 @@ def format_vector(vector: Vector) -> str:
             body += f" {vector.component}" if vector.component != 1 else ""
         case "neuron":
             body = f"neuron L{vector.layer}N{vector.index}"
+        case "feature":
+            body = f"feature {vector.sae} {vector.index}"
         case "token":
             body = f"token {quote(vector.texts[0])}"
         case "file":

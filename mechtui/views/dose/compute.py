@@ -25,7 +25,6 @@ from mechtui.engine.api import (
     Run,
     SessionError,
     length,
-    steering,
     typical,
 )
 from mechtui.evidence import spread
@@ -184,7 +183,7 @@ class _Points:
         vector = opened.session.vector(self.edit.vector) if self.edit.vector else None
         if vector is None or point.layer < 0:
             return made
-        there = steering(read_at(vector, self.edit.site, point.layer), opened.bos)
+        there = opened.steering(read_at(vector, self.edit.site, point.layer))
         opened.vector(there)
         return tuple(changed(each, vector=there) for each in made)
 

@@ -225,6 +225,14 @@ SPEC = View(
             "Show the next dictionary of the session.",
             needs=Needs.MODEL,
         ),
+        Action("clamp_feature", ("x",), "clamp", "Hold the feature at twice its activation here: + and - change it."),
+        Action(
+            "feature_vector",
+            ("w",),
+            "as vector",
+            "Make the feature's direction a steering vector of the session.",
+            needs=Needs.MODEL,
+        ),
     ),
     numbers=(
         Numbers("on", "features that are on", "features", ("position",)),

@@ -18,8 +18,12 @@ from mechtui.paint.tokens import fitting, visible
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Page, Pane, Picture
 from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, write_cursor
+from mechtui.session import changes
 from mechtui.session.changes import CannotError
-from mechtui.session.document import SaeName
+from mechtui.session.document import Edit, SaeName, Site, Span, Vector
+from mechtui.session.grammar.edits import format_edit
+from mechtui.session.grammar.places import format_site
+from mechtui.session.sites import LAYER
 from mechtui.views.circuit import Scored
 from mechtui.views.features import SPEC, Features, FeaturesAnswer
 from mechtui.visible import seen
@@ -206,11 +210,56 @@ class FeaturesPane(Pane):
         after = names[(names.index(now) + 1) % len(names)] if now in names else names[0]
         desk.put(replace(question, of=SaeName(after)))
 
+    def sites(self, picture: Picture) -> tuple[Site, ...]:
+        found = self._chosen()
+        return () if found is None else (found[1],)
+
+    def _chosen(self) -> tuple[FeaturesAnswer, Site, int] | None:
+        """The feature under the cursor, with its row in the answer."""
+        answer = self._here()
+        if answer is None:
+            return None
+        row = self._cursor(answer)
+        number = int(answer.features[row])
+        return answer, Site("feature", index=Span(number, number), sae=answer.about.name), row
+
+    def do_clamp_feature(self, desk: Desk) -> None:
+        found = self._chosen()
+        if found is None:
+            raise CannotError("There is no feature under the cursor to clamp.")
+        answer, site, row = found
+        session = desk.session
+        at = next((i for i, edit in enumerate(session.edits) if (edit.op, edit.site) == ("clamp", site)), None)
+        if at is None:
+            at = len(session.edits)
+            held = float(f"{2 * float(answer.value[row]):.3g}") or 1.0
+            desk.change(changes.add(session, Edit("clamp", site, factor=held)))
+        desk.look(replace(desk.focus, edit=at))
+        desk.say(f"{format_edit(desk.session.edits[at])}: + and - change it.")
+
+    def do_feature_vector(self, desk: Desk) -> None:
+        found = self._chosen()
+        if found is None:
+            raise CannotError("There is no feature under the cursor whose direction could be taken.")
+        answer, site, _ = found
+        name = format_site(site)
+        if (where := _stream(answer.about.writes)) is None:
+            raise CannotError(f"{answer.about.name} does not write to the stream, and a steering vector is of it.")
+        desk.change(changes.put_vector(desk.session, Vector(name, "feature", index=site.index.first, sae=site.sae)))
+        desk.look(replace(desk.focus, vector=[vector.name for vector in desk.session.vectors].index(name)))
+        desk.say(f"{name} is a steering vector now: add {where} {name} x5 adds it.")
+
     def value(self) -> str:
         return "" if (listed := self._listed()) is None else listed[0].value(listed[1], self._at)
 
     def row(self) -> str:
         return "" if (listed := self._listed()) is None else listed[0].row_text(listed[1])
+
+
+def _stream(hook: str) -> str | None:
+    """The site whose hook this is: `L8.pre`; None of one that is not of d_model numbers."""
+    layer, _, rest = hook.removeprefix("blocks.").partition(".")
+    return next((f"L{layer}.{part}" for part, place in LAYER.items() if place.hook == rest), None)
 
 
 @dataclass(frozen=True, eq=False)
