@@ -679,7 +679,8 @@ class Mechtui(Guarded, App[int]):
         """The present session is another: editors, panes, model process and the kept copy follow."""
         session = self.session
         self.board.changed(self._was, session)
-        if (job := self.job) and not specs()[job].renews and difference(self._was, session) is not None:
+        changed, job = difference(self._was, session), self.job
+        if job and not specs()[job].renews and changed is not None and specs()[job].follows >= changed:
             self.end_job()
         other_model = self._was.model != session.model
         self._was = session
