@@ -22,6 +22,7 @@ from mechtui.engine.dictionaries.labels import read as read_labels
 from mechtui.engine.errors import ModelError
 from mechtui.engine.model import Model
 from mechtui.session.document import Point, Sae, Session
+from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.saes import format_point, parse_sae
 from mechtui.worker.models import fetch
 from tests.dictionaries import Made, gemma, learned, numbers, put, saelens, sparsified
@@ -441,6 +442,8 @@ def test_those_that_travel_with_a_model_need_no_line(tmp_path: Path, monkeypatch
     opened = engine.open(Session(model="demo", prompt="When"))
     assert [sae.name for sae in opened.saes] == ["mine"]
     assert opened.dictionary("mine").file == str(made.path / "sae_weights.safetensors")
+    edited = engine.open(Session(model="demo", prompt="When", edits=(parse_edit("zero mineF0"),)))
+    assert not edited.problems
     other = saelens(tmp_path / "two", model.shape.d_model, features=50)
     opened = engine.open(Session(model="demo", prompt="When", saes=(Sae("mine", str(other.path)),)))
     assert [sae.path for sae in opened.saes] == [str(other.path)]
