@@ -126,6 +126,11 @@ async def test_a_low_pane_keeps_error_and_sum() -> None:
         await pilot.pause()
         rows = [row.split()[0] for row in shown(app.pane) if row.strip()]
         assert rows[-2:] == ["error", "sum"]
+    narrow = Holder(FeaturesPane())
+    async with narrow.run_test(size=(40, 11)) as pilot:
+        narrow.pane.show(pictured(example()))
+        await pilot.pause()
+        assert "L0 58.3 · EV .94 · recovered .98" in str(narrow.pane.border_subtitle)
         assert "bias" not in rows
 
 

@@ -185,8 +185,8 @@ SPEC = View(
         "held. The error, what the dictionary does not have, is a line as they are: features, bias (b_dec) and error "
         "add up to the direct effect of all that passes there. Of each its label, where a file has some, its size over "
         "the prompt, and the tokens whose logits its direction raises and lowers. Above them how good the dictionary is"
-        " on this prompt: how many features are on at a token (L0), the share of the variance that it explains, and how"
-        " much of the loss that putting 0 there costs it recovers. BOS does not count."
+        " on this prompt: how many features are on at a token (L0), the share of the variance that it explains (EV), "
+        "and how much of the loss that putting 0 there costs it recovers. BOS does not count."
     ),
     read=(
         "A large error, or a low share of loss recovered, says that the features are not what the model uses here. "

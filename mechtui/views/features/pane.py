@@ -314,6 +314,7 @@ def _quality(answer: FeaturesAnswer, width: int) -> str:
         f"{few} · {explains} · {recovered} ({whole})",
         f"{few} · {explains} · {recovered} ({losses})",
         f"{few} · {explains} · {recovered}",
+        f"{few} · {explains.replace('explains', 'EV')} · {recovered.replace('loss ', '')}",
         f"{few} · {explains}",
         few,
         "",
