@@ -1,18 +1,18 @@
 """Memory of the model process for each view at 512 tokens: `python -m tests.memory [MODEL] [--tokens 512] [--only TEXT]
-[--seconds 60] [--json FILE]`.
+[--seconds 60]`. Linux only.
 
-Every line is asked by `mechtui run` in a process of its own, of a session with an edit that is on; a job that has not
-ended after some seconds is stopped, since it holds its most from the first batches on. Shown is what the largest
-process held at most, and how much of that is more than the weights: no view may take more than 1.2 GB of that. MODEL:
-by default smollm2.
+Every line is asked in a fresh process, of a session with a source, two cases and an edit that is on; a job that has not
+ended after some seconds is stopped, since it holds its most from the first batches on. Shown is the most that the
+process held, and how much of that is more than the weights: no view may take more than 1.2 GB of that. MODEL: smollm2
+where none is named.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
-import signal
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,8 +20,17 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save_file
+
+from mechtui.bench.subject import subject
+from mechtui.engine.api import Cancelled, Engine, SessionError
+from mechtui.session.document import Session
+from mechtui.session.storage import load
 from mechtui.views import parse_question, spec_of, specs
 
+EDITS = 'edits = ["zero L9H3", "# scale L11H0 x2"]\ncases = "cases.jsonl"\n'
+SAE = 'saes = ["res = ./sae"]\n'
 LIMIT = 1_200_000_000
 # The heaviest lines of each view, and those that it asks by itself.
 LINES = (
@@ -33,19 +42,19 @@ LINES = (
     *('compare "other.toml"', "effects", "sweep zero L*H*", "sweep zero L*H* estimate", "sweep patch L*.pre"),
     *("sweep patch L*.pre ig8 estimate", "sweep patch L*H*.pattern", "sweep patch L*H*.pattern estimate"),
     *("dose add L9.pre v", "dose add L9.pre v layers", "generate", 'perplexity "text.txt"', "cases", "faithfulness"),
+    *("features", "geometry", "toy"),
     *("sweep zero L*H* over cases", "sweep patch L*.pre over cases"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Figure:
-    """peak: bytes; over: more than the weights; ended: whether the answer was whole before it was stopped."""
+    """peak: bytes; over: more than the weights; said: why there is no whole answer, empty where there is one."""
 
     line: str
     peak: int
     over: int
     seconds: float
-    ended: bool
     said: str = ""
 
 
@@ -56,7 +65,9 @@ def files(folder: Path, text: str, other: str, target: tuple[str, str]) -> None:
     said = "".join(f"{name} = {json.dumps(value)}\n" for name, value in both.items())
     vector = 'v = diff L9.pre " Love" " Hate"'
     head = f"mechtui = 1\n{said}vectors = [{json.dumps(vector)}]\n"
-    (folder / "session.toml").write_text(head + 'edits = ["zero L9H3", "# scale L11H0 x2"]\ncases = "cases.jsonl"\n')
+    (folder / "session.toml").write_text(
+        head + 'edits = ["zero L9H3", "# scale L11H0 x2"]\ncases = "cases.jsonl"\n' + SAE
+    )
     (folder / "other.toml").write_text(head)
     (folder / "text.txt").write_text(f"{text}\n" * 8)
     (folder / "cases.jsonl").write_text(
@@ -64,36 +75,52 @@ def files(folder: Path, text: str, other: str, target: tuple[str, str]) -> None:
     )
 
 
-def measured(line: str, model: str, folder: Path, weights: int, seconds: float) -> Figure:
-    command = [sys.executable, "-m", "mechtui", "run", "session.toml", "--model", model, "--view", line]
+def dictionary(folder: Path, width: int) -> None:
+    """A sparse autoencoder with random weights, eight features for each dimension."""
+    draw = np.random.default_rng(0)
+    wide = 8 * width
+    into, out = (draw.normal(0, width**-0.5, (width, wide)).astype(np.float32) for _ in range(2))
+    biases = {"b_enc": np.zeros(wide, np.float32), "b_dec": np.zeros(width, np.float32)}
+    folder.mkdir()
+    save_file({"W_enc": into, "W_dec": np.ascontiguousarray(out.T), **biases}, folder / "sae_weights.safetensors")
+    config = {"architecture": "standard", "d_in": width, "d_sae": wide}
+    config |= {"metadata": {"hook_name": "blocks.9.hook_resid_post", "prepend_bos": None}}
+    (folder / "cfg.json").write_text(json.dumps(config))
+
+
+def measured(engine: Engine, session: Session, line: str, weights: int, seconds: float) -> Figure:
+    Path("/proc/self/clear_refs").write_text("5")  # the most that was held is what is held now
     began = time.monotonic()
-    with (folder / "said.txt").open("w+b") as said:
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=said)
-        stopped = False
-        while True:
-            pid, status, usage = os.wait4(process.pid, 0 if stopped else os.WNOHANG)
-            if pid:
-                break
-            if time.monotonic() - began > seconds:
-                process.send_signal(signal.SIGINT)
-                stopped = True
-            else:
-                time.sleep(0.2)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
-    peak = usage.ru_maxrss * 1024
-    took = time.monotonic() - began
-    return Figure(line, peak, peak - weights, took, process.returncode == 0, "" if process.returncode == 0 else last)
+    question = parse_question(line)
+    said = ""
+    try:
+        opened = engine.open(session, lambda: time.monotonic() - began > seconds, (question,))
+        for _ in opened.answer(question):
+            opened.check_cancelled()
+    except SessionError as error:
+        said = str(error)
+    except Cancelled:
+        said = "stopped"
+    return Figure(line, held("VmHWM"), held("VmHWM") - weights, time.monotonic() - began, said)
 
 
-def prepare(model: str, tokens: int) -> None:
-    """Print the weights' bytes, two texts, and two words."""
-    from mechtui.bench.subject import subject
+def held(what: str) -> int:
+    """Bytes that this process holds (VmRSS), or held at most (VmHWM)."""
+    found = re.search(rf"{what}:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
-    chosen = subject(model)
-    weights = {p.data_ptr(): p.numel() * p.element_size() for p in chosen.model.bridge.parameters()}
-    print(json.dumps([sum(weights.values()), chosen.text(tokens), chosen.text(tokens, 1), *chosen.words()[:2]]))
+
+def alone(line: str, model: str, tokens: int, seconds: float) -> tuple[Figure, int]:
+    """In this process: what one line takes, and the weights' bytes."""
+    chosen = subject(model, directly=True)
+    sizes = {p.data_ptr(): p.numel() * p.element_size() for p in chosen.model.bridge.parameters()}
+    weights = sum(sizes.values())
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        one, two = chosen.words()[:2]
+        files(Path(name), chosen.text(tokens), chosen.text(tokens, 1), (one, two))
+        dictionary(Path(name) / "sae", chosen.model.shape.d_model)
+        return measured(chosen.engine, load("session.toml"), line, weights, seconds), weights
 
 
 def main() -> int:
@@ -101,37 +128,31 @@ def main() -> int:
     parser.add_argument("model", nargs="?", default="smollm2")
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--only", default="", help="only the lines that hold this text")
+    parser.add_argument("--one", help="this line alone, in this process")
     parser.add_argument("--seconds", type=float, default=60, help="after so many a job is stopped")
-    parser.add_argument("--json", dest="file", type=Path)
     given = parser.parse_args()
-    named = {spec_of(parse_question(line)).name for line in LINES}
-    if left := set(specs()) - named:
+    if given.one is not None:
+        figure, weights = alone(given.one, given.model, given.tokens, given.seconds)
+        print(json.dumps([asdict(figure), weights]))
+        return 0
+    if left := set(specs()) - {spec_of(parse_question(line)).name for line in LINES}:
         raise SystemExit(f"no line of {', '.join(sorted(left))} is measured")
-    # In a process of its own: one that is started counts what the starting one held.
-    code = f"from tests.memory import prepare; prepare({given.model!r}, {given.tokens})"
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
-    weights, *texts, one, two = json.loads(done.stdout.splitlines()[-1])
-    figures = []
-    with tempfile.TemporaryDirectory() as name:
-        files(Path(name), texts[0], texts[1], (one, two))
-        # The first one compares the model with the bridge, which reads the weights a second time.
-        measured("tokens", given.model, Path(name), weights, 600)
-        print(f"{given.model}, {given.tokens} tokens, weights {weights / 1e9:.2f} GB\n")
-        print("| line | most held, GB | over the weights | seconds |\n|---|---:|---:|---:|")
-        for line in LINES:
-            if given.only not in line:
-                continue
-            figure = measured(line, given.model, Path(name), weights, given.seconds)
-            figures.append(figure)
-            mark = "" if figure.over <= LIMIT else " **too much**"
-            how = "" if figure.ended else f" ({figure.said or 'stopped'})"
-            print(
-                f"| `{line}` | {figure.peak / 1e9:.2f} | {figure.over / 1e9:+.2f}{mark} | {figure.seconds:.0f}{how} |",
-                flush=True,
-            )
-    if given.file is not None:
-        given.file.write_text(json.dumps([asdict(figure) for figure in figures], indent=1))
-    return int(any(figure.over > LIMIT for figure in figures))
+    print(
+        f"| {given.model}, {given.tokens} tokens | most held, GB | over the weights | seconds |\n|---|---:|---:|---:|"
+    )
+    too_much = False
+    for line in LINES:
+        if given.only not in line:
+            continue
+        command = [sys.executable, "-m", "tests.memory", given.model, "--tokens", str(given.tokens), "--one", line]
+        done = subprocess.run([*command, "--seconds", str(given.seconds)], stdout=subprocess.PIPE, check=True)
+        said, _ = json.loads(done.stdout.splitlines()[-1])
+        figure = Figure(**said)
+        too_much |= figure.over > LIMIT
+        mark, how = " **too much**" if figure.over > LIMIT else "", f" ({figure.said})" if figure.said else ""
+        numbers = f"{figure.peak / 1e9:.2f} | {figure.over / 1e9:+.2f}{mark} | {figure.seconds:.0f}{how}"
+        print(f"| `{line}` | {numbers} |", flush=True)
+    return int(too_much)
 
 
 if __name__ == "__main__":

@@ -61,9 +61,10 @@ class Subject:
         return [text for text in candidates if len(self.model.encode(text, "no")) == 1]
 
 
-def subject(name: str | None, device: str = "auto") -> Subject:
+def subject(name: str | None, device: str = "auto", directly: bool = False, dtype: str = "auto") -> Subject:
     """The named model; without a name gpt2 where its weights lie on this machine, else random weights of its
-    shape. Raises ModelError."""
+    shape. directly: as the model process has it, without transformers and TransformerLens where that can be. Raises
+    ModelError."""
     from mechtui.engine.errors import ModelError
     from mechtui.worker.models.load import load
 
@@ -73,7 +74,7 @@ def subject(name: str | None, device: str = "auto") -> Subject:
     if name == RANDOM:
         return random_subject(device)
     try:
-        model = load(Load(name or "gpt2", device=device), quiet, lambda: False)
+        model = load(Load(name or "gpt2", device=device, dtype=dtype), quiet, lambda: False, directly)
     except ModelError:
         if name is not None:
             raise

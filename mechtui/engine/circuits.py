@@ -20,8 +20,8 @@ from mechtui.engine.errors import Cancelled, SessionError
 from mechtui.engine.readout import Norm, Readout
 
 Kind = Literal["Q", "K", "V"]
-# Numbers of two tables that are multiplied at once: 128 MB each.
-AT_ONCE = 32_000_000
+# Numbers of two tables that are multiplied at once: 32 MB each.
+AT_ONCE = 8_000_000
 # Rows of the embedding that are normed at once.
 TOKENS_AT_ONCE = 8192
 # Pairs of random matrices that say what composition is without any: with 24 of each kind there are 576.
@@ -116,6 +116,8 @@ def composition(
         layer_of += [layer] * len(each.Q)
     first = wrote[0].device
     writers, readers = (torch.cat([each.to(first) for each in layers]) for layers in (wrote, reads))
+    wrote.clear()
+    reads.clear()
     table = _composed(writers, readers, cancelled, progress)
     where = torch.tensor(layer_of)
     return torch.where(where[None, :] < where[:, None], table.cpu(), torch.nan)
@@ -140,9 +142,10 @@ def _factor(inner: Tensor, outer: Tensor) -> Tensor:
 
 
 def _composed(wrote: Tensor, reads: Tensor, cancelled: Callable[[], bool], progress: Callable[[float], None]) -> Tensor:
-    """[reader, writer]: ||W_OV M||_F over the product of the norms, from both factors [head, d_head, d_model]."""
-    # Of length 1, so that what rounds does not depend on the model's scale.
-    wrote, reads = (each / each.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-30) for each in (wrote, reads))
+    """[reader, writer]: ||W_OV M||_F over the product of the norms, from both factors [head, d_head, d_model], which
+    are made as long as 1: so that what rounds does not depend on the model's scale."""
+    for each in (wrote, reads):
+        each.div_(each.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-30))
     count, _, width = wrote.shape
     stripe = max(AT_ONCE // (count * width), 1)
     total = torch.zeros(len(reads), count, device=wrote.device)
@@ -151,6 +154,7 @@ def _composed(wrote: Tensor, reads: Tensor, cancelled: Callable[[], bool], progr
             raise Cancelled
         left, right = ((each[:, :, begin : begin + stripe].mT @ each).reshape(len(each), -1) for each in (reads, wrote))
         total += left @ right.T
+        del left, right  # before the next two are made
         progress(min(begin + stripe, width) / width)
     return total.clamp_min(0).sqrt()
 
@@ -257,7 +261,7 @@ class Circuit:
         """The strongest, one of each source, with `each` destinations and outs; all sources are looked at. None of a
         source that nothing attends to more than to the mean token, or that raises nothing. Raises Cancelled."""
         count = len(self.keys)
-        rows = max(AT_ONCE // 4 // count, 1)
+        rows = max(AT_ONCE // count, 1)
         found: list[Tensor] = []
         for begin in range(0, count, rows):
             if cancelled():

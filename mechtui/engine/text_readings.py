@@ -143,7 +143,7 @@ class TextReadings:
         if vector.part != "pre":  # what enters a block needs nothing of it
             layers = range(layer + 1)
             looks[hook(layer, vector.part)] = [seen.append]
-        passed = forward.through(residual, calls, layers, None, (), {}, (), 0, cancelled, looks=looks)
+        passed = forward.through(residual, calls, layers, None, (), {}, (), 0, cancelled, looks=looks, last_alone=True)
         value = seen[-1] if seen else passed.stream[-1]
         if vector.position is None:
             return value.float().mean(1).cpu()

@@ -344,6 +344,7 @@ class _Batch:
             z,
             self._looks(first_row, begin),
             self.sent,
+            last_alone=True,
         )
         return passed.stream[-1]
 

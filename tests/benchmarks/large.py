@@ -2,7 +2,8 @@
 
 The shapes of GPT-2 XL and Llama-3.2-1B with random weights in bfloat16, written to a folder that goes again, one after
 the other; a byte is a token. Beside each figure stands its floor: the bytes of the weights over the memory's measured
-bandwidth, or the operations over the measured speed of a product of that type, whichever is more.
+bandwidth, or the operations over the measured speed of a product of that type, whichever is more. All is processor time
+of one thread, so that what else the machine does counts little; two take a little more than half as long.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mechtui.bench.subject import Subject, ask, subject
-from mechtui.bench.timing import Contender, bandwidth, interleaved
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.views import parse_question
@@ -119,24 +120,36 @@ def _write(folder: Path, config: dict[str, Any], sizes: dict[str, tuple[int, ...
     (folder / "config.json").write_text(json.dumps({**config, "torch_dtype": "bfloat16"}))
 
 
+def bandwidth(megabytes: int = 256) -> float:
+    """Bytes a second that a sum over a large tensor reads."""
+    tensor = torch.ones(megabytes << 18)
+    return (megabytes << 20) / timed(lambda _: tensor.sum(), repeats=9)
+
+
 def peak(size: int = 2048) -> float:
     """Operations a second of a product [size, size] by [size, size] in this type."""
     one, two = (torch.randn(size, size).to(DTYPE) for _ in range(2))
-    timing = interleaved({"product": Contender(lambda _: one @ two)}, 7, torch.device("cpu"), warm=2)["product"]
-    return 2 * size**3 / (timing.low / 1000)
+    return 2 * size**3 / timed(lambda _: one @ two, repeats=9)
 
 
-def timed(work: Callable[[int], object], before: Callable[[int], object] = lambda repeat: None) -> float:
-    """Seconds, the median of a few after one that does not count."""
-    taken = interleaved({"": Contender(work, prepare=before)}, REPEATS, torch.device("cpu"))[""]
-    return taken.median / 1000
+def timed(
+    work: Callable[[int], object], before: Callable[[int], object] = lambda repeat: None, repeats: int = REPEATS
+) -> float:
+    """Seconds on the processor, the median of a few after one that does not count."""
+    taken = []
+    for repeat in range(repeats + 1):
+        before(repeat)
+        began = time.process_time()
+        work(repeat)
+        taken.append(time.process_time() - began)
+    return statistics.median(taken[1:])
 
 
 def start(folder: Path) -> tuple[float, float, float]:
     """`mechtui run` of one question in a fresh process: seconds, of them on the processor, and bytes held at most."""
-    command = [sys.executable, "-m", "mechtui", "run", "--model", str(folder), "--prompt", "a few words", "--view"]
+    command = [sys.executable, "-m", "mechtui", "run", "--model", str(folder), "--prompt", "a few words"]
     began = time.perf_counter()
-    process = subprocess.Popen([*command, "next_tokens"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--dtype", "bfloat16", "--view", "next_tokens"], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -198,13 +211,13 @@ class Costs:
         self.add("the last token changed", timed(appended), self.floor(layers, 1))
         engine.forget()
         ask(engine, Session(prompt=text), few)
-        began = time.perf_counter()
+        began = time.process_time()
         ask(engine, Session(prompt=text), ("lens",))
-        self.add("lens, every layer and position", time.perf_counter() - began, self.floor(0, count, layers * count))
+        self.add("lens, every layer and position", time.process_time() - began, self.floor(0, count, layers * count))
         session = Session(prompt=text, answer=words[0], foil=words[1])
-        began = time.perf_counter()
+        began = time.process_time()
         ask(engine, session, ("sweep zero L*H* estimate",))
-        taken = time.perf_counter() - began
+        taken = time.process_time() - began
         self.add("estimates of zero at every head", taken, 3 * self.floor(layers, count))
         question = parse_question("sweep zero L*H* plan")
         *_, (answer, _, _) = engine.open(session, questions=(question,)).answer(question)
@@ -228,8 +241,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--folder", type=Path, help="where the weights are written; by default a temporary folder")
     given = parser.parse_args()
-    reads, makes = bandwidth(torch.device("cpu")), peak()
-    print(f"{torch.get_num_threads()} threads, memory read at {reads / 1e9:.1f} GB/s, products in bfloat16 at", end=" ")
+    torch.set_num_threads(1)
+    reads, makes = bandwidth(), peak()
+    print(f"one thread, memory read at {reads / 1e9:.1f} GB/s, products in bfloat16 at", end=" ")
     print(f"{makes / 1e9:,.0f} GFLOP/s, torch {torch.__version__}")
     for name in given.shapes or SHAPES:
         folder = Path(tempfile.mkdtemp(prefix=f"mechtui-{name}-", dir=given.folder))
@@ -238,9 +252,9 @@ def main() -> None:
             SHAPES[name](folder)
             seconds, processor, held = start(folder)
             second, again, _ = start(folder)
-            began = time.perf_counter()
-            chosen = subject(str(folder), "cpu")
-            loaded = time.perf_counter() - began
+            began = time.process_time()
+            chosen = subject(str(folder), "cpu", directly=True, dtype="bfloat16")
+            loaded = time.process_time() - began
             costs = Costs(chosen, given.tokens, reads, makes)
             print(f"\n{name}, weights {costs.weights / 1e9:.2f} GB; loaded in {loaded:.1f} s. `mechtui run`:", end=" ")
             print(f"{seconds:.0f} s ({processor:.0f} s on the processor), at most {held / 1e9:.2f} GB;", end=" ")

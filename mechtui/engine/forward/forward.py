@@ -124,12 +124,13 @@ class Forward:
         z: Tensor | None = None,
         looks: Taps | None = None,
         sent: Sent | None = None,
+        last_alone: bool = False,
     ) -> Passed:
         """Blocks `layers`, from the residual [batch, pos, d_model] that enters the first of them.
 
         z: what the heads of the first of them gave; then that block begins behind them. looks: what is shown the
-        values at a hook, of the whole batch. sent: what the senders of paths gave so far. Raises
-        Cancelled between two blocks.
+        values at a hook, of the whole batch. sent: what the senders of paths gave so far. last_alone: of the stream
+        only what leaves the last block is kept, and of the heads nothing. Raises Cancelled between two blocks.
         """
         stream = [residual]
         taken: dict[Need, Tensor] = {}
@@ -144,6 +145,9 @@ class Forward:
                 raise Cancelled
             block = self.blocks.at(layer, stream[-1], calls[layer], offset)
             output, gave = block.run(stream[-1], calls[layer], cache, taps, z if layer == layers.start else None)
+            if last_alone:
+                stream = [output]
+                continue
             stream.append(output)
             if gave is not None:
                 heads.append(gave)
