@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 import pytest
@@ -136,7 +138,7 @@ class Heard:
     def __init__(self, pauses: Iterable[float] = (0.0, 0.0)) -> None:
         self.replies: list[Reply | Life] = []
         self._more = asyncio.Event()
-        self.client = Client(self.take, command=["made"], pauses=tuple(pauses))
+        self.client = Client(self.take, command=["made"], log=Path(os.devnull), pauses=tuple(pauses))
         self.talk = Conversation(self.client, Session(prompt="When"))
         self.client.on_reply = self.take
 
