@@ -98,7 +98,7 @@ class Around:
         program can make it."""
         vector = self.session.vector(edit.vector)
         if edit.site.kind == "feature" or (vector is not None and vector.source == "feature"):
-            raise NoHookError("no program edits features yet")
+            raise NoHookError("features of a dictionary are changed by mechtui alone: no program edits them")
         ids, texts = (tuple(getattr(token, field) for token in self.tokens) for field in ("id", "text"))
         surroundings = Surroundings(
             self,
