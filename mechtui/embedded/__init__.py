@@ -20,7 +20,7 @@ MODELS: dict[str, Path] = {
 
 # Dictionaries of features that travel too: their folders in SAELens's layout, by the embedded model and by name.
 DICTIONARIES: dict[str, dict[str, Path]] = {
-    "demo": {"res2": WEIGHTS / "demo-res2"},
+    "demo": {"res2": WEIGHTS / "demo-res2", "mlp3": WEIGHTS / "demo-mlp3"},
 }
 
 # What the config.json of a model without MLPs calls its architecture.

@@ -74,7 +74,7 @@ DICTIONARIES_ABOUT = """
 {places}.
 
 Of {features} features, eight times as many as the stream has dimensions, in SAELens's layout (`cfg.json`,
-`sae_weights.safetensors`; JumpReLU, weights in float16). Learned from {rows} rows of 256 tokens of the demo's own text,
+`sae_weights.safetensors`; JumpReLU, weights in float16). Learned from rows of 256 tokens of the demo's own text,
 random repeats left out, and measured on other documents of the same generator; what labels are held to are documents
 that were not learned from. The features that are on are the largest of a batch (batch-top-k), the first {groups} of
 them must do alone too (Matryoshka), features that died are given what is left over, and one threshold is kept.
@@ -85,18 +85,22 @@ Loss recovered: of the loss that zeros in the activation's place cost, the share
 
 {rule}
 
-All labels, with precision, recall and how often the feature was on: `labels.json` beside the weights. Some of them:
+What is on at many tokens seldom has a label: most of all the first features, which must do alone, are each part of many
+things, and positions among them. All labels, with precision, recall and how often the feature was on: `labels.json`
+beside the weights. Some of them:
 
 {labels}
 """
 
 DICTIONARY_ROWS = (
+    ("rows learned from, steps of 1024 tokens", "{recipe[rows]}, {recipe[steps]}"),
     ("features on at a token (L0)", "{l0}"),
     ("variance explained", "{explained:.3f}"),
     ("loss: the model's, with the reconstruction, with zeros", "{loss[0]:.3f}, {loss[1]:.3f}, {loss[2]:.2f} nats"),
     ("loss recovered", "{recovered:.1%}"),
     ("features that were on nowhere", "{silent:.1%}"),
     ("features with a label that holds", "{labels}"),
+    ("of all that is on, the share of these", "{labelled:.1%}"),
     ("trained on one core that had other work beside, in", "{seconds} s"),
 )
 
@@ -125,7 +129,6 @@ def _dictionaries(folders: dict[str, Path]) -> str:
     return DICTIONARIES_ABOUT.format(
         features=first["recipe"]["features"],
         places=places,
-        rows=first["recipe"]["rows"],
         groups=", ".join(map(str, first["recipe"]["groups"][:-1])),
         figures="\n".join(rows) + "\n",
         rule=(labels.__doc__ or "").partition("\n\n")[2].strip(),

@@ -33,7 +33,7 @@ from mechtui.selftest.subject import Subject, load
 
 RECIPES: dict[str, Recipe] = {
     "res2": Recipe("demo", "blocks.2.hook_resid_pre"),
-    "mlp3": Recipe("demo", "blocks.3.mlp.hook_in", "blocks.3.hook_mlp_out"),
+    "mlp3": Recipe("demo", "blocks.3.mlp.hook_in", "blocks.3.hook_mlp_out", rows=1200),
 }
 # Readings: their seeds differ from the demo's own.
 LEARNED_FROM, HELD_OUT = 1, 2
@@ -102,6 +102,7 @@ def label(subject: Subject, reading: Reading, inputs: Tensor, folder: Path) -> d
         "silent": round(measured.silent, 4),
         "labels_found": len(found),
         "labels": len(kept),
+        "labelled": round(sum(one.firings for one in kept) / len(measured.on.feature), 3),
         "clamped": clamped,
     }
 

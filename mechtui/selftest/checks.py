@@ -185,7 +185,7 @@ def dictionaries(subject: Subject) -> Iterator[Check]:
     text = read(subject.tokenizer.backend_tokenizer, seed=DICTIONARY_SEED, rows=DICTIONARY_ROWS)
     for name, folder in DICTIONARIES[subject.name].items():
         made = features.read_dictionary(name, folder)
-        found = features.measure(subject, made, text)
+        found = features.measure(subject, made, text, losses_of=DICTIONARY_ROWS // 2)
         yield at_most(f"{name}: features on at a token", found.l0, 40, digits=1)
         yield at_least(f"{name}: variance explained", found.explained, 0.9, digits=3)
         yield at_least(
@@ -198,7 +198,12 @@ def dictionaries(subject: Subject) -> Iterator[Check]:
         written = labels.load(folder / labels.FILE)
         held = [one for one in features.held_labels(subject, written, found.on, text) if labels.often(one)]
         right = sum(map(labels.earned, held))
-        yield at_least(f"{name}: labels right at over 80 % of places", right, 30, f"of {len(held)} seen", digits=0)
+        yield at_least(
+            f"{name}: share of its labels that are right at over 80 % of places",
+            right / max(1, len(held)),
+            0.9,
+            f"{right} of {len(held)} that are often on here; {len(written)} in all",
+        )
         if not made.transcodes:
             clamped = features.clamp_names(subject, made, written)
             yield at_least(

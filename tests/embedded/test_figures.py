@@ -50,8 +50,12 @@ EXPECTED = (
     "res2: features on at a token",
     "res2: variance explained",
     "res2: loss recovered",
-    "res2: labels right at over 80 % of places",
+    "res2: share of its labels that are right at over 80 % of places",
     "res2: a name's feature clamped: its logit rises",
+    "mlp3: features on at a token",
+    "mlp3: variance explained",
+    "mlp3: loss recovered",
+    "mlp3: share of its labels that are right at over 80 % of places",
 )
 
 
