@@ -15,12 +15,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from msgspec.structs import replace
 from torch import Tensor
 
 from mechtui.engine import circuits, reading, translators, vector_files, weights
@@ -55,7 +54,7 @@ from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.cases import END, Case
 from mechtui.session.document import Edit, ModelShape, Role, Sae, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
-from mechtui.session.hook_edits import Decoder, EditError, HookEdits, Ids, Sender, Steering
+from mechtui.session.hook_edits import EditError, HookEdits, Ids, Sender, Steering
 from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import check_elsewhere, check_site, resolve
 from mechtui.session.roles import roles_of
@@ -510,19 +509,9 @@ class OpenSession:
                 vectors.append(self.steering(vector))
             except EditError:  # it is said where the vector is used
                 vectors.append(steering(vector, self.bos))
-        return Surroundings(
-            self.model.ready, tuple(vectors), self.source_ids, self.alignment, self.references, self._decoder
-        )
-
-    def _decoder(self, name: str) -> Decoder:
-        """What edits need to know of a dictionary. Raises EditError where it cannot be had."""
-        try:
-            found = self.dictionary(name)
-        except DictionaryError as error:
-            raise EditError(str(error)) from error
-        sae = self._runner.dictionaries.line(name, self.session)
-        reads, writes = found.hooks
-        return Decoder(replace(sae, labels=""), reads, writes, found.writes.layer, found.n_features, found.mark)
+        # Nothing here refers to this session's runs: they are free as soon as it is.
+        decoder = partial(self._runner.dictionaries.decoder, session=self.session, bos=self.bos)
+        return Surroundings(self.model.ready, tuple(vectors), self.source_ids, self.alignment, self.references, decoder)
 
     def hook_edits_elsewhere(self, edit: Edit, ids: Ids) -> HookEdits:
         """An edit's hook edits on another text, as if that were the prompt. Raises EditError where it names positions

@@ -32,7 +32,8 @@ class Form(Struct, frozen=True, forbid_unknown_fields=True):
     """Texts with slots: {name1} is a word of the list `name`, {noun1.0} the first column of an item of `noun`.
 
     roles: what positions of the prompt are called, and the slot whose last token is there: `{name2}`, or `{name2}#2`
-    for the second time that it stands there. A slot that has no name here has its own: name2, name2_2.
+    for the second time that it stands there. A slot that has no name here has its own: name2, name2_2; pair and
+    pair_2 for two columns of an item.
     """
 
     prompt: str
@@ -60,10 +61,12 @@ class Form(Struct, frozen=True, forbid_unknown_fields=True):
     def roles_in(self, words: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
         """What positions of the prompt with these words are called, and how many characters end there."""
         named = {(slot if "#" in slot else f"{slot}#1"): name for name, slot in self.roles.items()}
+        often: Counter[str] = Counter()
         found = []
         for slot, match in self.places.items():
-            number = slot.partition("#")[2]
-            own = match[1] + match[2] + (f"_{number}" if number != "1" else "")
+            own = match[1] + match[2]  # of all columns of a list's item
+            often[own] += 1
+            own += f"_{often[own]}" if often[own] > 1 else ""
             found.append((named.get(slot, own), len(_filled(self.prompt[: match.end()], words))))
         return tuple(found)
 

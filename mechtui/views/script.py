@@ -134,7 +134,10 @@ class Around:
         return tuple(found)
 
     def vector(self, name: str) -> str:
-        """What the steering vector of this name is called in the program."""
+        """What the steering vector of this name is called in the program. Raises NoHookError where none makes it."""
+        known = self.session.vector(name)
+        if known is not None and known.source == "feature":
+            raise NoHookError(f"{name} is a feature of a dictionary, and no program makes a vector of one")
         return f"vector_{[vector.name for vector in self.session.vectors].index(name)}"
 
 

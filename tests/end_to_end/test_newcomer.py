@@ -72,7 +72,7 @@ STEPS = (
     ("`happy-sad = diff L2.pre", f"v{VECTOR}<enter>", r"happy-sad diff L2\.pre"),
     ("`add L2.pre happy-sad x-2`", "eadd L2.pre happy-sad x-2<enter>", r"\[x\] add L2\.pre happy-sad x-2"),
     ("`.` continues the prompt", "5gc.", r"Generate[\s\S]*edited[\s\S]*film"),
-    ("`+` and `-` change the\n   coefficient while you watch", "ge+", r"add L2\.pre happy-sad x-1\.5"),
+    ("`+` and `-` change\n   the coefficient while you watch", "ge+", r"add L2\.pre happy-sad x-1\.5"),
     ("`S` saves all this to a file", "S\x15{folder}/film.toml<enter>", r"Saved to \S*film\.toml"),
     ("`ctrl+o` opens it again", "\x0f\x15{folder}/film.toml<enter>", r"Opened \S*film\.toml"),
     ("`P` writes a page of all that is open", "P\x15write report {folder}/page.html<enter>", r"Wrote the report to"),

@@ -82,6 +82,7 @@ def test_one_leaves_and_comes_back_and_copies_through_it(tmux: Tmux) -> None:
     wait_for(lambda: not tmux.ask("list-clients"))
     assert "When and went" in tmux.text
     tmux.ask("send-keys", "Escape")
+    wait_for(lambda: "NORMAL" in tmux.text)  # else it would be one key with the next
     tmux.ask("send-keys", "C-z")
     wait_for(lambda: "There is no shell to go back to" in tmux.text)
     tmux.ask("send-keys", "q")

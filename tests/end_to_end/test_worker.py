@@ -51,9 +51,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Asking(Talk):
-    """heard: what came since the last `ask`."""
+    """heard: what came since the last `ask`. loading: what came before the first one."""
 
     generation = 0
+    loading: tuple[Reply | Life, ...] = ()
 
     def send(self, session: Session, *lines: str) -> int:
         """Ask, and forget what was heard before -> the generation."""
@@ -75,6 +76,7 @@ async def talk(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
     await talk.client.start()
     talk.client.send(Load(str(tiny)))
     await talk.until(lambda reply: isinstance(reply, Checked | Failed))
+    talk.loading = tuple(talk.heard)
     yield talk
     await talk.client.close()
 
@@ -84,10 +86,10 @@ def session(prompt: str = "Mary gave John", **fields: object) -> Session:
 
 
 async def test_loading_says_what_it_does(talk: Asking) -> None:
-    stages = [reply.stage for reply in talk.heard if isinstance(reply, Stage)]
+    stages = [reply.stage for reply in talk.loading if isinstance(reply, Stage)]
     assert stages[0] == "importing torch"
     assert "reading weights" in stages
-    ready = next(reply for reply in talk.heard if isinstance(reply, Ready))
+    ready = next(reply for reply in talk.loading if isinstance(reply, Ready))
     assert (ready.shape.n_layers, ready.shape.n_heads, ready.device, ready.dtype) == (3, 4, "cpu", "float32")
 
 

@@ -34,6 +34,7 @@ EDITS = (
         'patch L1.pre @" gave"',
         "freeze L1H1 @3",
         "scale L2.mlp x1.2",
+        "clamp L2N5 x2",
     ),
     *("noise embed @3 sd0.2 seed5", "add L1.mid d x2", "project L1.post @-1 t", "add L2.pre p", "# add L3.pre n x9"),
     *("cut L2H0 *>0", "scale L3H3.scores x0.5", "add L2.post f x2", "cut-path L1H1>L3H0.q", "patch-path L0H4>L2.mlp"),

@@ -101,7 +101,7 @@ def test_the_op_of_the_page_has_a_line(clip: None) -> None:
     assert format_edit(changes.nudge(session, 0, -1).edits[0]) == "clip L*.mlp @-1 x0"
     with pytest.raises(LineError, match="-1 should be x and a number from 0 to"):
         parse_edit("clip L1.mlp x-1")
-    assert [each.word for each in complete_edit("cl", Known(session))] == ["clip"]
+    assert [each.word for each in complete_edit("cli", Known(session))] == ["clip"]
     assert [each.word for each in complete_edit("clip L1.mlp x", Known(session))] == ["x1", "x3"]
     assert palette.is_line("clip L1.mlp x3")
     assert parse_question("sweep clip L*.mlp x3").line() == "sweep clip L*.mlp x3"

@@ -18,7 +18,7 @@ from mechtui.engine.readout import Readout
 from mechtui.engine.vector_files import VectorError, state, steering
 from mechtui.session.document import Sae, Session, Vector
 from mechtui.session.grammar.saes import format_point, unknown
-from mechtui.session.hook_edits import Steering
+from mechtui.session.hook_edits import Decoder, EditError, Steering
 
 FORMATS = (gemma_scope, dictionary_learning, saelens, sparsify)
 # They lie in mapped files, so that keeping one costs what was looked at of it.
@@ -81,6 +81,16 @@ class Dictionaries:
         found = self.value(self.line(name, session))
         fits.check_bos(found, bos, self.model.bos_id is not None)
         return found
+
+    def decoder(self, name: str, session: Session, bos: bool) -> Decoder:
+        """What edits need to know of the one that a session calls so. Raises EditError where it cannot be had."""
+        try:
+            found = self.named(name, session, bos)
+        except DictionaryError as error:
+            raise EditError(str(error)) from error
+        reads, writes = found.hooks
+        sae = replaced(self.line(name, session), labels="")
+        return Decoder(sae, reads, writes, found.writes.layer, found.n_features, found.mark)
 
     def steering(self, vector: Vector, session: Session, bos: bool) -> Steering:
         """A session's steering vector and all that decides its numbers. Raises VectorError where its dictionary cannot
