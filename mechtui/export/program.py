@@ -457,7 +457,6 @@ VECTORS = {
     "mean": "The mean of the texts' activations.",
     "pca": "A principal direction of the texts' activations, its largest component positive.",
     "neuron": "What the neuron writes to the residual stream.",
-    "feature": "What the feature writes.",
     "token": "The unembedding's column of the token.",
     "file": "From a file of safetensors.",
 }

@@ -28,6 +28,7 @@ from mechtui.export.wanted import written as as_text
 from mechtui.link.messages import Ready
 from mechtui.session.document import ModelShape, Session, Token
 from mechtui.session.grammar.edits import parse_edit
+from mechtui.session.grammar.vectors import parse_vector
 from mechtui.views.script import ViewLines, quoted
 from mechtui.views.tokens import TokensAnswer
 from mechtui.visible import seen
@@ -49,9 +50,12 @@ READY = Ready(
 HOSTILE = 'a"b\'c\\ \n# %% x\n""" \u202e `*_<b> \r\x1b[31m {x} $y$'
 
 
-def exported(prompt: str = "a b", edits: tuple[str, ...] = (), **more: object) -> Exported:
+def exported(
+    prompt: str = "a b", edits: tuple[str, ...] = (), vectors: tuple[str, ...] = (), **more: object
+) -> Exported:
     tokens = TokensAnswer((Token(0, "a"), Token(1, " b")), 0, np.zeros(2))
-    session = Session(prompt=prompt, edits=tuple(map(parse_edit, edits)))
+    made = tuple(map(parse_vector, vectors))
+    session = Session(prompt=prompt, edits=tuple(map(parse_edit, edits)), vectors=made)
     return Exported(session, READY, tokens, **more)  # type: ignore[arg-type]
 
 
@@ -155,6 +159,12 @@ def test_an_edit_that_no_program_makes_leaves_the_clean_run() -> None:
     assert "TransformerLens does not show the scores of m, so no program edits them" in " ".join(text.split("\n# "))
     assert 'wanted["clean", "next_tokens"]' in text
     assert "edited_logits" not in text
+
+
+def test_a_view_of_a_vector_that_no_program_makes_is_left_out() -> None:
+    text = written(exported(vectors=("f = feature res2 5",), shown={"vectors": None, "next_tokens": None}), "a.py")
+    assert "Not computed: f is a feature of a dictionary, and no program makes a vector of one." in text
+    assert "vector_0" not in text
 
 
 def test_a_program_for_nnsight_says_what_it_leaves_out_and_of_which_models_it_is() -> None:

@@ -14,7 +14,7 @@ def lines(question: Vectors, around: Around) -> list[str]:
     vectors = around.session.vectors
     separation = SEPARATION if any(vector.source == "diff" for vector in vectors) else NONE
     read = [
-        f"    ({quoted(vector.name)}, vector_{number}, {_sides(number, vector)},"
+        f"    ({quoted(vector.name)}, {around.vector(vector.name)}, {_sides(number, vector)},"
         f" {quoted(_hook(vector, around.shape.n_layers))}),"
         for number, vector in enumerate(vectors)
     ]
