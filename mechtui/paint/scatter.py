@@ -46,14 +46,15 @@ def scatter(
     was: int = -1,
     signs: bool = True,
 ) -> Scatter:
-    """Points as marks in a plot of so many cells; those that are not finite have none. names: of the axes. here: the
-    point that is marked. labels: what stands beside each point where there is room, visible already; empty for none.
-    hollow: points with a faint mark, which gives way to others. was: the one of them that belongs to `here`. signs:
-    marks are blue where y is negative, else orange; without, all are of one colour. Empty where there is no point, or
-    no room."""
+    """Points as marks in a plot of so many cells, never more lines than columns; those that are not finite have none.
+    names: of the axes. here: the point that is marked. labels: what stands beside each point where there is room,
+    visible already; empty for none. hollow: points with a faint mark, which gives way to others. was: the one of them
+    that belongs to `here`. signs: marks are blue where y is negative, else orange; without, all are of one colour.
+    Empty where there is no point, or no room."""
     known = np.flatnonzero(np.isfinite(xs) & np.isfinite(ys))
     if not len(known) or width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return Scatter([], {}, None)
+    height = min(height, width)  # where all is to be seen, there is room without end
     left, right = _ends(xs[known])
     low, high = _ends(ys[known])
     texts = [signed(high).strip(), signed(low).strip()]

@@ -23,11 +23,6 @@ def demo() -> Subject:
     return load("demo")
 
 
-@pytest.fixture(scope="module")
-def lines(demo: Subject) -> dict[str, checks.Check]:
-    return {check.what: check for check in checks.demo(demo)}
-
-
 EXPECTED = (
     "IOI, held-out pairs: accuracy",
     "IOI, held-out pairs: logit difference",
@@ -59,13 +54,15 @@ EXPECTED = (
 )
 
 
-@pytest.mark.parametrize("what", EXPECTED)
-def test_the_demo_has_what_its_card_claims(lines: dict[str, checks.Check], what: str) -> None:
-    check = lines[what]
-    assert check.passed, f"{check.what}: expected {check.expected}, measured {check.measured}"
-
-
-def test_all_lines_are_asserted(lines: dict[str, checks.Check]) -> None:
+def test_the_demo_has_what_its_card_claims(demo: Subject) -> None:
+    """In one test, since whichever process asks for one line measures them all."""
+    lines = {check.what: check for check in checks.demo(demo)}
+    wrong = [
+        f"{what}: expected {check.expected}, measured {check.measured}"
+        for what in EXPECTED
+        if not (check := lines[what]).passed
+    ]
+    assert not wrong
     timed = {"load and first answer, seconds"}  # a clock on a busy machine proves nothing
     unasserted = {what for what, check in lines.items() if check.passed is not None} - set(EXPECTED) - timed
     assert unasserted <= {"orders: letters", "orders: digits"}

@@ -64,7 +64,7 @@ def with_tokens(value: Any, text: str) -> Any:
     return value
 
 
-@settings(max_examples=2)
+@settings(max_examples=6)
 @given(TEXTS)
 @example("".join(TROUBLE))
 def test_every_row_of_every_pane_has_its_cells(text: str) -> None:

@@ -45,6 +45,11 @@ def test_every_point_lies_where_its_numbers_say(points: list[tuple[float, float]
         assert rows[row][column] == (HERE if 0 in there else POINT if len(there) == 1 else several)
 
 
+def test_without_an_end_to_the_room_it_is_no_higher_than_wide() -> None:
+    plot = scatter(np.arange(3.0), np.arange(3.0), ("x", "y"), 50, 100_000, of_terminal())
+    assert len(plot.lines) == 50
+
+
 def test_what_has_no_number_has_no_point() -> None:
     none = scatter(np.array([np.nan, 1.0]), np.array([1.0, np.nan]), ("a", "b"), 60, 12, of_terminal())
     assert none.lines == []
