@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mechtui.session import sites
 from mechtui.session.document import Edit, Site, Vector
 from mechtui.session.grammar.places import format_site, parse_site
-from mechtui.session.grammar.words import LARGEST, Words
+from mechtui.session.grammar.words import LARGEST, Words, format_number
 from mechtui.session.hook_edits import EditError, HookEdit
 from mechtui.session.prompt import NamedModel, Prompt, Surroundings
 
@@ -117,6 +117,22 @@ class TakingOp(Op):
     def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
         partners = [partner for _, partner in edit.places]
         yield f"part[:, {edit.positions}] = {self.takes}[hook.name]{pick}[:, {partners}]"
+
+
+class NumberOp(Op):
+    """An op of one number, `x5`. like: it as an example, for who writes none."""
+
+    number = "factor"
+    like: ClassVar[str]
+
+    def parse(self, words: Words) -> dict[str, Any]:
+        return {"factor": words.number("x", self.like)}
+
+    def format(self, edit: Edit) -> tuple[str, ...]:
+        return (f"x{format_number(edit.factor)}",)
+
+    def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
+        return super().resolve(edit, prompt, around) | {"factor": edit.factor}
 
 
 class VectorOp(Op):

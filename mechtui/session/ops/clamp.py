@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from mechtui.session.document import Edit, Site
+from mechtui.session.document import Site
 from mechtui.session.grammar.places import format_site
-from mechtui.session.grammar.words import Words, format_number
 from mechtui.session.hook_edits import HookEdit
-from mechtui.session.op import Op
-from mechtui.session.prompt import Prompt, Surroundings
+from mechtui.session.op import NumberOp
 
 
-class Clamp(Op):
+class Clamp(NumberOp):
     name = "clamp"
     order = 6
     note = "a neuron or a feature is held at a number: x5"
     examples = (("x5", "held at 5"), ("x20", "held at 20"))
-    number, step = "factor", 0.5
+    like, step = "x5", 0.5
 
     def refuses(self, site: Site) -> str:
         if site.kind in ("neuron", "feature"):
             return ""
         return f"clamp holds a neuron or a feature at a number; {format_site(site)} is neither: write L9N123 or res8F7"
-
-    def parse(self, words: Words) -> dict[str, Any]:
-        return {"factor": words.number("x", "x5")}
-
-    def format(self, edit: Edit) -> tuple[str, ...]:
-        return (f"x{format_number(edit.factor)}",)
-
-    def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
-        return super().resolve(edit, prompt, around) | {"factor": edit.factor}
 
     def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
         yield f"part[:, {edit.positions}] = {edit.factor!r}"
