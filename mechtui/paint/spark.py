@@ -61,6 +61,12 @@ def sparkline(values: Sequence[float], width: int, low: float, high: float) -> s
     return "".join(block(value, low, high) for value in squeeze(values, width))
 
 
+def sizes(row: np.ndarray, width: int) -> str:
+    """How far from 0 each value is, the farthest a whole block: what fires may also be below 0."""
+    values = np.abs(row)
+    return sparkline(values.tolist(), width, 0.0, float(np.nanmax(values, initial=0.0)))
+
+
 def with_cursor(text: str, cursor: int | None, style: Style, selected: Style) -> list[Segment]:
     """The sparkline with one of its cells marked."""
     if cursor is None or not 0 <= cursor < len(text):

@@ -16,6 +16,7 @@ from mechtui.paint.numbers import fit, tick
 from mechtui.paint.tokens import column_name, cut, pad
 from mechtui.panes.desk import Desk
 from mechtui.panes.folded import Folded, Room
+from mechtui.panes.of_run import NO_DIFFERENCE
 from mechtui.panes.overview import Overview
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, window
 from mechtui.session import changes
@@ -70,7 +71,7 @@ class AttentionPane(Pane):
         run = picture.question(Attention).run
         if run == "difference":
             if edited is None:
-                return "no edit is on: there is no difference to show"
+                return NO_DIFFERENCE
             title = f"{clean.what} edited-clean"
         elif edited is not None:
             title = f"{clean.what} {run}"

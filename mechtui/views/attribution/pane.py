@@ -17,6 +17,7 @@ from mechtui.paint.tokens import cut, fitting, visible
 from mechtui.panes import of_cases
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Cell, Grid
+from mechtui.panes.of_run import NO_DIFFERENCE
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line
 from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, write_cursor
 from mechtui.session import changes
@@ -57,7 +58,6 @@ DONE: dict[Ablation, tuple[str, str]] = {"zero": ("zeroed", "zero"), "mean": ("a
 EXPLAINED, LEAST_SHARE = 10, 0.01
 # Cells beside the names: their marks, and a number with the least bar. Names are cut to no less than the other.
 BESIDE_NAMES, LEAST_NAME = 18, 6
-NO_DIFFERENCE = "no edit is on: there is no difference to show"
 
 
 class Write(NamedTuple):

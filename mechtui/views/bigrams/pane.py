@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from dataclasses import replace as changed
 
 import numpy as np
@@ -12,6 +11,7 @@ from mechtui.paint import marks
 from mechtui.paint.numbers import fixed, share
 from mechtui.paint.tokens import visible
 from mechtui.panes.desk import Desk
+from mechtui.panes.of_run import NO_DIFFERENCE, OfRun, of_run
 from mechtui.panes.pane import Page, Picture
 from mechtui.panes.rows import Numbers, Rows, Texts, ordered
 from mechtui.panes.token_rows import TokenRows
@@ -22,23 +22,6 @@ from mechtui.views.bigrams import ORDERS, SPEC, Bigrams, BigramsAnswer
 
 # A pane of this many cells has room for all the words; a narrower one for the likeliest of each.
 ROOMY = 100
-NO_DIFFERENCE = "no edit is on: there is no difference to show"
-
-
-@dataclass(frozen=True, eq=False)
-class _Shown:
-    """answer: of the run that is shown; of a difference the edited one's. less: what is taken from its numbers."""
-
-    answer: BigramsAnswer
-    less: BigramsAnswer | None = None
-
-    def number(self, name: str) -> float:
-        taken = 0.0 if self.less is None else float(getattr(self.less, name))
-        return float(getattr(self.answer, name)) - taken
-
-    def losses(self, name: str) -> np.ndarray:
-        values: np.ndarray = getattr(self.answer, name)
-        return values if self.less is None else values - getattr(self.less, name)
 
 
 class BigramsPane(TokenRows):
@@ -48,15 +31,8 @@ class BigramsPane(TokenRows):
         super().__init__(name=name, id=id, classes=classes)
         self._wide = True
 
-    def _shown(self, picture: Picture) -> _Shown | None:
-        """None where there is nothing to show (yet)."""
-        answered = picture.answer(Bigrams)
-        if answered is None or not isinstance(answered.clean, BigramsAnswer):
-            return None
-        clean, edited, run = answered.clean, answered.edited, picture.question(Bigrams).run
-        if not isinstance(edited, BigramsAnswer):
-            return None if run == "difference" else _Shown(clean)
-        return _Shown(clean if run == "clean" else edited, clean if run == "difference" else None)
+    def _shown(self, picture: Picture) -> OfRun[BigramsAnswer] | None:
+        return of_run(picture.answer(Bigrams), BigramsAnswer, picture.question(Bigrams).run)
 
     def _rows(self, picture: Picture) -> Rows | None:
         found = self._shown(picture)
@@ -64,7 +40,7 @@ class BigramsPane(TokenRows):
             return None
         answer, differs = found.answer, found.less is not None
         count, digits = len(answer.bigrams), len(str(len(answer.bigrams) - 1))
-        bigrams, model = found.losses("bigrams"), found.losses("model")
+        bigrams, model = found.of(lambda each: each.bigrams), found.of(lambda each: each.model)
         gain = bigrams - model
         high = float(np.nanmax(np.abs([bigrams, model]), initial=0.0)) or 1.0
         most = float(np.nanmax(np.abs(gain), initial=0.0)) or 1.0

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from mechtui.embedded.named import saes
 from mechtui.paint.numbers import fixed, share
-from mechtui.paint.spark import sparkline
+from mechtui.paint.spark import sizes
 from mechtui.paint.tokens import fitting, visible
 from mechtui.panes.desk import Desk
+from mechtui.panes.of_run import NO_DIFFERENCE, OfRun, of_run
 from mechtui.panes.pane import Focus, Page, Pane, Picture
 from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, write_cursor
 from mechtui.session import changes
@@ -28,29 +29,11 @@ from mechtui.views.circuit import Scored
 from mechtui.views.features import SPEC, Features, FeaturesAnswer
 from mechtui.visible import seen
 
-NO_DIFFERENCE = "no edit is on: there is no difference to show"
 # By the pane's least width: how many words of each kind there is room for, their cells, those of a label, and those of
 # the activations over the prompt.
 ROOM = ((140, (3, 24, 28, 24)), (100, (2, 15, 20, 14)), (0, (1, 9, 14, 9)))
 # From so many rows on all lines of what is not listed stand under the list; else the error alone and the sum.
 ROOMY = 12
-
-
-@dataclass(frozen=True, eq=False)
-class _Shown:
-    """answer: of the run that is shown; of a difference the edited one's. less: what is taken from its numbers."""
-
-    answer: FeaturesAnswer
-    less: FeaturesAnswer | None = None
-
-    def of(self, read: Callable[[FeaturesAnswer], np.ndarray]) -> np.ndarray:
-        values = read(self.answer)
-        return values if self.less is None else values - read(self.less)
-
-    def added(self) -> np.ndarray | None:
-        """What each feature adds; None where there is nothing to attribute."""
-        now, before = self.answer.attribution, None if self.less is None else self.less.attribution
-        return now if now is None or before is None else now - before
 
 
 class FeaturesPane(Pane):
@@ -71,21 +54,14 @@ class FeaturesPane(Pane):
 
     # What is shown
 
-    def _shown(self, picture: Picture) -> _Shown | None:
-        """None where there is nothing to show (yet)."""
-        answered = picture.answer(Features)
-        if answered is None or not isinstance(answered.clean, FeaturesAnswer):
-            return None
-        clean, edited, run = answered.clean, answered.edited, picture.question(Features).run
-        if not isinstance(edited, FeaturesAnswer):
-            return None if run == "difference" else _Shown(clean)
-        return _Shown(clean if run == "clean" else edited, clean if run == "difference" else None)
+    def _shown(self, picture: Picture) -> OfRun[FeaturesAnswer] | None:
+        return of_run(picture.answer(Features), FeaturesAnswer, picture.question(Features).run)
 
-    def _rows(self, picture: Picture, shown: _Shown) -> Rows:
+    def _rows(self, picture: Picture, shown: OfRun[FeaturesAnswer]) -> Rows:
         answer, question = shown.answer, picture.question(Features)
         count = len(answer.features)
         words, wide, label, spark = self._sizes
-        added = shown.added()
+        added = shown.values("attribution")
         below = _below(shown, self._roomy)
 
         def with_below(values: np.ndarray, more: Callable[[_Below], float]) -> np.ndarray:
@@ -108,14 +84,9 @@ class FeaturesPane(Pane):
             own = with_below(own, lambda each, name=name: each.share if name == "share" else math.nan)  # type: ignore[misc]
             signs = shown.less is not None
             columns.append(Numbers(name, own, "", "", 2, signs, look[name], high=high))  # type: ignore[arg-type]
-        values = shown.of(lambda each: each.values)
+        over = [*shown.of(lambda each: each.values), *(each.over for each in below)]
         columns.append(
-            Texts(
-                "over the prompt",
-                [*(_spark(row, spark) for row in values), *(_spark(each.over, spark) for each in below)],
-                "prompt",
-                most=spark,
-            )
+            Texts("over the prompt", ["" if row is None else sizes(row, spark) for row in over], "prompt", most=spark)
         )
         blank = [""] * len(below)
         columns += [
@@ -272,7 +243,7 @@ class _Below:
     over: np.ndarray | None = None
 
 
-def _below(shown: _Shown, roomy: bool) -> list[_Below]:
+def _below(shown: OfRun[FeaturesAnswer], roomy: bool) -> list[_Below]:
     answer = shown.answer
 
     def adds(name: str) -> float:
@@ -323,14 +294,6 @@ def _quality(answer: FeaturesAnswer, width: int) -> str:
 
 def _of_one(value: float) -> str:
     return "?" if math.isnan(value) else share(value).strip()
-
-
-def _spark(row: np.ndarray | None, width: int) -> str:
-    """Sizes over the prompt; of a difference those of the change."""
-    if row is None:
-        return ""
-    sizes = np.abs(row)
-    return sparkline(sizes.tolist(), width, 0.0, float(np.nanmax(sizes, initial=0.0)))
 
 
 def _words(found: tuple[Scored, ...], count: int) -> str:

@@ -12,6 +12,7 @@ from mechtui.link.messages import Answered
 from mechtui.paint import marks
 from mechtui.panes import of_cases
 from mechtui.panes.grid import Grid
+from mechtui.panes.of_run import NO_DIFFERENCE
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line, wrap
 from mechtui.session.document import Swept
 from mechtui.session.sweeps import of_heads
@@ -86,7 +87,7 @@ class HeadsPane(Pane):
         clean, edited = answered.clean, answered.edited
         if question.run == "difference":
             if not isinstance(edited, HeadsAnswer):
-                return "no edit is on: there is no difference to show"
+                return NO_DIFFERENCE
             if edited.over is not None and clean.over is not None:
                 found = edited.over.changed(clean.over)
                 if found is None:

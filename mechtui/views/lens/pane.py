@@ -16,6 +16,7 @@ from mechtui.paint.tokens import visible
 from mechtui.panes.curve import Axis, Series, curve
 from mechtui.panes.desk import Desk
 from mechtui.panes.grid import Grid
+from mechtui.panes.of_run import NO_DIFFERENCE
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture
 from mechtui.session.changes import CannotError
 from mechtui.session.document import Site
@@ -90,7 +91,7 @@ class LensPane(Pane):
         if not clean.prob.size:
             return "no tokens: type a prompt"
         if question.run == "difference" and edited is None:
-            return "no edit is on: there is no difference to show"
+            return NO_DIFFERENCE
         if question.shows in OF_ANSWER and clean.answers is None:
             return picture.refused_target() or "no answer is named, only a foil: a names it"
         return ""

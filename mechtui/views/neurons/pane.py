@@ -3,15 +3,15 @@ writes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.paint.spark import sparkline
+from mechtui.paint.spark import sizes
 from mechtui.paint.tokens import visible
 from mechtui.panes.desk import Desk
+from mechtui.panes.of_run import NO_DIFFERENCE, OfRun, of_run
 from mechtui.panes.pane import Focus, Page, Pane, Picture
 from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, write_cursor
 from mechtui.session import changes
@@ -24,23 +24,9 @@ from mechtui.views.circuit import Scored
 from mechtui.views.contexts import Contexts
 from mechtui.views.neurons import SPEC, Neurons, NeuronsAnswer
 
-NO_DIFFERENCE = "no edit is on: there is no difference to show"
 # By the pane's least width: how many words of each kind there is room for, their cells, and those of the activations
 # over the prompt.
 ROOM = ((140, (3, 26, 24)), (100, (2, 15, 14)), (0, (1, 9, 9)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Shown:
-    """answer: of the run that is shown; of a difference the edited one's. less: what is taken from its numbers."""
-
-    answer: NeuronsAnswer
-    less: NeuronsAnswer | None = None
-
-    def values(self, name: str) -> np.ndarray | None:
-        values: np.ndarray | None = getattr(self.answer, name)
-        taken: np.ndarray | None = None if self.less is None else getattr(self.less, name)
-        return values if values is None or taken is None else values - taken
 
 
 class NeuronsPane(Pane):
@@ -58,17 +44,10 @@ class NeuronsPane(Pane):
     def put_cursor(self, cursor: str) -> None:
         self._on, self._at = read_cursor(cursor)
 
-    def _shown(self, picture: Picture) -> _Shown | None:
-        """None where there is nothing to show (yet)."""
-        answered = picture.answer(Neurons)
-        if answered is None or not isinstance(answered.clean, NeuronsAnswer):
-            return None
-        clean, edited, run = answered.clean, answered.edited, picture.question(Neurons).run
-        if not isinstance(edited, NeuronsAnswer):
-            return None if run == "difference" else _Shown(clean)
-        return _Shown(clean if run == "clean" else edited, clean if run == "difference" else None)
+    def _shown(self, picture: Picture) -> OfRun[NeuronsAnswer] | None:
+        return of_run(picture.answer(Neurons), NeuronsAnswer, picture.question(Neurons).run)
 
-    def _rows(self, picture: Picture, shown: _Shown) -> Rows:
+    def _rows(self, picture: Picture, shown: OfRun[NeuronsAnswer]) -> Rows:
         answer, question = shown.answer, picture.question(Neurons)
         names, here = answer.names, answer.position
         post, pre, into, added = (shown.values(name) for name in ("post", "pre", "into", "attribution"))
@@ -91,7 +70,7 @@ class NeuronsPane(Pane):
             columns.append(Numbers("in", into[:, here], signs=True))
         count, wide, spark = self._sizes
         columns += [
-            Texts("over the prompt", [_spark(row, spark) for row in post], "prompt", most=spark),
+            Texts("over the prompt", [sizes(row, spark) for row in post], "prompt", most=spark),
             Texts("reads", [_words(each, count) for each in answer.reads], most=wide),
             Texts("raises", [_words(each, count) for each in answer.raises], most=wide),
             Texts("lowers", [_words(each, count) for each in answer.lowers], most=wide),
@@ -233,12 +212,6 @@ class NeuronsPane(Pane):
 
     def row(self) -> str:
         return "" if (listed := self._listed()) is None else listed[0].row_text(listed[1])
-
-
-def _spark(row: np.ndarray, width: int) -> str:
-    """The sizes of the activations over the prompt: those of a gated neuron may all be below 0."""
-    sizes = np.abs(row)
-    return sparkline(sizes.tolist(), width, 0.0, float(np.nanmax(sizes, initial=0.0)))
 
 
 def _words(found: tuple[Scored, ...], count: int) -> str:
