@@ -216,7 +216,7 @@ SPEC = View(
         ("number", "by their number"),
         ("top40", "the 40 strongest"),
     ),
-    footer=("summary", "next_run", "next_dictionary", "token_back", "token_next", "maximise"),
+    footer=("zero", "clamp_feature", "feature_vector", "next_dictionary", "summary", "next_run", "token_back"),
     actions=(
         Action(
             "next_dictionary",
