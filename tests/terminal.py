@@ -18,7 +18,7 @@ from termios import ECHO, tcgetattr
 
 import pyte
 
-PATIENCE = 300.0  # seconds, for a machine that has much else to do
+PATIENCE = 120.0  # seconds, for a machine that has much else to do
 KEYS = {"<enter>": "\r", "<esc>": "\x1b", "<tab>": "\t"}
 
 
@@ -51,10 +51,9 @@ class Terminal:
         if self.pid == 0:
             _set_size(0, size)
             told = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
-            # A runner's own size, which may stand in what it was started with or not, would overrule this terminal's.
-            of_it = {**os.environ, **told, **environment}
-            for name in ("COLUMNS", "LINES"):
-                of_it.pop(name, None)
+            # Without the size that a runner may have been started with.
+            own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+            of_it = {**own, **told, **environment}
             try:
                 os.execvpe(sys.executable, [sys.executable, *program, *arguments], of_it)
             finally:

@@ -147,6 +147,13 @@ class Terminal(LinuxDriver):
         self._again: asyncio.TimerHandle | None = None  # looks once more whether the frame that waits can go
         self._awaited = Awaited()
 
+    def _get_terminal_size(self) -> tuple[int, int]:
+        # What a shell has exported as LINES and COLUMNS was another terminal's size, or this one's before it changed.
+        try:
+            return os.get_terminal_size(self.fileno)
+        except OSError:  # it is gone
+            return super()._get_terminal_size()
+
     def start_application_mode(self) -> None:
         self.frame.forget()  # it may come back from another program
         self.pace = Pace()

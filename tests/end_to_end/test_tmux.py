@@ -28,7 +28,8 @@ class Tmux:
     """A server of its own, whose first window is the app."""
 
     def __init__(self, home: dict[str, str]) -> None:
-        self.home = {**os.environ, **home, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+        size = {"COLUMNS": "80", "LINES": "24"}  # as a shell may have exported it: no size of these windows
+        self.home = {**os.environ, **home, **size, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
         self.name = f"mechtui-{os.getpid()}"
         program = f"{sys.executable} -m mechtui --model /nowhere --prompt When"
         self.ask("-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", program)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.terminal import Terminal
 
-PATIENCE = 300.0  # seconds, for a machine that has much else to do
+PATIENCE = 120.0  # seconds, for a machine that has much else to do
 
 
 def wait_for(what: Callable[[], bool], terminal: Terminal | None = None) -> None:
