@@ -42,7 +42,7 @@ def lines() -> Iterator[str]:
         yield "models in memory"
         yield from (f"  {_about(each)}" for each in kept)
     yield "models"
-    from mechtui.worker.models import find
+    from mechtui.worker.models.names import find
 
     for model in find():
         yield f"  {model.name}  {model.kind}  {model.bytes / 1e6:.0f} MB  {model.detail}".rstrip()
@@ -105,8 +105,8 @@ def _devices() -> Iterator[str]:
 
 def fetch(model: str, dictionary: bool = False) -> int:
     """Download a model, or a dictionary of features, and say how far it is -> exit status."""
-    from mechtui.worker.models import ModelError
-    from mechtui.worker.models import fetch as download
+    from mechtui.engine.errors import ModelError
+    from mechtui.worker.models.hub import fetch as download
 
     def progress(stage: str, fraction: float | None = None, detail: str = "") -> None:
         percent = f" {fraction:.0%}" if fraction is not None else ""

@@ -93,7 +93,7 @@ def _run(wanted: Wanted, path: Path) -> int:
     from mechtui.fitting import jacobian, measure, texts, tuned
     from mechtui.link.messages import Load
     from mechtui.visible import seen
-    from mechtui.worker.models import load
+    from mechtui.worker.models.load import load
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
     with Progress(*columns, console=VisibleConsole(sys.stderr), transient=True) as bar:

@@ -26,9 +26,9 @@ def run(model: str = "demo", *, as_json: bool = False, console: Console | None =
     from rich.text import Text
 
     from mechtui.console import VisibleConsole
+    from mechtui.engine.errors import ModelError
     from mechtui.selftest import checks, report, subject
     from mechtui.visible import json_escaped, seen
-    from mechtui.worker.models import ModelError
 
     console = console or VisibleConsole()
     working = VisibleConsole(sys.stderr)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mechtui.engine.api import Engine
 from mechtui.link.messages import Load
-from mechtui.worker.models import load as load_model
+from mechtui.worker.models.load import load as load_model
 from mechtui.worker.models.loaded import LoadedModel
 
 Hook = tuple[str, Callable[..., Tensor]]

@@ -163,7 +163,8 @@ class Worker:
         import torch  # noqa: F401
 
         import mechtui.engine.api
-        import mechtui.worker.models  # noqa: F401
+        import mechtui.worker.models.hub
+        import mechtui.worker.models.load  # noqa: F401
 
         gc.freeze()
         gc.enable()
@@ -178,8 +179,9 @@ class Worker:
     def load(self, request: Load, directly: bool = True) -> None:
         """Load a model; the one before it stays until this one is ready, and for good when this one fails."""
         from mechtui.engine.api import Cancelled, Engine
+        from mechtui.engine.errors import ModelError
         from mechtui.worker import kept_checks
-        from mechtui.worker.models import ModelError, load
+        from mechtui.worker.models.load import load
 
         self.loading = request
         try:
@@ -229,9 +231,9 @@ class Worker:
     def check(self) -> None:
         """Compare the model with Hugging Face's own forward; what arrives meanwhile goes first."""
         from mechtui.engine.api import Cancelled
+        from mechtui.engine.errors import ModelError
         from mechtui.worker import kept_checks
         from mechtui.worker.check import compare
-        from mechtui.worker.models import ModelError
         from mechtui.worker.models.loaded import NoRoomError, OtherTokensError
 
         assert self.engine is not None
@@ -460,9 +462,25 @@ class Worker:
             self.wire.send(self.checked)
         return True
 
+    def refused_at_once(self, load: Load) -> bool:
+        """Say that there is no such model, where that can be said before torch is imported."""
+        if self._imported.is_set() or self.inbox.load_waits or not load.model:
+            return False
+        from mechtui.engine.errors import ModelError
+        from mechtui.worker.models.names import place
+
+        try:
+            place(load.model)
+        except ModelError as error:
+            self.wire.send(Failed("load", str(error), model=load.model))
+            return True
+        return False
+
     def receive(self, request: Request) -> None:
         match request:
             case Load() if self.here(request):
+                pass
+            case Load() if self.refused_at_once(request):
                 pass
             case Load():
                 if self.door is not None:
@@ -493,7 +511,7 @@ class Worker:
 
     def find(self) -> None:
         self._imported.wait()
-        from mechtui.worker.models import find
+        from mechtui.worker.models.names import find
 
         try:
             found = find()
@@ -507,7 +525,8 @@ class Worker:
         """Download a model. One at a time; it never touches the model that runs."""
         self._imported.wait()
         from mechtui.engine.api import Cancelled
-        from mechtui.worker.models import ModelError, download_size, fetch
+        from mechtui.engine.errors import ModelError
+        from mechtui.worker.models.hub import download_size, fetch
 
         if not self._fetching.acquire(blocking=False):
             self.wire.send(Failed("fetch", "Another download is under way; cancel it first.", model=request.model))

@@ -128,7 +128,7 @@ def test_what_is_fetched_runs_without_the_hub(hub: Hub, home: dict[str, str], tm
 def test_the_size_of_a_download_is_known_before_and_nothing_is_downloaded(
     hub: Hub, home: dict[str, str], tmp_path: Path
 ) -> None:
-    program = f"from mechtui.worker.models import download_size; print(download_size({ID!r}))"
+    program = f"from mechtui.worker.models.hub import download_size; print(download_size({ID!r}))"
     done = mechtui(hub, home, tmp_path, "-c", program)
     assert done.returncode == 0, done.stderr
     wanted = sum(len(data) for name, data in hub.files.items() if name.endswith((".json", ".safetensors", ".txt")))

@@ -21,7 +21,7 @@ from mechtui.engine.forward.packed_linear import PackedLinear
 from mechtui.engine.model import Model
 from mechtui.engine.weights import inner
 from mechtui.link.messages import Load
-from mechtui.worker.models import load
+from mechtui.worker.models.load import load
 from tests import folders
 
 

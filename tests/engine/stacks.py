@@ -44,7 +44,7 @@ from mechtui.session.document import Edit, Session, Vector
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import format_vector, parse_vector
 from mechtui.views import parse_question
-from mechtui.worker.models import load
+from mechtui.worker.models.load import load
 from tests import folders
 from tests.engine.reference import Activations, run
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from mechtui.engine.api import Engine
-from mechtui.worker.models import ModelError
+from mechtui.engine.errors import ModelError
 from tests.engine.conftest import load_now
 from tests.engine.twin import session_of
 from tests.folders import tokenizer

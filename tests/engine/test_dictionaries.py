@@ -24,7 +24,7 @@ from mechtui.engine.model import Model
 from mechtui.session.document import Point, Sae, Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.saes import format_point, parse_sae
-from mechtui.worker.models import fetch
+from mechtui.worker.models.hub import fetch
 from tests.dictionaries import Made, gemma, learned, numbers, put, saelens, sparsified
 from tests.engine.conftest import load_now
 

@@ -28,8 +28,8 @@ from mechtui.engine.api import Engine
 from mechtui.engine.forward.direct import DirectModel
 from mechtui.engine.model import Model
 from mechtui.link.messages import Load
-from mechtui.worker.models import load
 from mechtui.worker.models.direct.tokenizer import DirectTokenizer
+from mechtui.worker.models.load import load
 from tests import folders
 from tests.engine.conftest import load_now
 
@@ -230,7 +230,7 @@ from mechtui.engine.api import Engine
 from mechtui.link.messages import Load
 from mechtui.session.document import Session
 from mechtui.views import parse_question
-from mechtui.worker.models import load
+from mechtui.worker.models.load import load
 model = load(Load({folder!r}, device="cpu"), lambda *_: None, lambda: False, directly=True)
 opened = Engine(model).open(Session(prompt="When Mary", answer=" Mary", foil=" John"))
 for line in (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mechtui.worker.models import ModelError
+from mechtui.engine.errors import ModelError
 from tests.engine.conftest import load_now
 from tests.folders import GGUF_HEADS, GGUF_LAYERS, GGUF_WIDTH, gguf
 

@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from mechtui.engine.errors import ModelError
 from mechtui.engine.model import Model
-from mechtui.worker.models import ModelError, default_model, find, hub
+from mechtui.worker.models import hub
+from mechtui.worker.models.names import default_model, find
 from tests.engine.conftest import load_now
 
 
@@ -188,7 +190,7 @@ def test_too_little_memory_says_needed_and_free(gpt2_folder: Path, monkeypatch: 
 @pytest.mark.parametrize(("option", "value"), [("device", "tpu9"), ("dtype", "float8")])
 def test_an_unknown_device_or_dtype_names_the_known(option: str, value: str, gpt2_folder: Path) -> None:
     from mechtui.link.messages import Load
-    from mechtui.worker.models import load
+    from mechtui.worker.models.load import load
 
     with pytest.raises(ModelError, match=r"float32|cpu"):
         load(Load(str(gpt2_folder), **{option: value}), lambda *_: None, lambda: False)

@@ -38,8 +38,8 @@ pytestmark = [
 def twin(smollm2_cache: Path) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from mechtui.worker.models import load
     from mechtui.worker.models.gguf import dequantised
+    from mechtui.worker.models.load import load
     from mechtui.worker.models.names import place
 
     with pytest.MonkeyPatch.context() as patch:

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from mechtui import selftest
+from mechtui.engine.errors import ModelError
 from mechtui.selftest import heads, indirect_object
 from mechtui.selftest.subject import CannotMeasure, load
-from mechtui.worker.models import ModelError
 from mechtui.worker.models.names import smollm2_file
 from tests import tiny as tiny_checkpoint
 

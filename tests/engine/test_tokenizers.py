@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mechtui.engine.api import Engine, SessionError
-from mechtui.worker.models import ModelError
+from mechtui.engine.errors import ModelError
 from tests.engine.conftest import load_now
 from tests.engine.twin import session_of
 

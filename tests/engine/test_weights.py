@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mechtui.embedded import MODELS
-from mechtui.worker.models import ModelError
+from mechtui.engine.errors import ModelError
 from tests.engine.conftest import load_now
 
 Weights = dict[str, Tensor]

@@ -37,7 +37,7 @@ def memory(every: int) -> None:
     """Operations of torch's, of all questions of one prompt."""
     from mechtui.engine import cards, contexts
     from mechtui.link.messages import Load
-    from mechtui.worker.models import load
+    from mechtui.worker.models.load import load
     from tests import folders
     from tests.faults import engine
 

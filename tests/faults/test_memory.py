@@ -18,7 +18,7 @@ from mechtui.engine import cards, contexts, memory
 from mechtui.engine.model import Model
 from mechtui.link.messages import Failed, Finished, Load
 from mechtui.worker.main import out_of_memory
-from mechtui.worker.models import load
+from mechtui.worker.models.load import load
 from tests import folders
 from tests.faults.engine import ERRORS, Answering, runs, whole
 from tests.faults.injector import Fault

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.api import Engine, SessionError
+from mechtui.engine.errors import ModelError
 from mechtui.export.program import Exported, program
 from mechtui.export.script import script
 from mechtui.link.messages import Load
@@ -28,7 +29,7 @@ from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.grammar.words import LineError
 from mechtui.views import Answer, parse_question
 from mechtui.views.tokens import Tokens
-from mechtui.worker.models import ModelError, load
+from mechtui.worker.models.load import load
 from tests.engine import reference
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"

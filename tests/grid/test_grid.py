@@ -20,7 +20,7 @@ from mechtui.session.grammar.edits import parse_edit
 from mechtui.softmax import softmax_stood_in
 from mechtui.views import parse_question
 from mechtui.views.attribution import AttributionAnswer, Components
-from mechtui.worker.models import load
+from mechtui.worker.models.load import load
 from tests.grid.compare import COLUMNS, PROMPT
 from tests.grid.families import FAMILIES, make
 from tests.grid.table import committed, row, written

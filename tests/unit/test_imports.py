@@ -25,6 +25,25 @@ unwanted = {unwanted!r}
 loaded = sorted(n for n in sys.modules if n in unwanted or n.startswith(tuple(u + "." for u in unwanted)))
 print(json.dumps(loaded))
 """
+REFUSED = """
+import sys
+from mechtui.link.messages import Failed, Load
+from mechtui.worker.main import Worker
+
+class Heard:
+    said = []
+    def send(self, reply, number=None):
+        self.said.append(reply)
+
+worker = Worker(Heard())
+for name in ("/nowhere", "nobody/nothing", "nothing.gguf"):
+    worker.receive(Load(name))
+    assert isinstance(reply := worker.wire.said.pop(), Failed) and reply.task == "load" and reply.model == name, reply
+assert not worker.inbox.load_waits
+worker.receive(Load("demo"))
+assert not worker.wire.said and worker.inbox.load_waits
+assert "torch" not in sys.modules
+"""
 MODEL = ["torch", "transformers", "transformer_lens", "mechtui.engine", "mechtui.worker"]
 SCREEN = ["textual", "mechtui.app", "mechtui.panes", "mechtui.paint"]
 
@@ -56,6 +75,11 @@ def test_a_room_imports_no_more_than_it_may(wanted: list[str], files: list[str],
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
+
+
+def test_a_model_that_is_not_there_is_named_before_torch_is_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def imports(name: str, known: set[str]) -> set[str]:

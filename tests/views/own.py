@@ -17,7 +17,7 @@ from mechtui.link.frames import decode_reply, encode
 from mechtui.link.messages import Answered, Load
 from mechtui.paint.palette import of_terminal
 from mechtui.views import example_of, parse_question, specs
-from mechtui.worker.models import load
+from mechtui.worker.models.load import load
 from tests.app.answering import app, idle
 from tests.app.test_app import screen
 from tests.engine import test_answer_keys, test_export, test_script

@@ -21,19 +21,12 @@ from torch import Tensor
 
 from mechtui.embedded.named import folder
 from mechtui.engine.dictionaries.dictionary import DictionaryError
+from mechtui.engine.hub_parts import WEIGHTS, hub_parts
 from mechtui.engine.vector_files import state
 from mechtui.session.grammar.words import short
 from mechtui.session.paths import PathError, expanded, read_text, reason, to_read
 
 CONFIGS = ("cfg.json", "config.json")
-# In the order in which they are looked for.
-WEIGHTS = (
-    "sae_weights.safetensors",
-    "sae.safetensors",
-    "ae.safetensors",
-    "ae.pt",
-    "params.npz",
-)
 PICKLES = (".pkl", ".pickle", ".bin", ".pth", ".ckpt")
 MOST_CONFIG, MOST_COMPRESSED = 1 << 20, 1 << 33
 
@@ -115,13 +108,6 @@ def _config(folder: Path, name: str) -> Mapping[str, Any]:
 
 
 # The hub
-
-
-def hub_parts(path: str) -> tuple[str, str, str]:
-    """`owner/repository/folder@revision` -> (owner/repository, folder, revision), the last two empty without one."""
-    name, _, revision = path.partition("@")
-    parts = [part for part in name.split("/") if part]
-    return "/".join(parts[:2]), "/".join(parts[2:]), revision
 
 
 def cached(path: str, name: str) -> Path:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from mechtui.engine.dictionaries.found import WEIGHTS, hub_parts
 from mechtui.engine.errors import ModelError, first_line, shown
+from mechtui.engine.hub_parts import WEIGHTS, hub_parts
 from mechtui.worker.models.said import Progress, megabytes
 
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "merges.txt", "vocab.json"]
