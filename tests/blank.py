@@ -22,8 +22,8 @@ STILL = 8.0
 FRAMES = set("╭─╮│╰╯")
 SAD = ("--vector", 'sad = diff L9.pre "Sad" "Happy"', "--edit", "add L9.pre sad x2")
 EDITS = ("--edit", "zero L23H3", "--edit", "# zero L29H1", *SAD)
-# States of the session, one for each head of the map's first column, of which one is set beside the present one.
-STATES = "gh" + "jz" * 12
+# States of the session, more than the history has rows for, of which one is set beside the present one.
+STATES = "gh" + "jz" * 29
 
 
 class Empty(NamedTuple):
@@ -82,7 +82,7 @@ def keys_to(number: int, workspace: Workspace) -> str:
     """The keys that lead to this workspace and start its job, or make states where it lists them."""
     if "history" in workspace.views:
         return f"{STATES}{number}kx"
-    return f"{number}." if workspace.job else f"{number}"
+    return f"{number}." if workspace.job in workspace.views else f"{number}"
 
 
 def main(sizes: list[str]) -> None:

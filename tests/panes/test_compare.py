@@ -37,6 +37,18 @@ async def test_the_words_of_what_differs_then_the_numbers() -> None:
         assert app.pane.row().startswith("residual\tnorm")
 
 
+@pytest.mark.parametrize(("height", "places"), [(20, ["L9H6", "L10H0", "L7H9"]), (12, ["L9H6"])])
+async def test_a_table_has_as_many_places_as_there_is_room_for(height: int, places: list[str]) -> None:
+    app = Holder(ComparePane())
+    async with app.run_test(size=(110, height)) as pilot:
+        app.pane.show(pictured(example()))
+        await pilot.pause()
+        rows = [line.split() for line in shown(app.pane) if "Attribution heads" in line]
+        assert [row[-2] for row in rows] == places
+        app.pane.move(0, 99)
+        assert app.pane.row().startswith("residual\tnorm")
+
+
 async def test_the_question_carries_the_state_and_every_views_line() -> None:
     app = Holder(ComparePane())
     async with app.run_test(size=(110, 20)):

@@ -91,7 +91,7 @@ def _named(name: str, following: tuple[str, int], line: str) -> str | int:
 class Compared(Struct, frozen=True):
     """One number of both.
 
-    view: the line of the view that it is of. what: which of its numbers. where: the place at which the two differ most,
+    view: the line of the view that it is of. what: which of its numbers. where: a place at which the two differ most,
     as L3H5 or @14; empty for a number that has none, and where nothing differs. this, other: its values. unit: theirs.
     """
 
@@ -107,9 +107,10 @@ class CompareAnswer(Answer, frozen=True, tag="compare", eq=False):
     """One run of both sessions: the clean ones, or those with the edits that are on.
 
     other: what the other session is called. changes: what is other in this session, in words. numbers: the logit
-    difference and the probabilities of the likeliest next tokens of both, then for every view's every table the place
-    where the two differ most. positions: how many of this prompt's tokens have a partner in the other's; tables are
-    compared at those. left_out: views whose numbers cannot be compared, and why.
+    difference and the probabilities of the likeliest next tokens of both, then for every view's every table the places
+    where the two differ most, at most three, the largest difference first. positions: how many of this prompt's tokens
+    have a partner in the other's; tables are compared at those. left_out: views that one of the two has an answer of
+    which cannot be set beside the other's, and why.
     """
 
     other: str
@@ -127,8 +128,9 @@ SPEC = View(
     shows=(
         "This session beside another: what differs in prompt, target, edits and vectors; then the logit difference and "
         "the likeliest next tokens of both, and of every view's table the place p where the two differ most, "
-        "argmax |this[p] - other[p]|, with both numbers there. The other is the state before, one of the history (x "
-        "there), a session file, or this session on another model, which is then loaded beside the first and stays."
+        "argmax |this[p] - other[p]|, with both numbers there; where there is room, the next places, too. The other "
+        "is the state before, one of the history (x there), a session file, or this session on another model, which is "
+        "then loaded beside the first and stays."
     ),
     read=(
         "difference = this - other, in the unit at the end of its row. Tokens are paired as patching pairs them; what "

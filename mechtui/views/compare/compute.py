@@ -19,8 +19,8 @@ from mechtui.views.compare import Compare, CompareAnswer, Compared
 from mechtui.views.question import FOLLOWING
 from mechtui.views.spec import Cost, Numbers
 
-# Of each run's likeliest next tokens so many are set side by side.
-TOKENS = 3
+# Of each run's likeliest next tokens so many are set side by side, and of each table so many places.
+TOKENS, PLACES = 3, 3
 
 
 def needs(question: Compare, opened: OpenSession) -> list[Need]:
@@ -47,7 +47,7 @@ def answers(question: Compare, opened: OpenSession) -> Answers:
             ours, theirs = (pair[run] or pair[0] for pair in (mine, its))
             if isinstance(ours, Answer) and isinstance(theirs, Answer):
                 numbers += _largest(each, ours, theirs, pairs, left_out)
-            else:
+            elif isinstance(ours, Answer) or isinstance(theirs, Answer):
                 left_out.append(f"{each.line()}: {next(why for why in (mine[2], its[2]) if why)}")
         return CompareAnswer(name, changes, tuple(numbers), len(pairs), tuple(left_out))
 
@@ -144,7 +144,7 @@ def _next_tokens(
 def _largest(
     question: Question, ours: Answer, theirs: Answer, pairs: Sequence[tuple[int, int]], left_out: list[str]
 ) -> Iterator[Compared]:
-    """Of each table of a view the place where it differs most."""
+    """Of each table of a view the places where it differs most, the first of them in any case."""
     for numbers in spec_of(question).numbers:
         tables = [_table(each, numbers) for each in (ours, theirs)]
         if any(table is None for table in tables):
@@ -162,10 +162,14 @@ def _largest(
         difference = np.abs(this - other)
         if np.isnan(difference).all():
             continue
-        at = np.unravel_index(int(np.nanargmax(difference)), difference.shape)
-        # Where nothing differs there is no place to name.
-        where = _place(ours, numbers, tuple(map(int, at)), pairs) if difference[at] else ""
-        yield Compared(question.line(), numbers.what, where, float(this[at]), float(other[at]), numbers.unit)
+        for rank, flat in enumerate(np.argsort(-difference, axis=None, kind="stable")[:PLACES]):  # nan is last
+            at = tuple(map(int, np.unravel_index(flat, difference.shape)))
+            differs = bool(difference[at] > 0)
+            if rank and not differs:
+                break
+            # Where nothing differs there is no place to name.
+            where = _place(ours, numbers, at, pairs) if differs else ""
+            yield Compared(question.line(), numbers.what, where, float(this[at]), float(other[at]), numbers.unit)
 
 
 def _table(answer: Answer, numbers: Numbers) -> Any:

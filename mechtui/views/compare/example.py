@@ -29,6 +29,8 @@ def _answer(changes: tuple[str, ...], this: float, other: float, far: float) -> 
         Compared("next_tokens", " John", "", 0.02 + 0.3 * far, 0.02, "probability"),
         Compared("attention L9H9", "weight", "@14>@2", 0.62 - 0.4 * far, 0.62, "as shown"),
         Compared("attribution", "heads", "L9H6", 1.74 - far, 1.74, "logits"),
+        Compared("attribution", "heads", "L10H0", 0.91 - 0.7 * far, 0.91, "logits"),
+        Compared("attribution", "heads", "L7H9", -0.38 + 0.2 * far, -0.38, "logits"),
         Compared("lens", "KL to the final", "L10.post @14", 0.9 + 2 * far, 0.9, "nats"),
         Compared("loss", "loss", "", 2.5, 2.5, "nats"),
         Compared("residual", "norm", "L7.pre @14", 88.0 + 30 * far, 88.0, "L2"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.paint.tokens import cut, visible_text
+from mechtui.paint.tokens import visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.panes.rows import Numbers, Rows, Texts, read_number, write_cursor
@@ -35,6 +37,7 @@ class ComparePane(Pane):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._cursor = 0
+        self._rows_left = 0  # rows for numbers when it was drawn last
 
     def cursor(self) -> str:
         return write_cursor(self._cursor, None)
@@ -68,9 +71,11 @@ class ComparePane(Pane):
             return self.blank(other if isinstance(other, str) else self.waiting(picture), width)
         changes = "; ".join(answer.changes) or "the two are the same"
         words: list[Line] = [line((text, self.palette.mark)) for text in wrap(changes, width)[:WORDS]]
-        words += [line((cut(f"left out: {seen(each)}", width), self.palette.dim)) for each in answer.left_out]
+        for each in answer.left_out:
+            words += [line((text, self.palette.dim)) for text in wrap(f"left out: {seen(each)}", width)]
         words = words[: max(height - LEAST, 0)]
-        rows = _rows(answer, width)
+        self._rows_left = height - len(words) - 1
+        rows = _rows(self._numbers(answer), width)
         page = rows.page(self.palette, width, height - len(words), self._row(answer))
         run = "clean" if question.run == "clean" or not _edited(picture) else "edited"
         beside = f"this beside {seen(answer.other)}"
@@ -82,8 +87,21 @@ class ComparePane(Pane):
             legend=((f"{answer.positions} tokens in pairs", self.palette.dim),),
         )
 
+    def _numbers(self, answer: CompareAnswer) -> list[Compared]:
+        """Those that the pane shows: of each table as many places as there is room for, and one in any case."""
+        of = Counter[tuple[str, str]]()
+        ranks = []
+        for each in answer.numbers:
+            ranks.append(of[each.view, each.what])
+            of[each.view, each.what] += 1
+        fitting = (
+            most for most in range(max(ranks, default=0), 0, -1) if sum(r <= most for r in ranks) <= self._rows_left
+        )
+        most = next(fitting, 0)
+        return [each for each, rank in zip(answer.numbers, ranks, strict=True) if rank <= most]
+
     def _row(self, answer: CompareAnswer) -> int:
-        return max(0, min(self._cursor, len(answer.numbers) - 1))
+        return max(0, min(self._cursor, len(self._numbers(answer)) - 1))
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
         if index >= 0:
@@ -93,12 +111,12 @@ class ComparePane(Pane):
 
     def move(self, dx: int, dy: int) -> None:
         if self.picture is not None and dy and (answer := self._answer(self.picture)) is not None:
-            self._cursor = max(0, min(self._row(answer) + dy, len(answer.numbers) - 1))
+            self._cursor = max(0, min(self._row(answer) + dy, len(self._numbers(answer)) - 1))
             self.renew()
 
     def _here(self) -> Compared | None:
         answer = self._answer(self.picture) if self.picture is not None else None
-        return answer.numbers[self._row(answer)] if answer is not None and answer.numbers else None
+        return self._numbers(answer)[self._row(answer)] if answer is not None and answer.numbers else None
 
     def into(self, picture: Picture) -> Question | None:
         here = self._here()
@@ -121,10 +139,11 @@ class ComparePane(Pane):
         answer = self._answer(self.picture) if self.picture is not None else None
         if answer is None or not text:
             return False
-        count = len(answer.numbers)
+        numbers = self._numbers(answer)
+        count = len(numbers)
         for distance in range(1, count + 1):
             at = (self._row(answer) + (distance if forward else -distance)) % count
-            each = answer.numbers[at]
+            each = numbers[at]
             if text.lower() in f"{each.view} {each.what} {each.where}".lower():
                 self._cursor = at
                 self.renew()
@@ -166,9 +185,8 @@ def _edited(picture: Picture) -> bool:
     return answered is not None and answered.edited is not None
 
 
-def _rows(answer: CompareAnswer, width: int) -> Rows:
+def _rows(numbers: Sequence[Compared], width: int) -> Rows:
     """width: of the pane; in a narrow one names give way to numbers."""
-    numbers = answer.numbers
     this, other = (np.array([getattr(each, side) for each in numbers], dtype=float) for side in ("this", "other"))
     names = [_name(each) for each in numbers]
     return Rows(
