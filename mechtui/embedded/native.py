@@ -13,8 +13,13 @@ from transformers import PreTrainedTokenizerFast
 
 
 def numbers(config: dict[str, Any]) -> int:
-    """How many the model of this config.json has, but for biases and norms. Raises KeyError and TypeError."""
+    """How many the model of this config.json has, but for biases and norms.
+
+    Raises KeyError, TypeError and AttributeError.
+    """
     told = config["native"]
+    if not isinstance(told.get("eps", 0.0), (int, float)):
+        raise TypeError(f"eps in its config.json is {told['eps']!r} and should be a number")
     width, wide = told["d_model"], told["n_heads"] * told["d_head"]
     ends = 2 * told["d_vocab"] + told["n_ctx"]
     return int(width * (ends + told["n_layers"] * (4 * wide + 2 * (told.get("d_mlp") or 0))))

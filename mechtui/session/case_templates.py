@@ -118,7 +118,7 @@ def _check(family: Family, where: str) -> None:
             items = family.words.get(name)
             slot = f"{{{short(name)}{number}}}"
             if not items:
-                lists = ", ".join(family.words) or "none"
+                lists = ", ".join(map(short, family.words)) or "none"
                 raise CasesError(f"{where}: {slot} names a list that is not there; its lists are {lists}")
             if any(column >= len(_columns(item)) for item in items):
                 raise CasesError(f"{where}: {slot[:-1]}.{column}}} names a column that some words of {name} have not")

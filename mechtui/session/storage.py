@@ -137,7 +137,7 @@ def dumps(session: Session) -> str:
 
 def readable(text: str) -> str:
     """The same, if it is no more than `load` reads. Raises StorageError."""
-    if len(text) > MOST_BYTES or len(text.encode()) > MOST_BYTES:
+    if len(text) > MOST_BYTES or len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise StorageError(f"a session takes at most {MOST_BYTES >> 20} MiB, and this one is larger; shorten its texts")
     return text
 

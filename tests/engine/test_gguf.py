@@ -45,6 +45,18 @@ def test_a_file_that_is_cut_off_is_one_sentence(share: float, tmp_path: Path) ->
     assert not list((tmp_path / "cache").rglob("config.json")), "nothing of it is kept"
 
 
+def test_a_count_that_the_file_has_no_room_for_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    """A list of 2^60 numbers, of which none is there: each read behind the file's end is one of nothing."""
+    path = tmp_path / "long.gguf"
+    held = gguf(path).read_bytes()
+    key = b"llama.feed_forward_length"
+    at = held.index(key) + len(key)
+    as_list = (9).to_bytes(4, "little") + (4).to_bytes(4, "little") + (1 << 60).to_bytes(8, "little")
+    path.write_bytes(held[:at] + as_list + held[at + 8 :])
+    with pytest.raises(ModelError, match=r"it has [\d,]+ bytes and says that it goes on to byte [\d,]+.*cut off"):
+        load_now(path)
+
+
 BROKEN = {
     "lacks a tensor": ({"without": "blk.1.ffn_up.weight"}, r"lack 1 of \d+ tensors \(model\.layers\.1\.mlp\.up_proj"),
     "lacks a layer": ({"layers": 3}, r"lack 9 of \d+ tensors \(model\.layers\.2\..* and 6 more\)"),

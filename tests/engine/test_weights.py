@@ -116,6 +116,12 @@ def _bin_with_code(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def _index_without_end(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {"a": "9" * 5000}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def _fifo(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     os.mkfifo(folder / "model.safetensors")
@@ -162,6 +168,9 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "layers that are no number": (_config(n_layer="many"), r"cannot be read"),
     "a nested config": (_nested, r"config\.json of .* is broken"),
     "no names": (_config(architectures=3), r'"architectures" is no list of names'),
+    "nothing for names": (_config(architectures=0.0), r'"architectures" is no list of names'),
+    "a name without end": (_config(architectures=["9" * 5000]), r"is a 9{77}\.\.\., not a causal"),
+    "an index of a name without end": (_index_without_end, r"index\.json of .* is broken \(File name too long"),
 }  # fmt: skip
 
 

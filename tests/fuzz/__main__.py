@@ -5,10 +5,12 @@ import os
 import sys
 
 from tests.fuzz.kinds import kinds
-from tests.fuzz.run import Cost, FaultError, each
+from tests.fuzz.run import Cost, FaultError, each, limited
 
 # Seconds of the processor that an input may take, and bytes that this process may grow by while it is read.
 MOST_SECONDS, MOST_BYTES = 1.0, 1 << 26
+# Bytes that it may map besides: what takes more is a fault, and not the end of the machine.
+MOST_MAPPED = 2 << 30
 
 
 def main() -> int:
@@ -25,12 +27,13 @@ def main() -> int:
         count = max(int(asked.count * kind.share), 1)
         costs: list[Cost] = []
         kind.begin()
-        for number in range(asked.first, asked.first + count):
-            try:
-                costs += each(kind, 1, asked.seed, number)
-            except FaultError as fault:
-                print(fault, flush=True)
-                bad += 1
+        with limited(MOST_MAPPED):
+            for number in range(asked.first, asked.first + count):
+                try:
+                    costs += each(kind, 1, asked.seed, number)
+                except FaultError as fault:
+                    print(fault, flush=True)
+                    bad += 1
         if not costs:
             continue
         slowest, largest = max(costs, key=lambda cost: cost.seconds), max(costs, key=lambda cost: cost.grown)

@@ -248,6 +248,54 @@ def _stream(body: bytes) -> None:
             _frame(each)
 
 
+# Dictionaries of features
+
+
+@cache
+def _dictionaries() -> tuple[dict[str, bytes], ...]:
+    """The files of one of each format."""
+    from tests import dictionaries as made
+
+    room, width = _room() / "dictionaries", 8
+    made.saelens(room / "a", width)
+    made.learned(room / "b", width, "AutoEncoderTopK", k=3)
+    made.gemma(room / "c", width)
+    made.sparsified(room / "d", width, k=3)
+    return tuple(
+        {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        for folder in sorted(room.iterdir())
+    )
+
+
+def _dictionary(dice: Random) -> dict[str, bytes]:
+    files = dict(dice.choice(_dictionaries()))
+    name = dice.choice(sorted(files))
+    if name.endswith(".json") and dice.random() < 0.8:
+        files[name] = mutate.document(dice, json.loads(files[name]))
+    elif dice.random() < 0.05:
+        del files[name]
+    else:
+        files[name] = mutate.data(dice, files[name])
+    return files
+
+
+def _put_dictionary(files: dict[str, bytes]) -> None:
+    import torch
+
+    from mechtui.engine.dictionaries.kept import read
+    from mechtui.session.document import Sae
+
+    folder = _room() / "dictionary"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, held in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(held)
+    weights = next((each for each in files if each.endswith(".npz")), None)
+    found = read(Sae("a", str(folder / weights) if weights else str(folder)))
+    x = torch.ones(1, found.d_in)
+    found.decode(found.encode(x), x)
+
+
 # Models
 
 
@@ -327,6 +375,13 @@ def _gguf() -> bytes:
     return folders.gguf(_room() / "seed.gguf").read_bytes()
 
 
+def _tokenizer(dice: Random) -> dict[str, bytes]:
+    files = dict(dice.choice(list(_models().values())))
+    name = dice.choice([name for name in sorted(files) if "token" in name])
+    files[name] = mutate.document(dice, json.loads(files[name]))
+    return files
+
+
 def _of_gguf(dice: Random) -> bytes:
     return mutate.data(dice, _gguf())
 
@@ -367,12 +422,15 @@ def _kinds() -> Iterator[Kind]:
 def _of_models() -> Iterator[Kind]:
     """Those that need torch."""
     from mechtui.engine.api import SessionError
+    from mechtui.engine.dictionaries import DictionaryError
     from mechtui.engine.errors import ModelError
 
     said = (ModelError, SessionError)
     for name, directly in (("model", False), ("model-direct", True)):
         put = partial(_put, directly=directly)
         yield Kind(name, _model, put, said, 0.01, _all)
+        yield Kind(name.replace("model", "tokenizer"), _tokenizer, put, said, 0.01, _all)
+    yield Kind("dictionary", _dictionary, _put_dictionary, (DictionaryError,), 0.01, _dictionaries)
     yield Kind("gguf", _of_gguf, _put_gguf, said, 0.01, lambda: _put_gguf(_gguf()))
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import resource
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -47,6 +50,8 @@ def _one(kind: Kind, seed: int, number: int) -> Cost:
     made = kind.make(Random(f"{kind.name} {seed} {number}"))
     again = f"python -m tests.fuzz 1 --only {kind.name} --seed {seed} --first {number}"
     size, begun, refused = _size(), time.process_time(), False
+    before = signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(PATIENCE)
     try:
         kind.take(made)
     except kind.refusals as error:
@@ -57,6 +62,9 @@ def _one(kind: Kind, seed: int, number: int) -> Cost:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise FaultError(f"{again}: {type(error).__name__}: {str(error)[:400]}\n{repr(made)[:400]}") from error
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     return Cost(number, refused, time.process_time() - begun, _size() - size)
 
 
@@ -70,8 +78,29 @@ def _unsaid(error: BaseException) -> str:
     return f"it says {len(said)} characters" if len(said) > MOST_SAID else ""
 
 
-# Characters of a sentence.
-MOST_SAID = 2000
+# Characters of a sentence; seconds after which what is read is given up.
+MOST_SAID, PATIENCE = 2000, 60
+
+
+class HangError(Exception):
+    """It is read for ever."""
+
+
+def _hangs(*_: object) -> None:
+    raise HangError(f"it is still read after {PATIENCE} s")
+
+
+@contextmanager
+def limited(more: int) -> Iterator[None]:
+    """Within, this process may not map more than so many bytes besides what it has: what takes all of the memory is a
+    fault of its own and not the end of the machine."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _size() -> int:

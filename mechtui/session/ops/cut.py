@@ -29,7 +29,7 @@ class Cut(Op):
     def refuses(self, site: Site) -> str:
         if site.part in ("z", "pattern"):
             return ""
-        return f"cut removes attention of a head; {format_site(site)} is none: write L9H9"
+        return f"cut removes attention of a head; {short(format_site(site))} is none: write L9H9"
 
     def parse(self, words: Words) -> dict[str, Any]:
         word = words.next("QUERIES>KEYS, as in 14>2,")

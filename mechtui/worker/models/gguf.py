@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -120,7 +121,16 @@ def _sizes(file: Path) -> tuple[int, int, int]:
     """(layers, tensors, numbers) that the file names."""
     from gguf import GGUFReader
 
-    reader = GGUFReader(file)
+    class Reader(GGUFReader):  # type: ignore[misc]
+        """Reads no further than the file goes: a count that is too large would make an endless list of nothing."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            end = int(offset) + int(count) * int(np.dtype(dtype).itemsize)
+            if end > len(self.data):
+                raise ValueError(f"it has {len(self.data):,} bytes and says that it goes on to byte {end:,}")
+            return super()._get(offset, dtype, count, override_order)
+
+    reader = Reader(file)
     kind = reader.fields["general.architecture"].contents()
     numbers = sum(int(tensor.n_elements) for tensor in reader.tensors)
     return int(reader.fields[f"{kind}.block_count"].contents()), len(reader.tensors), numbers

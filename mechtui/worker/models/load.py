@@ -249,7 +249,7 @@ def _read(
 
     _quiet()
     folder, config, weights = files
-    if ATTENTION_ONLY in config.get("architectures", []):
+    if ATTENTION_ONLY in (config.get("architectures") or []):
         from mechtui.embedded import native
 
         with told(f"{name} cannot be read"):
@@ -295,11 +295,11 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
         raise ModelError(f"the config.json of {name} is broken: fetch the model again")
     if config.get("is_encoder_decoder"):
         raise ModelError(f"{name} is an encoder-decoder, not a causal language model: choose one such as gpt2")
-    named = config.get("architectures") or []
+    named = [] if config.get("architectures") is None else config["architectures"]
     if not isinstance(named, list) or not all(isinstance(each, str) for each in named):
         raise ModelError(f'the config.json of {name} is broken: "architectures" is no list of names')
     if named and not any("CausalLM" in a or "LMHead" in a or a.startswith("Mechtui") for a in named):
-        raise ModelError(f"{name} is a {named[0]}, not a causal language model: choose one such as gpt2")
+        raise ModelError(f"{name} is a {shown(named[0])}, not a causal language model: choose one such as gpt2")
     return config
 
 

@@ -69,7 +69,9 @@ def _shards(index: Path, name: str) -> list[Path]:
         raise ModelError(
             f"{index.name} of {name} names files that are not beside it ({some(outside)}): fetch the model again"
         )
-    if missing := [path.name for path in paths if not path.is_file()]:
+    with told(f"{index.name} of {name} is broken", "fetch the model again"):
+        missing = [path.name for path in paths if not path.is_file()]  # a name may be longer than any file's
+    if missing:
         raise ModelError(
             f"{name} lacks {len(missing)} of its {len(paths)} weight files ({some(missing)}): fetch the model again"
         )
