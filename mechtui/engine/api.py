@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechtui.engine import circuits, reading, translators, vector_files, weights
+from mechtui.engine import circuits, feature_sweeps, reading, translators, vector_files, weights
 from mechtui.engine.apply import seen_in
 from mechtui.engine.cards import CardIndex, HeadCards
 from mechtui.engine.case_runs import CaseRuns, Differences, Kept
@@ -33,6 +33,7 @@ from mechtui.engine.contributions import Contributions, Reading
 from mechtui.engine.dictionaries import Active, Dictionary, DictionaryError
 from mechtui.engine.each_case import CLEAN, EDITED, EachCase, Memory, Numbers
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError, Unread
+from mechtui.engine.feature_sweeps import Swept
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
 from mechtui.engine.lengths import direction, length, typical
 from mechtui.engine.linear import LinearModel, LinearRun, linear_run
@@ -54,7 +55,7 @@ from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.cases import END, Case
 from mechtui.session.document import Edit, ModelShape, Role, Sae, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
-from mechtui.session.hook_edits import EditError, HookEdits, Ids, Sender, Steering
+from mechtui.session.hook_edits import EditError, HookEdit, HookEdits, Ids, Sender, Steering
 from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import check_elsewhere, check_site, resolve
 from mechtui.session.roles import roles_of
@@ -93,6 +94,7 @@ __all__ = [
     "Run",
     "Scan",
     "SessionError",
+    "Swept",
     "Towards",
     "Translator",
     "Unread",
@@ -378,6 +380,17 @@ class OpenSession:
     def labels(self, name: str) -> dict[int, str]:
         """The names of its features, as far as a file has some. Raises SessionError."""
         return self._runner.dictionaries.labels(self._runner.dictionaries.line(name, self.session))
+
+    def swept(self, run: Run, edit: HookEdit) -> Swept:
+        """What an edit of features would change in a run, feature by feature; in linear mode, as each edit does, in the
+        clean run. Raises SessionError, Cancelled."""
+        of = run.scales
+        return of.remembered(Swept, edit, lambda: feature_sweeps.swept(of, edit))
+
+    def feature_estimates(self, run: Run, of: Swept, metric: Metric, towards: Towards | None = None) -> np.ndarray:
+        """[feature] float32: about by how much the metric changes by the edit of each feature alone. Raises
+        NoGradientError, Cancelled."""
+        return feature_sweeps.estimates(run, of, metric, towards)
 
     def separation(self, vector: Vector) -> Separation | None:
         """How well a contrast that was made tells pairs that are held out, see `mechtui.engine.vectors`; None for

@@ -10,7 +10,7 @@ holds, its gradients are read, and nothing of it is kept. So the memory is that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from mechtui.engine.needs import Need
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
 from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
+from mechtui.session.sites import TABLES
 
 # What torch says where an operation cannot be gone back through.
 WITHOUT_GRADIENT = (
@@ -37,6 +38,7 @@ WITHOUT_GRADIENT = (
     "modified by an inplace operation",
     "not implemented for",
 )
+TRANSCODED = "nothing is estimated while a transcoder's features are edited: it reads elsewhere"
 # Positions times runs whose blocks are gone back through at once.
 MOST_POSITIONS = 1024
 
@@ -64,6 +66,13 @@ class Metric:
     position: int
 
 
+# What is done with an activation of the base [1, pos, ...], as its edits left it, with the metric's gradient there
+# [pos, ...] float32, of one pass and by the weight of its runs, and with what is seen of its block's scores.
+Reader = Callable[[Tensor, Tensor, list[Tensor]], None]
+# Layer -> hook point -> its reader.
+Readers = Mapping[int, Mapping[str, Reader]]
+
+
 def estimates(
     runner: Runner,
     base: Trace,
@@ -75,20 +84,79 @@ def estimates(
     """[cell] float32: about by how much the metric of a run changes if to its edits those of the cell are added. cells
     at one hook point lie apart: no two have a head, or without heads a position, in common. Raises NoGradientError and
     Cancelled."""
-    if any(edit.sender is not None for edit in base.edits):
-        raise NoGradientError("nothing is estimated while a path is cut or patched: gradients do not go around it")
+    _check_base(base)
     if any(edit.sender is not None for cell in cells for edit in cell):
         raise NoGradientError("no path is estimated: what it changes passes no hook of its own")
-    if any(edit.reads != edit.hook for edit in (*base.edits, *(edit for cell in cells for edit in cell))):
-        raise NoGradientError("nothing is estimated while a transcoder's features are edited: it reads elsewhere")
+    if any(edit.reads != edit.hook for cell in cells for edit in cell):
+        raise NoGradientError(TRANSCODED)
     if any(edit.layer < 0 for cell in cells for edit in cell):
         raise NoGradientError("nothing is estimated at the embeddings: the way back ends before block 0")
     shares = np.zeros(len(cells), dtype=np.float64)
-    if not any(cells):
-        return shares.astype(np.float32)
+    # Layer -> hook point -> (number of the cell, what it does there).
+    at: dict[int, dict[str, list[tuple[int, HookEdit]]]] = {}
+    for number, edits in enumerate(cells):
+        for edit in edits:
+            at.setdefault(edit.layer, {}).setdefault(edit.hook, []).append((number, edit))
+
+    def reader(here: list[tuple[int, HookEdit]]) -> Reader:
+        return lambda value, gradient, seen: _read(runner, here, value, gradient, seen, shares, cancelled)
+
+    readers = {layer: {hook: reader(here) for hook, here in hooks.items()} for layer, hooks in at.items()}
+    _go_back(runner, base, metric, towards, readers, cancelled)
+    _check_finite(runner, shares)
+    return shares.astype(np.float32)
+
+
+def gradient_at(
+    runner: Runner,
+    base: Trace,
+    hook: str,
+    layer: int,
+    metric: Metric,
+    towards: Towards | None,
+    cancelled: Callable[[], bool],
+) -> Tensor:
+    """[pos, ...] float32: the metric's gradient at what passes a hook point of a block, behind the edits there. Raises
+    NoGradientError and Cancelled."""
+    _check_base(base)
+    found: list[Tensor] = []
+    readers = {layer: {hook: lambda _value, gradient, _seen: found.append(gradient)}}
+    _go_back(runner, base, metric, towards, readers, cancelled)
+    total = torch.stack(found).sum(0)
+    _check_finite(runner, total.cpu().numpy())
+    return total
+
+
+def _check_base(base: Trace) -> None:
+    """Raises NoGradientError where the run has edits that gradients do not go through."""
+    if any(edit.sender is not None for edit in base.edits):
+        raise NoGradientError("nothing is estimated while a path is cut or patched: gradients do not go around it")
+    if any(edit.reads != edit.hook for edit in base.edits):
+        raise NoGradientError(TRANSCODED)
+
+
+def _check_finite(runner: Runner, numbers: np.ndarray) -> None:
+    if not np.isfinite(numbers).all():
+        precision = str(runner.model.dtype).removeprefix("torch.")
+        raise NoGradientError(
+            f"nothing is estimated of {runner.model.ready.name}: its gradients in {precision} are not finite"
+        )
+
+
+def _go_back(
+    runner: Runner,
+    base: Trace,
+    metric: Metric,
+    towards: Towards | None,
+    readers: Readers,
+    cancelled: Callable[[], bool],
+) -> None:
+    """Show the gradients to their readers. Raises NoGradientError and Cancelled."""
+    if not readers:
+        return
     try:
         for rows in _rows_of(runner, base, towards, cancelled):
-            shares += _Back(runner, base, cells, metric, rows, cancelled).shares()
+            _Back(runner, base, metric, rows, readers, cancelled).go()
     except (RuntimeError, MemoryError) as error:
         name = runner.model.ready.name
         if ran_out(error):
@@ -96,12 +164,6 @@ def estimates(
         if any(said in str(error) for said in WITHOUT_GRADIENT):
             raise NoGradientError(f"nothing is estimated of {name}: its blocks cannot be gone back through") from error
         raise
-    if not np.isfinite(shares).all():
-        precision = str(runner.model.dtype).removeprefix("torch.")
-        raise NoGradientError(
-            f"nothing is estimated of {runner.model.ready.name}: its gradients in {precision} are not finite"
-        )
-    return shares.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,30 +205,21 @@ class _Back:
         self,
         runner: Runner,
         base: Trace,
-        cells: Sequence[HookEdits],
         metric: Metric,
         rows: _Rows,
+        readers: Readers,
         cancelled: Callable[[], bool],
     ) -> None:
         self.runner, self.base, self.metric, self.rows, self.cancelled = runner, base, metric, rows, cancelled
-        self.count = len(cells)
-        # Layer -> hook point -> (number of the cell, what it does there).
-        self.cells: dict[int, dict[str, list[tuple[int, HookEdit]]]] = {}
-        for number, edits in enumerate(cells):
-            for edit in edits:
-                self.cells.setdefault(edit.layer, {}).setdefault(edit.hook, []).append((number, edit))
+        self.readers = readers
 
-    def shares(self) -> np.ndarray:
-        """[cell]: the gradients times the differences, of these rows."""
-        found = np.zeros(self.count, dtype=np.float64)
-        lowest = min(self.cells)
+    def go(self) -> None:
         with torch.inference_mode(False), torch.enable_grad():
             leaving = self._of_the_metric()
-            for layer in range(self.runner.n_layers - 1, lowest - 1, -1):
+            for layer in range(self.runner.n_layers - 1, min(self.readers) - 1, -1):
                 if self.cancelled():
                     raise Cancelled
-                leaving = self._through(layer, leaving, found)
-        return found
+                leaving = self._through(layer, leaving)
 
     def _entering(self, layer: int) -> Tensor:
         """[row, pos, d_model] what enters a block, the base's first where there are others: there the differences are
@@ -186,14 +239,15 @@ class _Back:
         whole[:, at : at + 1] = gradient
         return whole
 
-    def _through(self, layer: int, leaving: Tensor, found: np.ndarray) -> Tensor:
-        """The gradient at what enters the block from that at what leaves it; what its cells get is added to `found`."""
+    def _through(self, layer: int, leaving: Tensor) -> Tensor:
+        """The gradient at what enters the block from that at what leaves it; its readers are shown theirs."""
         runner = self.runner
         entering = normal(self._entering(layer)).requires_grad_()
         edits = [edit for edit in self.base.edits if edit.layer == layer]
         givens = {edit: normal_given(given) for edit, given in runner.givens.of(tuple(edits), self.cancelled).items()}
         taps = taps_of([(edit, EVERY_ROW) for edit in edits], givens, (), 0, {}, runner.model.dtype)
-        probes = {hook: _Probe() for hook in self.cells.get(layer, {})}
+        readers = self.readers.get(layer, {})
+        probes = {hook: _Probe() for hook in readers}
         seen: list[Tensor] = []
         self._watch(taps, layer, probes, seen)
         call = normal_call(runner.forward.calls_for(self.base.ids)[layer])
@@ -203,11 +257,12 @@ class _Back:
         gradient, *others = torch.autograd.grad(output, wanted, leaving)
         with torch.no_grad():
             for (hook, probe), own in zip(probes.items(), others, strict=True):
-                self._read(self.cells[layer][hook], probe.value, own, seen, found)
+                of_rows = own if self.rows.stream is None else own[1:]
+                readers[hook](probe.value, of_rows.float().sum(0) * self.rows.weight, seen)
         return gradient
 
     def _watch(self, taps: Taps, layer: int, probes: dict[str, _Probe], seen: list[Tensor]) -> None:
-        if any(edits[0][1].is_pattern for edits in self.cells.get(layer, {}).values()):
+        if any(hook.endswith(TABLES) for hook in probes):
 
             def note(scores: Tensor) -> None:
                 seen[:] = [seen_in(scores[0, 0].detach(), self.runner.model.dtype)]
@@ -216,40 +271,41 @@ class _Back:
         for hook, probe in probes.items():
             taps.setdefault(hook, []).append(probe)
 
-    def _read(
-        self,
-        cells: list[tuple[int, HookEdit]],
-        value: Tensor,
-        gradient: Tensor,
-        seen: list[Tensor],
-        found: np.ndarray,
-    ) -> None:
-        """What the gradient at one hook point says of its cells."""
-        together = _together([edit for _, edit in cells])
-        givens = self.runner.givens.of(tuple(together), self.cancelled)
-        self._let_go(together)
-        changed = hook_function([(edit, EVERY_ROW) for edit in together], givens, 0, seen)(value)
-        own = gradient if self.rows.stream is None else gradient[1:]
-        mean = own.float().sum(0) * self.rows.weight
-        # What is masked with infinity stays so, and its difference is no number.
-        products = mean * torch.where(changed == value, 0, changed - value)[0].float()
-        # [pos, head or neuron], [pos] of the whole width.
-        first = cells[0][1]
-        if first.is_pattern:
-            products = products.sum(-1).T
-        elif first.index is None or products.dim() == 3:
-            products = products.sum(-1)
-        told = products.double().cpu().numpy()
-        for number, edit in cells:
-            at = told[edit.positions]
-            found[number] += at.sum() if edit.index is None else at[:, list(edit.index)].sum()
 
-    def _let_go(self, edits: Sequence[HookEdit]) -> None:
-        """Of the source's attention only the block at hand is held: all of it is hundreds of megabytes."""
-        for edit in edits:
-            source = self.runner.store.known(edit.source_ids, ()) if edit.is_pattern else None
-            if source is not None:
-                source.taken.pop(Need(edit.hook), None)
+def _read(
+    runner: Runner,
+    cells: list[tuple[int, HookEdit]],
+    value: Tensor,
+    mean: Tensor,
+    seen: list[Tensor],
+    found: np.ndarray,
+    cancelled: Callable[[], bool],
+) -> None:
+    """What the gradient at one hook point says of its cells is added to `found`."""
+    together = _together([edit for _, edit in cells])
+    givens = runner.givens.of(tuple(together), cancelled)
+    _let_go(runner, together)
+    changed = hook_function([(edit, EVERY_ROW) for edit in together], givens, 0, seen)(value)
+    # What is masked with infinity stays so, and its difference is no number.
+    products = mean * torch.where(changed == value, 0, changed - value)[0].float()
+    # [pos, head or neuron], [pos] of the whole width.
+    first = cells[0][1]
+    if first.is_pattern:
+        products = products.sum(-1).T
+    elif first.index is None or products.dim() == 3:
+        products = products.sum(-1)
+    told = products.double().cpu().numpy()
+    for number, edit in cells:
+        at = told[edit.positions]
+        found[number] += at.sum() if edit.index is None else at[:, list(edit.index)].sum()
+
+
+def _let_go(runner: Runner, edits: Sequence[HookEdit]) -> None:
+    """Of the source's attention only the block at hand is held: all of it is hundreds of megabytes."""
+    for edit in edits:
+        source = runner.store.known(edit.source_ids, ()) if edit.is_pattern else None
+        if source is not None:
+            source.taken.pop(Need(edit.hook), None)
 
 
 class _Probe:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mechtui.engine import gradients, in_place, reading
 from mechtui.engine.apply import EVERY_ROW, hook_function
+from mechtui.engine.dictionaries import Dictionary
 from mechtui.engine.errors import SessionError
 from mechtui.engine.memory import ran_out
 from mechtui.engine.needs import Need
@@ -18,6 +19,7 @@ from mechtui.engine.overlap import in_order
 from mechtui.engine.runner import Runner
 from mechtui.engine.trace import Trace
 from mechtui.engine.variants import Cost, Look, Part, cost_of, parts_of
+from mechtui.session.document import Sae
 from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 
 # Variants of a run whose logits are kept; a sweep has more and is not asked for twice.
@@ -160,6 +162,20 @@ class Run:
             made = gradients.estimates(self._runner, self.trace, cells, metric, towards, self.cancelled)
             self.trace.estimates = (key, made)
         return self.trace.estimates[1]
+
+    def gradient(
+        self, hook: str, layer: int, metric: gradients.Metric, towards: gradients.Towards | None = None
+    ) -> Tensor:
+        """[pos, ...] float32: the metric's gradient at what passes a hook point of a block. Raises NoGradientError."""
+        return gradients.gradient_at(self._runner, self.trace, hook, layer, metric, towards, self.cancelled)
+
+    def dictionary(self, sae: Sae) -> Dictionary:
+        """The dictionary of features that a line names. Raises DictionaryError."""
+        return self._runner.dictionaries.value(sae)
+
+    def read_clean(self, ids: Ids, need: Need) -> Tensor:
+        """What a need names of the clean run of other tokens. Raises Cancelled."""
+        return self._runner.read(ids, need, self.cancelled)
 
     def continued(self, id: int, edits: HookEdits) -> Run:
         """The run of these tokens and one more, with these edits. Only what is new runs; nothing else keeps it."""

@@ -277,11 +277,16 @@ def _swept(said: Any, where: str) -> Swept:
     for name, table in every.items():
         if len(table) != shape[0] or any(len(row) != shape[1] for row in table):
             raise StorageError(f"{where}.{name}: {shape[0]} rows of {shape[1]} numbers are expected")
-    letter = {"head": "H", "layer": "@"}.get(edit.site.kind)
-    if letter is None:
-        raise StorageError(f"{where}.sweep: a sweep goes over heads or layers, as in zero L*H* or patch L*.pre")
-    for kind, names in (("L", stored.rows), (letter, stored.columns)):
-        numbered = all(re.fullmatch(rf"{kind}[0-9]{{1,5}}", each, re.ASCII) for each in names)
+    letter = {"head": "H", "layer": "@", "feature": "F"}.get(edit.site.kind)
+    if letter is None or (letter == "F" and stored.over is not None):
+        raise StorageError(
+            f"{where}.sweep: a sweep goes over heads, layers or, without cases, features, as in zero L*H*, "
+            "patch L*.pre or zero res2F*"
+        )
+    if letter == "F" and stored.rows != (edit.site.sae,):
+        raise StorageError(f"{where}: its one row is named {edit.site.sae}, as the dictionary that is swept")
+    for kind, names in (("L", () if letter == "F" else stored.rows), (letter, stored.columns)):
+        numbered = all(re.fullmatch(rf"{kind}[0-9]{{1,{7 if kind == 'F' else 5}}}", each, re.ASCII) for each in names)
         if not (numbered or (kind == "@" and stored.over is not None and all(map(_is_place, names)))):
             raise StorageError(f"{where}: rows are named L0, L1, and so on, columns {letter}0, {letter}1, and so on")
     numbers = [value for row in stored.values for value in row]

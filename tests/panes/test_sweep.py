@@ -24,7 +24,7 @@ from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.places import format_site
 from mechtui.views import example_of, parse_question, put
 from mechtui.views.attention import Attention
-from mechtui.views.sweep import Left, Sweep, SweepAnswer
+from mechtui.views.sweep import Left, OfFeatures, Sweep, SweepAnswer
 from mechtui.views.sweep.pane import SweepPane
 from tests.panes.pictures import Holder, pictured, shown
 
@@ -499,3 +499,76 @@ def test_draws_anything_at_any_size(
             assert hit is None or hit.layer < max(layers, 51)
     pane.value()
     pane.row()
+
+
+FEATURES = "sweep zero res2F*"
+
+
+def of_features(*numbers: int, values: tuple[float, ...], estimates: tuple[float, ...], off: int = 60) -> SweepAnswer:
+    labels = tuple({12: "names in a list", 40: "\x1b[2Jthe"}.get(number, "") for number in numbers)
+    found = (np.array([each], dtype=np.float32) for each in (values, estimates))
+    exact, estimated = found
+    at, value, becomes = np.full(len(numbers), 3), np.arange(1.0, len(numbers) + 1), np.zeros(len(numbers))
+    known = OfFeatures(labels, at, value, becomes, off)
+    columns = tuple(f"F{number}" for number in numbers)
+    return SweepAnswer(("res2",), columns, "logit_diff", exact, 6.0, estimates=estimated, features=known)
+
+
+SWEPT = of_features(3, 12, 40, values=(0.5, -2.25, float("nan")), estimates=(0.6, -1.0, 1.5))
+
+
+def test_features_are_a_list_with_labels_and_what_is_known_of_each() -> None:
+    pane = SweepPane()
+    text = text_of(pane, answered(of(FEATURES), SWEPT))
+    lines = text.split("\n")
+    assert lines[1].split()[:4] == ["feature", "label", "▾effect", "estimate"]
+    assert [line.split()[0] for line in lines[2:5]] == ["F12!", "~F40", "F3"]
+    assert "names in a list" in lines[2]
+    assert "-2.25" in lines[2]
+    assert "-1.00" in lines[2]
+    assert lines[2].split()[-2:] == ["3", picture_token(3)]
+    assert "\x1b" not in text
+    assert "60 other features are left as they are: no effect" in text
+    assert "F12 -2.25 (~-1.00)" in text, "the cursor is on the strongest"
+
+
+def picture_token(position: int) -> str:
+    return of().token(position)
+
+
+def test_the_keys_of_a_sweep_act_on_the_feature_under_the_cursor() -> None:
+    pane = SweepPane()
+    desk: Any = Writing(of(FEATURES).session)
+    picture = answered(of(FEATURES), SWEPT)
+    text_of(pane, picture)
+    pane.look = lambda **_: None  # type: ignore[method-assign]
+    pane.move(0, 1)
+    assert pane.cursor() == "F40"
+    text_of(pane, picture)
+    assert [format_site(site) for site in pane.sites(picture)] == ["res2F40"]
+    into = pane.into(picture)
+    assert into is not None
+    assert into.line().startswith("features res2 @3")
+    pane.do_as_edit(desk)
+    assert desk.session.edits == (parse_edit("zero res2F40"),)
+    for key in (pane.do_as_list, pane.do_over_cases):
+        with pytest.raises(CannotError, match="eatures"):
+            key(desk)
+    other = SweepPane()
+    other.put_cursor("F3")
+    assert "F3 +.50" in text_of(other, picture)
+
+
+def test_the_difference_has_the_features_of_either_run() -> None:
+    line = f"{FEATURES} difference"
+    session = replace(BARE, edits=(parse_edit("zero L0H1"), parse_edit("scale res2F12 x2")))
+    edited = of_features(12, 50, values=(-1.0, 3.0), estimates=(-1.0, 1.0), off=61)
+    clean = of_features(3, 12, values=(0.5, -2.25), estimates=(0.6, -1.0), off=61)
+    text = text_of(SweepPane(), answered(of(line, session=session), clean, edited))
+    rows = [each.split() for each in text.split("\n")[2:5]]
+    assert [(row[0].replace("!", ""), next(word for word in row if word[0] in "+-")) for row in rows] == [
+        ("F50", "+3.00"),
+        ("F12*", "+1.25"),
+        ("F3", "-.50"),
+    ]
+    assert "60 other features" in text

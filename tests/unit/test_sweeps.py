@@ -204,7 +204,7 @@ GOOD = dumps(Session(prompt="x", sweeps=(swept(Session(prompt="x")),)))
         ("baseline = 6.1196", "baseline = nan", "a number is infinite"),
         ('"logit_diff"', '"loss"', r"sweeps\[0\]\.metric: invalid enum value 'loss'"),
         ("runs = 6", "runs = 6\ncode = 1", r"sweeps\[0\]: code is no key of a sweep; "),
-        ('sweep = "zero L*H*"', 'sweep = "zero L1N3"', "goes over heads or layers"),
+        ('sweep = "zero L*H*"', 'sweep = "zero L1N3"', "goes over heads, layers or"),
     ],
 )
 def test_a_table_that_does_not_hold_together_is_refused(before: str, after: str, why: str) -> None:
@@ -241,3 +241,19 @@ def test_huge_whole_numbers_are_numbers() -> None:
 
 def test_a_file_without_sweeps_has_no_word_of_them() -> None:
     assert "sweep" not in dumps(SESSION)
+
+
+def test_a_sweep_over_features_is_written_and_read() -> None:
+    edit = parse_edit("zero res2F* @-1")
+    rows = ((0.5, None, -1.25),)
+    mine = Swept(edit, made_of(SESSION, edit), ("res2",), ("F3", "F12", "F131071"), "logit_diff", rows, 3, 6.0)
+    session = replace(SESSION, sweeps=(mine,))
+    text = dumps(session)
+    assert loads(text) == session
+    for wrong, why in {
+        'rows = ["res2"]': 'rows = ["L2"]',
+        '"F131071"': '"H7"',
+    }.items():
+        assert wrong in text
+        with pytest.raises(StorageError, match=r"sweeps\[0\]"):
+            loads(text.replace(wrong, why))

@@ -2,6 +2,7 @@
 all, from one pass back.
 
 `sweep zero L*H*`: layers by heads. `sweep patch L*.pre`: layers by positions; over cases by those that the cases name.
+`sweep zero res2F*`: the features of a dictionary that are on.
 Words behind the edit: `list`, `clean`,
 `difference`, `earlier` say what the pane shows; `estimate` asks only the estimates, `ig8` those by integrated gradients
 over 8 steps; `plan` asks only what it takes, with the estimates; `over cases` makes it of every case of the session,
@@ -48,7 +49,8 @@ HALF, LITTLE = 0.5, 0.01
 
 class Sweep(Question, frozen=True, tag="sweep"):
     """What `edit` does to the logit difference at each of its sites alone. Heads: a column each, at the
-    positions that the edit names. Layers (attn, mlp, pre, mid, post): a column for every position.
+    positions that the edit names. Layers (attn, mlp, pre, mid, post): a column for every position. Features: a column
+    for each that the edit changes somewhere, at all positions that it names.
 
     estimate: only the estimates are asked: no run for each. ig: they are integrated gradients over so many steps
     between this prompt's input and the source's; 0: the gradient at this prompt. plan: only what it takes is asked, the
@@ -96,9 +98,16 @@ class Sweep(Question, frozen=True, tag="sweep"):
         if edit.sender is not None:
             receiver = format_site(edit.site)
             raise LineError(line, column, f"a sweep goes over sites, not over paths: path {receiver} ranks its senders")
-        if edit.site.kind not in ("head", "layer"):
+        if edit.site.kind not in ("head", "layer", "feature"):
             raise LineError(
-                line, column, "a sweep goes over heads or layers, as in sweep zero L*H* or sweep patch L*.pre"
+                line,
+                column,
+                "a sweep goes over heads, layers or features, as in sweep zero L*H*, sweep patch L*.pre or sweep zero "
+                "res2F*",
+            )
+        if "over" in said and edit.site.kind == "feature":
+            raise LineError(
+                line, column, f"each case has other features on: leave {OVER_CASES} out, and this prompt's are swept"
             )
         if "over" in said and (why := same_everywhere(edit)):
             raise LineError(line, column, why)
@@ -141,7 +150,11 @@ class Sweep(Question, frozen=True, tag="sweep"):
         return None if made is None or made.done < made.runs else SweepAnswer.of(made)
 
     def cell(self, layer: int, column: int | Place) -> Edit:
-        """The edit of one cell. column: the head, or key-value group, or position."""
+        """The edit of one cell. column: the head, or key-value group, or position, or the feature, whose layer is its
+        dictionary's."""
+        if self.edit.site.kind == "feature":
+            assert isinstance(column, int)
+            return replace(self.edit, site=replace(self.edit.site, index=Span(column, column)))
         site = replace(self.edit.site, layers=Span(layer, layer))
         if site.kind == "head":
             assert isinstance(column, int)
@@ -157,8 +170,9 @@ class Sweep(Question, frozen=True, tag="sweep"):
 
 
 def column_of(name: str) -> int | Place:
-    """What a column of an answer stands for: the head of H5, the position of @7, the place of @S2 or @-1."""
-    if re.fullmatch("[H@][0-9]+", name):
+    """What a column of an answer stands for: the head of H5, the feature of F12, the position of @7, the place of @S2
+    or @-1."""
+    if re.fullmatch("[HF@][0-9]+", name):
         return int(name[1:])
     [place] = parse_positions(name[1:], name, 1, roles=True).items
     return place
@@ -221,9 +235,21 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
+class OfFeatures(msgspec.Struct, frozen=True, eq=False):
+    """What is known of swept features besides the numbers, by columns. labels: empty where there is none. at: the
+    position at which the edit changes a feature most; value: its activation there; becomes: what the edit makes of it.
+    off: how many others the line names, which the edit leaves as they are, so that their effect is exactly 0."""
+
+    labels: tuple[str, ...]
+    at: np.ndarray
+    value: np.ndarray
+    becomes: np.ndarray
+    off: int
+
+
 class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
-    """rows: layers; columns: heads, key-value groups or positions. values [row, column]: NaN where the edit
-    cannot be applied, and where it was not yet.
+    """rows: layers; columns: heads, key-value groups or positions; or one row, a dictionary, whose columns are
+    features. values [row, column]: NaN where the edit cannot be applied, and where it was not yet.
 
     metric "logit_diff": the change of logit(answer) - logit(foil) at the last position. metric "normalised"
     (patch): (patched - corrupted) / (clean - corrupted), where corrupted is this prompt and clean is the
@@ -249,6 +275,7 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
     ig: int = 0
     refused: str = ""
     over: Over | None = None
+    features: OfFeatures | None = None
 
     @classmethod
     def of(cls, swept: Swept) -> Self:
@@ -303,6 +330,9 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
         del said["over"]
         if self.over is not None:
             said |= self.over.json()
+        del said["features"]
+        if self.features is not None:
+            said |= {name: plain(getattr(self.features, name)) for name in self.features.__struct_fields__}
         if self.estimates is None:
             del said["estimates"]
             return said
@@ -321,7 +351,10 @@ SPEC = View(
         "token: as a change in logits; for patch as a share of the source's, (patched - corrupted) / (clean - "
         "corrupted). Beside the map the strongest, by size. What is blank is not computed, or the edit cannot be made "
         "there. Before a cell has run it is estimated, pale and with a ~: the gradient at its activation times what "
-        "the edit changes, all cells from one pass back. o takes the means over the session's cases, with intervals."
+        "the edit changes, all cells from one pass back. o takes the means over the session's cases, with intervals. "
+        "Over features (`sweep zero res2F*`) a list of those that the edit changes: it leaves the others as they are, "
+        "so that they do exactly nothing. Beside each its label, the token at which it changes most (at), and its "
+        "activation there; its estimate is the gradient at what the dictionary writes, along the feature's direction."
     ),
     read=(
         "Without a head that writes towards the answer the difference falls: it is blue. Of a patch, 1 restores the "
@@ -332,13 +365,15 @@ SPEC = View(
         "A site that shows nothing alone may matter where another stands in for it once it is gone. An estimate is "
         "right for small changes: where attention saturates it may be far off or have the other sign (!); integrated "
         "gradients (ig8) change all of the input on the way, not one site. Over the cases a mean hides two halves that "
-        "differ: look at the share; a patch is a change in logits there."
+        "differ: look at the share; a patch is a change in logits there. Features are not all that passes: the error "
+        "stays as it is in every run."
     ),
     paper=(
         "Meng et al. 2022, Locating and Editing Factual Associations in GPT (causal tracing); Nanda 2023, Attribution "
-        "Patching; Hanna et al. 2024, Have Faith in Faithfulness (integrated gradients)"
+        "Patching; Hanna et al. 2024, Have Faith in Faithfulness (integrated gradients); Marks et al. 2024, Sparse "
+        "Feature Circuits (features)"
     ),
-    words=("logit difference", "source", "clean, edited", "estimate"),
+    words=("logit difference", "source", "clean, edited", "estimate", "feature"),
     cost=Cost.JOB,
     renews=False,
     footer=("start", "summary", "as_edit", "as_list", "over_cases", "earlier"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -28,13 +28,14 @@ from mechtui.engine.api import (
     OpenSession,
     Run,
     SessionError,
+    Swept,
     Towards,
 )
 from mechtui.session.document import Edit, Place
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.places import format_place
 from mechtui.views.over import Over
-from mechtui.views.sweep import Left, Sweep, SweepAnswer
+from mechtui.views.sweep import Left, OfFeatures, Sweep, SweepAnswer
 
 # One cell of so many runs first, as its estimate promises most, but at least so many cells.
 FIRST, LEAST_FIRST = 8, 8
@@ -49,9 +50,13 @@ def answers(question: Sweep, opened: OpenSession) -> Answers:
     if question.over:
         yield from _over_cases(question.at_roles(opened.roles()), opened)
         return
-    sites = _sites(question, opened)
-    clean = _Cells(opened.clean, question, sites, opened)
-    edited = _Cells(opened.edited, question, sites, opened) if opened.edited is not None else None
+    runs = [run for run in (opened.clean, opened.edited) if run is not None]
+    if question.edit.site.kind == "feature":
+        each = _features(question, opened, runs)
+    else:
+        each = [_sites(question, opened)] * len(runs)
+    clean, *others = (_Cells(run, question, sites, opened) for run, sites in zip(runs, each, strict=True))
+    edited = others[0] if others else None
 
     def answer(more: bool) -> tuple[SweepAnswer, SweepAnswer | None, bool]:
         return clean.answer(), edited.answer() if edited is not None else None, more
@@ -70,19 +75,32 @@ def answers(question: Sweep, opened: OpenSession) -> Answers:
     yield answer(any(cells.missing for cells in both))
     for cells in both:
         for _ in cells.fill():
-            runs, done = (sum(number) for number in zip(*((each.runs, each.done) for each in both), strict=True))
-            opened.progress(done / runs)
-            yield answer(done < runs)
+            total, done = (sum(number) for number in zip(*((one.runs, one.done) for one in both), strict=True))
+            opened.progress(done / total)
+            yield answer(done < total)
 
 
 @dataclass(frozen=True)
 class _Sites:
-    """What is swept. places: (row, column) of the cells at which the edit can be applied, edits: theirs."""
+    """What is swept. places: (row, column) of the cells at which the edit can be applied, edits: theirs. swept: what is
+    known of the features that are the columns, with their labels."""
 
     layers: list[int]
     columns: list[int | Place]
     places: list[tuple[int, int]]
     edits: list[HookEdits]
+    swept: Swept | None = None
+    labels: Mapping[int, str] = field(default_factory=dict)
+
+    def rows(self, edit: Edit) -> tuple[str, ...]:
+        return (edit.site.sae,) if self.swept is not None else tuple(f"L{layer}" for layer in self.layers)
+
+    @property
+    def features(self) -> OfFeatures | None:
+        if self.swept is None:
+            return None
+        labels = tuple(self.labels.get(feature, "") for feature in self.swept.features)
+        return OfFeatures(labels, *self.swept.strongest, self.swept.off)
 
 
 def _sites(question: Sweep, opened: OpenSession) -> _Sites:
@@ -99,6 +117,25 @@ def _sites(question: Sweep, opened: OpenSession) -> _Sites:
     if not places:
         raise SessionError(f"{format_edit(edit)} can be applied nowhere: {_why(edit, opened)}")
     return _Sites(layers, columns, places, possible)
+
+
+def _features(question: Sweep, opened: OpenSession, runs: Sequence[Run]) -> list[_Sites]:
+    """Of each run: in each others may be on."""
+    edit = question.edit
+    found = []
+    labels = opened.labels(edit.site.sae)
+    for run in runs:
+        each = [opened.swept(run, one) for one in opened.hook_edits_of(edit, opened.ids, True)]
+        if not each:
+            raise SessionError(f"{format_edit(edit)} can be applied nowhere: it has no position in this prompt")
+        [swept] = each
+        places = [(0, number) for number in range(len(swept.features))]
+        found.append(_Sites([swept.edit.layer], list(swept.features), places, swept.edits, swept, labels))
+    if not any(each.places for each in found):
+        raise SessionError(
+            f"{format_edit(edit)} changes nothing: none of these features is on where it acts, nor is turned on"
+        )
+    return found
 
 
 class _Cells:
@@ -160,7 +197,11 @@ class _Cells:
         if self.question.ig:
             towards = Towards(self.opened.source_ids, self.opened.alignment, self.question.ig)
         try:
-            found = self.run.estimates(self.sites.edits, Metric(answer, foil, self.position), towards)
+            metric = Metric(answer, foil, self.position)
+            if self.sites.swept is not None:
+                found = self.opened.feature_estimates(self.run, self.sites.swept, metric, towards)
+            else:
+                found = self.run.estimates(self.sites.edits, metric, towards)
         except NoGradientError as error:
             self.refused = str(error)
             return
@@ -205,7 +246,7 @@ class _Cells:
         if self.cost is not None and (self.done < self.runs or self.question.plan):
             left = Left(self.runs, self.done, self.cost.seconds, self.cost.bytes)
         return SweepAnswer(
-            tuple(f"L{layer}" for layer in self.sites.layers),
+            self.sites.rows(self.question.edit),
             _named(self.question.edit, self.sites.columns),
             metric,
             values,
@@ -215,6 +256,7 @@ class _Cells:
             estimates,
             self.question.ig,
             self.refused,
+            features=self.sites.features,
         )
 
 
@@ -305,7 +347,7 @@ def _columns(edit: Edit, opened: OpenSession) -> list[int | Place]:
 
 
 def _named(edit: Edit, columns: Sequence[int | Place]) -> tuple[str, ...]:
-    what = "H" if edit.site.kind == "head" else "@"
+    what = {"head": "H", "feature": "F"}.get(edit.site.kind, "@")
     return tuple(f"{what}{column if isinstance(column, int) else format_place(column)}" for column in columns)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace as changed
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.embedded.named import saes
 from mechtui.link.messages import Answered
 from mechtui.paint import marks
 from mechtui.paint.numbers import duration, fit, memory, signed
@@ -22,14 +23,15 @@ from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, lines_pag
 from mechtui.panes.rows import Numbers, Rows, Texts, ordered, read_number
 from mechtui.session import changes, sweeps
 from mechtui.session.changes import head_site
-from mechtui.session.document import ALL, Edit, Site, Span, Swept
+from mechtui.session.document import ALL, Edit, SaeName, Site, Span, Swept
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.roles import named, same_everywhere
 from mechtui.views import Question
 from mechtui.views.attention import Attention
+from mechtui.views.features import Features
 from mechtui.views.over import NONE as NO_CASES
 from mechtui.views.over import Over
-from mechtui.views.sweep import SPEC, USEFUL, Left, Sweep, SweepAnswer, column_of, disagreeing
+from mechtui.views.sweep import SPEC, USEFUL, Left, OfFeatures, Sweep, SweepAnswer, column_of, disagreeing
 from mechtui.visible import seen
 
 UNITS = {"logit_diff": "logits", "normalised": "of the source"}
@@ -38,6 +40,8 @@ LIST, GAP, NARROWEST = 24, 2, 2
 # Rows of the list below the map, and its most.
 LEAST_BELOW, MOST_BELOW = 4, 10
 WIDEST = 8
+# By the pane's least width, cells of a feature's label; those of the token at which it changes most.
+LABELS, AT = ((100, 28), (70, 16), (0, 10)), 14
 
 
 _METRICS = {"logit_diff": "change of the logit difference", "normalised": "share of the source's logit difference"}
@@ -94,6 +98,8 @@ class SweepPane(Pane):
         # A sweep that has just been made has its cursor on the strongest cell, until one looks elsewhere.
         self._best = False
         self._column = 0  # the cursor's over the cases, whose positions are none of the prompt's
+        self._label_cells = LABELS[0][1]
+        self._feature = ""  # the column that it is on in a sweep over features, once it was moved
 
     # What is asked
 
@@ -121,9 +127,10 @@ class SweepPane(Pane):
         super().start(desk)
 
     def cursor(self) -> str:
-        return str(self._column) if self._column else ""
+        return self._feature or (str(self._column) if self._column else "")
 
     def put_cursor(self, cursor: str) -> None:
+        self._feature = cursor if re.fullmatch("F[0-9]{1,7}", cursor, re.ASCII) else ""
         self._column = read_number(cursor)
 
     def show(self, picture: Picture) -> None:
@@ -142,9 +149,18 @@ class SweepPane(Pane):
         assert isinstance(question, Sweep)
         made = [each.edit for each in self.picture.sweeps] if self.picture else []
         source = self.picture is not None and self.picture.session.source
-        edits = [edit for edit in dict.fromkeys((*USEFUL, *made)) if source or edit.op != "patch"]
+        edits = list(dict.fromkeys((*USEFUL, *self._of_dictionaries(), *made)))
+        edits = [edit for edit in edits if source or edit.op != "patch"]
         at = edits.index(question.edit) + 1 if question.edit in edits else 0
         return replace(question.of(edits[at % len(edits)]), earlier=0)
+
+    def _of_dictionaries(self) -> list[Edit]:
+        """Sweeps over the features of those that lines may name."""
+        picture = self.picture
+        if picture is None:
+            return []
+        named = saes(picture.session, "" if picture.ready is None else picture.ready.name)
+        return [Edit(op, Site("feature", sae=sae.name)) for sae in named for op in ("zero", "patch")]
 
     # What is shown
 
@@ -187,16 +203,20 @@ class SweepPane(Pane):
         clean, edited = _planned(picture)
         of_clean = question if shown is None or shown.which != "clean" else replace(question, run="clean")
         plan = _of_run(clean, edited, of_clean, bool(picture.session.active_edits()))
-        if plan is None or plan.answer.estimates is None:
+        if plan is None or (plan.answer.estimates is None and (shown is None or plan.answer.features is None)):
             return shown
         if shown is None:
             return plan
-        if plan.answer.estimates.shape != shown.answer.values.shape:
+        own, known = shown.answer, plan.answer
+        if (known.rows, known.columns) != (own.rows, own.columns):
             return shown
-        return changed(shown, answer=replace(shown.answer, estimates=plan.answer.estimates, ig=plan.answer.ig))
+        return changed(
+            shown, answer=replace(own, estimates=known.estimates, ig=known.ig, features=own.features or known.features)
+        )
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         self._grid, self._rows, self._beside = None, None, 0
+        self._label_cells = next(most for least, most in LABELS if width >= least)
         question = picture.question(Sweep)
         name = format_edit(question.edit)
         shown = self._with_estimates(self._found(picture), picture)
@@ -213,7 +233,7 @@ class SweepPane(Pane):
         if not (shown.measured or shown.estimated.any()):
             return self.blank(shown.answer.refused or "the edit can be estimated nowhere", width, name)
         notes = self._notes(shown, plan, picture)
-        if question.listed:
+        if question.listed or _of_features(question):
             return self._list(shown, picture, width, height, notes)
         return self._map(shown, picture, width, height, notes)
 
@@ -223,6 +243,8 @@ class SweepPane(Pane):
         edit = question.edit
         kind = "head" if edit.site.kind == "head" else "position"
         size = f"{_plural(len(plan.rows), 'layer')} x {_plural(len(plan.columns), kind)}"
+        if _of_features(question):
+            size = f"{_plural(len(plan.columns), 'feature')} of {edit.site.sae}"
         over = "" if plan.over is None else f" over {_plural(len(plan.over.cases), 'case')} of {seen(plan.over.of)}"
         measured = "the case's own logit difference" if plan.over is not None else _measured(plan, picture)
         texts = (
@@ -242,6 +264,8 @@ class SweepPane(Pane):
             if shown.left is not None and not shown.running:
                 notes.append("it was stopped; . goes on where it was")
             return [*notes, *self._of_old(shown, plan, picture)]
+        if (of := shown.answer.features) is not None and of.off:
+            notes.append(f"{of.off:,} other features are left as they are: no effect")
         if not shown.measured:
             return notes
         if shown.changed:
@@ -411,12 +435,12 @@ class SweepPane(Pane):
     def _table(self, answer: SweepAnswer, shown: Shown, picture: Picture, width: int, cursor: Cell | None) -> Grid:
         numbers = shown.numbers
         most = float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0))
-        positions = picture.question(Sweep).edit.site.kind == "layer"
+        positions, features = (picture.question(Sweep).edit.site.kind == kind for kind in ("layer", "feature"))
         named = positions and answer.over is None and "prompt" not in shown.changed
         tokens = tuple(picture.token(_number(name)) for name in answer.columns) if named else ()
         return Grid(
             numbers,
-            tuple(name[1:] for name in answer.rows),
+            answer.rows if features else tuple(name[1:] for name in answer.rows),
             tuple(name[1:] for name in answer.columns),
             width,
             -most,
@@ -435,10 +459,12 @@ class SweepPane(Pane):
         before its name, `!` stands behind one that was wrong. As a list it has the estimates beside the exact numbers.
         """
         edited = self._edited(answer, picture)
-        listed = picture.question(Sweep).listed and answer.estimates is not None
+        features = _of_features(picture.question(Sweep))
+        listed = (picture.question(Sweep).listed or features) and answer.estimates is not None
         estimates = b"" if answer.estimates is None else answer.estimates.tobytes()
         over = answer.over if picture.question(Sweep).listed else None
-        key = (answer.values.tobytes(), estimates, answer.rows, answer.columns, edited, listed, over)
+        of, label = answer.features, self._label_cells
+        key = (answer.values.tobytes(), estimates, answer.rows, answer.columns, edited, listed, over, of, label)
         if self._ranked is None or self._ranked[0] != key:
             values = shown.numbers.ravel().astype(float)
             most = float(np.nanmax(np.abs(values), initial=0.0)) if np.isfinite(values).any() else 0.0
@@ -448,12 +474,21 @@ class SweepPane(Pane):
                 for cell in np.ndindex(*answer.values.shape)
             ]
             effect = "effect" if shown.measured else "estimated"
+            kind = picture.question(Sweep).edit.site.kind
             columns: tuple[Texts | Numbers, ...] = (
-                Texts("head" if picture.question(Sweep).edit.site.kind == "head" else "site", names),
+                Texts(kind if kind != "layer" else "site", names),
                 Numbers(effect, values, signs=True, look="bar", high=most),
             )
+            if answer.features is not None and any(answer.features.labels):
+                columns = (
+                    columns[0],
+                    Texts("label", [*map(seen, answer.features.labels)], most=self._label_cells),
+                    columns[1],
+                )
             if listed and shown.measured and answer.estimates is not None:
                 columns += (Numbers("estimate", answer.estimates.ravel().astype(float), signs=True, head="est."),)
+            if answer.features is not None:
+                columns += _about(answer.features, picture)
             if over is not None:
                 columns += tuple(of_cases.columns(over))
             order = tuple(row for row in ordered(columns, effect) if not math.isnan(values[row]))
@@ -477,6 +512,8 @@ class SweepPane(Pane):
     def _edited(self, answer: SweepAnswer, picture: Picture) -> frozenset[Cell]:
         """Cells whose head an edit acts on, or whose very edit is on."""
         question = picture.question(Sweep)
+        if _of_features(question):
+            return frozenset((0, at) for at, name in enumerate(answer.columns) if _acted_on(name, question, picture))
         places = [(r, c) for r in range(len(answer.rows)) for c in range(len(answer.columns))]
         if question.edit.site.kind == "head" and picture.ready is not None:
             heads = marks.heads(picture.applied(), picture.ready.shape)
@@ -502,6 +539,10 @@ class SweepPane(Pane):
             return row, column
         edit = picture.question(Sweep).edit
         layer, head = picture.head()
+        if edit.site.kind == "feature":
+            order = self._ranking(answer, shown, picture).order
+            known = self._feature in answer.columns
+            return 0, answer.columns.index(self._feature) if known else (*order, 0)[0]
         if self._of_cases(picture):
             return _nearest(answer.rows, layer), min(self._column, len(answer.columns) - 1)
         at = picture.position() if edit.site.kind == "layer" else head // _group(edit, picture)
@@ -516,6 +557,8 @@ class SweepPane(Pane):
         if cell is None:
             return ""
         column = answer.columns[cell[1]]
+        if column[0] == "F":
+            return column
         return f"{answer.rows[cell[0]]}{column if column[0] == 'H' else ' ' + column}"
 
     def _flat(self, answer: SweepAnswer, cell: Cell | None) -> int:
@@ -526,7 +569,9 @@ class SweepPane(Pane):
         assert self.picture is not None
         assert self._grid is not None
         row, column = cell
-        found = {}
+        found: dict[str, int] = {}
+        if _of_features(self.picture.question(Sweep)):
+            return found
         if row >= 0:
             found["layer"] = _number(self._grid.rows[row])
         if column >= 0 and not self._of_cases(self.picture):
@@ -540,7 +585,13 @@ class SweepPane(Pane):
 
     def _to(self, cell: Cell) -> dict[str, int]:
         """Put the cursor on a cell, as far as that is this pane's own; what the screen then looks at."""
-        if self.picture is not None and cell[1] >= 0 and self._of_cases(self.picture):
+        if self.picture is None or cell[1] < 0:
+            return self._focus(cell)
+        if _of_features(self.picture.question(Sweep)):
+            assert self._grid is not None
+            self._feature, self._best = f"F{self._grid.columns[cell[1]]}", False
+            self.renew()
+        elif self._of_cases(self.picture):
             self._column, self._best = cell[1], False
             self.renew()
         return self._focus(cell)
@@ -548,7 +599,8 @@ class SweepPane(Pane):
     def move(self, dx: int, dy: int) -> None:
         if self.picture is None or self._grid is None or self._grid.cursor is None:
             return
-        if self.picture.question(Sweep).listed and self._rows is not None:
+        question = self.picture.question(Sweep)
+        if (question.listed or _of_features(question)) and self._rows is not None:
             columns = len(self._grid.columns)
             row = self._rows.moved(self._grid.cursor[0] * columns + self._grid.cursor[1], dy)
             self.look(**self._to(divmod(row, columns)))
@@ -573,15 +625,28 @@ class SweepPane(Pane):
         return replace(picture.focus, **self._to(cell)) if cell is not None else None
 
     def into(self, picture: Picture) -> Question | None:
-        """The attention of the cursor's head; of a position, of the head that is looked at there."""
+        """The attention of the cursor's head; of a position, of the head that is looked at there. Of a feature, those
+        that are on where it changes most."""
         if self._grid is None or self._grid.cursor is None:
             return None
+        if _of_features(question := picture.question(Sweep)):
+            shown = self._with_estimates(self._found(picture), picture)
+            of = None if shown is None else shown.answer.features
+            at = picture.position() if of is None else int(of.at[self._grid.cursor[1]])
+            return replace(picture.question(Features), of=SaeName(question.edit.site.sae), position=at)
         layer, head = self._head(picture)
         return replace(picture.question(Attention), layer=layer, head=head)
 
     def sites(self, picture: Picture) -> tuple[Site, ...]:
-        """What was swept: the head at the cursor, or its layer's part."""
+        """What was swept: the head or the feature at the cursor, or its layer's part."""
         site = picture.question(Sweep).edit.site
+        if site.kind == "feature":
+            here = None if self._grid is None else self._grid.cursor
+            return (
+                ()
+                if here is None or self._grid is None
+                else (picture.question(Sweep).cell(0, int(self._grid.columns[here[1]])).site,)
+            )
         layer, head = self._head(picture)
         return (head_site(layer, head) if site.kind == "head" else replace(site, layers=Span(layer, layer)),)
 
@@ -600,13 +665,18 @@ class SweepPane(Pane):
             raise changes.CannotError("There is no cell yet: . starts the sweep.")
         row, column = self._grid.cursor
         question, name = self.picture.question(Sweep), self._grid.columns[column]
-        place = column_of(f"{'@' if question.edit.site.kind == 'layer' else 'H'}{name}")
-        edit = question.cell(_number(self._grid.rows[row]), place)
+        if _of_features(question):
+            edit = question.cell(0, int(name))
+        else:
+            place = column_of(f"{'@' if question.edit.site.kind == 'layer' else 'H'}{name}")
+            edit = question.cell(_number(self._grid.rows[row]), place)
         desk.change(changes.toggle_edit(desk.session, edit), format_edit(edit))
 
     def do_as_list(self, desk: Desk) -> None:
         question = self._question()
         assert isinstance(question, Sweep)
+        if _of_features(question):
+            raise changes.CannotError("Features are a list: a dictionary has no layers and heads for a map.")
         desk.put(replace(question, listed=not question.listed))
 
     def do_over_cases(self, desk: Desk) -> None:
@@ -614,6 +684,8 @@ class SweepPane(Pane):
         question = self._question()
         assert isinstance(question, Sweep)
         if not question.over:
+            if _of_features(question):
+                raise changes.CannotError("Each case has other features on: a sweep over features is of one prompt.")
             if not desk.session.cases:
                 raise changes.CannotError(f"{NO_CASES[0].upper()}{NO_CASES[1:]}.")
             if why := same_everywhere(question.edit):
@@ -659,6 +731,27 @@ PANE = SweepPane
 
 def _asked(picture: Picture) -> Sweep:
     return replace(picture.question(Sweep).asked(), plan=False)
+
+
+def _of_features(question: Sweep) -> bool:
+    return question.edit.site.kind == "feature"
+
+
+def _acted_on(column: str, question: Sweep, picture: Picture) -> bool:
+    """Whether an edit that is on acts on the feature of a column."""
+    sites = [edit.site for edit in picture.applied() if edit.site.sae == question.edit.site.sae]
+    number = _number(column)
+    return any(
+        site.kind == "feature" and site.index.first <= number and (site.index.last is None or number <= site.index.last)
+        for site in sites
+    )
+
+
+def _about(of: OfFeatures, picture: Picture) -> tuple[Texts | Numbers, ...]:
+    """Columns of what is known of each feature."""
+    becomes = (Numbers("becomes", of.becomes.astype(float), head="to"),) if np.any(of.becomes) else ()
+    tokens = [f"{position} {picture.token(int(position))}" for position in of.at]
+    return Numbers("value", of.value.astype(float)), *becomes, Texts("at", tokens, most=AT)
 
 
 def _lacks(question: Sweep, picture: Picture) -> str:
@@ -721,7 +814,10 @@ def _of_run(
         return None
     if question.run == "edited":
         return Shown(edited, _left(clean, edited), running, which="edited")
-    if clean is None or clean.values.shape != edited.values.shape:
+    if clean is None:
+        return None
+    clean, edited = _same_features(clean, edited)
+    if clean.values.shape != edited.values.shape:
         return None
     if clean.over is not None or edited.over is not None:
         return _change(clean, edited)
@@ -730,6 +826,35 @@ def _of_run(
         estimates = edited.estimates - clean.estimates
     difference = replace(edited, values=edited.values - clean.values, estimates=estimates)
     return Shown(difference, _left(clean, edited), running, which="edited-clean")
+
+
+def _same_features(clean: SweepAnswer, edited: SweepAnswer) -> tuple[SweepAnswer, SweepAnswer]:
+    """Both with the features of either: what a run leaves as it is does nothing there."""
+    one, two = clean.features, edited.features
+    if one is None or two is None or clean.columns == edited.columns:
+        return clean, edited
+    names = sorted({*clean.columns, *edited.columns}, key=_number)
+    where = [{name: at for at, name in enumerate(each.columns)} for each in (clean, edited)]
+    at = [[known.get(name, -1) for name in names] for known in where]
+
+    def laid(values: np.ndarray | None, which: list[int]) -> np.ndarray | None:
+        return None if values is None else np.append(values, np.zeros((len(values), 1), values.dtype), 1)[:, which]
+
+    def told(name: str) -> np.ndarray:
+        """Of the edited run, where it has the feature."""
+        first, second = getattr(one, name), getattr(two, name)
+        return np.array([second[b] if b >= 0 else first[a] for a, b in zip(*at, strict=True)])
+
+    labels = tuple(two.labels[b] if b >= 0 else one.labels[a] for a, b in zip(*at, strict=True))
+    of = OfFeatures(
+        labels, told("at"), told("value"), told("becomes"), max(one.off + len(clean.columns) - len(names), 0)
+    )
+    found = []
+    for each, which in zip((clean, edited), at, strict=True):
+        values, estimates = laid(each.values, which), laid(each.estimates, which)
+        assert values is not None
+        found.append(replace(each, columns=tuple(names), values=values, estimates=estimates, features=of))
+    return found[0], found[1]
 
 
 def _so_far(clean: SweepAnswer | None, edited: SweepAnswer | None, question: Sweep, has_edits: bool) -> Shown | None:

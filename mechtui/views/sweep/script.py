@@ -112,6 +112,8 @@ def _over_cases(question: Sweep, around: Around, answer: Mapping[str, Any]) -> l
 def lines(question: Sweep, around: Around) -> list[str]:
     if question.over:
         raise ScriptError(over_script.NOT_KNOWN)
+    if question.edit.site.kind == "feature":
+        raise NoHookError("a sweep over features is in no program: mechtui run answers it")
     letter = "H" if question.edit.site.kind == "head" else "@"
     from_source = question.edit.op == "patch"
     only = question.plan or question.estimate

@@ -7,8 +7,8 @@ import numpy as np
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views.over import Over
 from mechtui.views.over_tables import crossed, of_cases
-from mechtui.views.sweep import Sweep, SweepAnswer
-from mechtui.views.tables import Around, Block, Matrix, fact
+from mechtui.views.sweep import OfFeatures, Sweep, SweepAnswer
+from mechtui.views.tables import Around, Block, Column, Listing, Matrix, fact
 
 UNITS = {"logit_diff": "logits", "normalised": "share of the source's"}
 TITLES = {
@@ -26,12 +26,36 @@ def tables(question: Sweep, answer: SweepAnswer, around: Around) -> list[Block]:
     blocks: list[Block] = []
     if answer.over is not None:
         return _over_cases(name, answer, answer.over, around)
+    if answer.features is not None:
+        return [_of_features(question, answer, answer.features, around), *_facts(answer)]
     if not (question.estimate or (question.plan and not np.isfinite(answer.values).any())):
         title = f"{name} at every site alone: {TITLES[answer.metric]}"
         blocks.append(Matrix(title, unit, ("layer", of), answer.rows, columns, answer.values, signs=True))
     if answer.estimates is not None:
         title = f"estimated, not measured ({answer.estimated_by}): {name} at every site alone: {TITLES[answer.metric]}"
         blocks.append(Matrix(title, unit, ("layer", of), answer.rows, columns, answer.estimates, signs=True))
+    return blocks + _facts(answer)
+
+
+def _of_features(question: Sweep, answer: SweepAnswer, of: OfFeatures, around: Around) -> Listing:
+    unit = UNITS[answer.metric]
+    columns = [
+        Column("label", of.labels),
+        Column("at", [around.at(int(position)) for position in of.at]),
+        Column("value", of.value.tolist(), "activation"),
+        Column("becomes", of.becomes.tolist(), "activation"),
+    ]
+    if np.isfinite(answer.values).any():
+        columns.append(Column("effect", answer.values[0].tolist(), unit, signs=True))
+    if answer.estimates is not None:
+        columns.append(Column("estimate", answer.estimates[0].tolist(), unit, signs=True))
+    others = f"{of.off:,} others it leaves as they are"
+    title = f"{format_edit(question.edit)}, each feature alone: {TITLES[answer.metric]}; {others}"
+    return Listing(title, "feature", answer.columns, columns)
+
+
+def _facts(answer: SweepAnswer) -> list[Block]:
+    blocks: list[Block] = []
     if (agreement := answer.agreement) is not None:
         blocks.append(fact("cells that have an estimate and an exact number", agreement.cells, "cells"))
         blocks.append(fact("of them, estimates that agree", agreement.agree, "cells"))
