@@ -332,6 +332,7 @@ class SweepAnswer(Answer, frozen=True, tag="sweep", eq=False):
             said |= self.over.json()
         del said["features"]
         if self.features is not None:
+            said["feature"] = [int(name[1:]) for name in self.columns]
             said |= {name: plain(getattr(self.features, name)) for name in self.features.__struct_fields__}
         if self.estimates is None:
             del said["estimates"]
