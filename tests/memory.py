@@ -1,10 +1,11 @@
 """Memory of the model process for each view at 512 tokens: `python -m tests.memory [MODEL] [--tokens 512] [--only TEXT]
-[--seconds 60]`. Linux only.
+[--seconds 60] [--warm]`. Linux only.
 
-Every line is asked in a fresh process, of a session with a source, two cases and an edit that is on; a job that has not
-ended after some seconds is stopped, since it holds its most from the first batches on. Shown is the most that the
-process held, and how much of that is more than the weights: no view may take more than 1.2 GB of that. MODEL: smollm2
-where none is named.
+Every line is asked in a fresh process, or with --warm all of them twice in one, of which the second time is shown; of a
+session with a source, two cases and an edit that is on. Between two lines the process rests, as it does when nothing is
+asked for a second. A job that has not ended after some seconds is stopped, since it holds its most from the first
+batches on. Shown is the most that the process held, and how much of that is more than the weights: no view may take
+more than 1.2 GB of that. MODEL: smollm2 where none is named.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from mechtui.engine.api import Cancelled, Engine, SessionError
 from mechtui.session.document import Session
 from mechtui.session.storage import load
 from mechtui.views import parse_question, spec_of, specs
+from mechtui.worker.process import hand_back, map_large
 
 EDITS = 'edits = ["zero L9H3", "# scale L11H0 x2"]\ncases = "cases.jsonl"\n'
 SAE = 'saes = ["res = ./sae"]\n'
@@ -111,8 +114,9 @@ def held(what: str) -> int:
     return int(found[1]) * 1024
 
 
-def alone(line: str, model: str, tokens: int, seconds: float) -> tuple[Figure, int]:
-    """In this process: what one line takes, and the weights' bytes."""
+def alone(lines: Sequence[str], model: str, tokens: int, seconds: float) -> Iterator[Figure]:
+    """In this process: what lines take, one after the other."""
+    map_large()  # as the model process does
     chosen = subject(model, directly=True)
     sizes = {p.data_ptr(): p.numel() * p.element_size() for p in chosen.model.bridge.parameters()}
     weights = sum(sizes.values())
@@ -120,7 +124,9 @@ def alone(line: str, model: str, tokens: int, seconds: float) -> tuple[Figure, i
         one, two = chosen.words()[:2]
         files(Path(name), chosen.text(tokens), chosen.text(tokens, 1), (one, two))
         dictionary(Path(name) / "sae", chosen.model.shape.d_model)
-        return measured(chosen.engine, load("session.toml"), line, weights, seconds), weights
+        for line in lines:
+            yield measured(chosen.engine, load("session.toml"), line, weights, seconds)
+            hand_back()
 
 
 def main() -> int:
@@ -128,30 +134,36 @@ def main() -> int:
     parser.add_argument("model", nargs="?", default="smollm2")
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--only", default="", help="only the lines that hold this text")
-    parser.add_argument("--one", help="this line alone, in this process")
+    parser.add_argument("--one", nargs="+", help="these lines, in this process")
+    parser.add_argument("--warm", action="store_true", help="all in one process that has answered all of them before")
     parser.add_argument("--seconds", type=float, default=60, help="after so many a job is stopped")
     given = parser.parse_args()
     if given.one is not None:
-        figure, weights = alone(given.one, given.model, given.tokens, given.seconds)
-        print(json.dumps([asdict(figure), weights]))
+        for figure in alone(given.one, given.model, given.tokens, given.seconds):
+            print(json.dumps(asdict(figure)), flush=True)
         return 0
     if left := set(specs()) - {spec_of(parse_question(line)).name for line in LINES}:
         raise SystemExit(f"no line of {', '.join(sorted(left))} is measured")
     print(
         f"| {given.model}, {given.tokens} tokens | most held, GB | over the weights | seconds |\n|---|---:|---:|---:|"
     )
+    lines = [line for line in LINES if given.only in line]
     too_much = False
-    for line in LINES:
-        if given.only not in line:
-            continue
-        command = [sys.executable, "-m", "tests.memory", given.model, "--tokens", str(given.tokens), "--one", line]
-        done = subprocess.run([*command, "--seconds", str(given.seconds)], stdout=subprocess.PIPE, check=True)
-        said, _ = json.loads(done.stdout.splitlines()[-1])
-        figure = Figure(**said)
-        too_much |= figure.over > LIMIT
-        mark, how = " **too much**" if figure.over > LIMIT else "", f" ({figure.said})" if figure.said else ""
-        numbers = f"{figure.peak / 1e9:.2f} | {figure.over / 1e9:+.2f}{mark} | {figure.seconds:.0f}{how}"
-        print(f"| `{line}` | {numbers} |", flush=True)
+    for asked in [lines * 2] if given.warm else [[line] for line in lines]:
+        command = [sys.executable, "-m", "tests.memory", given.model, "--tokens", str(given.tokens), "--one", *asked]
+        command += ["--seconds", str(given.seconds)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for number, said in enumerate(process.stdout):
+                if number < len(asked) - len(lines):
+                    continue  # it has not answered all of them before
+                figure = Figure(**json.loads(said))
+                too_much |= figure.over > LIMIT
+                mark, how = " **too much**" if figure.over > LIMIT else "", f" ({figure.said})" if figure.said else ""
+                numbers = f"{figure.peak / 1e9:.2f} | {figure.over / 1e9:+.2f}{mark} | {figure.seconds:.0f}{how}"
+                print(f"| `{figure.line}` | {numbers} |", flush=True)
+        if process.returncode:
+            raise SystemExit(f"the measuring process ended with {process.returncode}")
     return int(too_much)
 
 

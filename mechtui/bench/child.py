@@ -24,10 +24,12 @@ def fresh_process(subject: Subject) -> dict[str, float]:
 
 def main() -> None:
     name, device, started = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    from mechtui.worker.process import hand_back, map_large, resident_bytes
+
+    map_large()  # as the model process does
     from mechtui.bench.subject import PANES, ask, subject
     from mechtui.session.document import Session
     from mechtui.session.grammar.edits import parse_edit
-    from mechtui.worker.process import hand_back, resident_bytes
 
     figures: dict[str, Any] = {"imported_s": time.time() - started}
     chosen = subject(name, device)

@@ -118,14 +118,17 @@ class EachCase(Generic[T]):
         """Ask what is missing -> after each (how many are known, of so many). Raises Cancelled."""
         missing = self.missing()
         of = self.runs
-        for at, (number, run) in enumerate(missing):
-            if self._cancelled():
-                raise Cancelled
-            done = of - len(missing) + at
-            opened = self.open(number, lambda share, done=done: self._progress((done + share) / of))  # type: ignore[misc]
-            self._memory.put(self._keys[run][number], self._ask(opened, run))
-            yield done + 1, of
-        self._memory.about(None)
+        try:
+            for at, (number, run) in enumerate(missing):
+                if self._cancelled():
+                    raise Cancelled
+                done = of - len(missing) + at
+                opened = self.open(number, lambda share, done=done: self._progress((done + share) / of))  # type: ignore[misc]
+                self._memory.put(self._keys[run][number], self._ask(opened, run))
+                yield done + 1, of
+        finally:
+            self._opened = None
+            self._memory.about(None)
 
     def parts(self) -> Iterator[tuple[int, int]]:
         """Ask what is missing, and report how far it is -> whenever there is enough more to be shown (how many are

@@ -55,7 +55,7 @@ from mechtui.session.document import Session, surrogate
 from mechtui.views import spec_of
 from mechtui.worker.door import Door, open_door
 from mechtui.worker.inbox import Inbox
-from mechtui.worker.process import die_with_parent, hand_back, resident_bytes
+from mechtui.worker.process import die_with_parent, hand_back, map_large, resident_bytes
 from mechtui.worker.wire import SocketWire, Wire, take_over
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def main(keep_alive: float | None = None) -> None:
     else:
         os.close(streams[1])
         wire = SocketWire(socket.socket(fileno=streams[0]))
+    map_large()
     wire.send(Hello(__version__))
     faulthandler.enable(file=sys.stderr)
     # The wire carries progress; a library's own bars only fill the log.

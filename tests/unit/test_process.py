@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 
 import pytest
 
-from mechtui.worker.process import hand_back, resident_bytes
+from mechtui.worker.process import MAPPED_FROM, hand_back, resident_bytes
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
@@ -19,3 +21,31 @@ def test_memory_that_was_freed_goes_back() -> None:
     hand_back()
     assert before - resident_bytes() > 150_000_000
     assert len(last) == 100_000
+
+
+FREED = """
+import sys
+from mechtui.worker.process import MAPPED_FROM, map_large, resident_bytes
+
+if sys.argv[1] == "mapped":
+    map_large()
+# From here on, left to itself, glibc takes all that is smaller than this from its heap.
+large = b"." * 30_000_000
+del large
+blocks = [b"." * (2 * MAPPED_FROM) for _ in range(50)]
+last = blocks.pop()
+before = resident_bytes()
+blocks.clear()
+print(before - resident_bytes())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_what_is_large_goes_back_when_it_is_freed() -> None:
+    said = [
+        subprocess.run([sys.executable, "-c", FREED, each], stdout=subprocess.PIPE, check=True).stdout
+        for each in ("mapped", "left")
+    ]
+    mapped, left = map(int, said)
+    assert mapped > 90 * MAPPED_FROM
+    assert left < 10 * MAPPED_FROM
