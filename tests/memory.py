@@ -45,7 +45,7 @@ LINES = (
     *('compare "other.toml"', "effects", "sweep zero L*H*", "sweep zero L*H* estimate", "sweep patch L*.pre"),
     *("sweep patch L*.pre ig8 estimate", "sweep patch L*H*.pattern", "sweep patch L*H*.pattern estimate"),
     *("dose add L9.pre v", "dose add L9.pre v layers", "generate", 'perplexity "text.txt"', "cases", "faithfulness"),
-    *("features", "geometry", "toy"),
+    *("features", "geometry", "toy", "directions"),
     *("sweep zero L*H* over cases", "sweep patch L*.pre over cases"),
 )  # fmt: skip
 

@@ -155,15 +155,22 @@ def test_where_it_is_the_embedding_the_path_says_the_token_itself_and_mlps_make_
     assert mlps["first"] > 1.5 * mlps["common first"]
 
 
-def test_attention_only_models_by_their_raw_weights() -> None:
-    path = Path(folder("attn-only-2l"))
-    weights = {name: value.astype(np.float64) for name, value in load_file(path / "model.safetensors").items()}
-    opened = Engine(load_now("attn-only-2l")).open(session_of())
+@pytest.mark.parametrize(
+    ("name", "table", "unembedding", "norm"),
+    [
+        ("attn-only-2l", "tok_embed.weight", "head.weight", "ln_out"),
+        ("demo", "transformer.wte.weight", "transformer.wte.weight", "transformer.ln_f"),
+    ],
+)
+def test_the_embedded_models_by_their_raw_weights(name: str, table: str, unembedding: str, norm: str) -> None:
+    path = Path(folder(name))
+    weights = {each: value.astype(np.float64) for each, value in load_file(path / "model.safetensors").items()}
+    opened = Engine(load_now(name)).open(session_of())
     ids = list(opened.ids)
     [(answer, _, _)] = opened.answer(parse_question("bigrams"))
     assert isinstance(answer, BigramsAnswer)
-    x = weights["tok_embed.weight"][ids]
+    x = weights[table][ids]
     x = x - x.mean(-1, keepdims=True)
-    x = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * weights["ln_out.weight"] + weights["ln_out.bias"]
-    logits = torch.from_numpy(x @ weights["head.weight"].T)
+    x = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * weights[f"{norm}.weight"] + weights[f"{norm}.bias"]
+    logits = torch.from_numpy(x @ weights[unembedding].T)
     check(answer, logits, opened.clean.logits(), ids)

@@ -44,6 +44,34 @@ def test_the_key_path_of_the_previous_token_head_is_what_induction_stands_on() -
     assert loss() == clean
 
 
+def test_of_the_demo_too_where_words_are_said_twice() -> None:
+    """The same holds on a dozen words said twice; on forty random tokens its induction has other ways, too."""
+    model = load_now("demo")
+    engine = Engine(model)
+    values, _, _ = engine.composition("K")
+    best = np.argsort(-np.nan_to_num(values, nan=-1), axis=None)[:3]
+    [previous] = {int(at) % len(values) for at in best}
+    assert {int(at) // len(values) // model.shape.n_heads for at in best} == {3}
+    opened = engine.open(Session(prompt="a"))
+    assert [*opened.head_cards()]
+    text = opened.repeat
+
+    def losses(*lines: str) -> tuple[float, float]:
+        """Mean surprise of the first half and of the second, the first token of either left out."""
+        session = Session(prompt=text, edits=tuple(map(parse_edit, lines)))
+        opened = engine.open(session)
+        surprise, half = (opened.edited or opened.clean).surprise(), len(opened.ids) // 2
+        return float(surprise[1:half].mean()), float(surprise[half + 1 :].mean())
+
+    first, second = losses()
+    both = {head: losses(f"cut-path L0H{head}>L3H*.k") for head in range(model.shape.n_heads)}
+    cut = both.pop(previous)
+    assert second < 1.5
+    assert cut[1] - second > 4
+    assert abs(cut[0] - first) < 0.8
+    assert max(each[1] for each in both.values()) - second < 0.8
+
+
 def test_undone_it_is_the_clean_run_to_the_last_bit(gpt2_model: Model) -> None:
     engine = Engine(gpt2_model)
     before = engine.open(session_of()).clean.logits().clone()
