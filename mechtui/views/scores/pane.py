@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from mechtui.paint import marks
 from mechtui.paint.numbers import fixed
-from mechtui.paint.tokens import visible_text
+from mechtui.paint.tokens import cut, visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.panes.rows import Numbers, Rows, Texts, ordered
@@ -230,7 +230,10 @@ class ScoresPane(Pane):
         if self._at is not None and self._at >= len(rows.columns):
             self._at = None  # as a file may have it
         page = rows.page(self.palette, width, height, self._row(picture), self._at)
-        foot = [*page.foot, *(self._explained(picture, rows, width) if height >= EXPLAINED else [])]
+        foot = [
+            *page.foot,
+            *(self._explained(picture, rows, width, max(3, height // 3)) if height >= EXPLAINED else []),
+        ]
         by = f"by {question.by}" + (" up" if question.up else "")
         only = f' "{visible_text(question.only)}"' if question.only else ""
         progress = self._progress(picture)
@@ -253,8 +256,8 @@ class ScoresPane(Pane):
         share = "" if picture.progress is None else f" {picture.progress:.0%}"
         return f" ─ measuring{share}"
 
-    def _explained(self, picture: Picture, rows: Rows, width: int) -> list[Line]:
-        """The number of the head that is looked at, and what it is."""
+    def _explained(self, picture: Picture, rows: Rows, width: int, most: int) -> list[Line]:
+        """The number of the head that is looked at, and what it is, on so many lines at most."""
         at = rows.beside(self._at, 0)
         column = rows.columns[at]
         layer, head = self._head(picture)
@@ -263,7 +266,10 @@ class ScoresPane(Pane):
             said = fixed(float(column.values[self._row(picture)]), 3, sign=column.signs).strip()
         means = MEANINGS[column.name](picture, self._measured(picture))
         sentence = f"L{layer}H{head} {column.name} {said or '-'}: {means}"
-        return [line((text, self.palette.dim)) for text in wrap(sentence, width)][:3]
+        texts = wrap(sentence, width)
+        if len(texts) > most:
+            texts[most - 1 :] = [cut(" ".join(texts[most - 1 :]), width)]
+        return [line((text, self.palette.dim)) for text in texts]
 
     # Moving
 
