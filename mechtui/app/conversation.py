@@ -205,6 +205,7 @@ class Conversation:
                     self._took[reply.question] = reply.ms
                 return News.PICTURES | News.STATUS
             case Started() if reply.generation >= self.answers.since:
+                self.answers.dictionaries |= {about.name: about for about in reply.dictionaries}
                 return self._judge(reply.problems)
             case Finished() if reply.generation == self._generation:
                 self._running = False

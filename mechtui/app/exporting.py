@@ -30,7 +30,8 @@ def exported(picture: Picture, talk: Conversation, asked: Sequence[Question], se
             question = state(session.views, kind).asked()
             shown.update(_remembered(question, session))
     left_out = {problem.index: problem.sentence for problem in talk.answers.problems if problem.index >= 0}
-    return Exported(session, picture.ready, picture.tokens, shown, left_out)
+    dictionaries = tuple(talk.answers.dictionaries.values())
+    return Exported(session, picture.ready, picture.tokens, shown, left_out, dictionaries)
 
 
 def _remembered(question: Question, session: Session) -> dict[str, Shown]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from mechtui.app.workspaces import RAIL
 from mechtui.link.messages import Answered, EditProblem
+from mechtui.session.dictionaries import About
 from mechtui.session.document import Session
 from mechtui.session.history import LogitDiff
 from mechtui.views import Question, spec_of
@@ -57,6 +58,7 @@ class Answers:
         self._fresh: dict[Question, Answered] = {}
         self._last: dict[str, tuple[Answered, ...]] = {}
         self.problems: tuple[EditProblem, ...] = ()
+        self.dictionaries: dict[str, About] = {}  # by what lines called them last
 
     def changed(self, generation: int, what: Follows) -> None:
         """From this generation on `what` is another: only what does not follow it stays fresh."""

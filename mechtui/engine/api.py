@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import cached_property, partial
@@ -53,6 +53,7 @@ from mechtui.engine.vector_files import steering
 from mechtui.engine.vectors import Separation
 from mechtui.link.messages import EditProblem, Ready
 from mechtui.session.cases import END, Case
+from mechtui.session.dictionaries import About
 from mechtui.session.document import Edit, ModelShape, Role, Sae, Session, Site, Token, Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.hook_edits import EditError, HookEdit, HookEdits, Ids, Sender, Steering
@@ -376,6 +377,15 @@ class OpenSession:
         """The dictionary of features that the session calls so. Raises SessionError where there is none, it cannot be
         read, or it does not fit this model and this text."""
         return self._runner.dictionaries.named(name, self.session, self.bos)
+
+    def told_of(self, names: Iterable[str]) -> tuple[About, ...]:
+        """Of the dictionaries that the session calls so (empty: its first), those that can be had."""
+        found: dict[str, About] = {}
+        for name in names:
+            with suppress(SessionError):
+                about = self.dictionary(name or next((sae.name for sae in self.saes), "")).about
+                found[about.name] = about
+        return tuple(found.values())
 
     def labels(self, name: str) -> dict[int, str]:
         """The names of its features, as far as a file has some. Raises SessionError."""

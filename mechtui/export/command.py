@@ -37,13 +37,12 @@ def run_export(session: Session, views: tuple[str, ...], kind: str, output: str,
 async def answered(session: Session, views: tuple[str, ...], settings: Settings) -> Exported:
     """The session with the model process's answers to its questions. Raises LineError and Stop."""
     [item] = items_of([("", session)], views)
-    ready, found = await answer_one(item, settings)
+    ready, found, dictionaries = await answer_one(item, settings)
     tokens = found[Tokens()][0]
     assert isinstance(tokens, TokensAnswer)
     answers = {line: found[question] for line, question in item.questions.items()}
-    return Exported(
-        session, ready, tokens, {line: (_said(clean), _said(edited)) for line, (clean, edited) in answers.items()}
-    )
+    shown = {line: (_said(clean), _said(edited)) for line, (clean, edited) in answers.items()}
+    return Exported(session, ready, tokens, shown, dictionaries=dictionaries)
 
 
 def _said(answer: Answer | None) -> dict[str, object] | None:

@@ -39,8 +39,8 @@ def linear_run(ids, hooks):
         return logits, held
     shifts = {}
     for name, edit in hooks:
-        if name.endswith(("hook_q", "hook_k", "hook_attn_scores")):
-            continue  # the patterns that would follow from these are held
+        if name.endswith(("hook_q", "hook_k", "hook_attn_scores", "mlp.hook_in", "ln2.hook_normalized")):
+            continue  # the patterns and neurons that would follow from these are held
         change = edit(held[name], types.SimpleNamespace(name=name)) - held[name]
         if name.endswith("hook_pattern"):
             v = held[name.replace("hook_pattern", "hook_v")]

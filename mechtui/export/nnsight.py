@@ -69,6 +69,7 @@ BEYOND = re.compile(rf"\b(?:bridge|seen|at_mid|names_filter)\b|{NO_MODULES.patte
 RUN = '''\
 model = NNsight(plain)
 final_norm = plain.NORM
+noted = {}  # what last passed each hook, edits done
 
 
 def run(ids, fwd_hooks=()):
@@ -81,7 +82,7 @@ def run(ids, fwd_hooks=()):
     def act(name, x):
         for change in changes.get(name, ()):
             x = change(x, types.SimpleNamespace(name=name))
-        cache[name] = x
+        cache[name] = noted[name] = x
         return x
 
     def by_head(name, x, count):
@@ -111,6 +112,7 @@ class NnsightProgram(Program):
     TOOL = "nnsight"
     WITH_CACHE = "run"
     AROUND = False
+    NOTED = ""
     clips = False
 
     def __init__(self, exported: Exported) -> None:
@@ -176,6 +178,7 @@ class NnsightProgram(Program):
             f'cache[at + "attn.hook_pattern"] = block.{where.attn}.output[1]',
             f"mid = block.{where.mid}.input",
             f'block.{where.mid}.input = changed = act(at + "hook_resid_mid", mid)',
+            f'block.{where.mid}.output = act(at + "mlp.hook_in", block.{where.mid}.output)',
             f'block.{where.down}.input = act(at + "mlp.hook_post", block.{where.down}.input)',
             f'block.{where.down}.output = act(at + "hook_mlp_out", block.{where.down}.output)',
             "# The residual stream goes around the second norm: what was changed there is added here.",

@@ -18,11 +18,14 @@ from mechtui.export.section import Section
 from mechtui.export.wanted import COMPARING, TOLERANCES, written
 from mechtui.link.messages import Ready
 from mechtui.session import sites
+from mechtui.session.dictionaries import About
 from mechtui.session.document import OF_TEXTS, Session, Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.vectors import format_vector
 from mechtui.session.hook_edits import HookEdit
 from mechtui.session.ops import ops
+from mechtui.views import dictionary_script
+from mechtui.views.edit_script import change
 from mechtui.views.script import Around, NoHookError, ScriptError, ViewLines, quoted, scripts
 from mechtui.views.tokens import TokensAnswer
 from mechtui.visible import seen
@@ -113,6 +116,28 @@ def seen(hook):
     return torch.ones(len(tokens), len(tokens), dtype=torch.bool).tril()
 '''
 
+# A hook sees what those before it made; what is added when the point is reached stands behind all of them.
+NOTED = '''\
+noted = {}  # what last passed these hooks, edits done
+
+
+def note(name):
+    """Note what passes a hook, in every run from here on."""
+
+    def begin(point, inputs):
+        def keep(point, inputs, output):
+            noted[name] = output
+            handle.remove()
+
+        handle = point.register_forward_hook(keep)
+
+    bridge.hook_dict[name].register_forward_pre_hook(begin)
+
+
+for name in HOOKS:
+    note(name)
+'''
+
 EDITED = """\
 hooks = [HOOKS]
 with bridge.hooks(fwd_hooks=hooks):
@@ -141,7 +166,8 @@ class Exported:
 
     ready: of the model that the session runs on. tokens: the prompt's and the source's. shown: question line -> its
     answers; None for one whose answers are not known, which the program computes and compares with nothing. left_out:
-    edits that cannot be made, by their index in the session, and why.
+    edits that cannot be made, by their index in the session, and why. dictionaries: of features, those that its lines
+    and questions name.
     """
 
     session: Session
@@ -149,6 +175,7 @@ class Exported:
     tokens: TokensAnswer
     shown: Mapping[str, Shown | None] = field(default_factory=dict)
     left_out: Mapping[int, str] = field(default_factory=dict)
+    dictionaries: Sequence[About] = ()
 
     @property
     def around(self) -> Around:
@@ -163,6 +190,7 @@ class Exported:
             native=is_native(self.ready),
             name=self.ready.name,
             left_out=self.left_out,
+            dictionaries={about.name: about for about in self.dictionaries},
         )
 
 
@@ -173,11 +201,13 @@ def program(exported: Exported) -> list[Section]:
 
 class Program:
     """One program in the making. TOOL: what it is for. WITH_CACHE: the function of ids that gives logits and cache.
-    AROUND: whether the residual stream goes around edits of resid_mid, which then need a second hook."""
+    AROUND: whether the residual stream goes around edits of resid_mid, which then need a second hook. NOTED: the code
+    after which `noted` has what passes HOOKS; empty where it has all."""
 
     TOOL: ClassVar[str] = "TransformerLens"
     WITH_CACHE: ClassVar[str] = "bridge.run_with_cache"
     AROUND: ClassVar[bool] = True
+    NOTED: ClassVar[str] = NOTED
 
     def __init__(self, exported: Exported) -> None:
         if not exported.ready.place:
@@ -200,6 +230,8 @@ class Program:
         self.hook_edits = [each for made in self.made.values() for each in made]
         self.acting = [] if self.beyond else [n for n in self.made if self.session.edits[n - 1].on]
         self.names = {vector: f"vector_{number}" for number, vector in enumerate(self.session.vectors)}
+        self.used = {vector for vector, name in self.names.items() if self._named(name)}
+        self.used |= {each.vector.vector for each in self.hook_edits if each.vector is not None}
 
     # What a program for another tool says otherwise
 
@@ -248,6 +280,7 @@ class Program:
         yield self._prompt()
         yield self._clean()
         yield from self._other_texts()
+        yield from self._dictionaries()
         yield from self._vectors()
         yield from self._edits()
         yield self._runs()
@@ -306,17 +339,27 @@ class Program:
                 f"references = [{self.WITH_CACHE}(encode(each))[1] for each in {[*self.session.references]!r}]\n",
             )
 
+    def _dictionaries(self) -> Iterator[Section]:
+        used = {each.features.of.sae.name for each in self.hook_edits if each.features is not None}
+        used |= {vector.sae for vector in self.used if vector.source == "feature"}
+        for number, name in enumerate(self.around.dictionaries):
+            called = f"dictionary_{number}"
+            if name in used or self._named(called):
+                about = self.around.about(name)
+                writes = "writes there" if about.reads == about.writes else f"writes {about.writes}"
+                prose = f"{about.format}, {about.kind}: it reads {about.reads} and {writes}."
+                code = dictionary_script.reading(called, about, self.ready.name)
+                yield Section(seen(f"Dictionary {name}"), seen(prose), code)
+
     def _vectors(self) -> Iterator[Section]:
-        used = {vector for vector, name in self.names.items() if self._named(name)}
-        used |= {each.vector.vector for each in self.hook_edits if each.vector is not None}
         filters = ", names_filter=[hook]" if self.WITH_CACHE == Program.WITH_CACHE else ""
         run = f"{self.WITH_CACHE}(encode(text){filters})"
-        if code := texts.tools([vector for vector in used if vector.source in OF_TEXTS], run):
+        if code := texts.tools([vector for vector in self.used if vector.source in OF_TEXTS], run):
             yield Section(
                 "Tools for vectors", "What a clean run of a text leaves at a hook, and where texts stand.", code
             )
         for vector in self.session.vectors:
-            if vector in used:
+            if vector in self.used:
                 yield Section(
                     seen(f"Vector {format_vector(vector)}"),
                     VECTORS[vector.source],
@@ -326,7 +369,10 @@ class Program:
     def _vector(self, name: str, vector: Vector) -> str:
         """The lines that make a steering vector."""
         of_weights = vector.source in ("neuron", "token")
-        body = self._weights(name, vector) if of_weights else _of_activations(name, vector)
+        if vector.source == "feature":
+            body = f"{name} = {self.around.dictionary(vector.sae)}.D[{vector.index}]"
+        else:
+            body = self._weights(name, vector) if of_weights else _of_activations(name, vector)
         unit = f"\n{name} = {name} / {name}.norm()" if vector.unit else ""
         return f"{body}{unit}\n"
 
@@ -338,6 +384,10 @@ class Program:
             tools.append(CLIPPED)
         if any(each.is_pattern for each in self.hook_edits) or self._named("seen"):
             tools.append(SEES_ALL if is_native(self.ready) else TABLE)
+        read = {each.reads for each in self.hook_edits if each.reads != each.hook}
+        read |= set(re.findall(r'noted\["([^"]+)"\]', self.bodies))
+        if read and self.NOTED:
+            tools.append(self.NOTED.replace("HOOKS", repr(sorted(read)).replace("'", '"')))
         if self.session.linear:
             tools.append(linear.linear_tools(self.ready.shape.has_neurons))
         if tools:
@@ -347,7 +397,7 @@ class Program:
         for number, edit in enumerate(self.session.edits, 1):
             made, line = self.around.made[number - 1], seen(format_edit(edit))
             if number in self.made:
-                what, where = ops()[edit.op].note.split(":")[0], sites.place(edit.site).note
+                what, where = ops()[edit.op].said_of(edit.site), sites.place(edit.site).note
                 prose = f"{where[0].upper()}{where[1:]}: {what}." + ("" if edit.on else " It is off.")
                 make = paths.hooks if edit.sender is not None else self._function
                 code = make(number, self.made[number]) if made else f"hooks_{number} = []"
@@ -361,14 +411,8 @@ class Program:
         """A function that makes an edit, and where it is hooked. hook_edits: those of one edit, which differ in their
         layer only."""
         one = hook_edits[0]
-        loop, pick = _loop(one)
         vector = self.names[one.vector.vector] if one.vector is not None else ""
-        inside = "\n".join([f"part = x{pick}", *ops()[one.op].script(one, pick, vector)])
-        if loop:
-            inside = f"for {loop}:\n{textwrap.indent(inside, '    ')}"
-        first = "x, before = x.clone(), x" if one.is_pattern else "x = x.clone()"
-        last = "return torch.where(seen(hook), x, before)" if one.is_pattern else "return x"
-        body = textwrap.indent(f"{first}\n{inside}\n{last}", "    ")
+        body = textwrap.indent("\n".join(change(one, self.around, vector)), "    ")
         name, layers = f"edit_{number}", [each.layer for each in hook_edits]
         hook = one.hook.replace(f".{one.layer}.", ".{layer}.", 1)
         if one.hook.endswith(MID_HOOK) and self.AROUND:
@@ -443,20 +487,12 @@ class Program:
         ]
 
 
-def _loop(edit: HookEdit) -> tuple[str, str]:
-    """(loop over heads or neurons, the index that picks one as [batch, pos, width]); empty for the whole width."""
-    if edit.index is None:
-        return "", ""
-    if edit.hook.endswith(sites.NEURON.hook):
-        return f"neuron in {list(edit.index)}", "[:, :, neuron : neuron + 1]"
-    return f"head in {list(edit.index)}", "[:, head]" if edit.is_pattern else "[:, :, head]"
-
-
 VECTORS = {
     "diff": "The mean difference of two texts' activations.",
     "mean": "The mean of the texts' activations.",
     "pca": "A principal direction of the texts' activations, its largest component positive.",
     "neuron": "What the neuron writes to the residual stream.",
+    "feature": "What the feature writes to the residual stream, per unit of its activation.",
     "token": "The unembedding's column of the token.",
     "file": "From a file of safetensors.",
 }

@@ -28,6 +28,7 @@ from mechtui.link.messages import (
     Stage,
     Started,
 )
+from mechtui.session.dictionaries import About
 from mechtui.session.document import Edit, Session
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.places import format_site
@@ -47,6 +48,7 @@ class Asker:
     """One model process. A model is loaded once as long as sessions have the same.
 
     tell: is given a line on what is being done. ready, checked: what is known of the model that is loaded.
+    dictionaries: of features, that the session asked about last names.
     """
 
     def __init__(self, settings: Settings, tell: Callable[[str], None]) -> None:
@@ -55,6 +57,7 @@ class Asker:
         self.client = Client(log=log_file(settings))
         self.ready: Ready | None = None
         self.checked: Checked | None = None
+        self.dictionaries: tuple[About, ...] = ()
         self._load: Load | None = None
         self._loading: Load | None = None
         self._generation = 0
@@ -131,6 +134,7 @@ class Asker:
                 match reply:
                     case Started(generation=at) if at == generation:
                         _refuse(item.session, reply.problems)
+                        self.dictionaries = reply.dictionaries
                     case Progress(generation=at) if at == generation:
                         fraction = reply.fraction
                     case Answered(generation=at, partial=False) if at == generation:
@@ -182,15 +186,16 @@ class Asker:
                 pass
 
 
-async def answer_one(item: Item, settings: Settings) -> tuple[Ready, Answers]:
-    """One session's answers, by a model process of its own, and the model. Raises Stop."""
+async def answer_one(item: Item, settings: Settings) -> tuple[Ready, Answers, tuple[About, ...]]:
+    """The model, by a process of its own, one session's answers, and the dictionaries of features that it names. Raises
+    Stop."""
     try:
         async with Asker(settings, write_over) as asker:
             await asker.load(item.session.model)
             asker.ask(item)
             answered = await asker.answers(item)
             assert asker.ready is not None
-            return asker.ready, answered
+            return asker.ready, answered, asker.dictionaries
     finally:
         write_over("")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from mechtui.session.dictionaries import About
 from mechtui.session.document import ModelShape, Session
 from mechtui.views import Answer, Question, answer_types, question_types
 
@@ -157,10 +158,12 @@ class EditProblem(msgspec.Struct, frozen=True):
 
 
 class Started(Message, frozen=True, tag="started"):
-    """The run for this generation has begun. Problems name what of the session is not applied, and why."""
+    """The run for this generation has begun. Problems name what of the session is not applied, and why. dictionaries:
+    those of features that its lines and the questions name, as far as they can be had."""
 
     generation: int
     problems: tuple[EditProblem, ...] = ()
+    dictionaries: tuple[About, ...] = ()
 
 
 class Answered(Message, frozen=True, tag="answered", eq=False):

@@ -5,7 +5,7 @@ docs/dev/add-an-op.md says how to add one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 from msgspec.structs import replace
@@ -19,6 +19,8 @@ from mechtui.session.prompt import NamedModel, Prompt, Surroundings
 
 # A word that may stand next in a line, and what it means.
 Choice = tuple[str, str]
+# The name of a run's cache in an exported program -> what an edit acts on, of that run.
+Of = Callable[[str], str]
 
 
 class Op:
@@ -98,13 +100,18 @@ class Op:
         """What the op decides of a `HookEdit`: `places`, and its numbers. Raises EditError."""
         return {"places": tuple((position, None) for position in prompt.positions(edit.positions))}
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
         """Lines of the exported program, which change `part` [batch, pos, width] in place.
 
-        pick: how `part` is taken from an activation, as in `[:, :, head]`. vector: the name of its steering vector.
-        The program also has `clean` and, where an edit takes values from it, `source`: caches of runs, by hook name.
+        of: (a cache's name) -> the same part of that run, as in `source[hook.name][:, :, head]`. vector: the name of
+        its steering vector, empty without one. The program has the caches `clean`, and where an edit takes values from
+        them, `source`, and a list of them, `references`.
         """
         raise NotImplementedError
+
+    def said_of(self, site: Site) -> str:
+        """What becomes of the activation there, without an example."""
+        return self.note.partition(":")[0]
 
     def is_table(self, edit: Edit) -> bool:
         """Whether it acts on [query, key] rather than on [pos, width]."""
@@ -114,9 +121,9 @@ class Op:
 class TakingOp(Op):
     """An op whose values are those of another run: the source's or the clean one, by their names in the program."""
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
         partners = [partner for _, partner in edit.places]
-        yield f"part[:, {edit.positions}] = {self.takes}[hook.name]{pick}[:, {partners}]"
+        yield f"part[:, {edit.positions}] = {of(self.takes)}[:, {partners}]"
 
 
 class NumberOp(Op):

@@ -120,6 +120,17 @@ def put(session: Session, question: Question) -> Session:
     return replace(session, views=(*session.views[:at], *new, *session.views[at + 1 :]))
 
 
+def named_dictionaries(session: Session, questions: Iterable[Question]) -> tuple[str, ...]:
+    """What the session calls the dictionaries of features that its lines and these questions name, each once; empty for
+    its first."""
+    names = [edit.site.sae for edit in session.edits if edit.site.kind == "feature"]
+    names += [vector.sae for vector in session.vectors if vector.source == "feature"]
+    # What a job found before is shown without asking for it again.
+    jobs = [question for question in _states(session.views).values() if question.costly]
+    names += [name for question in (*questions, *jobs) for name in question.saes]
+    return tuple(dict.fromkeys(names))
+
+
 def for_model(session: Session, model: str) -> Session:
     """The session on another model. What narrowed the lists of heads and words was of the model before."""
     return replace(session, model=model, views=tuple(map(_whole, session.views)))

@@ -59,6 +59,11 @@ class Question(msgspec.Struct, frozen=True, tag_field="view"):
         """Files whose contents decide the answer."""
         return ()
 
+    @property
+    def saes(self) -> tuple[str, ...]:
+        """What the session calls the dictionaries of features that the line names; empty for its first."""
+        return ()
+
     def asked(self) -> Self:
         """What the model process is asked."""
         return self._with_defaults(self.SHOWN) if self.SHOWN else self

@@ -25,9 +25,11 @@ cache: an ActivationCache, each activation as the run's edits left it, with a ba
 fwd_hooks: the run's edits as hooks, for views that run the model again: `bridge.run_with_hooks(ids, fwd_hooks=...)`
 
 `runs` are those three of the clean run and, where an edit is on, of the edited one. The hooks of each edit alone are
-`around + hooks_1`, `around + hooks_2`, ... by its place in the session, and steering vectors are `vector_0`,
-`vector_1`, ...; what the lines name is there, whether the edited run uses it or not. So are `seen(hook)`, the keys that
-each query sees at a hook of patterns or scores, and `at_mid(layer, edit)`, two hooks that edit resid_mid.
+`around + hooks_1`, `around + hooks_2`, ... by its place in the session, steering vectors are `vector_0`, `vector_1`,
+..., dictionaries of features what `Around.dictionary` calls them (see `mechtui.views.dictionary_script`). What the
+lines name is there, whether the edited run uses it or not. So are `seen(hook)`, the keys that each query sees at a hook
+of patterns or scores, `at_mid(layer, edit)`, two hooks that edit resid_mid, and `noted["HOOK"]`, what last passed a
+hook, in this run or the one before, edits done.
 """
 
 from __future__ import annotations
@@ -38,9 +40,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from mechtui.session.document import Edit, ModelShape, Session, Token
-from mechtui.session.grammar.words import LineError
-from mechtui.session.hook_edits import EditError, HookEdits, Steering
+from msgspec.structs import replace
+
+from mechtui.session.dictionaries import About
+from mechtui.session.document import Edit, ModelShape, Sae, Session, Token
+from mechtui.session.grammar.words import LineError, short
+from mechtui.session.hook_edits import Decoder, EditError, HookEdits, Steering
 from mechtui.session.prompt import Prompt, Surroundings
 from mechtui.session.resolve import resolve
 from mechtui.views import parse_question, spec_of
@@ -50,6 +55,8 @@ class ScriptError(ValueError):
     """What no program can do: one sentence."""
 
 
+# What an MLP reads, and the same before the norm's weights.
+MLP_IN, NORMALIZED = "mlp.hook_in", "ln2.hook_normalized"
 NO_PATHS = "a program of linear mode holds what is read of the stream, and has no paths"
 
 
@@ -63,7 +70,8 @@ class Around:
     with BOS where the run has it; those of the source, and each position's partner there, -1 for none. begins: whether
     the model's texts begin with BOS where nobody says otherwise. folded: whether the numbers on the screen are of
     folded weights; the program's never are. native: whether TransformerLens builds the model itself. traced: whether
-    the program is for nnsight. name: the model's. left_out: edits that cannot be made, by their index, and why."""
+    the program is for nnsight. name: the model's. left_out: edits that cannot be made, by their index, and why.
+    dictionaries: of features, by what the session calls them."""
 
     session: Session
     shape: ModelShape
@@ -76,6 +84,7 @@ class Around:
     traced: bool = False
     name: str = "the model"
     left_out: Mapping[int, str] = field(default_factory=dict)
+    dictionaries: Mapping[str, About] = field(default_factory=dict)
 
     def position(self, position: int) -> int:
         """A position from either end as an index from 0."""
@@ -96,9 +105,8 @@ class Around:
     def hook_edits(self, edit: Edit) -> HookEdits:
         """What an edit does on this prompt. Raises ScriptError where it cannot be made, and NoHookError where no
         program can make it."""
-        vector = self.session.vector(edit.vector)
-        if edit.site.kind == "feature" or (vector is not None and vector.source == "feature"):
-            raise NoHookError("features of a dictionary are changed by mechtui alone: no program edits them")
+        if self.session.vector(edit.vector) is not None:
+            self.vector(edit.vector)
         ids, texts = (tuple(getattr(token, field) for token in self.tokens) for field in ("id", "text"))
         surroundings = Surroundings(
             self,
@@ -107,6 +115,7 @@ class Around:
             tuple(self.alignment),
             # As tokens nobody needs them here; that there are some decides what a mean is.
             tuple(() for _ in self.session.references),
+            self._decoder,
         )
         try:
             found = resolve(edit, Prompt(ids, texts, len(ids)), surroundings)
@@ -133,11 +142,34 @@ class Around:
                 found.append(error)
         return tuple(found)
 
+    def about(self, name: str) -> About:
+        """The dictionary of features that the session calls so, where the program has what it reads and writes. Raises
+        NoHookError where it is not known, or reads what no module gives."""
+        if name not in self.dictionaries:
+            raise NoHookError(f"how the dictionary {short(name)} is read is not known")
+        about = self.dictionaries[name]
+        if not self.folded or not about.reads.endswith(MLP_IN):
+            return about
+        # What folded weights read is what raw ones have before the norm's own.
+        if self.traced:
+            raise NoHookError(f"what a norm makes before its weights is no module's output, and {name} reads that")
+        return replace(about, **{of: getattr(about, of).replace(MLP_IN, NORMALIZED) for of in ("reads", "writes")})
+
+    def dictionary(self, name: str) -> str:
+        """What the program calls it. Raises NoHookError where it has none."""
+        self.about(name)
+        return f"dictionary_{[*self.dictionaries].index(name)}"
+
+    def _decoder(self, name: str) -> Decoder:
+        about = self.about(name)
+        return Decoder(Sae(name, about.file), about.reads, about.writes, about.layer, about.features)
+
     def vector(self, name: str) -> str:
-        """What the steering vector of this name is called in the program. Raises NoHookError where none makes it."""
+        """What the steering vector of this name is called in the program. Raises NoHookError where it is a feature of
+        a dictionary that is not known."""
         known = self.session.vector(name)
         if known is not None and known.source == "feature":
-            raise NoHookError(f"{name} is a feature of a dictionary, and no program makes a vector of one")
+            self.about(known.sae)
         return f"vector_{[vector.name for vector in self.session.vectors].index(name)}"
 
 

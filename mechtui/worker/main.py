@@ -52,7 +52,7 @@ from mechtui.link.messages import (
     Started,
 )
 from mechtui.session.document import Session, surrogate
-from mechtui.views import spec_of
+from mechtui.views import named_dictionaries, spec_of
 from mechtui.worker.door import Door, open_door
 from mechtui.worker.inbox import Inbox
 from mechtui.worker.process import die_with_parent, hand_back, map_large, resident_bytes
@@ -290,7 +290,7 @@ class Worker:
             known = opened.known_problems if problems is None else problems
             if known != told:
                 told = known
-                say(Started(ask.generation, known))
+                say(Started(ask.generation, known, opened.told_of(named_dictionaries(ask.session, ask.questions))))
 
         def answer(opened: OpenSession, question: Question) -> None:
             asked = time.perf_counter()

@@ -25,7 +25,7 @@ from mechtui.export.script import script
 from mechtui.session.document import Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import parse_vector
-from mechtui.views import parse_question, spec_of, specs
+from mechtui.views import named_dictionaries, parse_question, spec_of, specs
 from mechtui.views.question import plain
 from mechtui.views.spec import Cost
 from mechtui.views.tokens import Tokens
@@ -92,7 +92,8 @@ def exported(model: Model, session: Session, lacking: bool = False) -> Exported:
     [(tokens, _, _)] = opened.answer(Tokens())
     left_out = {problem.index: problem.sentence for problem in opened.problems}
     session = replace(session, views=tuple(shown))
-    return Exported(session, model.ready, tokens, shown, left_out)  # type: ignore[arg-type]
+    named = named_dictionaries(session, map(parse_question, session.views))
+    return Exported(session, model.ready, tokens, shown, left_out, opened.told_of(named))  # type: ignore[arg-type]
 
 
 def each_run(line: str) -> bool:

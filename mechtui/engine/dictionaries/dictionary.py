@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.errors import SessionError
+from mechtui.session.dictionaries import About
 from mechtui.session.document import Point
 from mechtui.session.sites import point_hook
 
@@ -123,6 +124,30 @@ class Dictionary:
     def hooks(self) -> tuple[str, str]:
         """TransformerLens's names of where it reads and where it writes."""
         return point_hook(self.reads), point_hook(self.writes)
+
+    @property
+    def about(self) -> About:
+        """What a program needs to read it."""
+        reads, writes = self.hooks
+        return About(
+            self.name,
+            self.format,
+            self.kind,
+            self.file,
+            reads,
+            writes,
+            self.n_features,
+            self.d_in,
+            self.k,
+            self.minus is not None,
+            self.normalises,
+            self.restores,
+            self.centred,
+            self.rescale is not None,
+            self.factor is not None,
+            self.W_skip is not None,
+            self.made_on,
+        )
 
     def rows(self, activation: Tensor) -> Tensor:
         """What passes where it reads or writes [pos, ...] -> as it has it [pos, width], float32."""

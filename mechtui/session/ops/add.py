@@ -12,7 +12,7 @@ from typing import Any
 from mechtui.session.document import Edit, Site
 from mechtui.session.grammar.words import Words, format_number
 from mechtui.session.hook_edits import HookEdit
-from mechtui.session.op import Op, VectorOp
+from mechtui.session.op import Of, Op, VectorOp
 from mechtui.session.prompt import Prompt, Surroundings
 
 
@@ -38,12 +38,16 @@ class Add(VectorOp):
         vector = () if edit.site.kind == "feature" else super().format(edit)
         return (*vector, f"x{format_number(edit.factor)}")
 
+    def said_of(self, site: Site) -> str:
+        return "plus a number" if site.kind == "feature" else super().said_of(site)
+
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
         of = Op if edit.site.kind == "feature" else VectorOp
         return of.resolve(self, edit, prompt, around) | {"factor": edit.factor}
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
-        yield f"part[:, {edit.positions}] += {edit.factor!r} * {vector}"
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
+        # Of features each is more by the number.
+        yield f"part[:, {edit.positions}] += {edit.factor!r}{f' * {vector}' if vector else ''}"
 
 
 OP = Add()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mechtui.session.document import Site
 from mechtui.session.grammar.places import format_site
 from mechtui.session.hook_edits import HookEdit
-from mechtui.session.op import NumberOp
+from mechtui.session.op import NumberOp, Of
 
 
 class Clamp(NumberOp):
@@ -22,7 +22,7 @@ class Clamp(NumberOp):
             return ""
         return f"clamp holds a neuron or a feature at a number; {format_site(site)} is neither: write L9N123 or res8F7"
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
         yield f"part[:, {edit.positions}] = {edit.factor!r}"
 
 

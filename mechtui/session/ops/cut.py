@@ -13,7 +13,7 @@ from mechtui.session.document import Edge, Edit, Site, Vector
 from mechtui.session.grammar.places import format_positions, format_site, parse_positions
 from mechtui.session.grammar.words import Words, short
 from mechtui.session.hook_edits import EditError, HookEdit
-from mechtui.session.op import Choice, Op
+from mechtui.session.op import Choice, Of, Op
 from mechtui.session.prompt import Prompt, Surroundings
 
 # The > between queries and keys, not one inside quoted text.
@@ -69,7 +69,7 @@ class Cut(Op):
             raise EditError(f"no query of {queries} sees a key of {wanted}: a query sees the keys at or before it")
         return {"places": tuple(places), "raw": edge.raw}
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
         edges = {query: list(keys) for query, keys in edit.places if isinstance(keys, tuple)}
         yield f"for q, keys in {edges}.items():"
         yield "    part[:, q, keys] = 0"

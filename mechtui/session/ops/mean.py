@@ -10,7 +10,7 @@ from typing import Any
 
 from mechtui.session.document import Edit
 from mechtui.session.hook_edits import HookEdit
-from mechtui.session.op import Op
+from mechtui.session.op import Of, Op
 from mechtui.session.prompt import Prompt, Surroundings
 
 
@@ -26,14 +26,14 @@ class Mean(Op):
             return found
         return found | {"references": around.references, "is_local": bool(around.references)}
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
         where = edit.positions
         if edit.is_pattern:
             yield f"for q in {where}:"
             yield "    keys = seen(hook)[q]"
             yield "    part[:, q, keys] = part[:, q, keys].mean(-1, keepdim=True)"
         elif edit.references:
-            yield f"every = torch.cat([cache[hook.name]{pick} for cache in references], dim=1)"
+            yield f"every = torch.cat([{of('cache')} for cache in references], dim=1)"
             yield f"part[:, {where}] = every.mean(1, keepdim=True)"
         else:
             yield f"part[:, {where}] = part.mean(1, keepdim=True)"

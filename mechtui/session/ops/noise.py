@@ -9,7 +9,7 @@ from mechtui.session.document import Edit, Site
 from mechtui.session.grammar.places import format_site
 from mechtui.session.grammar.words import Words, format_number
 from mechtui.session.hook_edits import HookEdit
-from mechtui.session.op import Op
+from mechtui.session.op import Of, Op
 from mechtui.session.prompt import Prompt, Surroundings
 
 
@@ -36,7 +36,7 @@ class Noise(Op):
         # The standard deviation is taken over all positions.
         return super().resolve(edit, prompt, around) | {"sd": edit.sd, "seed": edit.seed, "is_local": False}
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
         where = edit.positions
         yield f"n = np.random.default_rng({edit.seed}).standard_normal(part.shape[1:]).astype(np.float32)"
         spread = "part[:, seen(hook)]" if edit.is_pattern else "part"

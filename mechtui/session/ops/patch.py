@@ -10,7 +10,7 @@ from typing import Any
 
 from mechtui.session.document import Edit
 from mechtui.session.hook_edits import EditError, HookEdit
-from mechtui.session.op import Op, TakingOp
+from mechtui.session.op import Of, Op, TakingOp
 from mechtui.session.prompt import Prompt, Surroundings
 
 
@@ -24,14 +24,14 @@ class Patch(TakingOp):
     def resolve(self, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:
         return from_source(self, edit, prompt, around)
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
         if not edit.is_pattern:
-            yield from super().script(edit, pick, vector)
+            yield from super().script(edit, of, vector)
             return
         where = edit.positions
         yield f"partners = {list(edit.keys[: where[-1] + 1])}"
         yield f"for q in {where}:"
-        yield f"    part[:, q, : q + 1] = source[hook.name]{pick}[:, partners[q]][:, partners[: q + 1]]"
+        yield f"    part[:, q, : q + 1] = {of('source')}[:, partners[q]][:, partners[: q + 1]]"
 
 
 def from_source(op: Op, edit: Edit, prompt: Prompt, around: Surroundings) -> dict[str, Any]:

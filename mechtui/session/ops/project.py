@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mechtui.session.hook_edits import HookEdit
-from mechtui.session.op import VectorOp
+from mechtui.session.op import Of, VectorOp
 
 
 class Project(VectorOp):
@@ -14,7 +14,7 @@ class Project(VectorOp):
     note = "minus its component along a steering vector"
     done = "projected out"
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
         where = edit.positions
         yield f"unit = ({vector} / {vector}.norm()).to(part.dtype)"
         yield f"part[:, {where}] -= (part[:, {where}] @ unit)[..., None] * unit"

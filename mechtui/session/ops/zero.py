@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mechtui.session.hook_edits import HookEdit
-from mechtui.session.op import Op
+from mechtui.session.op import Of, Op
 
 
 class Zero(Op):
@@ -13,7 +13,7 @@ class Zero(Op):
     order = 0
     note = "the activation becomes 0"
 
-    def script(self, edit: HookEdit, pick: str, vector: str) -> Iterator[str]:
+    def script(self, edit: HookEdit, of: Of, vector: str) -> Iterator[str]:
         yield f"part[:, {edit.positions}] = 0"
 
 

@@ -11,9 +11,9 @@ from msgspec import structs
 from mechtui.session.changes import head_site
 from mechtui.session.document import ALL, Edit, Positions, Range, Site, Span
 from mechtui.session.grammar.places import format_site
-from mechtui.session.ops import ops
 from mechtui.views import over_script
 from mechtui.views.attribution import REST, Attribution
+from mechtui.views.edit_script import change
 from mechtui.views.script import Around, ScriptError, quoted, seen_values
 
 
@@ -177,18 +177,18 @@ def _changes(question: Attribution, position: int, around: Around) -> list[str]:
     `says(logits)` what logits are explained. Raises ScriptError."""
     shape = around.shape
     positions = Positions((Range(position, position),)) if question.here else ALL
-    kinds = [("of_head(head)", head_site(0, 0), "[:, :, head]")]
-    kinds += [("of_mlp()", Site("layer", Span(0, 0), part="mlp"), "")] * (shape.d_mlp > 0)
+    kinds = [("of_head(head)", head_site(0, 0))]
+    kinds += [("of_mlp()", Site("layer", Span(0, 0), part="mlp"))] * (shape.d_mlp > 0)
     made: list[str] = []
-    for name, site, pick in kinds:
+    for name, site in kinds:
         [one] = around.hook_edits(Edit(question.measured, site, positions))
         if one.references and not made:
             session = around.session
             made.append(
                 f"references = [bridge.run_with_cache(encode(text))[1] for text in {list(session.references)!r}]"
             )
-        change = ["x = x.clone()", f"part = x{pick}", *ops()[one.op].script(one, pick, ""), "return x"]
-        made += ["", f"def {name}:", "    def change(x, hook):", *_inside(change, 8), "", "    return change"]
+        body = _inside(change(one, around, any_one=True), 8)
+        made += ["", f"def {name}:", "    def change(x, hook):", *body, "", "    return change"]
     hooks = "[*fwd_hooks, (name, change)]"
     again = [f"with bridge.hooks(fwd_hooks={hooks}):", "    return bridge.run_with_cache(tokens)"]
     if around.traced:

@@ -78,6 +78,10 @@ class Directions(Question, frozen=True, tag="directions"):
         return True
 
     @property
+    def saes(self) -> tuple[str, ...]:
+        return () if self.of in OFS else (self.of,)
+
+    @property
     def rule(self) -> float:
         """About how many random numbers hold the vector: 2 s ln(n / s) + s (Chandrasekaran et al. 2012)."""
         return 2 * self.active * math.log(self.features / self.active) + self.active

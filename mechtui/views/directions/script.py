@@ -27,13 +27,12 @@ DRAWS = {
 def lines(question: Directions, around: Around) -> list[str]:
     if around.folded and question.of == "unembed":
         raise ScriptError("the numbers are of folded unembeddings, and the program's are not folded")
-    if question.of not in DRAWS:
-        raise ScriptError("a dictionary is no part of the model, and this program reads none")
-    centred = "" if question.of == "neurons" else " - W.mean(0)"
+    draws = DRAWS.get(question.of) or (f"W = {around.dictionary(question.of)}.D",)
+    centred = " - W.mean(0)" if question.of in ("unembed", "embed") else ""
     return [
         f"n, k = {question.count}, {question.dims or around.shape.d_model}",
         f"rng = np.random.default_rng({question.seed})",
-        *DRAWS[question.of],
+        *draws,
         f"own = W[np.sort(rng.choice(len(W), min(n, len(W)), replace=False))]{centred}",
         "own = own[own.norm(dim=-1) > 0]",
         "random = torch.from_numpy(rng.standard_normal((n, k), dtype=np.float32))",

@@ -134,6 +134,10 @@ class Dose(Question, frozen=True, tag="dose"):
     def costly(self) -> bool:
         return True
 
+    @property
+    def saes(self) -> tuple[str, ...]:
+        return (self.edit.site.sae,) if self.edit is not None and self.edit.site.kind == "feature" else ()
+
     def next(self) -> Self:
         """The next measure."""
         return replace(self, shows=after(self.shows, SHOWS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,9 +12,9 @@ from mechtui.session import sites
 from mechtui.session.document import Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.hook_edits import HookEdit
-from mechtui.session.ops import ops
 from mechtui.views import over_script
 from mechtui.views.dose import Dose, called, dosed
+from mechtui.views.edit_script import change
 from mechtui.views.script import Around, ScriptError, quoted
 
 # Beside the other edits nothing is computed again; nor are texts, which grow tables and edits at every token.
@@ -76,13 +75,12 @@ def lines(question: Dose, around: Around) -> list[str]:
     made = [around.hook_edits(dosed(edit, 1.0, layer)) for layer in layers]
     if not made[0]:
         raise ScriptError(f"{format_edit(edit)} has no position in this prompt")
-    one, mid = made[0][0], edit.site.part == "mid" and edit.site.kind == "layer"
+    one = made[0][0]
+    mid = one.hook == sites.hook(one.layer, "mid")
     hooks = [[each.hook for each in row] for row in made]
     vector = session.vector(edit.vector) if edit.vector else None
     adds = ["vector = None"] if vector is None else _vector(vector, question, around, edit.site.part)
     share = "abs(number - 1)" if edit.op == "scale" else "torch.nan"
-    if one.features is not None:
-        raise ScriptError(f"no program doses a feature: {called(edit)}")
     if vector is not None:
         norm = f"clean[hooks[row][0]][0, {one.positions}].float().norm(dim=-1).quantile(0.5)"
         share = f"abs(number) * vector.norm() / {norm}"
@@ -92,7 +90,7 @@ def lines(question: Dose, around: Around) -> list[str]:
     ]
     return [
         *(around.target(-1) if differs else []),
-        *_change(one),
+        *_change(one, around),
         f"numbers, layers = {list(numbers)}, {layers}",
         f"hooks = {hooks}",
         "logit_diff, kl, share = torch.full((3, len(layers), len(numbers)), torch.nan)",
@@ -117,23 +115,12 @@ def lines(question: Dose, around: Around) -> list[str]:
     ]
 
 
-def _change(one: HookEdit) -> list[str]:
+def _change(one: HookEdit, around: Around) -> list[str]:
     """Lines after which `at(number, vector)` makes the edit."""
-    pick, loop = "", ""
-    if one.index is not None:
-        neurons = one.hook.endswith(sites.NEURON.hook)
-        loop = f"for {'neuron' if neurons else 'head'} in {list(one.index)}:"
-        pick = "[:, :, neuron : neuron + 1]" if neurons else "[:, head]" if one.is_pattern else "[:, :, head]"
-    inside = "\n".join([f"part = x{pick}", *ops()[one.op].script(replace(one, factor=_Name(1)), pick, "vector")])
-    if loop:
-        inside = f"{loop}\n{textwrap.indent(inside, '    ')}"
-    body = [
-        "x, before = x.clone(), x" if one.is_pattern else "x = x.clone()",
-        *inside.split("\n"),
-        "return torch.where(seen(hook), x, before)" if one.is_pattern else "return x",
-    ]
-    change = ["    def change(x, hook):", *(f"        {each}" for each in body)]
-    return ["", "def at(number, vector):", *change, "", "    return change", ""]
+    vector = "vector" if one.vector is not None else ""
+    body = change(replace(one, factor=_Name(1)), around, vector)
+    lines = ["    def change(x, hook):", *(f"        {each}" for each in body)]
+    return ["", "def at(number, vector):", *lines, "", "    return change", ""]
 
 
 def _vector(vector: Vector, question: Dose, around: Around, part: str | None) -> list[str]:

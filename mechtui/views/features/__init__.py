@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from mechtui.session.document import SaeName, Struct, Token
+from mechtui.session.dictionaries import About
+from mechtui.session.document import SaeName, Token
 from mechtui.session.grammar.loose import Fields, Reader, choice, count, fields, position
 from mechtui.session.grammar.words import NAME
 from mechtui.views.circuit import Scored
@@ -60,35 +61,12 @@ class Features(Question, frozen=True, tag="features"):
         words += [self.run] if self.run != "edited" else []
         return " ".join(words)
 
+    @property
+    def saes(self) -> tuple[str, ...]:
+        return (self.of,)
+
     def next(self) -> Self:
         return replace(self, by=after(self.by, BYS))
-
-
-class About(Struct, frozen=True):
-    """A dictionary: what a program needs to read it. name: the session's. format: whose; kind: standard, gated, topk or
-    jumprelu; file: its weights. reads, writes: TransformerLens's hooks. features, d_in: how many features it has, of
-    how many numbers. k: of topk. subtracts: whether its b_dec is taken away before it encodes. normalises: none,
-    layer_norm or constant_norm_rescale; restores: whether that is given back. centred: whether it has the stream
-    without its mean. rescaled: whether activations are as large as their directions are long; scaled: whether they are
-    multiplied by scaling_factor before they are decoded. made_on: the model that its files name."""
-
-    name: str
-    format: str
-    kind: str
-    file: str
-    reads: str
-    writes: str
-    features: int
-    d_in: int
-    k: int | None = None
-    subtracts: bool = False
-    normalises: str = "none"
-    restores: bool = True
-    centred: bool = False
-    rescaled: bool = False
-    scaled: bool = False
-    skips: bool = False
-    made_on: str = ""
 
 
 class FeaturesAnswer(Answer, frozen=True, tag="features", eq=False):

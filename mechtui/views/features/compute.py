@@ -24,7 +24,7 @@ from mechtui.engine.ledger import Direction, Ledger, direction, in_stream
 from mechtui.session.document import Token
 from mechtui.session.grammar.saes import unknown
 from mechtui.views.circuit import Scored
-from mechtui.views.features import WORDS, About, Features, FeaturesAnswer
+from mechtui.views.features import WORDS, Features, FeaturesAnswer
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +270,7 @@ class _About:
         spread = float((y - y.mean(0)).square().sum())
         explained = 1 - float(lost.square().sum()) / spread if spread > 0 else float("nan")
         return FeaturesAnswer(
-            about_of(self.dictionary),
+            self.dictionary.about,
             here.position,
             np.array(self.picks, dtype=np.int32),
             here.of(self.picks, here.values),
@@ -305,26 +305,3 @@ class _About:
 
     def _token(self, id: int | None) -> Token | None:
         return None if id is None else self.opened.token(id)
-
-
-def about_of(dictionary: Dictionary) -> About:
-    first, last = dictionary.hooks
-    return About(
-        dictionary.name,
-        dictionary.format,
-        dictionary.kind,
-        dictionary.file,
-        first,
-        last,
-        dictionary.n_features,
-        dictionary.d_in,
-        dictionary.k,
-        dictionary.minus is not None,
-        dictionary.normalises,
-        dictionary.restores,
-        dictionary.centred,
-        dictionary.rescale is not None,
-        dictionary.factor is not None,
-        dictionary.W_skip is not None,
-        dictionary.made_on,
-    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from mechtui.session.dictionaries import About
 from mechtui.session.document import SaeName
 from mechtui.views.circuit import Scored
 from mechtui.views.example import COUNT, NEXT, Example, numbers
-from mechtui.views.features import WORDS, About, Features, FeaturesAnswer
+from mechtui.views.features import WORDS, Features, FeaturesAnswer
 
 MOST = 12
 LABELS = (

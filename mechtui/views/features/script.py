@@ -1,16 +1,14 @@
-"""The features that are on at a token: a dictionary read from its file, what it makes of the cache, and runs with what
-it makes put in place."""
+"""The features that are on at a token: what a dictionary makes of the cache, and runs with that put in place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from mechtui.embedded import MODELS, WEIGHTS
+from mechtui.session.dictionaries import About
 from mechtui.views.attribution.script import reads_of
 from mechtui.views.features import WORDS, Features
-from mechtui.views.script import FACTOR, THROUGH, Around, NoHookError, ScriptError, quoted
+from mechtui.views.script import FACTOR, MLP_IN, NORMALIZED, THROUGH, Around, ScriptError, quoted
 
 # What is said of the dictionary and by people is no number of the model's.
 OMITS = ("dictionary", "labels", "why")
@@ -24,19 +22,13 @@ def lines_of(question: Features, around: Around, answers: tuple[Mapping[str, Any
     answer = answers[0] or answers[1]
     if answer is None:
         return lines(question, around)
-    about = answer["dictionary"]
-    if around.folded and about["reads"].endswith("mlp.hook_in"):
-        raise NoHookError("a program has raw weights, and the dictionary reads what folded ones make")
+    about = around.about(answer["dictionary"]["name"])
     position = around.position(question.position)
     attributes = answer["attribution"] is not None
     reads = reads_of(position, around, False) if attributes else ["answer = foil = None"]
     return [
         *reads,
-        *_read(about, around),
-        "",
-        *_encodes(about),
-        "",
-        *_makes(about),
+        *_makes(about, around.dictionary(about.name)),
         "",
         *(_reads(about, position) if attributes else []),
         *_picks(question, position, attributes),
@@ -74,87 +66,26 @@ def lines_of(question: Features, around: Around, answers: tuple[Mapping[str, Any
     ]
 
 
-def _read(about: Mapping[str, Any], around: Around) -> list[str]:
-    """Lines after which its weights have the names that they have in SAELens."""
-    file = about["file"]
-    where = f"pathlib.Path({quoted(file)})"
-    if around.name in MODELS and Path(file).is_relative_to(WEIGHTS):
-        where = f"MODEL.parent / {quoted(Path(file).relative_to(WEIGHTS).as_posix())}"  # it travels as the model does
-    if file.endswith(".npz"):
-        held = f"{{name.replace('w_', 'W_'): torch.tensor(each) for name, each in np.load({where}).items()}}"
-    elif file.endswith(".pt"):
-        held = f"torch.load({where}, weights_only=True)"
-    else:
-        held = f"load_file({where})"
-    gated = about["kind"] == "gated"
+def _makes(about: About, of: str) -> list[str]:
+    """Lines after which `made(cache)` is what passes where the dictionary writes, what is on, what each write is
+    multiplied by, what it writes whatever is on, what it skips, and the error; these of the run at hand. of: what the
+    program calls it."""
     return [
-        f"# {about['format']}, {about['kind']}",
-        f"held = {{name: each.float() for name, each in {held}.items()}}",
-        "",
-        "def one(*names):",
-        "    return next(held[name] for name in names if name in held)",
-        "",
-        'W_enc = held["W_enc"] if "W_enc" in held else held["encoder.weight"].T',
-        'D = held["W_dec"] if "W_dec" in held else held["decoder.weight"].T',
-        'b_dec = one("b_dec", "bias", "decoder_bias", "decoder.bias")',
-        f"b_enc = one{('b_gate', 'gate_bias') if gated else ('b_enc', 'encoder.bias')}",
-        *(['r_mag, b_mag = held["r_mag"], one("b_mag", "mag_bias")'] if gated else []),
-        *(["lengths = D.norm(dim=-1)", "D = D / lengths[:, None]"] if about["rescaled"] else []),
-        *(['D = D * held["scaling_factor"][:, None]'] if about["scaled"] else []),
-    ]
-
-
-def _encodes(about: Mapping[str, Any]) -> list[str]:
-    """Lines after which `encode(x)` and `normal(x)`, what is taken from a row and what it is divided by, are there."""
-    normal = {
-        "layer_norm": "x.mean(-1, keepdim=True), x.std(-1, keepdim=True)",
-        "constant_norm_rescale": "0.0, x.norm(dim=-1, keepdim=True) / x.shape[-1] ** 0.5",
-    }.get(about["normalises"], "0.0, 1.0")
-    more = " + 1e-5" if about["normalises"] == "layer_norm" else ""
-    acts = {
-        "gated": "    return (read * r_mag.exp() + b_mag).relu() * (pre > 0)",
-        "jumprelu": '    return pre.relu() * (pre > held["threshold"])',
-        "topk": f"    top = pre.topk({about['k']})\n"
-        "    return torch.zeros_like(pre).scatter_(-1, top.indices, top.values.relu())",
-    }.get(about["kind"], "    return pre.relu()")
-    return [
-        "def normal(x):",
-        f"    return {normal}",
-        "",
-        "def encode(x):",
-        "    shift, scale = normal(x)",
-        f"    x = (x - shift) / (scale{more}){' - b_dec' if about['subtracts'] else ''}",
-        "    read = x @ W_enc",
-        f"    pre = (read + b_enc){' * lengths' if about['rescaled'] else ''}",
-        *acts.split("\n"),
-    ]
-
-
-def _makes(about: Mapping[str, Any]) -> list[str]:
-    """Lines after which `made(cache)` is what the dictionary reads, what passes where it writes, what is on, what it
-    writes whatever is on, what it skips, and the error; these of the run at hand."""
-    centred = ["    rows = rows - rows.mean(-1, keepdim=True)  # as TransformerLens's centred weights have it"]
-    skip = 'x @ held["W_skip"].T' if about["skips"] else "torch.zeros_like(y)"
-    return [
-        "def site(cache, hook):",
-        "    rows = cache[hook][0].float().flatten(1)",
-        *(centred if about["centred"] else []),
-        "    return rows",
+        f"D, b_dec = {of}.D, {of}.b_dec",
         "",
         "def made(cache):",
-        f"    x, y = site(cache, {quoted(about['reads'])}), site(cache, {quoted(about['writes'])})",
-        f"    shift, scale = {'normal(x)' if about['restores'] else '0.0, torch.ones(len(x), 1)'}",
-        f"    acts, bias, skip = encode(x), b_dec * scale + shift, {skip}",
-        "    scale = scale * torch.ones(len(x), 1)",
-        "    return y, acts, scale, bias.expand(len(y), -1), skip, y - (acts @ D * scale + bias + skip)",
+        f"    x, y = ({of}.rows(cache[hook])[0] for hook in ({quoted(about.reads)}, {quoted(about.writes)}))",
+        f"    acts, skip, (shift, scale) = {of}.encode(x), {of}.skip(x), {of}.restored(x)",
+        "    bias = b_dec * scale + shift",
+        "    return y, acts, scale, bias, skip, y - (acts @ D * scale + bias + skip)",
         "",
         "y, acts, scale, bias, skip, error = made(cache)",
     ]
 
 
-def _reads(about: Mapping[str, Any], position: int) -> list[str]:
+def _reads(about: About, position: int) -> list[str]:
     """Lines after which `reads_here(cache)` reads of what passes where the dictionary writes its direct effect."""
-    hook = about["writes"]
+    hook = about.writes
     layer = hook.split(".")[1]
     body = ["    return read(cache)"]
     if hook.endswith("attn.hook_z"):
@@ -212,10 +143,10 @@ def _picks(question: Features, position: int, attributes: bool) -> list[str]:
     ]
 
 
-def _words(about: Mapping[str, Any], around: Around) -> list[str]:
+def _words(about: About, around: Around) -> list[str]:
     """Lines after which `written` [pick, d_model] are the directions in the stream, `said` the logits that they change,
     and `largest` names tokens."""
-    hook = about["writes"]
+    hook = about.writes
     layer = hook.split(".")[1]
     block = [f"block = bridge.blocks[{layer}]"]
     if hook.endswith("attn.hook_z"):
@@ -231,7 +162,7 @@ def _words(about: Mapping[str, Any], around: Around) -> list[str]:
         "said = written @ reader",
         "said = said - said.mean(-1, keepdim=True)",
     ]
-    if hook.endswith("mlp.hook_in"):
+    if hook.endswith((MLP_IN, NORMALIZED)):
         stream, said = [], ["said = [[]] * len(picks)"]
     else:
         stream = [*THROUGH, *FACTOR, *stream]
@@ -240,7 +171,7 @@ def _words(about: Mapping[str, Any], around: Around) -> list[str]:
         *said,
         "",
         "def largest(scores, sign=1):",
-        *(["    if not len(scores):", "        return []"] if hook.endswith("mlp.hook_in") else []),
+        *(["    if not len(scores):", "        return []"] if hook.endswith((MLP_IN, NORMALIZED)) else []),
         f"    ids = (sign * scores).topk({min(WORDS, around.shape.d_vocab)}).indices.tolist()",
         '    return [{"token": text(id), "id": id, "value": scores[id].item()} for id in ids]',
     ]
@@ -257,7 +188,7 @@ def _cosines(answer: Mapping[str, Any], around: Around) -> list[str]:
     return lines
 
 
-def _losses(answer: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
+def _losses(answer: Mapping[str, Any], about: About) -> list[str]:
     first = len(answer["on"]) - answer["counted"]
     lines = [
         f"first = {first}  # BOS does not count",
@@ -266,7 +197,7 @@ def _losses(answer: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
     ]
     if answer["loss"] is None:
         return [*lines, "own = rebuilt = zeroed = recovered = None"]
-    hook = about["writes"]
+    hook = about.writes
     layer = hook.split(".")[1]
     hooks = f"[*fwd_hooks, ({quoted(hook)}, edit)]"
     if hook.endswith("hook_resid_mid"):
@@ -293,7 +224,7 @@ def _losses(answer: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _parts(about: Mapping[str, Any], position: int, attributes: bool) -> list[str]:
+def _parts(about: About, position: int, attributes: bool) -> list[str]:
     if not attributes:
         return [f'    "{name}": None,' for name in ("rest", "bias", "skip", "error", "total")]
     here = "reads_here(cache)"

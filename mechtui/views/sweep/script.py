@@ -16,6 +16,7 @@ from mechtui.session.grammar.edits import format_edit
 from mechtui.session.hook_edits import HookEdit
 from mechtui.session.ops import ops
 from mechtui.views import over_script
+from mechtui.views.edit_script import change
 from mechtui.views.script import Around, NoHookError, ScriptError, quoted
 from mechtui.views.sweep import Sweep
 
@@ -76,11 +77,10 @@ def _over_cases(question: Sweep, around: Around, answer: Mapping[str, Any]) -> l
         raise ScriptError("a mean over reference prompts is in no program over the cases: mechtui run answers it")
     one = over_script.at_here(one)
     hook = one.hook.replace(f".{one.layer}.", ".{layer}.", 1)
-    pick = "[:, head]" if one.is_pattern else "[:, :, head]"
     return [
         *over_script.texts(answer, around),
         *over_script.DIFFERENCE,
-        *_made("head, here", one.is_pattern, pick, op.script(one, pick, "")),
+        *_made("head, here", change(one, around, any_one=True)),
         f"layers, columns = {layers}, {columns}",
         "each = np.full((len(cases), len(layers), len(columns)), np.nan)",
         "before = []",
@@ -154,11 +154,9 @@ def swept(question: Sweep, around: Around, *, exact: bool = True, estimates: boo
         if one.places[0][1] is not None:
             partners = [f"partners = {of}"]
         one = _at_any_position(one)
-    at_head = "[:, head]" if one.is_pattern else "[:, :, head]"
-    pick = at_head if heads else ""
     name = "head" if heads else "position"
     op = ops()[edit.op]
-    change = list(op.script(one, pick, around.vector(edit.vector) if one.vector is not None else ""))
+    changes = change(one, around, around.vector(edit.vector) if one.vector is not None else "", any_one=True)
     from_source = edit.op == "patch"
     source = [f"source_logits, source = bridge.run_with_cache(encode({session.source!r}))"]
     references = [f"references = [bridge.run_with_cache(encode(text))[1] for text in {list(session.references)!r}]"]
@@ -194,7 +192,7 @@ def swept(question: Sweep, around: Around, *, exact: bool = True, estimates: boo
         *partners,
         *(references if one.references else []),
         "",
-        *_made(name, one.is_pattern, pick, change),
+        *_made(name, changes),
         f"layers, columns = {layers}, {columns}",
         *(runs if exact else []),
         *(_estimated(question.ig, around, probes, probed, cells.replace("values", "estimates")) if estimates else []),
@@ -202,16 +200,12 @@ def swept(question: Sweep, around: Around, *, exact: bool = True, estimates: boo
     ]
 
 
-def _made(of: str, is_pattern: bool, pick: str, change: Iterable[str]) -> list[str]:
-    """`at`: makes the function of a hook that changes one cell's part. of: its arguments. change: what it does to
-    `part`."""
+def _made(of: str, body: Iterable[str]) -> list[str]:
+    """`at`: makes the function of a hook that changes one cell's part. of: its arguments. body: the function's."""
     return [
         f"def at({of}):",
         "    def change(x, hook):",
-        f"        {'x, before = x.clone(), x' if is_pattern else 'x = x.clone()'}",
-        f"        part = x{pick}",
-        *textwrap.indent("\n".join(change), " " * 8).split("\n"),
-        f"        return {'torch.where(seen(hook), x, before)' if is_pattern else 'x'}",
+        *textwrap.indent("\n".join(body), " " * 8).split("\n"),
         "",
         "    return change",
         "",
