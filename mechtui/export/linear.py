@@ -39,7 +39,7 @@ def linear_run(ids, hooks):
         return logits, held
     shifts = {}
     for name, edit in hooks:
-        if name.endswith(("hook_q", "hook_k", "hook_attn_scores", "mlp.hook_in", "ln2.hook_normalized")):
+        if name.endswith(("hook_q", "hook_k", "hook_attn_scores", "mlp.hook_in")):
             continue  # the patterns and neurons that would follow from these are held
         change = edit(held[name], types.SimpleNamespace(name=name)) - held[name]
         if name.endswith("hook_pattern"):

@@ -143,17 +143,19 @@ class Around:
         return tuple(found)
 
     def about(self, name: str) -> About:
-        """The dictionary of features that the session calls so, where the program has what it reads and writes. Raises
-        NoHookError where it is not known, or reads what no module gives."""
+        """The dictionary of features that the session calls so, with the program's names of what it reads and writes.
+        Raises NoHookError where it is not known, or the program has no such place."""
         if name not in self.dictionaries:
             raise NoHookError(f"how the dictionary {short(name)} is read is not known")
         about = self.dictionaries[name]
         if not self.folded or not about.reads.endswith(MLP_IN):
             return about
+        if about.writes.endswith(MLP_IN):
+            raise NoHookError(f"a program has raw weights, and {name} writes what folded ones read, which are centred")
         # What folded weights read is what raw ones have before the norm's own.
         if self.traced:
             raise NoHookError(f"what a norm makes before its weights is no module's output, and {name} reads that")
-        return replace(about, **{of: getattr(about, of).replace(MLP_IN, NORMALIZED) for of in ("reads", "writes")})
+        return replace(about, reads=about.reads.replace(MLP_IN, NORMALIZED))
 
     def dictionary(self, name: str) -> str:
         """What the program calls it. Raises NoHookError where it has none."""

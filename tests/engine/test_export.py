@@ -17,6 +17,7 @@ from mechtui.session.document import Session
 from mechtui.session.grammar.vectors import parse_vector
 from mechtui.session.ops import ops
 from mechtui.views import specs
+from tests.dictionaries import saelens
 from tests.engine.all_views import session_for
 from tests.engine.conftest import load_now
 from tests.engine.test_script import exported
@@ -25,6 +26,7 @@ from tests.lines import PROMPT, SOURCE, lines_of, refused, write_files
 VECTORS = (
     'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',
     'p = pca L1.mid " Mary" | " John" | " store" | " drink"',
+    "r = feature res2 7 unit",
 )
 EDITS = (
     *(
@@ -37,6 +39,7 @@ EDITS = (
         "clamp L2N5 x2",
     ),
     *("noise embed @3 sd0.2 seed5", "add L1.mid d x2", "project L1.post @-1 t", "add L2.pre p", "# add L3.pre n x9"),
+    *("clamp res2F5-9 @-1 x2", "scale mlp3F* x1.2", "mean res2F30-99", "add L2.mid r x2"),
     *("cut L2H0 *>0", "scale L3H3.scores x0.5", "add L2.post f x2", "cut-path L1H1>L3H0.q", "patch-path L0H4>L2.mlp"),
 )
 ATTENTION_ALONE = (
@@ -70,7 +73,13 @@ def test_a_notebook_of_every_op_vector_and_view_runs_from_top_to_bottom(
 def test_a_script_runs_and_fails_where_a_number_is_another(tmp_path: Path) -> None:
     """By the command, in processes that know nothing of each other."""
     file = tmp_path / "a.py"
-    options = [f"--edit={edit}" for edit in ATTENTION_ALONE] + [f"--vector={VECTORS[0]}", '--vector=t = token " Mary"']
+    made = saelens(tmp_path / "sae", 256, architecture="gated")
+    of_features = (f"--sae=a={made.path}", "--edit=scale aF* x1.5", "--vector=f = feature a 3", "--edit=add L1.post f")
+    options = (
+        [*of_features]
+        + [f"--edit={edit}" for edit in ATTENTION_ALONE]
+        + [f"--vector={VECTORS[0]}", '--vector=t = token " Mary"']
+    )
     views = (
         "next_tokens",
         "attention L1H2 scores",

@@ -105,19 +105,23 @@ def test_a_program_of_linear_mode_changes_features_as_the_clean_run_has_them(gpt
 def test_what_folded_weights_read_the_program_has_before_the_norms_own(gpt2_folder: Path, tmp_path: Path) -> None:
     model = load_now(gpt2_folder, fold_ln=True)
     d_model, hook = model.shape.d_model, "blocks.1.ln2.hook_normalized"
-    tc = saelens(tmp_path / "tc", d_model, hook, architecture="transcoder", hook_out="blocks.1.hook_mlp_out")
-    read = saelens(tmp_path / "read", d_model, hook, architecture="jumprelu")
+    said, out = {"model_from_pretrained_kwargs": {"fold_ln": True}}, "blocks.1.hook_mlp_out"
+    tc = saelens(tmp_path / "tc", d_model, hook, architecture="transcoder", hook_out=out, said=said)
+    read = saelens(tmp_path / "read", d_model, hook, architecture="jumprelu", said=said)
     session = Session(
         prompt=PROMPT,
         answer=" Mary",
         foil=" John",
         bos="yes",
         saes=(Sae("tc", str(tc.path)), Sae("in", str(read.path))),
-        edits=tuple(map(parse_edit, ("scale tcF* x3", "clamp inF3-8 x2", "zero L1H1"))),
-        views=("next_tokens", "features tc top4", "features in top4", "effects"),
+        edits=tuple(map(parse_edit, ("scale tcF* x3", "# clamp inF3-8 x2", "zero L1H1"))),
+        views=("next_tokens", "features tc top4", "features in top4", "features tc share"),
     )
     text, logits = with_logits(model, session)
-    assert "Not" not in text
+    said = " ".join(text.split("\n# "))
+    why = "a program has raw weights, and in writes what folded ones read, which are centred."
+    assert [f"Not {what}: {why}" in said for what in ("made", "computed")] == [True, True]
+    assert text.count("\n# Not ") == 2
     torch.testing.assert_close(edited_logits(text), logits, atol=1e-4, rtol=1e-4)
 
 

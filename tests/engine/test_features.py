@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from mechtui.engine.api import Engine, SessionError
 from mechtui.session.document import Sae
 from mechtui.views import parse_question
-from mechtui.views.features import Features, FeaturesAnswer
-from mechtui.views.features.script import lines_of
-from mechtui.views.script import Around
+from mechtui.views.dictionary_script import reading
+from mechtui.views.features import FeaturesAnswer
 from tests.dictionaries import Made, saelens
 from tests.engine.conftest import load_now
 from tests.engine.reference import Activations, run
@@ -264,6 +263,5 @@ def test_a_program_finds_the_dictionary_that_travels_with_its_model_beside_it() 
     [*_, (found, _, _)] = opened.answer(parse_question("features"))
     assert isinstance(found, FeaturesAnswer)
     assert found.about.name == "res2"
-    around = Around(session, model.shape, opened.tokens, name="demo")
-    lines = lines_of(Features(), around, (found.json(), None))
-    assert any('MODEL.parent / "demo-res2/sae_weights.safetensors"' in line for line in lines)
+    code = reading("dictionary_0", found.about, "demo")
+    assert 'load_file(MODEL.parent / "demo-res2/sae_weights.safetensors")' in code

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from mechtui.export.file import written
-from mechtui.session.document import Session
+from mechtui.session.document import Sae, Session
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
+from tests.dictionaries import saelens
 from tests.engine.conftest import Model
 from tests.engine.test_script import PROMPT, SOURCE, exported
 
@@ -21,12 +22,14 @@ nnsight = pytest.importorskip("nnsight")
 VECTORS = (
     'd = diff L1.pre "Love" "Hate" | " Mary" " John" unit',
     "n = neuron L0N5",
+    "f = feature res 5",
     't = token " Mary"',
     'p = pca L1.mid " Mary" | " John" | " store" | " drink"',
 )
 EDITS = (
     *("zero L1H2 @-1", "mean L0H1", "resample L1H0.q seed7", "patch L1.pre @10", "freeze L1H1.k @3", "scale L0H0.v x2"),
     *("scale L0.mlp x1.2", "noise embed @3 sd0.2 seed5", "add L0.mid d x2", "project L1.post @-1 t", "add L1.pre p x3"),
+    *("scale tcF* @3 x2", "clamp resF3-8 x0.5", "add L0.post f x2"),
     *("add L0.post n", "zero L1N3", "zero L0.attn @2", "# cut L1H1 *>0", "# scale L1H0.scores x0.5"),
 )
 VIEWS = (
@@ -48,7 +51,13 @@ def test_a_program_computes_what_was_shown_and_fails_where_a_number_is_another(
 ) -> None:
     files = []
     for model in (gpt2_model, llama_model):
+        folder, out = tmp_path / str(len(files)), "blocks.1.hook_mlp_out"
+        res = saelens(folder / "res", model.shape.d_model, architecture="jumprelu")
+        tc = saelens(
+            folder / "tc", model.shape.d_model, "blocks.1.mlp.hook_in", architecture="transcoder", hook_out=out
+        )
         session = Session(
+            saes=(Sae("res", str(res.path)), Sae("tc", str(tc.path))),
             prompt=PROMPT,
             source=SOURCE,
             answer=" Mary",

@@ -26,6 +26,7 @@ from mechtui.export.program import Exported, ExportError, program
 from mechtui.export.wanted import leaves
 from mechtui.export.wanted import written as as_text
 from mechtui.link.messages import Ready
+from mechtui.session.dictionaries import About
 from mechtui.session.document import ModelShape, Session, Token
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.session.grammar.vectors import parse_vector
@@ -161,10 +162,37 @@ def test_an_edit_that_no_program_makes_leaves_the_clean_run() -> None:
     assert "edited_logits" not in text
 
 
-def test_a_view_of_a_vector_that_no_program_makes_is_left_out() -> None:
+def test_a_view_of_a_vector_whose_dictionary_is_not_known_is_left_out() -> None:
     text = written(exported(vectors=("f = feature res2 5",), shown={"vectors": None, "next_tokens": None}), "a.py")
-    assert "Not computed: f is a feature of a dictionary, and no program makes a vector of one." in text
+    assert "Not computed: how the dictionary res2 is read is not known." in text
     assert "vector_0" not in text
+
+
+@pytest.mark.parametrize("file", [f"{HOSTILE}/ae.{ending}" for ending in ("safetensors", "npz", "pt")])
+def test_a_dictionarys_file_and_name_are_never_code(file: str) -> None:
+    about = About("res", "x\nprint(1)", "standard", file, "blocks.0.hook_resid_pre", "blocks.0.hook_resid_pre", 9, 32)
+    vectors = ("f = feature res 5 unit",)
+    text = written(exported(vectors=vectors, edits=("add L0.pre f",), dictionaries=(about,)), "a.py")
+    assert all(char == "\n" or char.isprintable() for char in text)
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    assert file in [ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == "pathlib.Path"]
+    assert "vector_0 = dictionary_0.D[5]\nvector_0 = vector_0 / vector_0.norm()" in text
+    assert "print(1)" not in [ast.unparse(call) for call in calls]
+
+
+def test_a_program_for_nnsight_makes_edits_of_features_where_modules_give_what_they_read() -> None:
+    from msgspec.structs import replace
+
+    about = About("tc", "SAELens", "topk", "a.npz", "blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out", 9, 32, k=3)
+    it = exported(edits=("zero tcF5",), shown={"next_tokens": ({}, {})}, dictionaries=(about,))
+    text = written(it, "a.py", "nnsight")
+    assert 'act(at + "mlp.hook_in", block.ln_2.output)' in text
+    assert 'read = dictionary_0.rows(noted["blocks.1.mlp.hook_in"])' in text
+    assert "edited_logits, edited = run(tokens, hooks)" in text
+    folded = Exported(it.session, replace(READY, weights="folded"), it.tokens, it.shown, dictionaries=(about,))
+    said = " ".join(written(folded, "a.py", "nnsight").split("\n# "))
+    assert "Not made: what a norm makes before its weights is no module's output, and tc reads that." in said
+    assert 'noted["blocks.1.ln2.hook_normalized"]' in written(folded, "a.py")
 
 
 def test_a_program_for_nnsight_says_what_it_leaves_out_and_of_which_models_it_is() -> None:

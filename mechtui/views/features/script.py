@@ -8,7 +8,7 @@ from typing import Any
 from mechtui.session.dictionaries import About
 from mechtui.views.attribution.script import reads_of
 from mechtui.views.features import WORDS, Features
-from mechtui.views.script import FACTOR, MLP_IN, NORMALIZED, THROUGH, Around, ScriptError, quoted
+from mechtui.views.script import FACTOR, MLP_IN, THROUGH, Around, ScriptError, quoted
 
 # What is said of the dictionary and by people is no number of the model's.
 OMITS = ("dictionary", "labels", "why")
@@ -162,7 +162,7 @@ def _words(about: About, around: Around) -> list[str]:
         "said = written @ reader",
         "said = said - said.mean(-1, keepdim=True)",
     ]
-    if hook.endswith((MLP_IN, NORMALIZED)):
+    if hook.endswith(MLP_IN):
         stream, said = [], ["said = [[]] * len(picks)"]
     else:
         stream = [*THROUGH, *FACTOR, *stream]
@@ -171,7 +171,7 @@ def _words(about: About, around: Around) -> list[str]:
         *said,
         "",
         "def largest(scores, sign=1):",
-        *(["    if not len(scores):", "        return []"] if hook.endswith((MLP_IN, NORMALIZED)) else []),
+        *(["    if not len(scores):", "        return []"] if hook.endswith(MLP_IN) else []),
         f"    ids = (sign * scores).topk({min(WORDS, around.shape.d_vocab)}).indices.tolist()",
         '    return [{"token": text(id), "id": id, "value": scores[id].item()} for id in ids]',
     ]
