@@ -48,7 +48,7 @@ class Bars:
         width = app.size.width
         left = status.left(app.talk, app.count(), app.session, look, width < WIDE)
         self.status.put(left, status.right(app.talk, app.older, app.typing, look))
-        job = (specs()[app.job].title, app.talk.share) if app.job and app.talk.running else None
+        job = (specs()[app.job].title, app.talk.share(app.job)) if app.job and app.talk.running else None
         places = status.workspaces(app.workspaces, app.arrangement.workspace, look)
         self.places.put(places, status.focus(app.picture, job, app.called(), look, width - places.cell_len))
         app.tick(app.talk.loading is not None or app.talk.pause is not None)

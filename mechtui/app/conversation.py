@@ -399,10 +399,9 @@ class Conversation:
         there = (self.ready.name, self._loaded) if self.ready and self.loading is None else ()
         return frozenset((*there, self.load_name))
 
-    @property
-    def share(self) -> float | None:
-        """How much of a job under way is computed, 0 to 1; None where it does not say."""
-        return next(iter(self.progress.values()), None)
+    def share(self, job: str) -> float | None:
+        """How much of this view's job is computed, 0 to 1; None where it does not say."""
+        return next((share for question, share in self.progress.items() if spec_of(question).name == job), None)
 
     @property
     def running(self) -> bool:

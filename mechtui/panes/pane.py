@@ -35,7 +35,7 @@ from mechtui.panes.kept import Kept
 from mechtui.panes.picture import Picture
 from mechtui.panes.signs import painted as with_signs
 from mechtui.panes.signs import shown
-from mechtui.session.changes import head_site
+from mechtui.session.changes import CannotError, head_site
 from mechtui.session.document import Focus, Scrolled, Session, Site
 from mechtui.views import Question, View, specs
 from mechtui.visible import seen
@@ -218,9 +218,15 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
         layer, head = picture.head()
         return (head_site(layer, head),)
 
+    def lacks(self, picture: Picture) -> str:
+        """What its job cannot do without and is not there, one sentence; empty where it can start."""
+        return ""
+
     def start(self, desk: Desk) -> None:
-        """Begin the view's job."""
+        """Begin the view's job. Raises CannotError."""
         desk.go(self.VIEW.name)
+        if why := self.lacks(self.picture or desk.picture):
+            raise CannotError(why)
         desk.start(self.VIEW.name)
 
     def cursor(self) -> str:

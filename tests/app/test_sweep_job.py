@@ -109,6 +109,28 @@ async def test_it_goes_on_while_one_looks_elsewhere():
         assert "of 144" not in text(it)
 
 
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ("gf", "no edit yet has a number to be dosed"),
+        ("gx", "no text is named yet"),
+        ("gb", "no cases: :cases ioi 64 makes some"),
+        ("gQ", "no cases: :cases ioi 64 names some"),
+    ],
+)
+async def test_a_job_that_lacks_something_says_so_and_stops_no_other(keys: str, why: str) -> None:
+    it, _, _ = app(model=Sweeping())
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("g", "s", "full_stop")
+        await idle(pilot)
+        await pilot.press(*keys, "full_stop")
+        await idle(pilot)
+        assert it.job == "sweep"
+        assert "Sweep 35%" in text(it)
+        assert why in it.said[0]
+
+
 async def test_esc_keeps_what_is_there_and_the_key_goes_on():
     it, link, model = app(model=Sweeping())
     async with it.run_test(size=SIZE) as pilot:

@@ -98,10 +98,13 @@ class CasesPane(Pane):
         order = ordered(columns, question.by, question.up)
         return Rows(tuple(columns), order, question.by, question.up)
 
+    def lacks(self, picture: Picture) -> str:
+        return "" if picture.session.cases else NONE
+
     def draw(self, picture: Picture, width: int, height: int) -> Page:
         self._points = None
-        if not picture.session.cases:
-            return self.blank(NONE, width)
+        if why := self.lacks(picture):
+            return self.blank(why, width)
         # Numbers before names: in a narrow window only the begin of a prompt stands beside them.
         self._most = max(LEAST, min(MOST, width - NUMBERS))
         found, rows = self._answers(picture), self._rows(picture)

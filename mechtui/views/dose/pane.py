@@ -66,10 +66,16 @@ class DosePane(Pane):
         edit = question.chosen(picture.session, picture.focus.edit)
         return None if edit is None else replace(question, edit=edit).asked()
 
+    def lacks(self, picture: Picture) -> str:
+        asked = self._asked(picture)
+        if asked is None or asked.edit is None:
+            return NO_EDIT
+        return NO_CASES if asked.cases and not picture.session.cases else ""
+
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         """The points, and then the continuations that are asked for."""
         asked = self._asked(picture)
-        if asked is None or (asked.cases and not picture.session.cases):
+        if asked is None or self.lacks(picture):
             return ()
         points = replace(asked, text=False, at=None)
         return (points, asked) if asked.text else (points,)
@@ -101,9 +107,9 @@ class DosePane(Pane):
         self._grid = None
         asked = self._asked(picture)
         if asked is None or asked.edit is None:
-            return self.blank(NO_EDIT, width)
-        if asked.cases and not picture.session.cases:
-            return self.blank(NO_CASES, width, called(asked.edit))
+            return self.blank(self.lacks(picture), width)
+        if why := self.lacks(picture):
+            return self.blank(why, width, called(asked.edit))
         found = self._answers(picture)
         if found is None:
             numbers = [format_number(each) for each in asked.numbers(asked.edit)]

@@ -64,9 +64,12 @@ class FaithfulnessPane(Pane):
             chosen=here,
         )
 
+    def lacks(self, picture: Picture) -> str:
+        return "" if picture.session.cases else "no cases: :cases ioi 64 names some, over which a circuit is judged"
+
     def draw(self, picture: Picture, width: int, height: int) -> Page:
-        if not picture.session.cases:
-            return self.blank("no cases: :cases ioi 64 names some, over which a circuit is judged", width)
+        if why := self.lacks(picture):
+            return self.blank(why, width)
         question, answer = picture.question(Faithfulness), self._answer(picture)
         head = self._head(picture, answer, width)[: max(height - 3, 0)]
         rows = self._rows(picture)

@@ -15,7 +15,6 @@ from mechtui.paint.tokens import visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Page, Pane, Picture, line, wrap
 from mechtui.panes.rows import Column, Numbers, Rows, Texts, ordered, read_cursor, read_number, write_cursor
-from mechtui.session.changes import CannotError
 from mechtui.session.document import Session
 from mechtui.views import Question
 from mechtui.views.perplexity import ORDERS, SPEC, Perplexity, PerplexityAnswer
@@ -71,12 +70,8 @@ class PerplexityPane(Pane):
         assert isinstance(clean, PerplexityAnswer)
         return _Shown(clean, edited if isinstance(edited, PerplexityAnswer) else None, old)
 
-    def start(self, desk: Desk) -> None:
-        picture = self.picture or desk.picture
-        if not picture.question(Perplexity).file:
-            desk.go(SPEC.name)
-            raise CannotError("No text is named yet: w names a text file.")
-        super().start(desk)
+    def lacks(self, picture: Picture) -> str:
+        return "" if picture.question(Perplexity).file else NO_FILE
 
     # What is shown
 
@@ -105,8 +100,8 @@ class PerplexityPane(Pane):
         question, shown = picture.question(Perplexity), self._shown(picture)
         name = visible_text(question.file)
         if shown is None:
-            if not question.file:
-                return self.blank(NO_FILE, width)
+            if why := self.lacks(picture):
+                return self.blank(why, width)
             share = "" if picture.progress is None else f": {picture.progress:.0%}"
             return self.blank(f"reading{share}" if picture.job else f"{name}: . reads it", width, name)
         rows = self._rows(shown, picture)
