@@ -18,6 +18,8 @@ from mechtui.views import parse_question
 from mechtui.views.sweep import SweepAnswer
 from tests.dictionaries import Array, saelens
 from tests.engine.test_feature_edits import PLACES, Plain
+from tests.engine.test_feature_programs import session_of as feature_session
+from tests.engine.test_script import exported, run, text_of
 from tests.engine.twin import PROMPT, SOURCE, Twin, make_twin
 
 # Shares of a change for a slope: between them it is as good as straight.
@@ -171,3 +173,28 @@ def test_a_line_that_cannot_be_is_refused_in_a_sentence(
         parse_question("sweep zero res1F* over cases")
     with pytest.raises(LineError, match="a sweep goes over heads, layers or features"):
         parse_question("sweep zero L0N3")
+
+
+def test_a_program_sweeps_features_and_finds_the_same_numbers(gpt2_model: Model, tmp_path: Path) -> None:
+    views = (
+        *("sweep zero preF*", "sweep patch tcF5-20 @9-13", "sweep patch tcF* ig3 estimate", "sweep mean zF* estimate"),
+        *("sweep clamp midF3-9 @-1 x2", "sweep patch midF* plan", "sweep scale overF* x2 plan"),
+    )
+    session = feature_session(gpt2_model, tmp_path, views=views)
+    edited = feature_session(gpt2_model, tmp_path, "scale L0.mlp x2", views=views[:2])
+    for each in (session, edited):
+        it = exported(gpt2_model, each)
+        text = text_of(it)
+        assert text.count("compared with nothing") == text.count("Not computed") == 0
+        run(text)
+    # One that was kept says less, and a number that is another is found.
+    line = "sweep zero preF*"
+    clean, also = it.shown[line] or (None, None)
+    assert clean is not None
+    assert also is not None
+    for key in ("feature", "labels", "at", "value", "becomes", "off", "estimates", "estimated_by", "agreement"):
+        del clean[key], also[key]
+    run(text_of(it))
+    also["values"][0][-1] += 0.1
+    with pytest.raises(AssertionError):
+        run(text_of(it))

@@ -137,6 +137,10 @@ class Sweep(Question, frozen=True, tag="sweep"):
     def costly(self) -> bool:
         return not self.plan and (self.over or not self.estimate)
 
+    @property
+    def saes(self) -> tuple[str, ...]:
+        return (self.edit.site.sae,) if self.edit.site.kind == "feature" else ()
+
     def next(self) -> Self:
         """The next of the useful sweeps."""
         return self.of(after(self.edit, USEFUL))

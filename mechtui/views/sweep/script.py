@@ -30,6 +30,23 @@ class _Name(int):
         return self.name
 
 
+class _Feature(int):
+    """A feature that is written as a name."""
+
+    def __repr__(self) -> str:
+        return "feature"
+
+    def __add__(self, other: int) -> _FeatureAnd:
+        return _FeatureAnd(other)
+
+
+class _FeatureAnd(int):
+    """So many behind it."""
+
+    def __repr__(self) -> str:
+        return f"feature + {int(self)}"
+
+
 def looser(question: Sweep, around: Around, answer: Mapping[str, Any]) -> float:
     return share_of(answer["metric"], answer["baseline"], answer["source_baseline"])
 
@@ -42,7 +59,9 @@ def share_of(metric: str, baseline: float | None, source_baseline: float | None)
 
 
 def omits(question: Sweep) -> Sequence[str]:
-    of_this_machine = ("left", "refused", "agreement", "estimated_by")
+    of_this_machine = ["left", "refused", "agreement", "estimated_by"]
+    # Labels are in no file of weights; of two places that are as strong either may be named.
+    of_this_machine += ["labels", "at"] if question.saes else []
     if question.over:
         return *of_this_machine, *over_script.OMITS
     if question.plan or question.estimate:
@@ -56,6 +75,11 @@ def each_run(question: Sweep) -> bool:
 
 
 def lines_of(question: Sweep, around: Around, answers: tuple[Mapping[str, Any] | None, Any]) -> list[str]:
+    if question.saes and answers[0] is not None:
+        each = [[int(name[1:]) for name in answer["columns"]] for answer in answers if answer is not None]
+        # The clean run is the one without edits.
+        columns = repr(each[0]) if len(each) == 1 else f"{each[1]} if fwd_hooks else {each[0]}"
+        return _of_features(question, around, columns, "feature" in answers[0])
     if not question.over or answers[0] is None:
         return lines(question, around)
     return _over_cases(question, around, answers[0])
@@ -112,18 +136,63 @@ def _over_cases(question: Sweep, around: Around, answer: Mapping[str, Any]) -> l
 def lines(question: Sweep, around: Around) -> list[str]:
     if question.over:
         raise ScriptError(over_script.NOT_KNOWN)
-    if question.edit.site.kind == "feature":
-        raise NoHookError("a sweep over features is in no program: mechtui run answers it")
+    if question.saes:
+        raise ScriptError("which features it goes over is not known before it was answered")
     letter = "H" if question.edit.site.kind == "head" else "@"
+    return _said(question, around, '[f"L{layer}" for layer in layers]', letter)
+
+
+def _of_features(question: Sweep, around: Around, columns: str, told: bool) -> list[str]:
+    """columns: an expression, the features. told: whether what is known of each is compared, too, which a sweep that
+    was kept with its session has not."""
+    edit = question.edit
+    [whole] = around.hook_edits(edit)
+    assert whole.features is not None
+    of, first, last = around.dictionary(edit.site.sae), whole.features.first, whole.features.last
+    some, where = f"{first}:{last + 1}", whole.positions
+
+    def acts(cache: str) -> str:
+        return f"{of}.encode({of}.rows({cache}[{quoted(whole.reads)}]))[..., {some}]"
+
+    known = [
+        f"before = {acts('cache')}",
+        "part = before.clone()",
+        *"\n".join(ops()[edit.op].script(whole, acts, "")).split("\n"),
+        f"own = torch.tensor(columns, dtype=torch.long) - {first}",
+        f"before, part = before[0, {where}][:, own], part[0, {where}][:, own]",
+        "most = (part - before).abs().argmax(0, keepdim=True)",
+    ]
+    more = [
+        '    "feature": columns,',
+        '    "value": before.gather(0, most)[0],',
+        '    "becomes": part.gather(0, most)[0],',
+        f'    "off": {last - first + 1} - len(columns),',
+    ]
+    rows = f"[{quoted(edit.site.sae)}]"
+    return _said(question, around, rows, "F", columns, known if told else (), more if told else ())
+
+
+def _said(
+    question: Sweep,
+    around: Around,
+    rows: str,
+    letter: str,
+    columns: str = "",
+    known: Iterable[str] = (),
+    more: Iterable[str] = (),
+) -> list[str]:
+    """columns: an expression, of features. known: lines in front of the last ones; more: of the keys there."""
     from_source = question.edit.op == "patch"
     only = question.plan or question.estimate
     if (only or question.ig) and any(edit.on and edit.sender is not None for edit in around.session.edits):
         raise NoHookError("nothing is estimated while a path is cut or patched")
     return [
-        *swept(question, around, exact=not only, estimates=only or question.ig > 0),
+        *swept(question, around, exact=not only, estimates=only or question.ig > 0, features=columns),
+        *known,
         "return {",
-        '    "rows": [f"L{layer}" for layer in layers],',
+        f'    "rows": {rows},',
         f'    "columns": [f"{letter}{{column}}" for column in columns],',
+        *more,
         '    "metric": metric,' if from_source else '    "metric": "logit_diff",',
         *(['    "values": values,'] * (not only)),
         *(['    "estimates": estimates,'] * (only or question.ig > 0)),
@@ -133,35 +202,30 @@ def lines(question: Sweep, around: Around) -> list[str]:
     ]
 
 
-def swept(question: Sweep, around: Around, *, exact: bool = True, estimates: bool = False) -> list[str]:
+def swept(
+    question: Sweep, around: Around, *, exact: bool = True, estimates: bool = False, features: str = ""
+) -> list[str]:
     """Lines after which `values` is [row, column] of `layers` and `columns`, and so is `estimates`. exact, estimates:
-    which of them. Raises ScriptError."""
+    which of them. features: an expression, those of a sweep over features. Raises ScriptError."""
     edit, session = question.edit, around.session
     if bool(session.answer) != bool(session.foil):
         raise ScriptError("a sweep measures a logit difference: give the session an answer and a foil")
-    heads = edit.site.kind == "head"
-    layers = list(edit.site.layers.within(around.shape.n_layers))
-    columns = list(
-        edit.site.index.within(sites.head_count(edit.site, around.shape)) if heads else range(len(around.tokens))
-    )
-    found = _resolved(question, around, layers, columns)
-    one = next(iter(found.values()))
-    every = len(found) == len(layers) * len(columns)
-    cells = "np.ndindex(*values.shape)" if every else repr(list(found))
-    partners: list[str] = []
-    if not heads:
-        of = {column: edit.places[0][1] for (_, column), edit in found.items()}
-        if one.places[0][1] is not None:
-            partners = [f"partners = {of}"]
-        one = _at_any_position(one)
-    name = "head" if heads else "position"
     op = ops()[edit.op]
+    # Cells at which the edit can be made, what is said before them, their rows and columns.
+    partners: list[str] = []
+    if features:
+        [whole] = around.hook_edits(edit)
+        assert whole.features is not None
+        one = replace(whole, features=replace(whole.features, first=_Feature(), last=_Feature()))
+        name, layers, columns, cells = "feature", [whole.layer], features, EVERY
+    else:
+        name, layers, columns, cells, partners, one = _cells(question, around)
     changes = change(one, around, around.vector(edit.vector) if one.vector is not None else "", any_one=True)
     from_source = edit.op == "patch"
     source = [f"source_logits, source = bridge.run_with_cache(encode({session.source!r}))"]
     references = [f"references = [bridge.run_with_cache(encode(text))[1] for text in {list(session.references)!r}]"]
     hook = one.hook.replace(f".{one.layer}.", ".{layer}.", 1)
-    if edit.site.part == "mid":
+    if one.hook == sites.hook(one.layer, "mid"):
         # What goes around the second norm comes before edits of resid_post.
         cell = ["    hook, beyond = at_mid(layer, at(columns[column]))", "    hooks = [beyond, *fwd_hooks, hook]"]
         probes = ["probes, beyond = map(list, zip(*[at_mid(layer, probe(layer)) for layer in layers]))"]
@@ -195,9 +259,38 @@ def swept(question: Sweep, around: Around, *, exact: bool = True, estimates: boo
         *_made(name, changes),
         f"layers, columns = {layers}, {columns}",
         *(runs if exact else []),
-        *(_estimated(question.ig, around, probes, probed, cells.replace("values", "estimates")) if estimates else []),
+        *(
+            _estimated(question.ig, around, probes, probed, cells.replace("values", "estimates"), one)
+            if estimates
+            else []
+        ),
         *(shares if from_source else []),
     ]
+
+
+EVERY = "np.ndindex(*values.shape)"
+
+
+def _cells(question: Sweep, around: Around) -> tuple[str, list[int], str, str, list[str], HookEdit]:
+    """Of heads or layers: what a column is called, the layers, the columns, the cells at which the edit can be made,
+    lines in front of them, and what is done at any one. Raises ScriptError."""
+    edit = question.edit
+    heads = edit.site.kind == "head"
+    layers = list(edit.site.layers.within(around.shape.n_layers))
+    columns = list(
+        edit.site.index.within(sites.head_count(edit.site, around.shape)) if heads else range(len(around.tokens))
+    )
+    found = _resolved(question, around, layers, columns)
+    one = next(iter(found.values()))
+    every = len(found) == len(layers) * len(columns)
+    cells = EVERY if every else repr(list(found))
+    partners: list[str] = []
+    if not heads:
+        of = {column: edit.places[0][1] for (_, column), edit in found.items()}
+        if one.places[0][1] is not None:
+            partners = [f"partners = {of}"]
+        one = _at_any_position(one)
+    return "head" if heads else "position", layers, repr(columns), cells, partners, one
 
 
 def _made(of: str, body: Iterable[str]) -> list[str]:
@@ -212,9 +305,11 @@ def _made(of: str, body: Iterable[str]) -> list[str]:
     ]
 
 
-def _estimated(ig: int, around: Around, probes: list[str], probed: str, cells: str) -> list[str]:
+def _estimated(ig: int, around: Around, probes: list[str], probed: str, cells: str, one: HookEdit) -> list[str]:
     """Lines after which `estimates` is [row, column]: the gradient, or the mean of `ig` gradients, times what the edit
-    changes. probes: lines after which they are hooks; probed: those of a run with them."""
+    changes. probes: lines after which they are hooks; probed: those of a run with them. one: what is done in a cell."""
+    # What a transcoder reads is that of the last run, which is to be the one at hand.
+    again = ["bridge.run_with_hooks(tokens, fwd_hooks=fwd_hooks)"] if one.reads != one.hook else []
     steps: list[str] = []
     inputs = ""
     if ig:
@@ -254,6 +349,7 @@ def _estimated(ig: int, around: Around, probes: list[str], probed: str, cells: s
         "        found = torch.autograd.grad(changed[answer] - changed[foil], [added[layer] for layer in layers])",
         f"    for layer, gradient in zip(layers, found{' if way else []' if ig else ''}):",
         f"        gradients[layer] = gradients.get(layer, 0) + gradient{f' / {ig}' if ig else ''}",
+        *again,
         "estimates = torch.full((len(layers), len(columns)), torch.nan)",
         f"for row, column in {cells}:",
         "    x, hook = passed[layers[row]]",
