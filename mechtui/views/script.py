@@ -167,11 +167,14 @@ class Around:
         return Decoder(Sae(name, about.file), about.reads, about.writes, about.layer, about.features)
 
     def vector(self, name: str) -> str:
-        """What the steering vector of this name is called in the program. Raises NoHookError where it is a feature of
-        a dictionary that is not known."""
+        """What the steering vector of this name is called in the program. Raises ScriptError where it is a feature that
+        there is none of."""
         known = self.session.vector(name)
         if known is not None and known.source == "feature":
-            self.about(known.sae)
+            about = self.about(known.sae)
+            if known.index >= about.features:
+                last = about.features - 1
+                raise ScriptError(f"there is no feature {known.index}: those of {known.sae} are 0 to {last:,}")
         return f"vector_{[vector.name for vector in self.session.vectors].index(name)}"
 
 

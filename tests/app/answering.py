@@ -149,6 +149,7 @@ class Model:
                             60.0,
                             ((Token(1, " love"), 0.3), (Token(2, " joy"), 0.2)),
                             ((Token(3, " hate"), -0.2), (Token(4, " war"), -0.1)),
+                            layer=vector.layer,
                         )
                         for vector in session.vectors
                     )

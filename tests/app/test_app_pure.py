@@ -12,15 +12,17 @@ from msgspec.structs import replace
 from mechtui.app.clipboard import LIMIT, TooLongError, fitting
 from mechtui.app.conversation import Conversation, News
 from mechtui.app.edits_line import Known, complete, complete_edit, complete_question, complete_vector
+from mechtui.app.exporting import exported
 from mechtui.app.layout import AROUND, Wish, plan, too_small
 from mechtui.app.models import size, suggestions
 from mechtui.app.state import Answers, Arrangement, difference
 from mechtui.app.status import about, bar, focus, left, loading
 from mechtui.app.workspaces import WorkspaceError, built_in, panes, read, with_own
-from mechtui.link.messages import Answered, Checked, Stage
+from mechtui.link.messages import Answered, Checked, Stage, Started
 from mechtui.paint.palette import Depth, palette
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
+from mechtui.session.dictionaries import About
 from mechtui.session.document import Focus, Sae, Session, Token
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import parse_vector
@@ -507,3 +509,20 @@ def test_features_of_the_sessions_dictionaries_are_offered() -> None:
     assert "res8F0" in [each.word for each in complete_edit("clamp ", known)]
     assert "res8F0" not in [each.word for each in complete_edit("project ", known)]
     assert [each.word for each in complete_edit("add res8F3 x", known)] == ["x1", "x5", "x-5"]
+
+
+def test_a_program_is_given_the_dictionaries_that_lines_named_whenever_that_was():
+    class Sends:
+        on_reply = None
+
+        def send(self, request):
+            pass
+
+    def told(name: str, file: str) -> About:
+        return About(name, "SAELens", "standard", file, "blocks.0.hook_resid_pre", "blocks.0.hook_resid_pre", 9, 32)
+
+    talk = Conversation(Sends(), session())
+    talk.hear(ready())
+    for dictionaries in ((told("a", "old"), told("b", "b")), (), (told("a", "new"),)):
+        talk.hear(Started(99, (), dictionaries))
+    assert exported(picture(), talk, (), ()).dictionaries == (told("a", "new"), told("b", "b"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,8 @@ def test_a_program_makes_every_edit_of_features(family: str, tmp_path: Path, req
         name for name, op in ops().items() if not op.refuses(feature) and not name.endswith("-path")
     }
     text, logits = with_logits(model, session)
+    # A dictionary's stream is that of where it writes.
+    assert re.findall(r'"vectors\[\].layer": numbers\("(.*)"\)', text) == ["1 1"]
     for sentence in ("Not made", "Not computed", "Left out", "compared with nothing"):
         assert sentence not in text
     assert all(f"# %% Edit {format_edit(edit).removeprefix('# ')}\n" in text for edit in session.edits)

@@ -106,7 +106,7 @@ def picture(
     effects = tuple(float(x) for x in rng.normal(size=len(edits)) * 4)
     found.append(Answered(1, Effects(), EffectsAnswer(5.0, effects, (None,) * len(edits), count - 1), None, 1.0))
     meanings = (
-        VectorMeaning("love", 12.0, 60.0, ((Token(1, " love"), 0.3),), ((Token(2, " hate"), -0.2),)),
+        VectorMeaning("love", 12.0, 60.0, ((Token(1, " love"), 0.3),), ((Token(2, " hate"), -0.2),), layer=6),
         VectorMeaning("w", problem="there is no neuron 11"),
     )
     found.append(Answered(1, Vectors(), VectorsAnswer(meanings), None, 1.0))

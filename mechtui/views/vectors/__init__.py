@@ -15,10 +15,10 @@ class Vectors(Question, frozen=True, tag="vectors"):
 
 
 class VectorMeaning(Struct, frozen=True):
-    """norm: L2. residual_norm: median over the positions of the L2 norm of the clean residual stream where
-    the vector was read (for neurons L.post, for tokens and files the last layer's). raises, lowers: the tokens whose
-    logits a step along the vector changes most, through the final norm's weight and the unembedding, with that change
-    per unit of length. problem: why there is no such vector, else empty.
+    """norm: L2. residual_norm: median over the positions of the L2 norm of the clean residual stream where the vector was
+    read (for neurons L.post, for features where they are written, for tokens and files the last layer's); layer: that
+    stream's. raises, lowers: the tokens whose logits a step along the vector changes most, through the final norm's
+    weight and the unembedding, with that change per unit of length. problem: why there is no such vector, else empty.
 
     pairs: how many a contrast is made of; 0 where they are too few to hold some out, and for other vectors. right, auc:
     of pairs that are held out, which share has the first text further along the vector that the others make, and how
@@ -33,6 +33,7 @@ class VectorMeaning(Struct, frozen=True):
     pairs: int = 0
     right: float | None = None
     auc: float | None = None
+    layer: int = 0
 
 
 class VectorsAnswer(Answer, frozen=True, tag="vectors", eq=False):

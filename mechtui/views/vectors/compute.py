@@ -47,16 +47,19 @@ def _meaning(opened: OpenSession, vector: Vector) -> VectorMeaning:
         return VectorMeaning(vector.name, problem=str(error))
     change = _logit_change(opened, direction(value))
     found = opened.separation(vector)
+    layer, before = _place(opened, vector)
+    stream = opened.clean.take(Need(hook(layer, "pre" if before else "post"), "norm"))
     most = min(MOST_TOKENS, change.shape[0])
     return VectorMeaning(
         vector.name,
         length(value),
-        typical(_read_from(opened, vector)),
+        typical(stream),
         _tokens(opened, change, change.topk(most).indices),
         _tokens(opened, change, (-change).topk(most).indices),
         pairs=0 if found is None else found.pairs,
         right=None if found is None else found.right,
         auc=None if found is None else found.auc,
+        layer=layer,
     )
 
 
@@ -69,16 +72,17 @@ def _logit_change(opened: OpenSession, unit: Tensor) -> Tensor:
     return readout.reads(unit)
 
 
-def _read_from(opened: OpenSession, vector: Vector) -> Tensor:
-    """Norms [pos] of the clean residual stream where the vector was read."""
-    last = opened.shape.n_layers - 1
-    layer, part = vector.layer, vector.part
-    if vector.source == "neuron":
-        part = "post"
-    elif vector.source in ("token", "file"):
-        layer, part = last, "post"
-    where = hook(layer, "post" if part in ("mid", "mlp", "attn") else part)
-    return opened.clean.take(Need(where, "norm"))
+def _place(opened: OpenSession, vector: Vector) -> tuple[int, bool]:
+    """The layer in which the vector was read, or is written, and whether before all that the layer does."""
+    match vector.source:
+        case "neuron":
+            return vector.layer, False
+        case "feature":
+            writes = opened.dictionary(vector.sae).writes
+            return writes.layer, writes.part == "pre"
+        case "token" | "file":
+            return opened.shape.n_layers - 1, False
+    return vector.layer, vector.part == "pre"
 
 
 def _tokens(opened: OpenSession, change: Tensor, ids: Tensor) -> tuple[tuple[Token, float], ...]:

@@ -83,7 +83,7 @@ class VectorsPane(Pane):
             said.append((f"✗ {seen(meaning.problem)}", self.palette.bad))
         elif meaning is not None and meaning.residual_norm > 0:
             ratio = meaning.norm / meaning.residual_norm
-            where = "its end" if vector.source in ("token", "file") else f"L{vector.layer}"
+            where = "its end" if vector.source in ("token", "file") else f"L{meaning.layer}"
             part = share(ratio) if ratio < 1 else amount(ratio)
             said.append((f"length {amount(meaning.norm)}, {part} of the stream's at {where}", self.palette.dim))
         if meaning is not None and meaning.right is not None and meaning.auc is not None:

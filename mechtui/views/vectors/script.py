@@ -15,7 +15,7 @@ def lines(question: Vectors, around: Around) -> list[str]:
     separation = SEPARATION if any(vector.source == "diff" for vector in vectors) else NONE
     read = [
         f"    ({quoted(vector.name)}, {around.vector(vector.name)}, {_sides(number, vector)},"
-        f" {quoted(_hook(vector, around.shape.n_layers))}),"
+        f" {quoted(_hook(vector, around))}),"
         for number, vector in enumerate(vectors)
     ]
     return [
@@ -38,6 +38,7 @@ def lines(question: Vectors, around: Around) -> list[str]:
         "    return {",
         '        "name": name,',
         '        "norm": vector.norm().item(),',
+        '        "layer": int(hook.split(".")[1]),',
         '        "residual_norm": clean[hook][0].float().norm(dim=-1).quantile(0.5).item(),',
         f'        "raises": tokens_of(change.topk({MOST_TOKENS})),',
         f'        "lowers": tokens_of((-change).topk({MOST_TOKENS})),',
@@ -75,10 +76,13 @@ def _sides(number: int, vector: Vector) -> str:
     return f"sides_{number}" if vector.source == "diff" else "None"
 
 
-def _hook(vector: Vector, n_layers: int) -> str:
-    """Where the residual stream was read."""
+def _hook(vector: Vector, around: Around) -> str:
+    """Where the residual stream was read, or is written."""
     layer, part = vector.layer, vector.part
+    if vector.source == "feature":
+        hook = around.about(vector.sae).writes
+        return hook if hook.endswith("hook_resid_pre") else f"blocks.{hook.split('.')[1]}.hook_resid_post"
     if vector.source in ("token", "file"):
-        layer = n_layers - 1
+        layer = around.shape.n_layers - 1
     after = vector.source in ("neuron", "token", "file") or part in ("mid", "mlp", "attn", "post")
     return f"blocks.{layer}.hook_resid_{'post' if after else 'pre'}"
