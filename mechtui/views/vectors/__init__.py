@@ -15,8 +15,8 @@ class Vectors(Question, frozen=True, tag="vectors"):
 
 
 class VectorMeaning(Struct, frozen=True):
-    """norm: L2. residual_norm: median over the positions of the L2 norm of the clean residual stream where the vector was
-    read (for neurons L.post, for features where they are written, for tokens and files the last layer's); layer: that
+    """norm: L2. residual_norm: median over the positions of the L2 norm of the clean residual stream where it was read
+    (for neurons L.post, for features where they are written, for tokens and files the last layer's); layer: that
     stream's. raises, lowers: the tokens whose logits a step along the vector changes most, through the final norm's
     weight and the unembedding, with that change per unit of length. problem: why there is no such vector, else empty.
 
