@@ -33,6 +33,7 @@ from mechtui.link.messages import (
     Stage,
     Started,
 )
+from mechtui.paint.nans import show_nans
 from mechtui.session.document import Session, Swept
 from mechtui.session.history import LogitDiff
 from mechtui.session.sweeps import add
@@ -229,7 +230,7 @@ class Conversation:
             case Ready():
                 return self._ready(reply)
             case Checked() if self.ready is not None and reply.model == self.ready.name:
-                self.checked, self.unsound = reply, reply.sentence
+                self.checked, self.unsound = reply, reply.sentence or self.ready.odd
                 return News.STATUS | (self._say(reply.sentence, bad=True) if reply.sentence else News.NOTHING)
             case Failed():
                 return self._failed_otherwise(reply)
@@ -293,10 +294,13 @@ class Conversation:
         self.ready = ready
         self._loaded = self.load_name
         self._down = self.silent = False
-        self._loading_since, self.stage, self.trouble, self.unsound = None, None, "", ""
+        self._loading_since, self.stage, self.trouble, self.unsound = None, None, "", ready.odd
+        show_nans(bool(ready.odd))
         self.checked = None
         self._forget()
         news = News.MODEL | News.PICTURES | News.STATUS
+        if ready.odd:
+            news |= self._say(ready.odd, bad=True)
         return news | self._say(ready.note) if ready.note else news
 
     def _ask_failed(self, failed: Failed) -> News:

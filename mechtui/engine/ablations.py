@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mechtui.engine.api import HookEdits, Look, Need, OpenSession, Run, together
 from mechtui.engine.ledger import Direction, Ledger, mlp_need, z_need
+from mechtui.none import NONE
 from mechtui.session.changes import head_site
 from mechtui.session.document import ALL, Edit, Positions, Range, Site, Span
 
@@ -84,7 +85,7 @@ class Ablations:
     def _begin(self) -> Table:
         layers = range(self.opened.shape.n_layers)
         direct = together([_direct(self.ledger, self.ablation, layer) for layer in layers]).numpy()
-        return Table(direct, np.full_like(direct, np.nan), np.full_like(direct, np.nan))
+        return Table(direct, np.full_like(direct, NONE), np.full_like(direct, NONE))
 
     @property
     def runs(self) -> int:
@@ -108,7 +109,7 @@ class Ablations:
         before = ledger.shown
         parts = self.run.parts([self.variants[number] for number in missing], self.position, first, self._look())
         for part in parts:
-            looked = [math.nan] * len(part.numbers) if part.looked is None else part.looked.tolist()
+            looked = [NONE] * len(part.numbers) if part.looked is None else part.looked.tolist()
             for logits, read, number in zip(part.logits, looked, part.numbers, strict=True):
                 cell = self.cells[missing[number]]
                 measured = ledger.direction.of(logits) - before

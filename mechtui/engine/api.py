@@ -587,7 +587,7 @@ class OpenSession:
 
     def _run(self, edits: HookEdits, which: str, hint: str) -> Run:
         run = self.run(self.ids, edits, self._needs)
-        layer = reading.overflows(run.trace)
+        layer = None if self.model.ready.odd else reading.overflows(run.trace)
         if layer is not None:
             problem = f"{which} ends in numbers that are not finite from layer {layer} on"
             raise SessionError(f"{problem}, so it says nothing: {hint}")

@@ -23,6 +23,7 @@ from mechtui.engine.errors import Cancelled
 from mechtui.engine.forward.forward import Forward
 from mechtui.engine.model import Model
 from mechtui.engine.readout import Norm
+from mechtui.none import NONE
 from mechtui.session.paths import cache_dir, private_folder, write_private
 
 # Of what is measured and how: cards of another version are measured anew.
@@ -159,7 +160,7 @@ def copying(bridge: Any, cancelled: Callable[[], bool]) -> Tensor:
     and without what W_U adds to all logits, which changes no probability. Raises Cancelled between two layers.
     """
     n_layers, n_heads = int(bridge.cfg.n_layers), int(bridge.cfg.n_heads)
-    found = torch.full((n_layers, n_heads), torch.nan)
+    found = torch.full((n_layers, n_heads), NONE)
     embedding, unembedding = weights.W_E(bridge), weights.W_U(bridge)
     like = unembedding[:, 0]
     if embedding.shape != unembedding.T.shape:

@@ -177,8 +177,9 @@ async def answer(asker: Asker, items: Sequence[Item], sink: Sink, progress: _Pro
             _write(sink, before, asker.ready, checked, progress)
             before = item, await asker.answers(item)
         _write(sink, before, asker.ready, checked, progress)
-        if checked.sentence:
-            say(0, seen(checked.sentence))
+        for said in (asker.ready.odd, checked.sentence):
+            if said:
+                say(0, seen(said))
         at = end
 
 

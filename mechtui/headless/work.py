@@ -126,7 +126,7 @@ def _model(ready: Ready, checked: Checked) -> dict[str, Any]:
         "weights": ready.weights,
         "checked": {
             "differences": plain(checked.differences),
-            "tolerance": checked.tolerance,
+            "tolerance": plain(checked.tolerance),
             "problem": checked.sentence,
         },
     }

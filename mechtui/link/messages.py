@@ -107,7 +107,7 @@ class Ready(Message, frozen=True, tag="ready"):
     """A model is loaded. name: as asked for. source: folder, file or hub id with revision. weights: "raw" or
     "folded" (LayerNorm). bos_token: text of the token that `bos` prepends, empty where the tokenizer has none.
     bos_auto: what `bos = "auto"` does for this model. place: what a program loads it from, a hub id or a
-    folder."""
+    folder. odd: which of its weights are no numbers, in a sentence; empty where all are."""
 
     name: str
     source: str
@@ -121,6 +121,7 @@ class Ready(Message, frozen=True, tag="ready"):
     seconds: float
     note: str = ""
     place: str = ""
+    odd: str = ""
 
 
 class Checked(Message, frozen=True, tag="checked"):

@@ -10,6 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from mechtui.paint import plain
+from mechtui.paint.nans import nan_text
 from mechtui.paint.numbers import fit
 from mechtui.paint.palette import HALF, LEVELS, Palette, diverging_level, level
 
@@ -43,7 +44,7 @@ def cell(
     without colour is NaN: nothing was computed there; `·` is a number that has no room, or is too little for a shade.
     """
     if math.isnan(value):
-        return " " * wide, Style.null()
+        return nan_text(value, wide), Style.null()
     return _cell(value, low, high, wide, palette, signs, digits)
 
 

@@ -1,18 +1,20 @@
 """Numbers as people of the field write them in tables: `.71`, `1.0`, `-5.08`, `480`, `3.1k`.
 
-NaN, a value that was not computed, is blank everywhere.
+NaN, a value that was not computed, is blank everywhere; one that was computed is `nan` (`paint.nans`).
 """
 
 from __future__ import annotations
 
 import math
 
+from mechtui.paint.nans import nan_text
+
 
 def share(value: float, places: int = 2) -> str:
     """A number in 0..1, `places + 1` cells: `.71`, `1.0` (`.710`, `1.00` with three places)."""
     width = places + 1
     if math.isnan(value):
-        return " " * width
+        return nan_text(value, width)
     text = f"{value:.{places}f}"
     if text.startswith("0."):
         return text[1:]
@@ -24,7 +26,7 @@ def share(value: float, places: int = 2) -> str:
 def signed(value: float, places: int = 2) -> str:
     """A difference: `+1.04`, `-5.08`; ` 0.00` where rounding leaves nothing."""
     if math.isnan(value):
-        return ""
+        return nan_text(value)
     text = f"{value:+.{places}f}"
     return f" {text[1:]}" if float(text) == 0 else text
 
@@ -35,7 +37,7 @@ def fixed(value: float, places: int = 2, *, sign: bool = False) -> str:
     Right-aligned, such numbers are aligned on their points.
     """
     if math.isnan(value):
-        return ""
+        return nan_text(value)
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     text = f"{abs(value):.{places}f}"
@@ -48,7 +50,7 @@ def fixed(value: float, places: int = 2, *, sign: bool = False) -> str:
 def amount(value: float) -> str:
     """A size in at most four cells without its sign: `.71`, `9.1`, `480`, `3.1k`, `31k`, `2.0M`."""
     if math.isnan(value):
-        return ""
+        return nan_text(value)
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     sign, size = ("-" if value < 0 else ""), abs(value)
@@ -70,7 +72,7 @@ def fit(value: float, width: int, *, sign: bool = False) -> str:
     if width <= 0:
         return ""
     if math.isnan(value):
-        return " " * width
+        return nan_text(value, width)
     if math.isinf(value):
         return ("∞" if value > 0 else "-∞").rjust(width)[:width]
     front = "+" if sign and value > 0 else ""

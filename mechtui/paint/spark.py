@@ -9,13 +9,16 @@ import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 
+from mechtui.none import NONE
+from mechtui.paint.nans import nan_shown, nan_text
+
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def block(value: float, low: float, high: float) -> str:
     """One value on the scale low..high; a space for NaN."""
     if math.isnan(value):
-        return " "
+        return nan_text(value, 1)
     if high <= low or math.isinf(high - low):
         return BLOCKS[0]
     place = (min(max(value, low), high) - low) / (high - low)
@@ -29,8 +32,9 @@ def squeeze(values: Sequence[float], width: int) -> list[float]:
         return list(values)[: max(width, 0)]
     found = []
     for cell in range(width):
-        some = [v for v in values[cell * count // width : (cell + 1) * count // width] if not math.isnan(v)]
-        found.append(max(some, default=math.nan))
+        there = values[cell * count // width : (cell + 1) * count // width]
+        some = [v for v in there if not math.isnan(v)]
+        found.append(max(some, default=next((v for v in there if nan_shown(v)), NONE)))
     return found
 
 
@@ -52,8 +56,8 @@ def scale(*rows: Sequence[float] | np.ndarray, log: bool = False) -> tuple[float
 
 
 def logs(values: Sequence[float]) -> list[float]:
-    """log10; NaN for what has none."""
-    return [math.log10(v) if v > 0 and math.isfinite(v) else math.nan for v in values]
+    """log10; NaN for what has none, one that is not painted where the number is no NaN itself."""
+    return [math.log10(v) if v > 0 and math.isfinite(v) else v if math.isnan(v) else NONE for v in values]
 
 
 def sparkline(values: Sequence[float], width: int, low: float, high: float) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mechtui.paint.heat import Piece, cell
+from mechtui.paint.nans import blank
 from mechtui.paint.numbers import fit
 from mechtui.paint.palette import Palette
 from mechtui.paint.tokens import column_name
@@ -50,7 +51,7 @@ class Folded:
         found = self._orders.get(query)
         if found is None:
             row = self.table[query]
-            seen = np.flatnonzero(~np.isnan(row))
+            seen = np.flatnonzero(~blank(row))
             size = np.abs(row[seen]) if self.signs else row[seen]
             found = self._orders[query] = seen[np.argsort(-size, kind="stable")]
         return found
@@ -107,7 +108,7 @@ class Folded:
         if not always and self.unit and abs(value) < 0.005:
             return [(" " * wide, palette.dim)]
         number = SHARE if self.unit and not self.signs else ANY
-        text = "" if math.isnan(value) else fit(value, number, sign=self.signs)
+        text = fit(value, number, sign=self.signs)
         digits = len(str(self.table.shape[1] - 1))
         room = max(wide - 1 - digits - 1 - number, 0)
         said = f"{key:>{digits}}{column_name(name, room, right=False)} {text:>{number}}"[: wide - 1]

@@ -18,6 +18,7 @@ from rich.style import Style
 
 from mechtui.paint.bars import bar
 from mechtui.paint.heat import Piece
+from mechtui.paint.nans import nan_shown
 from mechtui.paint.numbers import fixed
 from mechtui.paint.palette import HALF, Palette, diverging_level, level
 from mechtui.paint.tokens import cut, fitting, pad
@@ -178,7 +179,7 @@ class Rows:
         if isinstance(column, Texts):
             return column.values[row]
         value = float(column.values[row])
-        return "" if math.isnan(value) else f"{value:.6g}"
+        return f"{value:.6g}" if nan_shown(value) or not math.isnan(value) else ""
 
     def column_at(self, x: int, width: int, at: int | None = None) -> int | None:
         """The number of the column at cell x of a page of this width, for a click on its head."""

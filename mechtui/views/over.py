@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
+from mechtui import none
 from mechtui.evidence import Spread, Summary, spread
 from mechtui.session.cases import Case
 from mechtui.session.document import Cells, OverCases, Session
@@ -127,8 +128,8 @@ def cells_of(values: np.ndarray) -> Cells:
 
 
 def numbers(kept: Cells) -> np.ndarray:
-    """Such a table, float32, with NaN for None."""
-    return np.asarray([[np.nan if value is None else value for value in row] for row in kept], dtype=np.float32)
+    """Such a table, float32, with a NaN that is not painted for None."""
+    return np.asarray([[none.NONE if value is None else value for value in row] for row in kept], dtype=np.float32)
 
 
 def names(session: Session, cases: Sequence[Case]) -> list[str]:

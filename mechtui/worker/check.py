@@ -76,18 +76,26 @@ def compare(engine: Engine, reference: Plain, cancelled: Callable[[], bool]) -> 
     plainly = reference.run(cancelled)
     if not plainly:
         return Checked(model.ready.name)
-    tolerance = TOLERANCE[model.dtype] * float(plainly["logits"].abs().max())
+    known = plainly["logits"][plainly["logits"].isfinite()]
+    tolerance = TOLERANCE[model.dtype] * float(known.abs().max() if known.numel() else 0.0)
     differences: dict[str, float] = {}
     for site, logits in plainly.items():
-        if site != "logits" and float((logits - plainly["logits"]).abs().max()) < 10 * tolerance:
+        if site != "logits" and _largest(logits, plainly["logits"]) < 10 * tolerance:
             continue  # too little happens to tell
         try:
             edits = () if site == "logits" else _hook_edits(engine, EDITS[site][0], reference.ids)
         except EditError:
             continue  # refused already, with its reason, where it is written
         ours = engine.run(reference.ids, edits, (), cancelled).logits()
-        differences[site] = float((ours - logits.to(ours.device)).abs().nan_to_num(torch.inf).max())
+        differences[site] = _largest(ours, logits.to(ours.device))
     return Checked(model.ready.name, differences, tolerance, _sentence(model.ready.name, differences, tolerance))
+
+
+def _largest(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference. What is no number, or infinite, on both sides is the same; on one side only it is
+    infinitely far away."""
+    same = (ours == theirs) | (ours.isnan() & theirs.isnan())
+    return float((ours - theirs).abs().nan_to_num(torch.inf, torch.inf).masked_fill(same, 0.0).max())
 
 
 def _hook_edits(engine: Engine, line: str, ids: Ids) -> Any:
@@ -97,7 +105,6 @@ def _hook_edits(engine: Engine, line: str, ids: Ids) -> Any:
 
 def _sentence(name: str, differences: dict[str, float], tolerance: float) -> str:
     """What does not hold; empty where all does."""
-    # Where the logits are no numbers, neither is the tolerance, and no comparison with it is true.
     wrong = {site: value for site, value in differences.items() if not value <= tolerance}
     if "logits" in wrong:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mechtui.app.clipboard import LIMIT, TooLongError, fitting
-from mechtui.app.conversation import Conversation, News
+from mechtui.app.conversation import Conversation, News, Said
 from mechtui.app.edits_line import Known, complete, complete_edit, complete_question, complete_vector
 from mechtui.app.exporting import exported
 from mechtui.app.layout import AROUND, Wish, plan, too_small
@@ -19,6 +20,7 @@ from mechtui.app.state import Answers, Arrangement, difference
 from mechtui.app.status import about, bar, focus, left, loading
 from mechtui.app.workspaces import WorkspaceError, built_in, panes, read, with_own
 from mechtui.link.messages import Answered, Checked, Stage, Started
+from mechtui.paint.nans import nan_shown
 from mechtui.paint.palette import Depth, palette
 from mechtui.session import changes
 from mechtui.session.changes import CannotError
@@ -491,6 +493,14 @@ def test_what_the_self_check_found_stays_on_the_status_line():
     assert talk.hear_out() == [("Self-check: logits are off.", True, "")]
     talk.hear(ready())
     assert left(talk, 3, session(), palette(Depth.TRUE), False).plain == before
+    talk.hear(replace(ready(), odd="1 weight tensor holds NaN."))
+    assert nan_shown(math.nan)
+    assert talk.hear_out()[-1] == Said("1 weight tensor holds NaN.", bad=True)
+    talk.hear(Checked("gpt2", {"logits": 0.0}, 0.01))
+    assert talk.unsound == "1 weight tensor holds NaN.", "it stays on the status line"
+    talk.hear(ready())
+    assert talk.unsound == ""
+    assert not nan_shown(math.nan)
 
 
 @pytest.mark.parametrize("room", range(12, 80, 4))

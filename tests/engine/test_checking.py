@@ -14,7 +14,7 @@ import pytest
 from mechtui.engine.errors import ModelError
 from mechtui.engine.forward.direct import DirectModel
 from mechtui.link.messages import Checked, Failed, Load, Ready, Reply
-from mechtui.worker import kept_checks, models
+from mechtui.worker import kept_checks
 from mechtui.worker.check import Plain
 from mechtui.worker.main import Worker
 from mechtui.worker.models.loaded import LoadedModel, NoRoomError, OtherTokensError
@@ -123,7 +123,9 @@ def test_where_the_bridge_does_not_load_either_the_model_stays_and_is_not_truste
 ) -> None:
     worker, wire, model = loaded()
     model.compared_with = raising(OtherTokensError())
-    monkeypatch.setattr(models, "load", lambda *_: raising(ModelError("it cannot be taken apart"))())
+    monkeypatch.setattr(
+        sys.modules["mechtui.worker.models.load"], "load", lambda *_: raising(ModelError("it cannot be taken apart"))()
+    )
     check(worker)
     failed, checked = wire.said[1:]
     assert isinstance(failed, Failed)

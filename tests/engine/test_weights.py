@@ -149,8 +149,6 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "untied": (_config(tie_word_embeddings=False), r"lack 1 of 29 tensors \(lm_head\.weight\)"),
     "fewer layers": (_config(n_layer=1), r"hold 1[12] tensors that .* has no place for \(transformer\.h\.1\."),
     "left over": (_with("transformer.h.0.gate", torch.zeros(2)), r"no place for \(transformer\.h\.0\.gate\)"),
-    "not a number": (_one(FC_BIAS, float("nan")), rf"1 weight tensors of .* are not finite \({FC_BIAS}\)"),
-    "infinite": (_one(FC_BIAS, float("-inf")), rf"not finite \({FC_BIAS}\)"),
     "a shard missing": (_shard_missing, r"lacks 1 of its 2 weight files \(model-00002-of-00002\.safetensors\)"),
     "a broken index": (_index_broken, r"model\.safetensors\.index\.json of .* is broken"),
     "an index of other folders": (_index_elsewhere, r"names files that are not beside it \(\.\./model-00001"),
@@ -222,7 +220,6 @@ HEAD = "head.weight"
 NATIVE: dict[str, tuple[Callable[[Weights], Any], str]] = {
     "missing": (lambda weights: weights.pop(HEAD), r"beginning with head\.weight"),
     "one number for all": (lambda weights: weights.update({HEAD: torch.zeros(1)}), r"beginning with head\.weight"),
-    "not a number": (lambda weights: weights[HEAD].view(-1)[:1].fill_(float("nan")), r"not finite \(.*head.*weight"),
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -150,9 +151,9 @@ def _change(dice: Random, made: Any) -> None:
     elif dice.random() < 0.15:
         del made[key]
     elif dice.random() < 0.1 and isinstance(made, dict):
-        made[dice.choice(TEXTS).encode("utf-8", "replace").decode()] = dice.choice(VALUES)
+        made[dice.choice(TEXTS).encode("utf-8", "replace").decode()] = deepcopy(dice.choice(VALUES))
     else:
-        made[key] = dice.choice(VALUES)
+        made[key] = deepcopy(dice.choice(VALUES))  # which later changes may reach into
 
 
 def _at(dice: Random, made: str | bytes) -> tuple[int, int]:

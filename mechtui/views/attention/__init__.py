@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import absent
 from mechtui.session.grammar.places import one_head
 from mechtui.session.grammar.words import LineError, cut, one_of, short
 from mechtui.views.question import RUNS, Answer, Question, Run, after
@@ -81,7 +82,7 @@ class AttentionAnswer(Answer, frozen=True, tag="attention", eq=False):
 
     def json(self) -> dict[str, Any]:
         # A key that is not seen has attention 0; a score there does not exist.
-        table = self.table if self.what == "scores" else np.nan_to_num(self.table, nan=0.0)
+        table = self.table if self.what == "scores" else np.where(absent(self.table), 0.0, self.table)
         from mechtui.views.question import plain
 
         return {self.what: plain(table)}

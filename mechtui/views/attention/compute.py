@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from mechtui.engine.api import Answers, Need, OpenSession, Run, each, seen_in
+from mechtui.none import NONE
 from mechtui.session.document import Site, Span
 from mechtui.views.attention import Attention, AttentionAnswer
 
@@ -50,6 +51,6 @@ def answers(question: Attention, opened: OpenSession) -> Answers:
             # Keys outside a window are masked as those ahead are.
             scores = run.take(_table(question, "scores"))
             seen &= seen_in(scores, opened.dtype)
-        return AttentionAnswer(question.what, torch.where(seen, table, torch.nan).cpu().numpy())
+        return AttentionAnswer(question.what, torch.where(seen, table, NONE).cpu().numpy())
 
     return each(opened, answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mechtui.none import NONE
 from mechtui.views.attention import Attention, AttentionAnswer
 from mechtui.views.example import COUNT, Example, numbers
 
@@ -18,5 +19,5 @@ def _answer(seed: int, name: int) -> AttentionAnswer:
     """Rows that add up to 1; the last attends to the name's position most."""
     weights = np.exp(numbers(seed, COUNT, COUNT, high=4))
     weights[-1, name] *= 8
-    weights[np.triu_indices(COUNT, 1)] = np.nan
+    weights[np.triu_indices(COUNT, 1)] = NONE
     return AttentionAnswer("pattern", weights / np.nansum(weights, axis=1, keepdims=True))

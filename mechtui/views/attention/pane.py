@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from mechtui.link.messages import Answered
 from mechtui.paint import marks
 from mechtui.paint.heat import Piece, cell, legend
+from mechtui.paint.nans import nan_shown
 from mechtui.paint.numbers import fit, tick
 from mechtui.paint.tokens import column_name, cut, pad
 from mechtui.panes.desk import Desk
@@ -140,7 +141,8 @@ class AttentionPane(Pane):
         """The cursor's query, key and number, and the scale."""
         (here, key), signs = at, folded.signs
         value = float(folded.table[here, key])
-        shown = "not seen" if math.isnan(value) else fit(value, 8, sign=signs).strip() or f"{value:.0e}"
+        unseen = math.isnan(value) and not nan_shown(value)
+        shown = "not seen" if unseen else fit(value, 8, sign=signs).strip() or f"{value:.0e}"
         ends = legend(tick(folded.low), tick(folded.high, sign=signs), self.palette, signs=signs)
         scale = [(" ─ ", self.palette.dim), *ends] if ends else []
         taken = sum(len(text) for text, _ in scale) + len(f"{here}  > {key}  {shown}") + BORDER

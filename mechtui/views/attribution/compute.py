@@ -19,6 +19,7 @@ from mechtui.engine.ledger import (
     value_need,
     z_need,
 )
+from mechtui.none import NONE
 from mechtui.session.document import Site, Span, Token
 from mechtui.views.attribution import (
     REST,
@@ -155,7 +156,7 @@ def _repair(
     run: Run, opened: OpenSession, position: int, along: Direction, ablation: Ablation, site: Site
 ) -> AttributionAnswer:
     found = ablations.changes(run, opened, position, along, ablation, site)
-    none = np.full(opened.shape.n_layers, np.nan, np.float32)
+    none = np.full(opened.shape.n_layers, NONE, np.float32)
     mlps = none if found.mlps is None else found.mlps
     here = ablation.at is not None
     parts = Repair(ablation.op, here, found.heads, mlps, found.bias, found.edits, found.norm, found.direct)
@@ -177,7 +178,7 @@ def _writes(ledger: Ledger) -> Components:
     _check(ledger, edits, "attribution")
     return Components(
         heads.numpy(),
-        np.full(shape.n_layers, np.nan, np.float32) if mlps is None else mlps.numpy(),
+        np.full(shape.n_layers, NONE, np.float32) if mlps is None else mlps.numpy(),
         embed,
         pos,
         bias,

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import structs
 
 from mechtui.link.messages import Answered
+from mechtui.none import NONE
 from mechtui.paint import marks
 from mechtui.paint.numbers import fixed
 from mechtui.paint.tokens import cut, fitting, visible
@@ -66,7 +67,7 @@ class Write(NamedTuple):
     name: str
     site: Site | None
     value: float
-    beside: float = np.nan
+    beside: float = NONE
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ class Measured:
     def said(self, row: int, name: str) -> tuple[str, ...]:
         """What is measured of a line, from the longest to the shortest."""
         direct, measured, others = (float(each[row]) for each in (self.direct, self.measured, self.others))
-        norm = math.nan if self.norm is None else float(self.norm[row])
+        norm = NONE if self.norm is None else float(self.norm[row])
         return made_up(f"{name} {DONE[self.op][0]}", direct, measured, others, norm)
 
 
@@ -608,7 +609,7 @@ def _asked(
         found = tables[0] if run == "clean" or edited is None else tables[-1]
         if run == "difference" and edited is not None:
             found = tables[1] - tables[0]
-    nothing = np.full(3, np.nan)
+    nothing = np.full(3, NONE)
     numbers = [nothing if cell is None or found is None else found[:, *cell] for cell in cells]
     direct, measured, norm = np.array(numbers).T
     return Measured(wanted.measured, wanted.here, measured, direct, norm, sum(cell is not None for cell in cells))
@@ -643,7 +644,7 @@ def _swept(
         if value is not None
     }
     return Measured(
-        "zero", False, np.array([known.get(write.name, np.nan) for write in lines]), -values, None, len(known)
+        "zero", False, np.array([known.get(write.name, NONE) for write in lines]), -values, None, len(known)
     )
 
 
@@ -704,7 +705,7 @@ def _columns(found: Shown, width: int, out: tuple[int, ...] = ()) -> tuple[Colum
         most = float(np.abs(values).max(initial=0.0))
         columns.append(Numbers(name, every, head, "logits", signs=True, look="bar" if shown else "plain", high=most))
     if beside:
-        numbers = np.array([*found.beside, np.nan, np.nan])
+        numbers = np.array([*found.beside, NONE, NONE])
         columns.insert(2, Numbers(beside, numbers, beside[:3], signs=found.run == "difference"))
     if (own := found.measured) is not None:
         # What goes of a line that is zeroed is the line itself.
@@ -712,7 +713,7 @@ def _columns(found: Shown, width: int, out: tuple[int, ...] = ()) -> tuple[Colum
         more += [(*DONE[own.op], own.measured), ("others", "oth.", own.others)]
         more += [] if own.norm is None else [("norm", "norm", own.norm)]
         for name, head, numbers in more:
-            columns.append(Numbers(name, np.array([*numbers, np.nan, np.nan]), head, "logits", signs=True))
+            columns.append(Numbers(name, np.array([*numbers, NONE, NONE]), head, "logits", signs=True))
     return tuple(columns)
 
 

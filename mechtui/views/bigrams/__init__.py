@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import NONE
 from mechtui.session.document import Token
 from mechtui.session.grammar.loose import choice, count, fields, flag
 from mechtui.views.question import RUNS, Answer, Question, Run, after, plain
@@ -70,7 +71,7 @@ class BigramsAnswer(Answer, frozen=True, tag="bigrams", eq=False):
         """The share of what the model knows more than a uniform guess that bigrams know, too: 1 is all of it, below 0
         they know less than the guess. NaN where there is no loss, or the model knows no more than the guess."""
         known = self.uniform - self.mean_model
-        return (self.uniform - self.mean_bigrams) / known if known > 0 else float("nan")
+        return (self.uniform - self.mean_bigrams) / known if known > 0 else NONE
 
     def json(self) -> dict[str, Any]:
         def named(best: tuple[tuple[Token, ...], ...], probs: np.ndarray) -> list[list[dict[str, Any]]]:

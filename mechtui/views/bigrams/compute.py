@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.api import Answers, Need, OpenSession, Run, each
+from mechtui.none import NONE
 from mechtui.session.grammar.edits import parse_edit
 from mechtui.views.bigrams import Bigrams, BigramsAnswer
 
@@ -29,7 +30,7 @@ def answers(question: Bigrams, opened: OpenSession) -> Answers:
 def _answer(opened: OpenSession, run: Run, question: Bigrams) -> BigramsAnswer:
     stream = _through_mlps(opened, run) if question.mlps else _embedded(opened, run)
     count, top = len(run.ids), min(question.top, opened.shape.d_vocab)
-    loss = np.full((2, count), np.nan, dtype=np.float32)
+    loss = np.full((2, count), NONE, dtype=np.float32)
     probs = np.zeros((2, count, top), dtype=np.float32)
     best: tuple[list[list[int]], list[list[int]]] = [], []
     for begin in range(0, count, POSITIONS):
@@ -46,7 +47,7 @@ def _answer(opened: OpenSession, run: Run, question: Bigrams) -> BigramsAnswer:
             said = -log_probs[: len(came)].gather(-1, came)[:, 0]
             loss[which, begin : begin + len(came)] = said.cpu().numpy()
     known = loss[:, :-1].astype(np.float64)
-    means = known.mean(1) if count > 1 else np.full(2, np.nan)
+    means = known.mean(1) if count > 1 else np.full(2, NONE)
     named = [tuple(tuple(opened.token(id) for id in row) for row in rows) for rows in best]
     return BigramsAnswer(
         bigrams=loss[0],

@@ -9,6 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.engine.api import Answers, Need, OpenSession, Run, SessionError
+from mechtui.none import NONE
 from mechtui.session.alignment import align
 from mechtui.session.document import Session
 from mechtui.session.grammar.words import LineError
@@ -124,7 +125,7 @@ def _next_tokens(
     for session, run, position in sides:
         logits = run.logits([position])[0]
         answer, foil = session.targets_at(position)
-        diffs.append(float("nan") if answer is None or foil is None else float(logits[answer] - logits[foil]))
+        diffs.append(NONE if answer is None or foil is None else float(logits[answer] - logits[foil]))
         probs = logits.softmax(-1)
         likeliest.append((probs, [(id, session.token(id).text) for id in run.best(position, TOKENS)]))
     yield Compared(view, "logit difference", "", diffs[0], diffs[1], "logits")
@@ -135,7 +136,7 @@ def _next_tokens(
     for text, id in ids.items():
         # Another model may have another vocabulary.
         values = [
-            float(probs[id]) if id < len(probs) and session.token(id).text == text else float("nan")
+            float(probs[id]) if id < len(probs) and session.token(id).text == text else NONE
             for (probs, _), (session, _, _) in zip(likeliest, sides, strict=True)
         ]
         yield Compared(view, text, "", values[0], values[1], "probability")

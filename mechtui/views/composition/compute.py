@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechtui.engine.api import Answers, Contributions, EditError, Need, OpenSession, Run, SessionError, each
+from mechtui.none import NONE
 from mechtui.views.composition import Composition, CompositionAnswer
 
 
@@ -19,7 +20,7 @@ def _patterns(opened: OpenSession, query: int) -> list[Need]:
 def answers(question: Composition, opened: OpenSession) -> Answers:
     values, baseline, spread = opened.composition(question.kind)
     query = opened.position(question.position)
-    nothing = np.full(len(values), np.nan, dtype=np.float32)
+    nothing = np.full(len(values), NONE, dtype=np.float32)
 
     def answer(run: Run) -> CompositionAnswer:
         refused = ""
@@ -28,7 +29,7 @@ def answers(question: Composition, opened: OpenSession) -> Answers:
             keys = _keys(question, opened, query)
             found = opened.contributions(run, question.kind, query, keys)
         except (SessionError, EditError) as error:
-            refused, found = str(error), Contributions(np.full_like(values, np.nan), nothing)
+            refused, found = str(error), Contributions(np.full_like(values, NONE), nothing)
         return CompositionAnswer(
             question.kind,
             values - baseline,

@@ -10,6 +10,7 @@ from dataclasses import replace as changed
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import NONE
 from mechtui.paint.numbers import fixed
 from mechtui.paint.tokens import fitting, visible_text
 from mechtui.panes.desk import Desk
@@ -127,7 +128,7 @@ class CompositionPane(Pane):
 
         score = signed("score", answer.values, 3, not shown.by_here)
         here = signed("here", shown.here, 2, shown.by_here)
-        sd = score.values / answer.spread if answer.spread else score.values * np.nan
+        sd = score.values / answer.spread if answer.spread else score.values * NONE
         deviations = Numbers("sd", sd, places=0, signs=True)
         if answer.refused:
             yield from (score, deviations)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mechtui.engine.api import Answers, Need, OpenSession, Scan, SessionError
+from mechtui.none import NONE
 from mechtui.session.document import Site, Span
 from mechtui.views.contexts import ENDS, SAMPLES, Context, Contexts, ContextsAnswer
 from mechtui.views.neurons import NeuronsAnswer
@@ -66,12 +67,12 @@ def _answer(question: Contexts, opened: OpenSession, reading: Scan, picks: Seque
         layer = reading.layers[number]
         places = [place for place in layer.places[end, neuron].tolist() if place >= 0]
         contexts.append(tuple(_context(opened, reading, place) for place in places))
-        rates.append(float(layer.on[neuron]) / counted if counted else np.nan)
+        rates.append(float(layer.on[neuron]) / counted if counted else NONE)
         there = layer.places[end, neuron].numpy() >= 0
-        values.append(np.where(there, layer.values[end, neuron].numpy(), np.float32(np.nan)))
+        values.append(np.where(there, layer.values[end, neuron].numpy(), np.float32(NONE)))
         if layer.gate is not None and layer.into is not None:
-            gates.append(np.where(there, layer.gate[end, neuron].numpy(), np.float32(np.nan)))
-            intos.append(np.where(there, layer.into[end, neuron].numpy(), np.float32(np.nan)))
+            gates.append(np.where(there, layer.gate[end, neuron].numpy(), np.float32(NONE)))
+            intos.append(np.where(there, layer.into[end, neuron].numpy(), np.float32(NONE)))
     none = np.zeros((len(picks), 0), dtype=np.float32)
     return ContextsAnswer(
         question.file or SAMPLES,
@@ -80,7 +81,7 @@ def _answer(question: Contexts, opened: OpenSession, reading: Scan, picks: Seque
         reading.body + front,
         np.array([layer for layer, _ in picks], dtype=np.int32),
         np.array([neuron for _, neuron in picks], dtype=np.int32),
-        np.array(rates or np.full(len(picks), np.nan), dtype=np.float32),
+        np.array(rates or np.full(len(picks), NONE), dtype=np.float32),
         np.stack(values) if values else none,
         tuple(contexts),
         gate=np.stack(gates) if gates else None,

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from mechtui.engine.api import Answers, Need, OpenSession, SessionError
+from mechtui.none import NONE
 from mechtui.session.document import Site, Span
 from mechtui.views.directions import CLOSEST, RECOVERED, TRIALS, Cosines, Directions, DirectionsAnswer, Pair, called
 
@@ -113,7 +114,7 @@ def _cosines(question: Directions, opened: OpenSession) -> DirectionsAnswer:
     closest = [
         Pair(named(int(there[first[at]])), named(int(there[second[at]])), float(pairs[1][at])) for at in best.tolist()
     ]
-    none = np.full(len(question.numbers), np.nan, dtype=np.float32)
+    none = np.full(len(question.numbers), NONE, dtype=np.float32)
     return DirectionsAnswer(
         dims,
         question.of,
@@ -159,7 +160,7 @@ class Recovery:
 
     def table(self) -> np.ndarray:
         """[4, number] float32: NaN for those to come."""
-        found = np.full((4, len(self.numbers)), np.nan, dtype=np.float32)
+        found = np.full((4, len(self.numbers)), NONE, dtype=np.float32)
         for at, row in enumerate(self.rows):
             found[:, at] = row
         return found

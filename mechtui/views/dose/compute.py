@@ -28,6 +28,7 @@ from mechtui.engine.api import (
     typical,
 )
 from mechtui.evidence import spread
+from mechtui.none import NONE
 from mechtui.session.document import Edit, Token
 from mechtui.session.grammar.words import format_number
 from mechtui.session.roles import same_everywhere
@@ -89,7 +90,7 @@ def _over_cases(question: Dose, edit: Edit, opened: OpenSession, before: list[Ed
         for _ in points.measure():
             case.progress(points.done / points.runs)
         said = points.answer()
-        baseline = math.nan if said.baseline is None else said.baseline
+        baseline = NONE if said.baseline is None else said.baseline
         return {**{name: getattr(said, name) for name in TABLES}, "baseline": np.array(baseline)}
 
     others = replace(opened.session, edits=(*before, *after))
@@ -103,7 +104,7 @@ def _over_cases(question: Dose, edit: Edit, opened: OpenSession, before: list[Ed
             over.of, over.cases, over.problems(run), over.table(run, "logit_diff", size), over.asked(run)
         )
         kl, share = (spread(over.table(run, name, size)).mean for name in ("kl", "share"))
-        none = np.full(size, np.nan, dtype=np.float32)
+        none = np.full(size, NONE, dtype=np.float32)
         texts = tuple(((),) * size[1] for _ in layers)
         done = over.runs - len(over.missing())
         return DoseAnswer(
@@ -163,7 +164,7 @@ class _Points:
 
     def _empty(self) -> _Kept:
         shape = (len(self.layers), len(self.numbers))
-        return _Kept({name: np.full(shape, np.nan, dtype=np.float32) for name in ("logit_diff", "kl")}, {})
+        return _Kept({name: np.full(shape, NONE, dtype=np.float32) for name in ("logit_diff", "kl")}, {})
 
     def _of(self, ids: Ids, point: Point | None) -> HookEdits:
         """All that acts on a text that begins with the prompt. Raises EditError."""
@@ -261,7 +262,7 @@ class _Points:
             opened.check_cancelled()
             run = run.continued(id, self._of(ids, point))
         if len(ids) == count:
-            return (), math.nan
+            return (), NONE
         loss = float(opened.run_once(ids, (), opened.clean).surprise()[count:].mean())
         return tuple(opened.token(id) for id in ids[count:]), loss
 
@@ -275,9 +276,9 @@ class _Points:
         try:
             first = self._dosed(self.opened.ids, Point(1.0, layer))[0]
         except EditError:
-            return np.full(len(numbers), np.nan, dtype=np.float32)
+            return np.full(len(numbers), NONE, dtype=np.float32)
         if first.vector is None:
-            return np.full(len(numbers), np.nan, dtype=np.float32)
+            return np.full(len(numbers), NONE, dtype=np.float32)
         norms = self.opened.clean.take(Need(first.hook, "norm"))[first.positions]
         return np.abs(numbers) * np.float32(length(self.opened.vector(first.vector)) / typical(norms))
 
@@ -285,11 +286,11 @@ class _Points:
         tables = {
             name: np.where(np.isinf(table), np.float32(np.nan), table) for name, table in self.kept.tables.items()
         }
-        loss = np.full_like(tables["kl"], np.nan)
+        loss = np.full_like(tables["kl"], NONE)
         tokens: list[tuple[tuple[Token, ...], ...]] = []
         for row in range(len(self.layers)):
             said = [
-                self.kept.said.get((row, column, self.question.tokens), ((), math.nan))
+                self.kept.said.get((row, column, self.question.tokens), ((), NONE))
                 for column in range(len(self.numbers))
             ]
             loss[row] = [each for _, each in said]

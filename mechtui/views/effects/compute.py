@@ -27,7 +27,7 @@ def answers(question: Effects, opened: OpenSession) -> Answers:
     results = opened.clean.variants(variants, position)
     for number, logits in zip(possible, results, strict=True):
         change = float(logits[answer] - logits[foil]) - baseline
-        effect[number] = change if math.isfinite(change) else None
+        effect[number] = change if math.isfinite(change) or opened.model.ready.odd else None
     share = tuple(_share(opened, number) for number in range(count))
     yield EffectsAnswer(baseline, tuple(effect), share, position, _together(opened, position, baseline)), None, False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechtui.evidence import Ratio
+from mechtui.none import NONE
 from mechtui.paint.evidence import said
 from mechtui.paint.tokens import pad
 from mechtui.panes.desk import Desk
@@ -47,7 +48,7 @@ class FaithfulnessPane(Pane):
         known = {} if answer is None else dict(zip(answer.components, answer.drops, strict=True))
         drops = [known.get(part.name) for part in kept]
         columns = [
-            np.array([np.nan if each is None else getattr(each, what) for each in drops], dtype=float)
+            np.array([NONE if each is None else getattr(each, what) for each in drops], dtype=float)
             for what in ("mean", "low", "high")
         ]
         most = float(np.nanmax(np.abs(columns[0]), initial=0.0)) or 1.0

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import NONE
 from mechtui.session.dictionaries import About
 from mechtui.session.document import SaeName, Token
 from mechtui.session.grammar.loose import Fields, Reader, choice, count, fields, position
@@ -107,15 +108,15 @@ class FeaturesAnswer(Answer, frozen=True, tag="features", eq=False):
     l0: float
     explained_variance: float
     attribution: np.ndarray | None = None
-    rest: float = float("nan")
-    bias: float = float("nan")
-    skip: float = float("nan")
-    error: float = float("nan")
-    total: float = float("nan")
-    loss: float = float("nan")
-    loss_reconstructed: float = float("nan")
-    loss_zeroed: float = float("nan")
-    loss_recovered: float = float("nan")
+    rest: float = NONE
+    bias: float = NONE
+    skip: float = NONE
+    error: float = NONE
+    total: float = NONE
+    loss: float = NONE
+    loss_reconstructed: float = NONE
+    loss_zeroed: float = NONE
+    loss_recovered: float = NONE
     answer: Token | None = None
     foil: Token | None = None
     auto: bool = False

@@ -21,6 +21,7 @@ from mechtui.engine.api import (
     SessionError,
 )
 from mechtui.engine.ledger import Direction, Ledger, direction, in_stream
+from mechtui.none import NONE
 from mechtui.session.document import Token
 from mechtui.session.grammar.saes import unknown
 from mechtui.views.circuit import Scored
@@ -42,14 +43,14 @@ class _Encoded:
 class _Losses:
     """Means over the tokens that have one, in nats."""
 
-    own: float = float("nan")
-    reconstructed: float = float("nan")
-    zeroed: float = float("nan")
+    own: float = NONE
+    reconstructed: float = NONE
+    zeroed: float = NONE
 
     @property
     def recovered(self) -> float:
         costs = self.zeroed - self.own
-        return (self.zeroed - self.reconstructed) / costs if costs else float("nan")
+        return (self.zeroed - self.reconstructed) / costs if costs else NONE
 
 
 NO_LOSSES = _Losses()
@@ -171,7 +172,7 @@ class _Here:
             self.share = written.norm(dim=-1) / row.norm()
             self.added: Tensor | None = None
             # bias, skip, error, total
-            self.parts: tuple[float, ...] = (float("nan"),) * 4
+            self.parts: tuple[float, ...] = (NONE,) * 4
             if along is not None:
                 reads = Ledger(run, opened, position, along).reads_at(dictionary.writes)
                 assert reads is not None
@@ -234,7 +235,7 @@ class _About:
         none: tuple[Scored, ...] = ()
         self.raises = (none,) * len(picks)
         self.lowers: tuple[tuple[Scored, ...], ...] = self.raises
-        self.cosines = np.full((len(picks), len(self.vectors)), np.nan, dtype=np.float32)
+        self.cosines = np.full((len(picks), len(self.vectors)), NONE, dtype=np.float32)
         with torch.inference_mode():
             written = in_stream(opened, dictionary.writes, dictionary.directions(picks))
             if written is not None and len(picks):
@@ -263,12 +264,12 @@ class _About:
         opened, encoded, counted = self.opened, here.encoded, here.counted
         attribution = None if here.added is None else here.of(self.picks, here.added)
         bias, skip, error, total = here.parts
-        rest = float("nan") if here.added is None else float(here.added.sum()) - float(attribution.sum())  # type: ignore[union-attr]
+        rest = NONE if here.added is None else float(here.added.sum()) - float(attribution.sum())  # type: ignore[union-attr]
         count = len(here.run.ids)
         on = np.bincount(encoded.active.positions.cpu().numpy(), minlength=count).astype(np.float32)
         y, lost = encoded.y[counted].double(), encoded.error[counted].double()
         spread = float((y - y.mean(0)).square().sum())
-        explained = 1 - float(lost.square().sum()) / spread if spread > 0 else float("nan")
+        explained = 1 - float(lost.square().sum()) / spread if spread > 0 else NONE
         return FeaturesAnswer(
             self.dictionary.about,
             here.position,

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.embedded.named import saes
+from mechtui.none import NONE
 from mechtui.paint.numbers import fixed, share
 from mechtui.paint.spark import sizes
 from mechtui.paint.tokens import fitting, visible
@@ -81,7 +82,7 @@ class FeaturesPane(Pane):
         for name, least in (("value", 1.0), ("share", 1.0)):
             own = shown.of(lambda each, name=name: getattr(each, name))  # type: ignore[misc]
             high = float(np.abs(own).max(initial=0.0)) or least
-            own = with_below(own, lambda each, name=name: each.share if name == "share" else math.nan)  # type: ignore[misc]
+            own = with_below(own, lambda each, name=name: each.share if name == "share" else NONE)  # type: ignore[misc]
             signs = shown.less is not None
             columns.append(Numbers(name, own, "", "", 2, signs, look[name], high=high))  # type: ignore[arg-type]
         over = [*shown.of(lambda each: each.values), *(each.over for each in below)]
@@ -238,8 +239,8 @@ class _Below:
     """A line of what is not listed. over [pos]: its size along the prompt; none where it has none."""
 
     name: str
-    adds: float = math.nan
-    share: float = math.nan
+    adds: float = NONE
+    share: float = NONE
     over: np.ndarray | None = None
 
 

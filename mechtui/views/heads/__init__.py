@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import NONE
 from mechtui.session.document import EVERY, Session
 from mechtui.session.grammar.loose import choice, fields, position
 from mechtui.session.grammar.words import LineError
@@ -82,7 +83,7 @@ class Heads(Question, frozen=True, tag="heads"):
                 and site.layers == site.index == EVERY
                 and not changed(made, session)
             ):
-                values = np.array([[np.nan if value is None else value for value in row] for row in made.values])
+                values = np.array([[NONE if value is None else value for value in row] for row in made.values])
                 return HeadsAnswer("sweep", self.position, values) if made.done == made.runs else None
         return None
 

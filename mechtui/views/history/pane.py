@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import NONE
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Page, Pane, Picture
 from mechtui.panes.rows import GAP, Column, Numbers, Rows, Texts, ordered
@@ -223,7 +223,7 @@ def _words(parent: Session | None, session: Session) -> str:
 
 def _logit_diffs(run: str, steps: list[Step]) -> Numbers:
     said = [None if step.logit_diff is None else getattr(step.logit_diff, run) for step in steps]
-    return Numbers(run, np.array([math.nan if each is None else each for each in said], dtype=float), signs=True)
+    return Numbers(run, np.array([NONE if each is None else each for each in said], dtype=float), signs=True)
 
 
 def _when(seconds: float) -> str:

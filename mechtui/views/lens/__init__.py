@@ -120,7 +120,7 @@ class LensAnswer(Answer, frozen=True, tag="lens", eq=False):
             "layers": list(self.layers),
             "translator": self.translator,
             "top": [
-                [{"token": text[int(id)], "prob": float(prob)} for id, prob in zip(ids, probs, strict=True)]
+                [{"token": text[int(id)], "prob": plain(float(prob))} for id, prob in zip(ids, probs, strict=True)]
                 for ids, probs in zip(self.top, self.prob, strict=True)
             ],
             "entropy": plain(self.entropy),

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mechtui.engine.api import Answers, Need, OpenSession, Run, each
+from mechtui.none import NONE
 from mechtui.views.loss import Loss, LossAnswer
 
 # Positions looked at together: 64 rows of a 50,000-token vocabulary are 13 MB.
@@ -25,8 +26,8 @@ def _answer(opened: OpenSession, run: Run, top: int) -> LossAnswer:
     count = len(run.ids)
     top = min(top, opened.shape.d_vocab)
     loss = run.surprise().numpy().astype(np.float32)
-    rank = np.full(count, np.nan, dtype=np.float32)
-    probs = np.full((count, top), np.nan, dtype=np.float32)
+    rank = np.full(count, NONE, dtype=np.float32)
+    probs = np.full((count, top), NONE, dtype=np.float32)
     best: list[list[int]] = [[] for _ in range(count)]
     for begin in range(1, count, POSITIONS):
         end = min(begin + POSITIONS, count)
@@ -43,6 +44,6 @@ def _answer(opened: OpenSession, run: Run, top: int) -> LossAnswer:
         rank=rank,
         best=tuple(tuple(opened.token(id) for id in row) for row in best),
         probs=probs,
-        sum=float(known.sum()) if known.size else float("nan"),
-        mean=float(known.mean()) if known.size else float("nan"),
+        sum=float(known.sum()) if known.size else NONE,
+        mean=float(known.mean()) if known.size else NONE,
     )

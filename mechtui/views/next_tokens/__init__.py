@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from mechtui.session.document import Struct, Token
 from mechtui.session.grammar.loose import count, fields, position
-from mechtui.views.question import Answer, Question
+from mechtui.views.question import Answer, Question, plain
 from mechtui.views.spec import View
 
 # How many candidates `s` goes through.
@@ -78,7 +78,7 @@ class NextTokensAnswer(Answer, frozen=True, tag="next_tokens", eq=False):
                 "rank": candidate.rank,
             }
 
-        return {
+        said = {
             "position": self.position,
             "top": [flat(candidate) for candidate in self.top],
             "answer": flat(self.answer),
@@ -87,6 +87,7 @@ class NextTokensAnswer(Answer, frozen=True, tag="next_tokens", eq=False):
             "logit_diff": self.logit_diff,
             "entropy": self.entropy,
         }
+        return {key: plain(value) for key, value in said.items()}
 
 
 SPEC = View(

@@ -7,8 +7,10 @@ import math
 from msgspec.structs import replace
 from textual import events
 
+from mechtui.none import NONE
 from mechtui.paint.bars import bar
 from mechtui.paint.heat import Piece
+from mechtui.paint.nans import nan_text
 from mechtui.paint.numbers import fit, share, signed
 from mechtui.paint.tokens import fitting, pad, visible
 from mechtui.paint.tokens import width as cells
@@ -120,11 +122,11 @@ class NextTokensPane(Pane):
         token = next(each.token for each in pair if each is not None)
         pieces = [(pad(visible(token), label), palette.selected if here else palette.bold)]
         for candidate, look in ((clean, palette.clean), (edited, palette.edited))[: 2 if two else 1]:
-            prob = candidate.prob if candidate is not None else math.nan
+            prob = candidate.prob if candidate is not None else NONE
             pieces += [
                 (f" {share(prob, 3):<4} ", palette.dim if prob < CHANGE else palette.bold),
                 (bar(prob, bars), look),
-                (fit(math.nan if candidate is None else candidate.logit, logits - 1).rjust(logits), palette.dim),
+                (fit(NONE if candidate is None else candidate.logit, logits - 1).rjust(logits), palette.dim),
             ]
         if two and clean is not None and edited is not None:
             change = edited.prob - clean.prob
@@ -270,7 +272,7 @@ def _arrow(clean: float | None, edited: float | None, two: bool, plus: bool = Tr
 
     def text(value: float | None) -> str:
         if value is None or math.isnan(value):
-            return "?"
+            return "?" if value is None else nan_text(value) or "?"
         return signed(value).strip() if plus else f"{value:.2f}"
 
     return f"{text(clean)} → {text(edited)}" if two else text(clean)

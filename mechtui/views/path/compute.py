@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mechtui.engine.api import Answers, HookEdits, Look, Need, OpenSession, Run, SessionError
+from mechtui.none import NONE
 from mechtui.session import sites
 from mechtui.session.changes import head_site
 from mechtui.session.document import ALL, Positions, Range, Site
@@ -190,7 +191,7 @@ class _Paths:
         self.effect, self.moves = kept.effect, kept.moves
 
     def _empty(self) -> PathAnswer:
-        effect, moves = (np.full(len(self.variants), np.nan, dtype=np.float32) for _ in range(2))
+        effect, moves = (np.full(len(self.variants), NONE, dtype=np.float32) for _ in range(2))
         return PathAnswer("", self.plan.how, (), effect, moves, 0.0)
 
     @property
@@ -222,8 +223,8 @@ class _Paths:
     def answer(self) -> PathAnswer:
         plan = self.plan
         effect = np.where(np.isinf(self.effect), np.float32(np.nan), self.effect)
-        moves = np.where(np.isfinite(self.moves), self.moves, np.float32(np.nan))
-        together = float(effect[self.count]) if self.count < self.runs else math.nan
+        moves = np.where(np.isinf(self.moves), np.float32(np.nan), self.moves)
+        together = float(effect[self.count]) if self.count < self.runs else NONE
         left = Left(self.runs, self.done, self.seconds, 0) if self.missing else None
         return PathAnswer(
             plan.receiver,
@@ -266,8 +267,8 @@ def _of_logits(run: Run, plan: _Plan, opened: OpenSession) -> PathAnswer:
     logits = run.logits_with(torch.cat([change, change.sum(0)[None]]), last)
     baseline = _difference(run.logits([last])[0], plan)
     effect = np.array([_difference(each, plan) - baseline for each in logits], dtype=np.float32)
-    nothing = np.full(len(plan.names), np.nan, dtype=np.float32)
-    together = float(effect[-1]) if plan.how == "patch" else math.nan
+    nothing = np.full(len(plan.names), NONE, dtype=np.float32)
+    together = float(effect[-1]) if plan.how == "patch" else NONE
     return PathAnswer(
         "logits",
         plan.how,

@@ -7,6 +7,7 @@ from dataclasses import replace as changed
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import NONE
 from mechtui.paint.numbers import duration, signed
 from mechtui.paint.tokens import visible_text
 from mechtui.panes.desk import Desk
@@ -129,7 +130,7 @@ class PathPane(Pane):
     def _listed(self, picture: Picture, answer: PathAnswer, question: Path) -> Rows:
         single = question.sender is not None
         names = [f"{name[1:]} {picture.token(int(name[1:]))}" if name[0] == "@" else name for name in answer.senders]
-        together = np.nan if answer.together is None else answer.together
+        together = NONE if answer.together is None else answer.together
         effect = np.append(answer.effect, together).astype(np.float64)
         finite = np.abs(answer.effect[np.isfinite(answer.effect)])
         # Effects that are rounding alone fill no bar.
@@ -140,7 +141,7 @@ class PathPane(Pane):
         ]
         if question.part != "logits":
             name = "score" if question.part in ("q", "k") else "share"
-            moves = np.append(answer.moves, np.nan).astype(np.float64)
+            moves = np.append(answer.moves, NONE).astype(np.float64)
             high = float(np.nanmax(np.abs(moves), initial=0.0)) or 1.0
             columns.append(Numbers(name, moves, signs=True, look="shade", high=high))
         last = columns[-1].name

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import NONE
 from mechtui.session.grammar.loose import choice, fields, flag, text
 from mechtui.session.grammar.words import LineError, quote, whole
 from mechtui.views.question import Answer, Question, after, plain
@@ -99,7 +100,7 @@ class PerplexityAnswer(Answer, frozen=True, tag="perplexity", eq=False):
     def mean(self) -> float:
         """In nats per token; NaN where nothing was counted, or where a window's loss is NaN."""
         counts = self.counts.astype(np.float64)
-        return float((self.loss.astype(np.float64) * counts).sum() / counts.sum()) if counts.any() else math.nan
+        return float((self.loss.astype(np.float64) * counts).sum() / counts.sum()) if counts.any() else NONE
 
     @property
     def perplexity(self) -> float:

@@ -11,6 +11,7 @@ import torch
 from msgspec.structs import replace
 
 from mechtui.engine.api import Answers, EditError, Ids, Need, OpenSession, Run, SessionError, in_order
+from mechtui.none import NONE
 from mechtui.session.document import Edit
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.paths import MOST_TEXT, PathError, read_text
@@ -132,7 +133,7 @@ class _Side:
         self.opened, self.edits, self.plan, self.left_out = opened, edits, plan, left_out
         count = len(plan.windows)
         empty = PerplexityAnswer(
-            np.full(count, np.nan, dtype=np.float32),
+            np.full(count, NONE, dtype=np.float32),
             np.array([window.count for window in plan.windows], dtype=np.int32),
             tuple(self._text(window) for window in plan.windows),
             count,

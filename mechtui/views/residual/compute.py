@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechtui.engine.api import Answers, Need, OpenSession, Run, each, together
+from mechtui.none import NONE
 from mechtui.views.residual import Residual, ResidualAnswer
 
 
@@ -22,7 +23,7 @@ def answers(question: Residual, opened: OpenSession) -> Answers:
 
     def answer(run: Run) -> ResidualAnswer:
         attn = together([run.take(need) for need in _writes(opened, "attn")]).numpy()
-        mlp = np.full_like(attn, np.nan)
+        mlp = np.full_like(attn, NONE)
         if opened.shape.d_mlp:
             mlp = together([run.take(need) for need in _writes(opened, "mlp")]).numpy()
         return ResidualAnswer(sites, together(run.residual_norms()).numpy(), attn, mlp)

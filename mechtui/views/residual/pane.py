@@ -6,6 +6,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mechtui.paint import marks
+from mechtui.paint.nans import nan_shown
 from mechtui.paint.numbers import amount
 from mechtui.paint.spark import cell_of, logs, scale, sparkline, with_cursor
 from mechtui.paint.tokens import fitting, pad
@@ -75,6 +76,8 @@ class ResidualPane(Pane):
             changed = edited is not None and not np.array_equal(clean.norm[:, index], edited.norm[:, index])
             known = [v for v in values if np.isfinite(v)]
             least_most = f"{amount(min(known)):>4}…{amount(max(known)):<4}" if known else ""
+            if any(map(nan_shown, values)):
+                least_most = f"{amount(min(known)) if known else '':>4}…nan "
             least_most = least_most if ends == ENDS else least_most[4:].replace("…", "≤", 1) if ends else ""
             style = palette.edited if changed and shown is edited else palette.clean
             return [
@@ -127,7 +130,7 @@ class ResidualPane(Pane):
             known = [v for v in values if np.isfinite(v)]
             now = f" {amount(values[at]):>4}"
             of = f" of {amount(max(known)):<4}" if known and ends_wide == LABELS[0][1] else ""
-            ends = f"{now}{of}"[:ends_wide] if known else " not computed"
+            ends = f"{now}{of}"[:ends_wide] if known or nan_shown(values[at]) else " not computed"
             text = text.ljust(room)
             shown = label if name == LABELS[0][0] else label.replace(" edited", "*").removesuffix(" clean")
             lines.append(

@@ -10,6 +10,7 @@ from dataclasses import replace as changed
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import NONE
 from mechtui.paint import marks
 from mechtui.paint.numbers import fixed
 from mechtui.paint.tokens import cut, visible_text
@@ -175,7 +176,7 @@ class ScoresPane(Pane):
         def numbers(name: str) -> Numbers:
             values = tables.get(name)
             if values is None or values.shape != (layers, heads):
-                values = np.full((layers, heads), np.nan)
+                values = np.full((layers, heads), NONE)
             own = name in ("attribution", *OF_ABLATION, "sweep", "entropy")
             most = float(np.nanmax(np.abs(values), initial=0.0)) if own else 1.0
             return Numbers(

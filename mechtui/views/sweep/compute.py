@@ -31,6 +31,7 @@ from mechtui.engine.api import (
     Swept,
     Towards,
 )
+from mechtui.none import NONE
 from mechtui.session.document import Edit, Place
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.places import format_place
@@ -169,7 +170,7 @@ class _Cells:
 
     def _empty(self) -> SweepAnswer:
         shape = (len(self.sites.layers), len(self.sites.columns))
-        return SweepAnswer((), (), "logit_diff", np.full(shape, np.nan, dtype=np.float32), None)
+        return SweepAnswer((), (), "logit_diff", np.full(shape, NONE, dtype=np.float32), None)
 
     @property
     def runs(self) -> int:
@@ -275,7 +276,7 @@ def _numbers(question: Sweep, opened: OpenSession, run: Run) -> Numbers:
         for _ in cells.fill():
             opened.progress(cells.done / cells.runs)
         values = np.where(np.isinf(cells.changes), np.float32(np.nan), cells.changes)
-    source = math.nan if cells.source is None else cells.source
+    source = NONE if cells.source is None else cells.source
     return {"values": values, "baseline": np.array(cells.baseline), "source_baseline": np.array(source)}
 
 
@@ -322,7 +323,7 @@ def _of_cases(
     def of_run(run: int) -> SweepAnswer:
         each = over.table(run, "values", (len(layers), len(columns)))
         means, said = Over.made(over.of, over.cases, over.problems(run), each, over.asked(run))
-        none = np.full(means.shape, np.nan, dtype=np.float32)
+        none = np.full(means.shape, NONE, dtype=np.float32)
         return SweepAnswer(
             tuple(f"L{layer}" for layer in layers),
             _named(question.edit, columns),

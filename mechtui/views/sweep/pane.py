@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from mechtui.embedded.named import saes
 from mechtui.link.messages import Answered
 from mechtui.paint import marks
+from mechtui.paint.nans import blank
 from mechtui.paint.numbers import duration, fit, memory, signed
 from mechtui.paint.tokens import visible_text
 from mechtui.paint.tokens import width as cells
@@ -83,7 +84,8 @@ class Shown:
     @property
     def measured(self) -> bool:
         """Whether there is any exact number."""
-        return bool(np.isfinite(self.answer.values).any())
+        values = self.answer.values
+        return bool((np.isfinite(values) | (np.isnan(values) & ~blank(values))).any())
 
 
 class SweepPane(Pane):

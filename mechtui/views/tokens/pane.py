@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass, replace
 
 from mechtui.link.messages import Answered
+from mechtui.none import NONE
 from mechtui.paint import marks
 from mechtui.paint.heat import Piece, legend
+from mechtui.paint.nans import nan_shown
 from mechtui.paint.numbers import fit
 from mechtui.paint.palette import LEVELS, level
 from mechtui.paint.tokens import cut, visible, width
@@ -114,13 +116,13 @@ class TokensPane(Pane):
             return line(*(piece for box in boxes for piece in self._token(box, answer, here, edited, high)))
 
         cursor = self._row_of(here) * per_row
-        surprise = float(answer.surprise[here]) if here < len(answer.surprise) else math.nan
+        surprise = float(answer.surprise[here]) if here < len(answer.surprise) else NONE
         scale = legend("0", f"{high:.0f}", self.palette, unit="nats")
         title = f"{len(answer.tokens)}"
         if answer.source:
             title += f", source {len(answer.source)}" + (" of an earlier prompt" if "source" in picture.earlier else "")
         title += f" @{here} {picture.token(here)}"
-        if not math.isnan(surprise):
+        if nan_shown(surprise) or not math.isnan(surprise):
             title += f" surprise {fit(surprise, 6).strip()}"
         return Page(
             len(self._rows) * per_row,
@@ -148,7 +150,7 @@ class TokensPane(Pane):
 
     def _token(self, box: Box, answer: TokensAnswer, here: int, edited: frozenset[int], high: float) -> list[Piece]:
         palette, position = self.palette, box.position
-        value = float(answer.surprise[position]) if position < len(answer.surprise) else math.nan
+        value = float(answer.surprise[position]) if position < len(answer.surprise) else NONE
         step = level(value, 0.0, high)
         look = palette.sequential(step) if step is not None else palette.dim
         number = palette.mark if position in edited else palette.dim

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.none import NONE
 from mechtui.session.grammar.loose import Fields, Reader, choice, fields, flag
 from mechtui.session.grammar.words import LineError, decimal, format_number, short, whole
 from mechtui.views.question import Answer, Question, after, plain
@@ -158,7 +159,7 @@ class ToyAnswer(Answer, frozen=True, tag="toy", eq=False):
     def _shared(self) -> np.ndarray:
         """[model, feature, feature]: (Ŵ_i·W_j)² with Ŵ_i of length 1; NaN for a feature that points nowhere."""
         norms = self.norms
-        along = np.where(norms > POINTS, norms, np.nan)
+        along = np.where(norms > POINTS, norms, NONE)
         return np.asarray((self.gram / along[:, :, None]) ** 2)
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 from rich.style import Style
 
+from mechtui.none import NONE
 from mechtui.paint.bars import bar
 from mechtui.paint.heat import Piece
 from mechtui.paint.numbers import fixed
@@ -96,7 +97,7 @@ class ToyPane(Pane):
         points, names = _points(answer.weights[model])
         there = answer.norms[model] > POINTS
         labels = [f"x{number}" for number in range(len(there))]
-        xs, ys = (np.where(there, each, np.nan) for each in points)
+        xs, ys = (np.where(there, each, NONE) for each in points)
         self._plot = plot = scatter(xs, ys, names, width, height, self.palette, feature, labels=labels, signs=False)
         if not plot.lines:
             return self._features(answer, model, feature, width, height)
@@ -213,7 +214,7 @@ class ToyPane(Pane):
                 Numbers("apart", answer.apart, places=5),
                 Numbers("of nothing", _share(answer), "share"),
                 Numbers("represented", answer.represented.astype(np.float32), "repr", places=0),
-                Numbers("dims a feature", np.where(held > 0, dims / np.maximum(held, 1e-9), np.nan), "dims"),
+                Numbers("dims a feature", np.where(held > 0, dims / np.maximum(held, 1e-9), NONE), "dims"),
             ),
             tuple(range(len(answer.sparsities))),
         )

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from mechtui.engine.errors import ModelError, first_line, told
 from mechtui.session.paths import cache_dir, reason
 from mechtui.worker.models.said import Progress
-from mechtui.worker.models.weights import check_count, check_finite, check_held, check_loaded
+from mechtui.worker.models.weights import check_count, check_held, check_loaded
 
 
 def folder_for(file: Path) -> Path:
@@ -54,7 +54,6 @@ def dequantised(file: Path, progress: Progress) -> Path:
         )
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
     check_loaded(model, info, file.name)
-    check_finite(model, torch.float32, file.name)
     with _writing(file, kept.parent):
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(kept, ignore_errors=True)  # one that is damaged

@@ -32,13 +32,13 @@ from mechtui.worker.models.names import Place, default_model, place
 from mechtui.worker.models.said import Progress, megabytes
 from mechtui.worker.models.weights import (
     check_files,
-    check_finite,
     check_layers,
     check_loaded,
     check_memory,
     check_pickles,
     check_size,
     held_bytes,
+    not_finite,
     weight_files,
 )
 
@@ -77,6 +77,7 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool], direc
         raise Cancelled
     if read is None:
         progress("building hooks", None, "")
+    odd = not_finite(bridge.original_model, files.weights, dtype, name)
     weights: Literal["raw", "folded"] = "raw"
     if request.fold_ln:
         weights = "folded"
@@ -108,6 +109,7 @@ def load(request: Load, progress: Progress, cancelled: Callable[[], bool], direc
         seconds=time.monotonic() - began,
         note=note,
         place=_place(name, where, folder),
+        odd=odd,
     )
     model = LoadedModel(
         bridge, tokenizer, shape, first, next(bridge.parameters()).dtype, ready, plain=plain, folder=folder
@@ -138,8 +140,7 @@ def _looked_through(folder: Path, name: str) -> _Files:
 def _read_directly(
     files: _Files, name: str, request: Load, device: torch.device, dtype: torch.dtype
 ) -> tuple[DirectTokenizer, DirectModel, None] | None:
-    """None where transformers is to read it. Raises ModelError where its weights are no numbers, or do not fit into the
-    memory."""
+    """None where transformers is to read it. Raises ModelError where its weights do not fit into the memory."""
     if request.fold_ln or request.device_map or request.trust_remote_code:
         return None
     if any(file.suffix != ".safetensors" for file in files.weights):
@@ -148,7 +149,6 @@ def _read_directly(
     read = direct.read(files.folder, files.config, files.weights, device, dtype)
     if read is None:
         return None
-    check_finite(read[1], dtype, name)
     return *read, None
 
 
@@ -255,7 +255,6 @@ def _read(
         with told(f"{name} cannot be read"):
             check_size(native.numbers(config), weights, name)
             bridge = native.load(folder).to(device, dtype)
-        check_finite(bridge.original_model, dtype, name)
         return bridge.tokenizer, bridge, None
     check_pickles(weights, name)
     if cancelled():
@@ -350,7 +349,6 @@ def _model(folder: Path, name: str, request: Load, device: torch.device, dtype: 
             raise ModelError(f"{name} does not fit into the memory of {device}: use a smaller model") from error
         raise
     check_loaded(model, info, name)
-    check_finite(model, dtype, name)
     return model.eval()
 
 

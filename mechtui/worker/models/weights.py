@@ -191,19 +191,38 @@ def _shape(sizes: Iterable[int]) -> str:
     return " x ".join(f"{size}" for size in sizes) or "one number"
 
 
-def check_finite(model: nn.Module, dtype: torch.dtype, name: str) -> None:
-    """Every weight is a number. Raises ModelError."""
+def not_finite(model: nn.Module, files: list[Path], dtype: torch.dtype, name: str) -> str:
+    """Which weights are no numbers, in a sentence, by their names in these files; empty where all are.
+
+    Raises ModelError where they may be too large for this type only.
+    """
     odd = [
-        key
+        (key.replace("_original_component.", ""), bool(weight.isnan().any()))
         for key, weight in model.named_parameters()
-        if weight.is_floating_point() and weight.numel() and not all(end.isfinite() for end in weight.aminmax())
+        if _odd(weight)
     ]
     if not odd:
-        return
-    what = f"{len(odd):,} weight tensors of {name} are not finite"
-    if dtype == torch.float32:
-        raise ModelError(f"{what} ({some(odd)}): fetch the model again")
-    raise ModelError(f"{what} in {str(dtype).removeprefix('torch.')} ({some(odd)}): use --dtype float32")
+        return ""
+    named = [(key, True) for file in files if file.suffix == ".safetensors" for key in _odd_in(file)]
+    odd = sorted(named, key=lambda each: by_number(each[0])) or odd
+    names = some([key for key, _ in odd])
+    if dtype != torch.float32 and not any(nan for _, nan in odd):
+        what = f"{len(odd):,} weight tensors of {name} are not finite"
+        raise ModelError(f"{what} in {str(dtype).removeprefix('torch.')} ({names}): use --dtype float32")
+    said = f"{len(odd):,} weight tensors" if len(odd) > 1 else "1 weight tensor"
+    hold = f"hold{'s' * (len(odd) == 1)} numbers that are not finite (NaN or infinite)"
+    return f"{said} of {name} {hold}: {names}; what they reach is shown as nan or ∞."
+
+
+def _odd(weight: torch.Tensor) -> bool:
+    """Whether it holds what is no number."""
+    return bool(weight.is_floating_point() and weight.numel() and not all(end.isfinite() for end in weight.aminmax()))
+
+
+def _odd_in(file: Path) -> list[str]:
+    """The tensors of a file that hold what is no number."""
+    with safe_open(file, "pt") as opened:
+        return [key for key in opened.keys() if _odd(opened.get_tensor(key))]  # noqa: SIM118
 
 
 def check_memory(needed: int, name: str, device: torch.device, have: int) -> None:
