@@ -529,6 +529,10 @@ def test_features_are_a_list_with_labels_and_what_is_known_of_each() -> None:
     assert lines[2].split()[-2:] == ["3", picture_token(3)]
     assert "\x1b" not in text
     assert "60 other features are left as they are: no effect" in text
+    little = of_features(3, 12, values=(0.004, -0.0212), estimates=(0.006, -0.02))
+    text_of_little = text_of(SweepPane(), answered(of(FEATURES), little))
+    assert "+.0040" in text_of_little
+    assert "F12 -.0212 (~-.0200)" in text_of_little
     assert "F12 -2.25 (~-1.00)" in text, "the cursor is on the strongest"
 
 

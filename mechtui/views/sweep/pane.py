@@ -14,7 +14,7 @@ from mechtui.embedded.named import saes
 from mechtui.link.messages import Answered
 from mechtui.paint import marks
 from mechtui.paint.nans import blank
-from mechtui.paint.numbers import duration, fit, memory, signed
+from mechtui.paint.numbers import duration, fit, fixed, memory, signed
 from mechtui.paint.tokens import visible_text
 from mechtui.paint.tokens import width as cells
 from mechtui.panes import of_cases
@@ -431,7 +431,12 @@ class SweepPane(Pane):
         if over is not None and cursor is not None:
             return ESTIMATED * bool(shown.estimated[cursor]) + of_cases.said_of(over, shown.numbers, cursor)
         if cursor is None or estimates is None or shown.estimated[cursor] or math.isnan(estimates[cursor]):
-            return self._grid.number()
+            if cursor is None or shown.answer.features is None:
+                return self._grid.number()
+            return f"{ESTIMATED * bool(shown.estimated[cursor])}{_exactly(shown, shown.numbers[cursor])}"
+        if shown.answer.features is not None:
+            exact, estimate = (_exactly(shown, each[cursor]) for each in (shown.answer.values, estimates))
+            return f"{exact} ({ESTIMATED}{estimate})"
         return f"{self._grid.number()} ({ESTIMATED}{fit(float(estimates[cursor]), 7, sign=True).strip()})"
 
     def _table(self, answer: SweepAnswer, shown: Shown, picture: Picture, width: int, cursor: Cell | None) -> Grid:
@@ -470,7 +475,7 @@ class SweepPane(Pane):
         if self._ranked is None or self._ranked[0] != key:
             values = shown.numbers.ravel().astype(float)
             most = float(np.nanmax(np.abs(values), initial=0.0)) if np.isfinite(values).any() else 0.0
-            pale, doubted = shown.estimated, shown.doubted
+            pale, doubted, places = shown.estimated, shown.doubted, _places(shown)
             names = [
                 ESTIMATED * bool(pale[cell]) + self._cell_name(answer, cell) + FLAG * bool(doubted[cell])
                 for cell in np.ndindex(*answer.values.shape)
@@ -479,7 +484,7 @@ class SweepPane(Pane):
             kind = picture.question(Sweep).edit.site.kind
             columns: tuple[Texts | Numbers, ...] = (
                 Texts(kind if kind != "layer" else "site", names),
-                Numbers(effect, values, signs=True, look="bar", high=most),
+                Numbers(effect, values, places=places, signs=True, look="bar", high=most),
             )
             if answer.features is not None and any(answer.features.labels):
                 columns = (
@@ -488,7 +493,8 @@ class SweepPane(Pane):
                     columns[1],
                 )
             if listed and shown.measured and answer.estimates is not None:
-                columns += (Numbers("estimate", answer.estimates.ravel().astype(float), signs=True, head="est."),)
+                said = answer.estimates.ravel().astype(float)
+                columns += (Numbers("estimate", said, head="est.", places=places, signs=True),)
             if answer.features is not None:
                 columns += _about(answer.features, picture)
             if over is not None:
@@ -515,7 +521,7 @@ class SweepPane(Pane):
         """Cells whose head an edit acts on, or whose very edit is on."""
         question = picture.question(Sweep)
         if _of_features(question):
-            return frozenset((0, at) for at, name in enumerate(answer.columns) if _acted_on(name, question, picture))
+            return _acted_on(answer.columns, question, picture)
         places = [(r, c) for r in range(len(answer.rows)) for c in range(len(answer.columns))]
         if question.edit.site.kind == "head" and picture.ready is not None:
             heads = marks.heads(picture.applied(), picture.ready.shape)
@@ -735,17 +741,33 @@ def _asked(picture: Picture) -> Sweep:
     return replace(picture.question(Sweep).asked(), plan=False)
 
 
+def _places(shown: Shown) -> int:
+    """Digits behind the point: of features, each of which may do little, as many as show the strongest."""
+    if shown.answer.features is None:
+        return 2
+    most = float(np.nanmax(np.abs(shown.numbers), initial=0.0)) if np.isfinite(shown.numbers).any() else 0.0
+    return 2 if most >= 1 else 3 if most >= 0.1 else 4
+
+
+def _exactly(shown: Shown, value: float) -> str:
+    return fixed(float(value), _places(shown), sign=True).strip()
+
+
 def _of_features(question: Sweep) -> bool:
     return question.edit.site.kind == "feature"
 
 
-def _acted_on(column: str, question: Sweep, picture: Picture) -> bool:
-    """Whether an edit that is on acts on the feature of a column."""
-    sites = [edit.site for edit in picture.applied() if edit.site.sae == question.edit.site.sae]
-    number = _number(column)
-    return any(
-        site.kind == "feature" and site.index.first <= number and (site.index.last is None or number <= site.index.last)
-        for site in sites
+def _acted_on(columns: tuple[str, ...], question: Sweep, picture: Picture) -> frozenset[Cell]:
+    """The columns on whose feature an edit acts that is on."""
+    sae = question.edit.site.sae
+    spans = [edit.site.index for edit in picture.applied() if edit.site.kind == "feature" and edit.site.sae == sae]
+    if not spans:
+        return frozenset()
+    numbers = [int(name[1:]) for name in columns]
+    return frozenset(
+        (0, at)
+        for at, number in enumerate(numbers)
+        if any(span.first <= number and (span.last is None or number <= span.last) for span in spans)
     )
 
 
