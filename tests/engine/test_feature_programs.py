@@ -90,6 +90,18 @@ def test_a_program_makes_every_edit_of_features(family: str, tmp_path: Path, req
     torch.testing.assert_close(edited_logits(text), logits, atol=1e-3, rtol=1e-3)
 
 
+def test_a_vector_that_cannot_be_made_is_as_on_the_screen(gpt2_model: Model, tmp_path: Path) -> None:
+    from msgspec.structs import replace
+
+    session = session_of(gpt2_model, tmp_path, "add L1.pre w", views=("vectors", "features pre top4"))
+    lines = ("a = feature pre 40", "b = neuron L0N999999", "c = feature z 3", "d = feature none 3", VECTORS[1])
+    it = exported(gpt2_model, replace(session, vectors=tuple(map(parse_vector, lines))))
+    text = text_of(it)
+    assert "# Not " not in text
+    names = run(text)
+    assert [each["norm"] > 0 for each in names["answers"]["clean", "vectors"]["vectors"]] == [False] * 4 + [True]
+
+
 def test_means_over_reference_prompts_are_of_features_too(gpt2_model: Model, tmp_path: Path) -> None:
     from msgspec.structs import replace
 

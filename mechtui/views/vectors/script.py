@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 from mechtui.session.document import Vector
+from mechtui.views.question import plain
 from mechtui.views.script import FACTOR, Around, quoted
-from mechtui.views.vectors import MOST_TOKENS, Vectors
+from mechtui.views.vectors import MOST_TOKENS, VectorMeaning, Vectors
 
 OMITS = ("vectors.problem", "vectors.raises.hex", "vectors.lowers.hex")
 EACH_RUN = False
 
 
 def lines(question: Vectors, around: Around) -> list[str]:
+    return _lines(around, ())
+
+
+def lines_of(question: Vectors, around: Around, answers: tuple[Mapping[str, Any] | None, Any]) -> list[str]:
+    answer = answers[0]
+    return _lines(around, {each["name"] for each in answer["vectors"] if each["problem"]} if answer else ())
+
+
+def _lines(around: Around, not_there: Collection[str]) -> list[str]:
+    """not_there: the names of vectors that cannot be made."""
     vectors = around.session.vectors
     separation = SEPARATION if any(vector.source == "diff" for vector in vectors) else NONE
     read = [
-        f"    ({quoted(vector.name)}, {around.vector(vector.name)}, {_sides(number, vector)},"
+        f"    {{**NONE, 'name': {quoted(vector.name)}}},"
+        if vector.name in not_there
+        else f"    meaning({quoted(vector.name)}, {around.vector(vector.name)}, {_sides(number, vector)},"
         f" {quoted(_hook(vector, around))}),"
         for number, vector in enumerate(vectors)
     ]
@@ -45,13 +61,14 @@ def lines(question: Vectors, around: Around) -> list[str]:
         '        **dict(zip(("pairs", "right", "auc"), separation(sides))),',
         "    }",
         "",
-        "vectors = [",
+        *([f"NONE = {NOTHING!r}  # what is said of one that cannot be made"] if not_there else []),
+        'return {"vectors": [',
         *read,
-        "]",
-        'return {"vectors": [meaning(*vector) for vector in vectors]}',
+        "]}",
     ]
 
 
+NOTHING = {key: value for key, value in plain(VectorMeaning("")).items() if key != "problem"}
 NONE = ("def separation(sides):", "    return 0, None, None")
 SEPARATION = (
     "def separation(sides):",
