@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from mechtui.allocator import map_large, tidy
 from mechtui.bench.subject import subject
 from mechtui.engine.api import Cancelled, Engine, SessionError
 from mechtui.session.document import Session
 from mechtui.session.storage import load
 from mechtui.views import parse_question, spec_of, specs
-from mechtui.worker.process import hand_back, map_large
 
 EDITS = 'edits = ["zero L9H3", "# scale L11H0 x2"]\ncases = "cases.jsonl"\n'
 SAE = 'saes = ["res = ./sae"]\n'
@@ -126,7 +126,7 @@ def alone(lines: Sequence[str], model: str, tokens: int, seconds: float) -> Iter
         dictionary(Path(name) / "sae", chosen.model.shape.d_model)
         for line in lines:
             yield measured(chosen.engine, load("session.toml"), line, weights, seconds)
-            hand_back()
+            tidy()
 
 
 def main() -> int:

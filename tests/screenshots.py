@@ -74,6 +74,9 @@ STORE = ("--prompt", DEMO_PROMPT, "--answer", DEMO_ANSWER, "--foil", DEMO_FOIL)
 SMOLLM2 = ("--model", "smollm2", *STORE)
 DEMO = ("--model", "demo", *STORE)
 LIVE = ("until", r"logit diff .*\d")
+# A line was taken; and all that was asked is there.
+TAKEN = ("until", "NORMAL")
+ALL = ("until", r"● live +(\d+ ms +)?NORMAL")
 EDITED = ("until", r"● live[\s\S]*logit diff .* → \S+\d")
 MAIN = (*DEMO, "--source", DEMO_SOURCE, "--edit", "zero L3H6-7")
 LOOK = (EDITED, ("keys", "ghjjjl"), ("until", r"Attention L3H1"), ("until", "● live"))
@@ -93,6 +96,40 @@ PICTURES = {
     "ablated-head": Picture((*SMOLLM2, "--edit", "zero L23H3"), (EDITED,)),
     "patched": Picture((*SMOLLM2, "--source", DEMO_SOURCE, "--edit", "patch L0.post @9"), (EDITED,)),
     "attention": Picture(SMOLLM2, (LIVE, ("keys", "gaf"), ("until", "Attention"))),
+    "sweep": Picture(
+        (*SMOLLM2, "--source", DEMO_SOURCE),
+        (LIVE, ("keys", ":sweep zero L*H*<enter>"), TAKEN, ("keys", "."), ("until", r"Sweep zero L\*H\* \S[^\d]")),
+    ),
+    "path": Picture(
+        SMOLLM2,
+        (LIVE, ("keys", ":path L23H3.q<enter>"), TAKEN, ("keys", "."), ("until", r"L20\.mlp +\+\.\d"), ALL),
+    ),
+    "circuit": Picture(SMOLLM2, (LIVE, ("keys", ':circuit L18H6 " Mary"<enter>'), ("until", "Circuit"), ALL)),
+    "composition": Picture(
+        (*DEMO, "--source", DEMO_SOURCE), (LIVE, ("keys", ":composition K<enter>"), ("until", "Composition"), ALL)
+    ),
+    "bigrams": Picture(SMOLLM2, (LIVE, ("keys", "gz"), ("until", "Bigrams"), ALL)),
+    "neurons": Picture(SMOLLM2, (LIVE, ("keys", "4"), ("until", "Neurons"), ALL)),
+    "loss": Picture((*SMOLLM2, "--edit", "zero L23H3"), (EDITED, ("keys", "go"), ("until", "Loss"), ALL)),
+    "dose": Picture(
+        (*SMOLLM2, "--vector", 'love-hate = diff L6.pre " Love" " Hate"', "--edit", "add L6.pre love-hate x5"),
+        (EDITED, ("keys", ":dose add L6.pre love-hate 0..8<enter>"), TAKEN, ("keys", "."), ("until", "Dose"), ALL),
+    ),
+    "linear": Picture(
+        (*SMOLLM2, "--edit", "zero L23H3"),
+        (EDITED, ("keys", "L"), ("until", "linear"), EDITED, ("keys", "gd"), ALL),
+    ),
+    "cases": Picture(
+        (*SMOLLM2, "--edit", "zero L23H3"),
+        (EDITED, ("keys", ":cases ioi 64<enter>"), ("until", "n 64"), ("keys", "gb"), ALL),
+    ),
+    "faithfulness": Picture(
+        SMOLLM2,
+        (
+            *(LIVE, ("keys", ":cases ioi 64<enter>"), ("until", "n 64")),
+            *(("keys", ":faithfulness L23H3 L18-22H*<enter>"), TAKEN, ("keys", "."), ALL),
+        ),
+    ),
     "small": Picture(SMOLLM2, (("until", r"− ·John \+6\.12"),), (80, 24)),
     "steering": Picture(
         (

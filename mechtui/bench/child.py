@@ -24,7 +24,8 @@ def fresh_process(subject: Subject) -> dict[str, float]:
 
 def main() -> None:
     name, device, started = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    from mechtui.worker.process import hand_back, map_large, resident_bytes
+    from mechtui.allocator import map_large, tidy
+    from mechtui.worker.process import resident_bytes
 
     map_large()  # as the model process does
     from mechtui.bench.subject import PANES, ask, subject
@@ -46,7 +47,7 @@ def main() -> None:
             ask(chosen.engine, Session(prompt=text, edits=(edit,)), (*PANES, "tokens", "heads norm", "effects"))
         figures["longest_prompt_tokens"] = count
         figures["resident_after_a_run_mb"] = resident_bytes() / 1e6
-        hand_back()  # as the model process does when nothing is asked for a second
+        tidy()  # as the model process does when nothing is asked for a second
         figures["resident_mb"] = resident_bytes() / 1e6
         figures["traces_mb"] = chosen.engine.trace_bytes / 1e6
     print(json.dumps(figures))

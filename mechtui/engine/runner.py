@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mechtui.allocator import hand_back
 from mechtui.engine.apply import EVERY_ROW, Rows, rows_of
 from mechtui.engine.dictionaries import Dictionaries
 from mechtui.engine.dictionaries.acting import Given
@@ -32,6 +33,8 @@ from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 # A text's tokens, and what acts on its run.
 Text = tuple[Ids, HookEdits]
 NOTHING: Mapping[HookEdit, Given] = {}
+# Bytes that a generation may have left behind before they are handed back.
+MOST_LEFT = 128 * 1024**2
 # Texts in one pass: more are no quicker. And their tokens, from which on the weights are no longer what takes time.
 MOST_TOGETHER, TOKENS_TOGETHER = 8, 1024
 
@@ -69,6 +72,7 @@ class Runner:
         self.dictionaries = Dictionaries(model, self.forward.readout)
         self.vectors = Vectors(model, self.forward, self.dictionaries)
         self.givens = Givens(self.vectors, self.dictionaries, self.read, self.forward.weights)
+        self._left = 0
         self.paces: dict[int, float] = {}  # seconds for one position in one block of a batch, by the length's bits
 
     def aside(self) -> Runner:
@@ -109,6 +113,12 @@ class Runner:
             trace = self._resume_position(start, ids, edits, givens, needs, cancelled)
         if after is None and keep:
             self.store.keep(trace)
+        if after is not None:
+            # Every step of a generation lays out all keys and values anew, and leaves holes that fit no later one.
+            self._left += self._bytes(len(ids))
+            if self._left > MOST_LEFT:
+                self._left = 0
+                hand_back()
         self.take_all(trace, needs, cancelled)
         return trace
 

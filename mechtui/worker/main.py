@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec.structs import replace
 
 from mechtui import __version__
+from mechtui.allocator import map_large, tidy
 from mechtui.link.frames import BrokenFrameError, Splitter, decode_request
 from mechtui.link.messages import (
     Answered,
@@ -55,7 +56,7 @@ from mechtui.session.document import Session, surrogate
 from mechtui.views import named_dictionaries, spec_of
 from mechtui.worker.door import Door, open_door
 from mechtui.worker.inbox import Inbox
-from mechtui.worker.process import die_with_parent, hand_back, map_large, resident_bytes
+from mechtui.worker.process import die_with_parent, resident_bytes
 from mechtui.worker.wire import SocketWire, Wire, take_over
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Worker:
                 continue
             at_rest = found is None
             if found is None:
-                hand_back()
+                tidy()
                 continue
             self.busy = True
             request, number = found
@@ -153,6 +154,8 @@ class Worker:
                     self.load(request)
                 case Ask():
                     self.answer(request, number)
+                    if any(question.costly for question in request.questions):
+                        tidy()
                 case SaveVectors():
                     self.save(request)
 

@@ -1,4 +1,4 @@
-"""What the model process asks of the system: to end with the UI, how much memory it holds, to take some back."""
+"""What the model process asks of the system: to end with the UI, how much memory it holds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import ctypes
 import os
 import signal
 import sys
-from contextlib import suppress
 
 PR_SET_PDEATHSIG = 1
-M_MMAP_THRESHOLD = -3
-# Tensors from this size on are mapped one by one. A short prompt's are smaller, for which that would take longer.
-MAPPED_FROM = 1024**2
 
 
 def die_with_parent() -> None:
@@ -31,20 +27,3 @@ def resident_bytes() -> int:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-
-
-def map_large() -> None:
-    """Have the allocator map what is large piece by piece, so that it goes back to the system when it is freed. Left
-    to itself glibc soon takes even 32 MB from its heap, and what torch frees there, aligned as it asks for it, is
-    hardly ever taken up again: by gigabytes. glibc only."""
-    if sys.platform == "linux":
-        with suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MAPPED_FROM)
-
-
-def hand_back() -> None:
-    """Give back memory that was freed and that the allocator holds on to: after runs of a long prompt, hundreds of
-    megabytes. glibc only; others do it by themselves or not at all."""
-    if sys.platform == "linux":
-        with suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)

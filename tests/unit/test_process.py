@@ -5,10 +5,14 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from mmap import ACCESS_COPY, mmap
+from pathlib import Path
 
 import pytest
 
-from mechtui.worker.process import MAPPED_FROM, hand_back, resident_bytes
+from mechtui import allocator
+from mechtui.allocator import MAPPED_FROM, hand_back
+from mechtui.worker.process import resident_bytes
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
@@ -25,7 +29,8 @@ def test_memory_that_was_freed_goes_back() -> None:
 
 FREED = """
 import sys
-from mechtui.worker.process import MAPPED_FROM, map_large, resident_bytes
+from mechtui.allocator import MAPPED_FROM, map_large
+from mechtui.worker.process import resident_bytes
 
 if sys.argv[1] == "mapped":
     map_large()
@@ -49,3 +54,29 @@ def test_what_is_large_goes_back_when_it_is_freed() -> None:
     mapped, left = map(int, said)
     assert mapped > 90 * MAPPED_FROM
     assert left < 10 * MAPPED_FROM
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files are mapped otherwise")
+def test_pages_of_weights_go_and_come_back_but_not_those_that_were_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 4 * allocator.LEAST_FILE
+    (tmp_path / "model.safetensors").write_bytes(b"w" * size)
+    with (tmp_path / "model.safetensors").open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_COPY) as weights:
+
+        def gone() -> int:
+            """How many bytes go, all having been read."""
+            weights[:]
+            before = resident_bytes()
+            allocator.tidy()
+            return before - resident_bytes()
+
+        monkeypatch.setattr(allocator, "MUCH", 10**15)
+        gone()
+        assert gone() < size // 4, "it holds little"
+        monkeypatch.setattr(allocator, "MUCH", -(10**15))
+        assert gone() > size // 2
+        assert weights[:] == b"w" * size
+        weights[9] = ord("x")
+        assert gone() < size // 4
+        assert weights[8:11] == b"wxw"
