@@ -83,14 +83,14 @@ class Frame:
                 continue
             look = PLAIN if style is None else look_of(style, colors)
             if text.isascii() and text.isprintable():
-                cells: list[Cell] = [(sign, look) for sign in text[: width - x]]
+                cells: list[Cell] = [(sign, look) for sign in text[: max(width - x, 0)]]
                 row[x : x + len(cells)] = cells
                 x += len(cells)
                 continue
             for sign in text:
                 wide = cached_cell_len(sign)
                 if wide == 0:
-                    if x > 0:
+                    if 0 < x <= width:
                         _combine(row, x - 1, sign)
                 elif x + wide <= width:
                     row[x : x + wide] = [(sign, look), ("", look)][:wide]

@@ -180,6 +180,17 @@ def of(look: Style | None = None, mark: int = -1) -> Iterator[list[Segment]]:
         yield [Segment("x" if x == mark and y == 2 else ".", look) for x in range(SIZE.width)]
 
 
+def test_what_stands_behind_the_last_column_is_nowhere() -> None:
+    """As what was laid out for a window that is narrower by now."""
+    frame = Frame()
+    frame.take(whole([[Segment("a" * SIZE.width)]]), SIZE, None)
+    frame.changes()
+    for text in ("wider", "e\u0301", "中"):
+        behind = LayoutUpdate([[Strip([Segment(text)])]], Region(SIZE.width + 2, 0, 5, 1))
+        frame.take(behind, SIZE, None)
+        assert frame.changes() == ""
+
+
 def test_a_wide_character_of_which_half_is_painted_over_is_gone() -> None:
     both = Both()
     rest = [Segment(" " * SIZE.width)]
