@@ -96,6 +96,10 @@ class Main(Guarded, Kept, Screen[None]):
         event.stop()
         self.app.go(event.view)
 
+    def on_pane_moved(self, event: Pane.Moved) -> None:
+        event.stop()
+        self.app.repaint_soon()
+
     def on_pane_look(self, event: Pane.Look) -> None:
         event.stop()
         self.app.look(event.focus)
@@ -514,7 +518,7 @@ class Mechtui(Guarded, App[int]):
 
     def look(self, focus: Focus) -> None:
         self.where.look(focus)
-        self._repaint_soon()
+        self.repaint_soon()
 
     def lay_out(self, arrangement: Arrangement) -> None:
         self.where.lay_out(arrangement)
@@ -700,7 +704,7 @@ class Mechtui(Guarded, App[int]):
             self._swept = self.talk.sweeps
             self.sitting.keep()
 
-    def _repaint_soon(self) -> None:
+    def repaint_soon(self) -> None:
         """Several keys that came together are shown together."""
         if not self._due:
             self._due = True

@@ -21,7 +21,7 @@ from mechtui.panes.boundary import Guarded
 from mechtui.panes.kept import Kept
 from mechtui.panes.pane import Focus, Pane, Picture
 from mechtui.panes.picture import BASE, OVER
-from mechtui.session.document import Screen, Scrolled, Session
+from mechtui.session.document import Screen, Scrolled, Session, Site
 from mechtui.session.history import Tree
 from mechtui.views import Question, cost_of, specs
 from mechtui.views.spec import Cost, Follows
@@ -173,7 +173,14 @@ class Board(Guarded, Kept, Container):
             over=over[0] if over else None,
             over_stale=over_stale and talk.overdue,
             over_refused=talk.refusal(OVER) if session.cases else "",
+            unit=self._unit(),
         )
+
+    def _unit(self) -> Site | None:
+        """What the list of units on the screen stands on, the one that was called last."""
+        seen = self.seen() if self.size else []
+        in_turn = (*(name for name in self._wish.arrangement.recent if name in seen), *seen)
+        return next((unit for name in in_turn if (unit := self.panes[name].unit()) is not None), None)
 
     def changed(self, before: Session, after: Session) -> None:
         """Remember for which prompt the target and the source were set."""

@@ -314,10 +314,14 @@ class OpenSession:
         """A text of random words said twice; empty where the tokenizer has no such words."""
         return self._engine.cards.example
 
-    def contexts(self, file: str, window: int) -> Scan:
-        """What is known of where neurons fire most in a text file, or without one in the model's own samples. window:
-        tokens that are read at once, 0: as many as usual. Raises SessionError."""
-        return self._engine.contexts.of(file, window)
+    def contexts(self, file: str, window: int, sae: str = "") -> Scan:
+        """What is known of where neurons fire most in a text file, or without one in the model's own samples; with the
+        name of a dictionary, its features. window: tokens that are read at once, 0: as many as usual. Raises
+        SessionError, Cancelled."""
+        known = self._engine.contexts
+        if not sae:
+            return known.of_neurons(file, window)
+        return known.of_features(self.dictionary(sae), self.bos, file, window, self.cancelled)
 
     def read_contexts(self, reading: Scan) -> Iterator[Scan]:
         """Read on, batch by batch; what was read stays. Raises SessionError, Cancelled."""

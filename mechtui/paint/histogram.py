@@ -8,9 +8,10 @@ import numpy as np
 from rich.style import Style
 
 from mechtui.paint.heat import Piece
-from mechtui.paint.numbers import signed
+from mechtui.paint.numbers import signed, tick
 from mechtui.paint.palette import HALF, Palette
 from mechtui.paint.spark import BLOCKS
+from mechtui.paint.tokens import fitting
 from mechtui.paint.tokens import width as cells
 
 # Of so few numbers more columns would say nothing.
@@ -44,6 +45,45 @@ def histogram(values: np.ndarray, width: int, rows: int, palette: Palette, here:
             line.append((sign * wide, look))
         lines.append(line)
     return [*lines, _axis(edges, margin, wide, palette)]
+
+
+def binned(
+    counts: np.ndarray, step: float, width: int, rows: int, palette: Palette, what: str = ""
+) -> list[list[Piece]]:
+    """The same of numbers above 0 that are counted already, in bins that are `step` wide, as far as there are some; where
+    there are too many, several share a column. In one row it has no axis of its own, and the ends stand beside it.
+    what: the name of the numbers."""
+    last = int(np.flatnonzero(counts)[-1]) + 1
+    room = width - 16 if rows == 1 else width - 8
+    if rows < 1 or room < 4:
+        return []
+    share = -(-last // room)  # bins of a column
+    columns = [int(counts[at : at + share].sum()) for at in range(0, last, share)]
+    end = tick(step * share * len(columns))
+    most, wide = max(columns), 1 if rows == 1 else max(1, min(WIDEST // 2, room // len(columns)))
+    look = Style(color=palette.diverging(HALF).bgcolor)
+
+    def blocks(row: int) -> str:
+        signs = []
+        for count in columns:
+            eighths = math.ceil(count / most * rows * 8) - (row - 1) * 8
+            signs.append((" " if eighths <= 0 else BLOCKS[min(eighths, 8) - 1]) * wide)
+        return "".join(signs)
+
+    total = f"{sum(columns):,}"
+    if rows == 1:
+        tail = fitting(max(width - len(columns) - len(end) - 4, 0), f" {what}, {total} tokens", f" {what}", "")
+        return [[("0 ", palette.dim), (blocks(1), look), (f" {end}{tail}", palette.dim)]]
+    margin = len(str(most)) + 1
+    lines: list[list[Piece]] = []
+    for row in range(rows, 0, -1):
+        front = str(most).rjust(margin - 1) + "┤" if row == rows else " " * (margin - 1) + "│"
+        lines.append([(front, palette.dim), (blocks(row), look)])
+    size = margin + wide * len(columns)
+    axis = " " * (margin - 1) + "0"
+    axis += end.rjust(max(size - cells(axis), cells(end) + 1))
+    tail = fitting(max(width - cells(axis), 0), f"  {what}, at {total} tokens above 0", f"  {what}", "")
+    return [*lines, [(f"{axis}{tail}", palette.dim)]]
 
 
 def _edges(known: np.ndarray, most: int) -> np.ndarray:

@@ -161,6 +161,9 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.action = action
 
+    class Moved(Message):
+        """The cursor stands on another unit, which other panes may follow."""
+
     class Called(Message):
         """The user called a view by its name."""
 
@@ -221,6 +224,10 @@ class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):
     def lacks(self, picture: Picture) -> str:
         """What its job cannot do without and is not there, one sentence; empty where it can start."""
         return ""
+
+    def unit(self) -> Site | None:
+        """The one that the cursor of a list of units stands on, which other panes follow; None of other panes."""
+        return None
 
     def start(self, desk: Desk) -> None:
         """Begin the view's job. Raises CannotError."""

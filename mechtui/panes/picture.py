@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mechtui.link.messages import Answered, EditProblem, Ready
 from mechtui.paint.tokens import visible
 from mechtui.paint.tokens import width as cells
-from mechtui.session.document import Edit, Focus, Session, Swept, Token
+from mechtui.session.document import Edit, Focus, Session, Site, Swept, Token
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.words import LineError
 from mechtui.session.history import Tree
@@ -37,7 +37,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     computed, 0 to 1; None where nothing is under way. refused: why the pane's question has no answer; empty where it
     may have one. over: the newest answer over the session's cases; over_stale: it is older than the session;
     over_refused: why there is none. idle: there is no model, and none is being loaded. sweeps: those that were made,
-    the newest last. tree: all states of the session."""
+    the newest last. tree: all states of the session. unit: the feature that the list of features on the screen stands
+    on; None where there is no such list."""
 
     session: Session
     focus: Focus
@@ -56,6 +57,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     idle: bool = False
     sweeps: tuple[Swept, ...] = ()
     tree: Tree | None = None
+    unit: Site | None = None
 
     def same(self, other: Picture) -> bool:
         """Whether it is made of the very same things: then it looks the same, too."""
@@ -69,7 +71,17 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
             and len(self.answered) == len(other.answered)
             and all(mine is its for mine, its in zip(self.answered, other.answered, strict=True))
             and (self.over_stale, self.over_refused) == (other.over_stale, other.over_refused)
-            and (self.focus, self.problems, self.stale, self.earlier, self.job, self.progress, self.refused, self.idle)
+            and (
+                self.focus,
+                self.problems,
+                self.stale,
+                self.earlier,
+                self.job,
+                self.progress,
+                self.refused,
+                self.idle,
+                self.unit,
+            )
             == (
                 other.focus,
                 other.problems,

@@ -13,7 +13,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mechtui.engine import cards, contexts
+from mechtui.engine import cards
+from mechtui.engine.contexts import kept as contexts
 from mechtui.engine.forward import choice
 from mechtui.engine.forward.direct import DirectModel
 from mechtui.engine.forward.fast_blocks import kinds

@@ -11,8 +11,9 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from mechtui.engine import contexts as kept
 from mechtui.engine.api import Cancelled, Engine, OpenSession, SessionError
+from mechtui.engine.contexts import kept, scans
+from mechtui.engine.contexts.strongest import Strongest
 from mechtui.engine.model import Model
 from mechtui.session.document import Session
 from mechtui.session.grammar.words import quote
@@ -116,7 +117,7 @@ def test_contexts_as_plain_modules_have_them(twin: Twin, bos: bool, monkeypatch:
         for again in (engine, Engine(twin.engine.model)):
             answer = asked(again.open(session_of()), line_of(more=f"window24 {end}"))
             assert answer.counted == answer.tokens == len(ids) - (not bos)
-            for row, (layer, neuron) in enumerate(zip(answer.layers, answer.neurons, strict=True)):
+            for row, (layer, neuron) in enumerate((site.layers.first, site.index.first) for site in answer.sites):
                 post = plain.seen["post", int(layer)][:, neuron]
                 fires = plain.seen["gate" if gated else "post", int(layer)][:, neuron] > 0
                 assert answer.rate[row] == pytest.approx(float(fires.float().mean()))
@@ -193,9 +194,13 @@ def test_a_file_that_is_broken_or_of_another_text_is_passed_over(
 ) -> None:
     whole = asked(Engine(gpt2_model).open(session_of()), line_of())
     [file] = cache.iterdir()
+    assert not whole.note
     assert file.stat().st_mode & 0o777 == 0o600
     file.write_bytes(file.read_bytes()[:-9])
-    assert asked(Engine(gpt2_model).open(session_of()), line_of()).contexts == whole.contexts
+    again = Engine(gpt2_model)
+    assert "is damaged" in asked(again.open(session_of()), line_of(more="window24 known")).note
+    made = asked(again.open(session_of()), line_of())
+    assert (made.contexts, made.note) == (whole.contexts, "")
     other = tmp_path / "a.txt"
     other.write_text("Mary went to the store. " * 9)
     opened = Engine(gpt2_model).open(session_of())
@@ -211,7 +216,7 @@ def test_samples_are_the_model_s_own(family: str, request: pytest.FixtureRequest
     model: Model = request.getfixturevalue(f"{family}_model")
     engine = Engine(model)
     answer = asked(engine.open(session_of()), "contexts L1N7 window12")
-    reading = engine.contexts.of("", 12)
+    reading = engine.contexts.of_neurons("", 12).text
     assert (answer.text, answer.counted) == ("samples", answer.tokens)
     assert len(reading.ids) == reading.windows * reading.body
     assert answer.tokens == reading.windows * (reading.body - reading.first(0))
@@ -231,10 +236,11 @@ def test_samples_are_the_model_s_own(family: str, request: pytest.FixtureRequest
     again = Engine(model)
     assert asked(again.open(session_of()), "contexts L1N7 window12 known").contexts == answer.contexts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kept, "_read", lambda *_: None)
+        patch.setattr(kept, "read", lambda *_: None)
+        patch.setattr(kept, "read_samples", lambda *_: None)
         third = Engine(model)
         asked(third.open(session_of()), "contexts L1N7 window12")
-        np.testing.assert_array_equal(third.contexts.of("", 12).ids, reading.ids)
+        np.testing.assert_array_equal(third.contexts.of_neurons("", 12).text.ids, reading.ids)
 
 
 def test_attention_alone_has_no_neurons() -> None:
@@ -281,14 +287,14 @@ def test_memory_is_bounded_by_a_batch(gpt2_model: Model, tmp_path: Path, monkeyp
     file.write_text(NOTES.read_text("utf-8") * 12)
     engine = Engine(gpt2_model)
     sizes: list[int] = []
-    was = kept._added
+    was = Strongest.added
 
-    def counted(known: Any, mlp: Any, normed: Tensor, post: Tensor, places: Tensor) -> Any:
-        sizes.append(len(post))
-        return was(known, mlp, normed, post, places)
+    def counted(known: Strongest, values: Tensor, *more: Any) -> Strongest:
+        sizes.append(len(values))
+        return was(known, values, *more)
 
-    monkeypatch.setattr(kept, "_added", counted)
+    monkeypatch.setattr(Strongest, "added", counted)
     answer = asked(engine.open(session_of()), line_of(file))
-    assert max(sizes) <= kept.BATCH_TOKENS < answer.counted
-    layers = engine.contexts.of(str(file), 24).layers
+    assert max(sizes) <= scans.BATCH_TOKENS < answer.counted
+    layers = engine.contexts.of_neurons(str(file), 24).found
     assert {each.values.numel() for each in layers} == {gpt2_model.shape.d_mlp * KEPT}

@@ -35,7 +35,8 @@ def wire() -> None:
 
 def memory(every: int) -> None:
     """Operations of torch's, of all questions of one prompt."""
-    from mechtui.engine import cards, contexts
+    from mechtui.engine import cards
+    from mechtui.engine.contexts import kept as contexts
     from mechtui.link.messages import Load
     from mechtui.worker.models.load import load
     from tests import folders

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from mechtui.engine import cards, contexts, memory
+from mechtui.engine import cards, memory
+from mechtui.engine.contexts import kept as contexts
 from mechtui.engine.model import Model
 from mechtui.link.messages import Failed, Finished, Load
 from mechtui.worker.main import out_of_memory

@@ -14,12 +14,14 @@ from mechtui.link.messages import Answered
 from mechtui.paint.tokens import visible
 from mechtui.panes.pane import Focus, Picture
 from mechtui.session.changes import CannotError
-from mechtui.session.document import Session, Site, Span
+from mechtui.session.document import SaeName, Session, Site, Span
 from mechtui.session.grammar.words import LineError
 from mechtui.views import parse_question, put
 from mechtui.views.contexts import ENDS, MOST, Contexts, ContextsAnswer
 from mechtui.views.contexts.example import example
 from mechtui.views.contexts.pane import ContextsPane
+from mechtui.views.features import BYS as FEATURES_BYS
+from mechtui.views.features import Features
 from mechtui.views.neurons import BYS, Neurons
 from tests.panes.pictures import Holder, pictured, shown
 
@@ -56,9 +58,9 @@ def answer() -> ContextsAnswer:
 def several() -> ContextsAnswer:
     """Two neurons, of which one fires nowhere."""
     one = answer()
-    tables = {name: np.repeat(getattr(one, name), 2, 0) for name in ("layers", "neurons", "rate", "value")}
-    tables["neurons"] = np.array([77, 5], dtype=np.int32)
-    return replace(one, **tables, contexts=(one.contexts[0], ()), gate=None, into=None)
+    tables = {name: np.repeat(getattr(one, name), 2, 0) for name in ("rate", "value", "histogram", "bin")}
+    names, labels = ("L9N77", "L9N5"), ("", "")
+    return replace(one, **tables, names=names, labels=labels, contexts=(one.contexts[0], ()), gate=None, into=None)
 
 
 def told(question: Contexts, found: ContextsAnswer, **more: Any) -> Picture:
@@ -72,7 +74,7 @@ def told(question: Contexts, found: ContextsAnswer, **more: Any) -> Picture:
 async def test_a_neuron_s_contexts_stand_with_the_token_in_the_middle() -> None:
     pane = ContextsPane()
     async with Holder(pane).run_test(size=(120, 20)) as pilot:
-        picture = told(Contexts(((9, 77),), "notes.txt"), answer())
+        picture = told(Contexts(((9, 77),), file="notes.txt"), answer())
         pane.show(picture)
         await pilot.pause()
         head, *rows = shown(pane)
@@ -99,7 +101,7 @@ async def test_a_neuron_s_contexts_stand_with_the_token_in_the_middle() -> None:
 async def test_enter_makes_a_context_the_prompt_and_in_a_list_shows_the_neuron() -> None:
     pane = ContextsPane()
     async with Holder(pane).run_test(size=(120, 20)) as pilot:
-        picture = told(Contexts(((9, 77),), "notes.txt"), answer())
+        picture = told(Contexts(((9, 77),), file="notes.txt"), answer())
         pane.show(picture)
         await pilot.pause()
         pane.move(0, 2)
@@ -109,14 +111,14 @@ async def test_enter_makes_a_context_the_prompt_and_in_a_list_shows_the_neuron()
         assert desk.session == replace(picture.session, prompt="a bridge over the stream")
         assert desk.focus.position == -1
         pane.do_list_contexts(desk)  # type: ignore[arg-type]
-        assert desk.asked == Contexts((), "notes.txt")
+        assert desk.asked == Contexts(file="notes.txt")
         pane.do_own_samples(desk)  # type: ignore[arg-type]
         assert desk.asked == Contexts(((9, 77),))
         pane.do_context_file(desk)  # type: ignore[arg-type]
         assert desk.line == ("text_file", "notes.txt")
-        assert pane.named("b.txt") == Contexts(((9, 77),), "b.txt")
+        assert pane.named("b.txt") == Contexts(((9, 77),), file="b.txt")
         # A list: a row for each neuron.
-        pane.show(told(Contexts((), "notes.txt"), several()))
+        pane.show(told(Contexts(file="notes.txt"), several()))
         await pilot.pause()
         head, first, second, *_ = shown(pane)
         assert "on" in head.split()
@@ -125,7 +127,7 @@ async def test_enter_makes_a_context_the_prompt_and_in_a_list_shows_the_neuron()
         assert second.split()[0] == "L9N5"
         pane.move(0, 1)
         pane.do_context(desk)  # type: ignore[arg-type]
-        assert desk.asked == Contexts(((9, 5),), "notes.txt")
+        assert desk.asked == Contexts(((9, 5),), file="notes.txt")
         assert pane.search("river")
         assert pane.row().startswith("L9N77")
 
@@ -136,8 +138,8 @@ async def test_it_says_what_is_not_read() -> None:
     async with Holder(pane).run_test(size=(100, 20)) as pilot:
         for question, more, said in (
             (Contexts(((9, 77),)), {}, ". has the model write samples"),
-            (Contexts(((9, 77),), "a.txt"), {}, "a.txt is not read yet: . reads it"),
-            (Contexts(((9, 77),), "a.txt"), {"job": True, "progress": 0.25}, "reading: 25%"),
+            (Contexts(((9, 77),), file="a.txt"), {}, "a.txt is not read yet: . reads it"),
+            (Contexts(((9, 77),), file="a.txt"), {"job": True, "progress": 0.25}, "reading: 25%"),
         ):
             pane.show(told(question, nothing, **more))
             await pilot.pause()
@@ -152,43 +154,58 @@ async def test_it_says_what_is_not_read() -> None:
 def test_the_list_is_that_of_the_neurons_line() -> None:
     pane, picture = ContextsPane(), pictured(example())
     for line in (Neurons(of=3, by="activation", top=7), Neurons()):
-        session = put(put(picture.session, line), Contexts((), "a.txt"))
+        session = put(put(picture.session, line), Contexts(file="a.txt"))
         (known, *_) = pane.questions(replace(picture, session=session))
         assert isinstance(known, Contexts)
         assert known.listed == replace(line, position=known.position)
     # What its own line says goes before.
-    session = put(put(picture.session, Neurons(of=3)), Contexts((), "a.txt", by="activation"))
+    session = put(put(picture.session, Neurons(of=3)), Contexts(file="a.txt", by="activation"))
     (known, *_) = pane.questions(replace(picture, session=session))
     assert isinstance(known, Contexts)
     assert (known.of, known.by) == (-1, "activation")
+
+
+ANY: dict[str, Any] = {
+    "file": st.sampled_from(["", "notes.txt", 'a "b" \\ c.txt']),
+    "window": st.sampled_from([0, 2, 300]),
+    "end": st.sampled_from(ENDS),
+    "known": st.booleans(),
+    "position": st.integers(-9, 30),
+    "top": st.integers(1, 99),
+}
 
 
 @given(
     st.builds(
         Contexts,
         st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9999)), max_size=4, unique=True).map(tuple),
-        st.sampled_from(["", "notes.txt", 'a "b" \\ c.txt']),
-        st.sampled_from([0, 2, 300]),
-        st.sampled_from(ENDS),
-        st.booleans(),
-        st.integers(-1, 40),
-        st.integers(-9, 30),
-        st.sampled_from(BYS),
-        st.integers(1, 99),
+        of=st.integers(-1, 40),
+        by=st.sampled_from(BYS),
+        **ANY,
+    )
+    | st.builds(
+        Contexts,
+        sae=st.sampled_from([SaeName("res8"), SaeName("F5"), SaeName("a-b")]),
+        features=st.lists(st.integers(0, 99999), max_size=4, unique=True).map(tuple),
+        by=st.sampled_from(FEATURES_BYS),
+        **ANY,
     )
 )
 def test_the_line_says_it(question: Contexts) -> None:
     assert parse_question(question.line()) == question
-    if question.neurons:
-        assert question.asked().listed == Neurons()
+    if question.names:
+        assert question.asked().listed == (Features(question.sae) if question.sae else Neurons())
 
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("contexts notes.txt", r"should be a neuron \(L5N12\), a text file in double quotes"),
+        ("contexts notes.txt", r"should be a neuron \(L5N12\), a feature \(res8F1234\), a text file"),
+        ("contexts L5N3 res8F2", "neurons or of a dictionary's features, not of both"),
+        ("contexts res8F2 res9F1", "res9 stands beside res8"),
+        ("contexts res8 activation", "features of res8 are listed by attribution or value or share or number"),
         ("contexts L5N3 window1", "window1 should be at least window2"),
-        (" ".join(["contexts", *(f"L0N{n}" for n in range(MOST + 1))]), "100 neurons are the most"),
+        (" ".join(["contexts", *(f"L0N{n}" for n in range(MOST + 1))]), "100 neurons or features are the most"),
     ],
 )
 def test_what_the_line_does_not_take_is_said(line: str, sentence: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechtui.session.document import Token
-from mechtui.views.contexts import Context, Contexts, ContextsAnswer
+from mechtui.views.contexts import BINS, Context, Contexts, ContextsAnswer
 from mechtui.views.example import Example, numbers
 
 NEURONS = ((9, 77),)
@@ -23,6 +23,8 @@ FILES = {"contexts.txt": NOTE}
 LINES = (
     'contexts L0N3 L1N7 "contexts.txt" window24',
     'contexts "contexts.txt" window20 activation top3',
+    'contexts featsF3 featsF7 "contexts.txt" window24',
+    'contexts feats "contexts.txt" window20 value top3',
 )
 
 
@@ -35,15 +37,17 @@ def example() -> Example:
         18_400,
         24_128,
         128,
-        np.array([layer for layer, _ in NEURONS], dtype=np.int32),
-        np.array([neuron for _, neuron in NEURONS], dtype=np.int32),
+        tuple(f"L{layer}N{neuron}" for layer, neuron in NEURONS),
         numbers(3, 1, low=0.02, high=0.4),
         value,
         (contexts,),
+        np.floor(400 * np.exp(-np.arange(BINS) / 4))[None].astype(np.float32),
+        np.array([8 / BINS], dtype=np.float32),
+        ("",),
         gate=gate,
         into=value / gate,
     )
-    return Example(Contexts(NEURONS, "notes.txt", known=True), answer, None)
+    return Example(Contexts(NEURONS, file="notes.txt", known=True), answer, None)
 
 
 def _context(place: int) -> Context:

@@ -1,4 +1,5 @@
-"""A neuron's contexts, the token in the middle; of a list of neurons the first context of each."""
+"""A neuron's or a feature's contexts, the token in the middle, over the histogram of its values; of a list of them the
+first context of each."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from dataclasses import replace as changed
 import numpy as np
 from msgspec.structs import replace
 
+from mechtui.paint.heat import Piece
+from mechtui.paint.histogram import binned
 from mechtui.paint.numbers import share
 from mechtui.paint.tokens import pad, visible, visible_text
 from mechtui.paint.tokens import width as cells
@@ -14,13 +17,19 @@ from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line, wrap
 from mechtui.panes.rows import Column, Numbers, Rows, Texts, read_cursor, read_number, write_cursor
 from mechtui.session.changes import CannotError
-from mechtui.session.document import Site, Span
+from mechtui.session.document import Site
 from mechtui.views import Question
 from mechtui.views.contexts import SAMPLES, SPEC, Context, Contexts, ContextsAnswer
-from mechtui.views.neurons import Neurons
+from mechtui.views.features import Features
+from mechtui.views.neurons import TOP, Neurons
+from mechtui.visible import seen
 
 # From this width on gate and in stand beside their product.
 GATED = 90
+# By the pane's least height: rows of the histogram's columns.
+HISTOGRAM = ((24, 4), (17, 2), (8, 1))
+# Shares below have one digit that is not 0. Units of a list that a line says: see top in the line.
+SELDOM, MOST_LISTED = 0.01, 99
 # Cells of a token, of a context's sides, and of what stands between columns.
 TOKEN, LEAST, GAP = 16, 8, 2
 
@@ -32,7 +41,9 @@ class ContextsPane(Pane):
         super().__init__(name=name, id=id, classes=classes)
         self._at_row = 0
         self._at: int | None = None  # the cursor's column, once it was moved
-        self._of: tuple[tuple[int, int], ...] = ()  # whose contexts the cursor stands in
+        self._of: tuple[str, ...] = ()  # whose contexts the cursor stands in
+        # The line as it was first seen, and the feature that the list beside it stood on then.
+        self._put: tuple[Contexts, Site | None] | None = None
         self._wide = 100
 
     def cursor(self) -> str:
@@ -46,12 +57,34 @@ class ContextsPane(Pane):
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
         """What was read before, which costs nothing, and once it was started all of it."""
-        asked = _asked(picture)
+        asked = self._asked(picture)
         return (asked,) if asked.known else (replace(asked, known=True), asked)
+
+    def _line(self, picture: Picture) -> Contexts:
+        """The line; where it names nothing, or the cursor of the list beside it has moved since the line was put, of
+        the feature that it stands on."""
+        question = picture.question(Contexts)
+        said = replace(question, position=-1)
+        if self._put is None or self._put[0] != said:
+            self._put = said, picture.unit
+        moved = picture.unit != self._put[1]
+        follows = picture.unit is not None and (moved or not (question.names or question.sae))
+        return question.naming(picture.unit) if follows and picture.unit is not None else question
+
+    def _asked(self, picture: Picture) -> Contexts:
+        """Where the line names no unit, those of the list as it stands."""
+        question = self._line(picture)
+        if question.names or (question.of, question.by, question.top) != (-1, "attribution", TOP):
+            return question.asked()
+        if question.sae:
+            features = picture.question(Features)
+            return replace(question, by=features.by, top=min(features.top, MOST_LISTED)).asked()
+        listed = picture.question(Neurons)
+        return replace(question, of=listed.of, by=listed.by, top=listed.top).asked()
 
     def _answer(self, picture: Picture) -> ContextsAnswer | None:
         """The one that knows most."""
-        asked = replace(_asked(picture), known=True)
+        asked = replace(self._asked(picture), known=True)
         found = [
             each.clean
             for each in picture.answered
@@ -68,8 +101,8 @@ class ContextsPane(Pane):
     # What is shown
 
     def _one(self, answer: ContextsAnswer) -> bool:
-        """Whether a row is a context of the one neuron, and not a neuron."""
-        return len(answer.neurons) == 1
+        """Whether a row is a context of the one unit, and not a unit."""
+        return len(answer.names) == 1
 
     def _shown(self, answer: ContextsAnswer) -> list[Context | None]:
         """The context of each row."""
@@ -85,10 +118,13 @@ class ContextsPane(Pane):
             return table[0, :count] if one else table[:, 0]
 
         names = [f"{at + 1:>2}" for at in range(count)] if one else list(answer.names)
-        columns: list[Column] = [Texts("context" if width >= GATED and one else "#" if one else "neuron", names)]
-        columns.append(Numbers("post", numbers(answer.value), signs=True))
+        kind, sorts = ("neuron", "post") if not answer.sae else ("feature", "value")
+        columns: list[Column] = [Texts("context" if width >= GATED and one else "#" if one else kind, names)]
+        columns.append(Numbers(sorts, numbers(answer.value), signs=not answer.sae))
         if not one:
-            columns.insert(1, Texts("on", [share(float(rate)).strip() for rate in answer.rate]))
+            columns.insert(1, Texts("on", [_share(float(rate)) for rate in answer.rate]))
+            if any(answer.labels):
+                columns.insert(1, Texts("label", [*map(seen, answer.labels)], most=16 if width < GATED else 24))
         if answer.gate is not None and answer.into is not None and width >= GATED:
             columns.append(Numbers("gate", numbers(answer.gate), signs=True))
             columns.append(Numbers("in", numbers(answer.into), signs=True))
@@ -101,28 +137,33 @@ class ContextsPane(Pane):
             Texts("token", tokens, most=TOKEN),
             Texts("after", ["" if each is None else _plain(each.after) for each in shown], most=side),
         ]
-        return Rows(tuple(columns), tuple(range(count)), "post")
+        return Rows(tuple(columns), tuple(range(count)), sorts)
 
     def draw(self, picture: Picture, width: int, height: int) -> Page:
-        question, answer = picture.question(Contexts), self._answer(picture)
+        question, answer = self._line(picture), self._answer(picture)
         self._wide = width
         text = visible_text(question.file) if question.file else SAMPLES
-        name = _named(question)
+        name = _named(question, answer)
         if answer is None:
             return self.blank(self.WAITING, width, f"{name}{text}")
-        if question.neurons != self._of:
-            self._of, self._at_row = question.neurons, 0
+        if question.names != self._of:
+            self._of, self._at_row = question.names, 0
         if not answer.counted:
-            return self.blank(_unread(question, picture), width, f"{name}{text}")
+            said = f"{_unread(question, picture)} {_sentence(answer.note)}".strip()
+            return self.blank(said, width, f"{name}{text}")
         rows = self._rows(answer, width)
         self._at_row = max(0, min(self._at_row, len(rows.order) - 1))
         left = answer.counted < answer.tokens
         notes = ["it was stopped; . reads on where it was"] if left and not picture.job else []
+        notes += [answer.note] if answer.note else []
         foot = [line((each, self.palette.dim)) for note in notes for each in wrap(note, width)] if height >= 6 else []
+        if self._one(answer):
+            high = next((rows for least, rows in HISTOGRAM if height >= least), 0)
+            foot = [*(line(*each) for each in self._histogram(answer, width, high)), *foot]
         page = rows.page(self.palette, width, max(height - len(foot), 2), self._at_row, self._at)
         of = f"{answer.counted:,} of {answer.tokens:,}" if left else f"{answer.counted:,}"
         end = " lowest" if question.end == "lowest" else ""
-        on = f", on {share(float(answer.rate[0])).strip()}" if self._one(answer) else ""
+        on = f", on {_share(float(answer.rate[0]))}" if self._one(answer) else ""
         title = self.titled(
             picture,
             width,
@@ -133,6 +174,13 @@ class ContextsPane(Pane):
         )
         legend = f"windows of {answer.window}, without edits"
         return changed(page, foot=[*page.foot, *foot], title=title, legend=((legend, self.palette.dim),))
+
+    def _histogram(self, answer: ContextsAnswer, width: int, rows: int) -> list[list[Piece]]:
+        """How many tokens have which activation, of the one unit."""
+        known = answer.histogram[0]
+        if not known.any():
+            return []
+        return binned(known, float(answer.bin[0]), width, rows, self.palette, "value" if answer.about else "post")
 
     # The cursor
 
@@ -166,22 +214,20 @@ class ContextsPane(Pane):
                 return True
         return super().search(text, forward)
 
-    def _pick(self, answer: ContextsAnswer) -> tuple[int, int]:
-        """The neuron under the cursor."""
-        at = 0 if self._one(answer) else min(self._at_row, len(answer.neurons) - 1)
-        return int(answer.layers[at]), int(answer.neurons[at])
+    def _site(self, answer: ContextsAnswer) -> Site:
+        """The neuron or feature under the cursor."""
+        return answer.sites[0 if self._one(answer) else min(self._at_row, len(answer.names) - 1)]
 
     def sites(self, picture: Picture) -> tuple[Site, ...]:
         answer = self._here()
-        if answer is None or not len(answer.neurons):
-            return ()
-        layer, neuron = self._pick(answer)
-        return (Site("neuron", Span(layer, layer), Span(neuron, neuron)),)
+        return () if answer is None or not answer.names else (self._site(answer),)
 
     # The view's own actions
 
     def next(self) -> Question:
         answer = self._here()
+        if answer is not None and answer.sae:
+            raise CannotError("No feature is below 0: there are no lowest ones to show.")
         if answer is not None and answer.gate is None:
             raise CannotError("Only gated MLPs have activations far below 0: there are no lowest ones to show.")
         return super().next()
@@ -189,10 +235,10 @@ class ContextsPane(Pane):
     def do_context(self, desk: Desk) -> None:
         answer, question = self._here(), self._question()
         assert isinstance(question, Contexts)
-        if answer is None or not len(answer.neurons):
+        if answer is None or not answer.names:
             raise CannotError("Nothing is read yet: . reads the text.")
         if not self._one(answer):
-            desk.put(replace(question, neurons=(self._pick(answer),)))
+            desk.put(question.naming(self._site(answer)))
             return
         shown = self._shown(answer)
         found = shown[self._at_row] if self._at_row < len(shown) else None
@@ -200,8 +246,7 @@ class ContextsPane(Pane):
             raise CannotError("There is no context under the cursor.")
         desk.change(replace(desk.session, prompt=found.prompt))
         desk.look(replace(desk.focus, position=-1))
-        layer, neuron = self._pick(answer)
-        desk.say(f"The prompt ends where L{layer}N{neuron} fires; u goes back.")
+        desk.say(f"The prompt ends where {answer.names[0]} fires; u goes back.")
 
     def do_context_file(self, desk: Desk) -> None:
         question = self._question()
@@ -216,7 +261,9 @@ class ContextsPane(Pane):
         desk.put(replace(self._question(), file=""))
 
     def do_list_contexts(self, desk: Desk) -> None:
-        desk.put(replace(self._question(), neurons=()))
+        question = self._question() if self.picture is None else self._line(self.picture)
+        assert isinstance(question, Contexts)
+        desk.put(replace(question, neurons=(), features=()))
 
     def value(self) -> str:
         return "" if (answer := self._here()) is None else self._rows(answer, self._wide).value(self._at_row, self._at)
@@ -225,28 +272,36 @@ class ContextsPane(Pane):
         return "" if (answer := self._here()) is None else self._rows(answer, self._wide).row_text(self._at_row)
 
 
-def _asked(picture: Picture) -> Contexts:
-    """Where the line names no neuron, those of the list of neurons as it stands."""
-    question = picture.question(Contexts)
-    listed = picture.question(Neurons)
-    if not question.neurons and question.listed == Neurons(position=question.position):
-        question = replace(question, of=listed.of, by=listed.by, top=listed.top)
-    return question.asked()
+def _named(question: Contexts, answer: ContextsAnswer | None) -> str:
+    """The units, before the text's name."""
+    names = question.names
+    if len(names) == 1:
+        label = answer.labels[0] if answer is not None and answer.labels else ""
+        return f"{names[0]} {seen(label)} ".replace("  ", " ")
+    if names:
+        return f"{len(names)} {'features' if question.sae else 'neurons'} "
+    return f"{question.sae} " if question.sae else ""
 
 
-def _named(question: Contexts) -> str:
-    """The neurons, before the text's name."""
-    if len(question.neurons) == 1:
-        return "L{}N{} ".format(*question.neurons[0])
-    return f"{len(question.neurons)} neurons " if question.neurons else ""
+def _share(value: float) -> str:
+    """A firing rate: .05, of seldom ones .0004."""
+    if 0 < value < SELDOM:
+        return f"{value:.1g}".replace("0.", ".", 1) if value >= 1e-4 else f"{value:.0e}"
+    return share(value).strip()
+
+
+def _sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}." if note else ""
 
 
 def _unread(question: Contexts, picture: Picture) -> str:
     if picture.job:
         return "reading" if picture.progress is None else f"reading: {picture.progress:.0%}"
+    units = f"features of {question.sae}" if question.sae else "neurons"
     if question.file:
-        return f"{visible_text(question.file)} is not read yet: . reads it, once for all neurons; w names another text."
-    return "No text is read yet: w names a file; . has the model write samples of its own and reads them, once."
+        return f"{visible_text(question.file)} is not read yet: . reads it, once for all {units}; w names another text."
+    own = f". has the model write samples of its own and reads them, once for all {units}"
+    return f"No text is read yet: w names a file; {own}."
 
 
 def _plain(text: str) -> str:

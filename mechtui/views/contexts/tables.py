@@ -1,10 +1,11 @@
-"""Where neurons fire most, a list for each, and how often they fire."""
+"""Where neurons or features fire most, a list for each, how often they fire, and how much."""
 
 from __future__ import annotations
 
 from mechtui.paint.tokens import visible, visible_text
-from mechtui.views.contexts import Contexts, ContextsAnswer
-from mechtui.views.tables import Around, Block, Column, Listing, fact
+from mechtui.views.contexts import BINS, Contexts, ContextsAnswer
+from mechtui.views.tables import Around, Block, Column, Listing, Matrix, fact
+from mechtui.visible import seen
 
 
 def tables(question: Contexts, answer: ContextsAnswer, around: Around) -> list[Block]:
@@ -13,7 +14,23 @@ def tables(question: Contexts, answer: ContextsAnswer, around: Around) -> list[B
         fact("all tokens that count", answer.tokens, "tokens", places=0),
         fact("window", answer.window, "tokens read at once", places=0),
         Listing(
-            "how often they are on", "neuron", answer.names, (Column("rate", answer.rate.tolist(), "share of tokens"),)
+            "how often they are on",
+            "unit",
+            answer.names,
+            (
+                Column("rate", answer.rate.tolist(), "share of tokens", places=4),
+                Column("bin", answer.bin.tolist(), "activation, wide", places=4),
+                *([Column("label", [seen(each) for each in answer.labels])] if any(answer.labels) else []),
+            ),
+        ),
+        Matrix(
+            "how often which activation",
+            "tokens",
+            ("unit", "bin"),
+            answer.names,
+            tuple(map(str, range(1, BINS + 1))),
+            answer.histogram,
+            places=0,
         ),
     ]
     for row, name in enumerate(answer.names):

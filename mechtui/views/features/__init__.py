@@ -170,7 +170,7 @@ SPEC = View(
     read=(
         "A large error, or a low share of loss recovered, says that the features are not what the model uses here. "
         "Words are of the direct way to the unembedding; a feature of an early layer works through later ones. s sorts "
-        "by value, share or number."
+        "by value, share or number. enter shows the places of a text where a feature fires most."
     ),
     trap=(
         "A label says what somebody saw in the texts that excite a feature most; at low values it often fires for "
@@ -195,7 +195,7 @@ SPEC = View(
         ("number", "by their number"),
         ("top40", "the 40 strongest"),
     ),
-    footer=("zero", "clamp_feature", "feature_vector", "next_dictionary", "summary", "next_run", "token_back"),
+    footer=("into", "zero", "clamp_feature", "feature_vector", "next_dictionary", "summary", "next_run", "token_back"),
     actions=(
         Action(
             "next_dictionary",

@@ -26,7 +26,9 @@ from mechtui.session.document import Edit, SaeName, Site, Span, Vector
 from mechtui.session.grammar.edits import format_edit
 from mechtui.session.grammar.places import format_site
 from mechtui.session.sites import LAYER
+from mechtui.views import Question
 from mechtui.views.circuit import Scored
+from mechtui.views.contexts import Contexts
 from mechtui.views.features import SPEC, Features, FeaturesAnswer
 from mechtui.visible import seen
 
@@ -146,14 +148,20 @@ class FeaturesPane(Pane):
         rows, at = listed
         if dx:
             self._at = rows.beside(self._at, dx)
-        self._on = str(answer.features[max(0, min(at + dy, len(answer.features) - 1))])
+        self._stand(max(0, min(at + dy, len(answer.features) - 1)))
+
+    def _stand(self, row: int) -> None:
+        """On this row, of those that are listed."""
+        answer = self._here()
+        assert answer is not None
+        self._on = str(answer.features[row])
         self.renew()
+        self.post_message(self.Moved())
 
     def hit(self, picture: Picture, index: int, x: int, left: int) -> Focus | None:
         answer = self._here()
         if answer is not None and 0 <= index < len(answer.features):
-            self._on = str(answer.features[index])
-            self.renew()
+            self._stand(index)
         return None
 
     def search(self, text: str, forward: bool = True) -> bool:
@@ -166,8 +174,7 @@ class FeaturesPane(Pane):
         for distance in range(1, count + 1):
             row = (at + (distance if forward else -distance)) % count
             if text.lower() in f"{rows.row_text(row)}\t{answer.labels[row]}".lower():
-                self._on = str(answer.features[row])
-                self.renew()
+                self._stand(row)
                 return True
         return super().search(text, forward)
 
@@ -185,6 +192,13 @@ class FeaturesPane(Pane):
     def sites(self, picture: Picture) -> tuple[Site, ...]:
         found = self._chosen()
         return () if found is None else (found[1],)
+
+    def unit(self) -> Site | None:
+        return None if (found := self._chosen()) is None else found[1]
+
+    def into(self, picture: Picture) -> Question | None:
+        """The texts in which the feature fires most."""
+        return None if (site := self.unit()) is None else picture.question(Contexts).naming(site)
 
     def _chosen(self) -> tuple[FeaturesAnswer, Site, int] | None:
         """The feature under the cursor, with its row in the answer."""
