@@ -50,7 +50,7 @@ WORDS = {
     "path patching": "one receiver reads what one sender writes in another run; all between both is held",
     "linear mode": "patterns, norm scales and neurons are held at their clean values, so that effects add up",
     "neuron": "one number of an MLP's hidden layer; its write vector is a row of W_out",
-    "context": "a place in a text at which a neuron fires, with what stands around it",
+    "context": "a place in a text at which a neuron or a feature fires, with what stands around it",
 }
 
 

@@ -47,12 +47,10 @@ def histogram(values: np.ndarray, width: int, rows: int, palette: Palette, here:
     return [*lines, _axis(edges, margin, wide, palette)]
 
 
-def binned(
-    counts: np.ndarray, step: float, width: int, rows: int, palette: Palette, what: str = ""
-) -> list[list[Piece]]:
-    """The same of numbers above 0 that are counted already, in bins that are `step` wide, as far as there are some; where
-    there are too many, several share a column. In one row it has no axis of its own, and the ends stand beside it.
-    what: the name of the numbers."""
+def binned(counts: np.ndarray, step: float, width: int, rows: int, palette: Palette, *what: str) -> list[list[Piece]]:
+    """The same of numbers above 0 that are counted already, in bins that are `step` wide, as far as there are some;
+    where there are too many, several share a column. In one row it has no axis of its own, and the ends stand beside
+    it. what: which numbers they are, the first of these that there is room for."""
     last = int(np.flatnonzero(counts)[-1]) + 1
     room = width - 16 if rows == 1 else width - 8
     if rows < 1 or room < 4:
@@ -70,9 +68,8 @@ def binned(
             signs.append((" " if eighths <= 0 else BLOCKS[min(eighths, 8) - 1]) * wide)
         return "".join(signs)
 
-    total = f"{sum(columns):,}"
     if rows == 1:
-        tail = fitting(max(width - len(columns) - len(end) - 4, 0), f" {what}, {total} tokens", f" {what}", "")
+        tail = fitting(max(width - len(columns) - len(end) - 4, 0), *(f" {each}" for each in what), "")
         return [[("0 ", palette.dim), (blocks(1), look), (f" {end}{tail}", palette.dim)]]
     margin = len(str(most)) + 1
     lines: list[list[Piece]] = []
@@ -82,7 +79,7 @@ def binned(
     size = margin + wide * len(columns)
     axis = " " * (margin - 1) + "0"
     axis += end.rjust(max(size - cells(axis), cells(end) + 1))
-    tail = fitting(max(width - cells(axis), 0), f"  {what}, at {total} tokens above 0", f"  {what}", "")
+    tail = fitting(max(width - cells(axis), 0), *(f"  {each}" for each in what), "")
     return [*lines, [(f"{axis}{tail}", palette.dim)]]
 
 

@@ -91,6 +91,7 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
                 other.progress,
                 other.refused,
                 other.idle,
+                other.unit,
             )
         )
 

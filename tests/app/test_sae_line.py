@@ -10,8 +10,12 @@ from textual.pilot import Pilot
 from mechtui.embedded import DICTIONARIES
 from mechtui.session.document import Point, Sae
 from mechtui.session.grammar.edits import format_edit
-from mechtui.views.features import Features
+from mechtui.views import example_of
+from mechtui.views.contexts import Contexts
+from mechtui.views.contexts.pane import ContextsPane
+from mechtui.views.features import Features, FeaturesAnswer
 from tests.app.answering import app, idle
+from tests.panes.pictures import shown
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +54,47 @@ async def test_one_that_travels_with_the_model_can_be_edited(tmp_path: Path, mon
         monkeypatch.setitem(DICTIONARIES, it.talk.ready.name, {"mine": tmp_path})
         await enter(pilot, "zero mineF0")
         assert [format_edit(edit) for edit in it.session.edits] == ["zero mineF0"]
+
+
+async def test_enter_shows_where_a_feature_fires_and_the_pane_follows_the_cursor() -> None:
+    it, _, model = app()
+
+    def of() -> tuple[int, ...]:
+        """The features that are asked for."""
+        pane = it.pane("contexts")
+        assert isinstance(pane, ContextsPane)
+        assert pane.picture is not None
+        known, *_ = pane.questions(pane.picture)
+        assert isinstance(known, Contexts)
+        assert any(known in ask.questions for ask in model.asks)
+        return known.features
+
+    async with it.run_test(size=(200, 55)) as pilot:
+        await idle(pilot)
+        await pilot.press("g", "m")
+        await idle(pilot)
+        assert of() == ()  # beside the neurons it is a list of them
+        await pilot.press("g", "F")
+        await idle(pilot)
+        clean = example_of("features").clean
+        assert isinstance(clean, FeaturesAnswer)
+        features = clean.features.tolist()
+        assert of() == (features[0],)
+        await pilot.press("down", "down")
+        await idle(pilot)
+        assert of() == (features[2],)
+        await pilot.press("enter")
+        await idle(pilot)
+        assert it.here == "contexts"
+        assert it.session.views == (f"contexts res8F{features[2]}",)
+        assert "‹·river›" in "\n".join(shown(it.pane("contexts")))  # type: ignore[arg-type]
+        # Back in the list the pane follows again, and stays there with the keys.
+        await pilot.press("g", "F", "down")
+        await idle(pilot)
+        assert of() == (features[3],)
+        await pilot.press("g", "M")
+        await idle(pilot)
+        assert of() == (features[3],)
+        await pilot.press("g", "m")
+        await idle(pilot)
+        assert of() == (features[2],)  # as its line says

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from mechtui.engine.api import Cancelled, Engine, OpenSession, SessionError
-from mechtui.engine.contexts import kept, scans
+from mechtui.engine.contexts import kept
 from mechtui.engine.contexts.strongest import Strongest
 from mechtui.engine.model import Model
+from mechtui.engine.text_readings import BATCH_TOKENS
 from mechtui.session.document import Session
 from mechtui.session.grammar.words import quote
 from mechtui.views import parse_question
@@ -295,6 +296,6 @@ def test_memory_is_bounded_by_a_batch(gpt2_model: Model, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Strongest, "added", counted)
     answer = asked(engine.open(session_of()), line_of(file))
-    assert max(sizes) <= scans.BATCH_TOKENS < answer.counted
+    assert max(sizes) <= BATCH_TOKENS < answer.counted
     layers = engine.contexts.of_neurons(str(file), 24).found
     assert {each.values.numel() for each in layers} == {gpt2_model.shape.d_mlp * KEPT}

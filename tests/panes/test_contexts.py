@@ -93,6 +93,8 @@ async def test_a_neuron_s_contexts_stand_with_the_token_in_the_middle() -> None:
         assert ". reads on" in "\n".join(shown(pane))
         # What is asked: what is known; once it was started, all of it.
         known, whole = pane.questions(replace(picture, job=True))
+        assert isinstance(known, Contexts)
+        assert isinstance(whole, Contexts)
         assert (known.known, whole.known) == (True, False)
         assert whole.costly
         assert not known.costly

@@ -128,11 +128,11 @@ def read(scan: Scan) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            scan.note = f"{short(str(path))} cannot be read, and the text is read anew: {reason(error)}"
+            scan.note = f"{short(path.name)} cannot be read, and the text is read anew: {reason(error)}"
         except _OtherError as error:
-            scan.note = f"{short(str(path))} is {error}: the text is read anew"
+            scan.note = f"{short(path.name)} is {error}: the text is read anew"
         except (SafetensorError, ValueError):
-            scan.note = f"{short(str(path))} is damaged: the text is read anew, and the file made again"
+            scan.note = f"{short(path.name)} is damaged: the text is read anew, and the file made again"
         else:
             scan.found, scan.read, scan.kept, scan.note = found, windows, windows, ""
             return
@@ -207,7 +207,7 @@ def _folder() -> Path:
 def _places(scan: Scan) -> tuple[Path, ...]:
     """Where it may lie, the best first."""
     mark, weights = scan.text.mark, scan.units.beside
-    made = mark if weights is None else f"{mark}-{scan.units.digest}"
+    made = mark if weights is None else f"{mark}-{scan.units.digest[:16]}"
     try:
         cached: tuple[Path, ...] = (_folder() / f"{made}.safetensors",)
     except OSError:

@@ -113,7 +113,7 @@ class Contexts:
         step = body - overlap
         what = f"samples {SAMPLES}" if said is None else hashlib.sha256(said.encode()).hexdigest()
         all_of_it = repr((kept.VERSION, KEPT, BINS, self._fingerprint, what, front, body, step))
-        mark = hashlib.sha256(all_of_it.encode()).hexdigest()[:32]
+        mark = hashlib.sha256(all_of_it.encode()).hexdigest()[:16]
         text = self._texts.pop(mark, None)
         if text is None:
             ids = np.array([] if said is None else self._ids(said, file), dtype=np.int32)

@@ -180,7 +180,11 @@ class ContextsPane(Pane):
         known = answer.histogram[0]
         if not known.any():
             return []
-        return binned(known, float(answer.bin[0]), width, rows, self.palette, "value" if answer.about else "post")
+        name = "post" if answer.about is None else "value"
+        below = "below" if self.picture is not None and self._line(self.picture).end == "lowest" else "above"
+        at = _share(float(known.sum()) / answer.counted)
+        what = (f"{name}, {below} 0 at {at} of {answer.counted:,} tokens", f"{name}, {below} 0 at {at}", name)
+        return binned(known, float(answer.bin[0]), width, rows, self.palette, *what)
 
     # The cursor
 
