@@ -182,7 +182,8 @@ class ContextsAnswer(Answer, frozen=True, tag="contexts", eq=False):
     is NaN where there are none. labels [unit]: features' names, empty where there is none.
 
     text: the file, or `samples`. counted: tokens that were looked at so far, of `tokens` in all. window: as it is.
-    sae: the features' dictionary, empty of neurons. note: why what was read before was not taken, or is not kept; else empty.
+    sae: the features' dictionary, empty of neurons. note: why what was read before was not taken, or is not kept; else
+    empty.
     """
 
     text: str

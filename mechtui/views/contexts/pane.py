@@ -180,7 +180,7 @@ class ContextsPane(Pane):
         known = answer.histogram[0]
         if not known.any():
             return []
-        name = "post" if answer.about is None else "value"
+        name = "value" if answer.sae else "post"
         below = "below" if self.picture is not None and self._line(self.picture).end == "lowest" else "above"
         at = _share(float(known.sum()) / answer.counted)
         what = (f"{name}, {below} 0 at {at} of {answer.counted:,} tokens", f"{name}, {below} 0 at {at}", name)
