@@ -71,7 +71,7 @@ async def test_enter_shows_where_a_feature_fires_and_the_pane_follows_the_cursor
 
     async with it.run_test(size=(200, 55)) as pilot:
         await idle(pilot)
-        await pilot.press("g", "m")
+        await pilot.press("4")
         await idle(pilot)
         assert of() == ()  # beside the neurons it is a list of them
         await pilot.press("g", "F")
