@@ -34,7 +34,7 @@ from mechtui.session.hook_edits import HookEdit, HookEdits, Ids
 Text = tuple[Ids, HookEdits]
 NOTHING: Mapping[HookEdit, Given] = {}
 # Bytes that a generation may have left behind before they are handed back.
-MOST_LEFT = 128 * 1024**2
+MOST_LEFT = 64 * 1024**2
 # Texts in one pass: more are no quicker. And their tokens, from which on the weights are no longer what takes time.
 MOST_TOGETHER, TOKENS_TOGETHER = 8, 1024
 

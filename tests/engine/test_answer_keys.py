@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mechtui.engine.api import Engine
 from mechtui.engine.model import Model
+from mechtui.headless.output import WRITE
 from mechtui.headless.work import items_of
 from mechtui.link.messages import Checked
 from mechtui.views import specs
@@ -70,6 +74,24 @@ def undocumented(name: str, text: str, printed: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("name", sorted(specs()))
 def test_every_key_of_an_answer_is_documented(name: str, printed: dict[str, Any]) -> None:
     assert not undocumented(name, row(name), printed)
+
+
+@pytest.mark.parametrize("name", sorted(specs()))
+def test_npz_takes_every_view(name: str, printed: dict[str, Any]) -> None:
+    lines = [line for line in lines_of(name) if line in printed["clean"]]
+    said = {
+        **printed,
+        **{run: {line: printed[run][line] for line in lines if line in printed[run]} for run in ("clean", "edited")},
+    }
+    file = io.BytesIO()
+    WRITE["npz"](file, [said], True)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as stored:
+        assert json.loads(str(stored["json"])) == json.loads(json.dumps([said]))
+        for entry in set(stored.files) - {"json"}:
+            _, run, rest = entry.split("/", 2)
+            line, key = rest.rsplit("/", 1)
+            np.testing.assert_array_equal(stored[entry], np.array(said[run][line][key], dtype=np.float64))
 
 
 def test_every_other_key_is_documented(printed: dict[str, Any]) -> None:
