@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -44,8 +45,12 @@ def _decode_array(kind: type, value: Any) -> Any:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_array)
-_requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Request, dec_hook=_decode_array)
-_replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Reply, dec_hook=_decode_array)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    """Made when the first message comes: each side of the wire hears one kind, and it takes a while."""
+    return msgspec.msgpack.Decoder(kind, dec_hook=_decode_array)
 
 
 def encode(message: Request | Reply) -> bytes:
@@ -63,17 +68,17 @@ def encode(message: Request | Reply) -> bytes:
 
 def decode_request(body: bytes) -> Request:
     """Raises BrokenFrameError."""
-    return _decode(_requests, body)  # type: ignore[no-any-return]
+    return _decode(Request, body)  # type: ignore[no-any-return]
 
 
 def decode_reply(body: bytes) -> Reply:
     """Raises BrokenFrameError."""
-    return _decode(_replies, body)  # type: ignore[no-any-return]
+    return _decode(Reply, body)  # type: ignore[no-any-return]
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
+def _decode(kind: Any, body: bytes) -> Any:
     try:
-        return decoder.decode(body)
+        return _decoder(kind).decode(body)
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise BrokenFrameError(f"a frame of {len(body)} bytes is none of ours: {error}") from error
 
