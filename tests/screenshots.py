@@ -102,7 +102,7 @@ PICTURES = {
     ),
     "path": Picture(
         SMOLLM2,
-        (LIVE, ("keys", ":path L23H3.q<enter>"), TAKEN, ("keys", "."), ("until", r"L20\.mlp"), ALL),
+        (LIVE, ("keys", ":path L23H3.q<enter>"), TAKEN, ("keys", "."), ("until", r"L22H4 +-\.49"), ALL),
     ),
     "circuit": Picture(SMOLLM2, (LIVE, ("keys", ':circuit L18H6 " Mary"<enter>'), ("until", "Circuit"), ALL)),
     "composition": Picture(
