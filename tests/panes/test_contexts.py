@@ -90,6 +90,8 @@ async def test_a_neuron_s_contexts_stand_with_the_token_in_the_middle() -> None:
         title = str(pane.border_title)
         assert "L9N77 notes.txt ─ 18,400 of 24,128 tokens" in title
         assert f"on {answer().rate[0]:.2f}".replace("0.", ".") in title
+        assert f"on {answer().rate[0]:.2f} · windows of 128".replace("0.", ".") in str(pane.border_subtitle)
+        assert "█" in "\n".join(shown(pane))  # the histogram
         assert ". reads on" in "\n".join(shown(pane))
         # What is asked: what is known; once it was started, all of it.
         known, whole = pane.questions(replace(picture, job=True))

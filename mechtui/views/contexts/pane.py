@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from mechtui.paint.heat import Piece
 from mechtui.paint.histogram import binned
 from mechtui.paint.numbers import share
-from mechtui.paint.tokens import pad, visible, visible_text
+from mechtui.paint.tokens import fitting, pad, visible, visible_text
 from mechtui.paint.tokens import width as cells
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Page, Pane, Picture, line, wrap
@@ -172,7 +172,10 @@ class ContextsPane(Pane):
             f"{name}{end}".strip(),
             "",
         )
-        legend = f"windows of {answer.window}, without edits"
+        rate = f"on {_share(float(answer.rate[0]))} · " if self._one(answer) else ""
+        legend = fitting(
+            max(width - 4, 0), f"{rate}windows of {answer.window}, without edits", f"{rate}windows of {answer.window}"
+        )
         return changed(page, foot=[*page.foot, *foot], title=title, legend=((legend, self.palette.dim),))
 
     def _histogram(self, answer: ContextsAnswer, width: int, rows: int) -> list[list[Piece]]:
