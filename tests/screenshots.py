@@ -123,13 +123,6 @@ PICTURES = {
         (*SMOLLM2, "--edit", "zero L23H3"),
         (EDITED, ("keys", ":cases ioi 64<enter>"), ("until", "n 64"), ("keys", "gb"), ALL),
     ),
-    "faithfulness": Picture(
-        SMOLLM2,
-        (
-            *(LIVE, ("keys", ":cases ioi 64<enter>"), ("until", "n 64")),
-            *(("keys", ":faithfulness L23H3 L18-22H*<enter>"), TAKEN, ("keys", "."), ALL),
-        ),
-    ),
     "small": Picture(SMOLLM2, (("until", r"− ·John \+6\.12"),), (80, 24)),
     "steering": Picture(
         (
