@@ -91,11 +91,12 @@ def play(seconds: float, seed: int, model: str, folder: Path) -> Count:
                 terminal.hang_up()
                 terminal = None
         if terminal is not None:
+            terminal.resize(119, 40)
             for _ in range(4):
                 terminal.chunk("\x1b")
-                terminal.read(0.5)
+                terminal.settle()
             terminal.resize(120, 40)
-            terminal.chunk(":quit\r")
+            terminal.chunk("q")
             limit = time.monotonic() + PATIENCE
             while not os.waitpid(terminal.pid, os.WNOHANG)[0]:
                 assert time.monotonic() < limit, f"it answers no key:\n{terminal.text}"
