@@ -51,8 +51,8 @@ class Picker(Window[str | None]):
         self._show()
 
     def _show(self) -> None:
-        if not self.query(Field):
-            return  # news overtake the window that they are for: it shows them when it is mounted
+        if not all(self.query(part) for part in ("Field", "Rows", f"#{self.WHAT}-note")):
+            return  # news overtake the window that they are for: it shows them when it is mounted, or is closed already
         rows = self.rows(self.query_one(Field).value)
         self._chosen = max(0, min(self._chosen, len(rows) - 1))
         self.query_one(Rows).put(rows, self._chosen if rows else -1)

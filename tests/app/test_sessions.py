@@ -122,6 +122,17 @@ async def test_typing_narrows_and_esc_leaves(state: Path) -> None:
         assert it.screen is not picker
 
 
+async def test_a_list_that_comes_when_its_window_is_being_closed_is_passed_over(state: Path) -> None:
+    it = app_of()
+    async with it.run_test(size=SIZE) as pilot:
+        await idle(pilot)
+        await pilot.press("R")
+        picker = await picked(pilot, it)
+        await picker.query_one(Rows).remove()
+        picker.listed((), 0.0)
+        assert "0 sessions are kept" in picker.note()
+
+
 async def test_a_new_session_begins_beside_the_one_that_is_there(state: Path) -> None:
     it = app_of()
     async with it.run_test(size=SIZE) as pilot:

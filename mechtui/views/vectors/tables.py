@@ -12,6 +12,7 @@ def tables(question: Vectors, answer: VectorsAnswer, around: Around) -> list[Blo
     there = [each for each in answer.vectors if not each.problem]
     columns: tuple[Column, ...] = (
         Column("length", [each.norm for each in there], "L2 norm"),
+        Column("layer", [each.layer for each in there], "layer", places=0),
         Column("residual stream there", [each.residual_norm for each in there], "L2 norm, median"),
     )
     if any(each.pairs for each in there):
