@@ -61,12 +61,15 @@ def _leave_files() -> None:
 
 
 def _files() -> Iterator[tuple[int, int]]:
-    """(begin, size) of every large file of weights that is mapped and was never written to in memory."""
+    """(begin, size) of every large file of weights that is mapped and was never written to in memory. The hub's cache
+    calls them by their digests, in a folder `blobs`."""
     with open("/proc/self/smaps", encoding="utf-8", errors="replace") as file:
         maps = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", file.read(), flags=re.MULTILINE)
     for each in maps:
         head, _, rest = each.partition("\n")
-        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \d+ +(/.*\.safetensors)$", head)
+        found = re.match(
+            r"([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \d+ +(/.*(?:\.safetensors|/blobs/[0-9a-f]{40,}))$", head
+        )
         own = re.search(r"^Anonymous: +(\d+) kB$", rest, re.MULTILINE)  # pages that were written to
         if found is not None and own is not None and own[1] == "0":
             begin, end = (int(number, 16) for number in found.group(1, 2))

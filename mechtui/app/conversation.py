@@ -297,6 +297,7 @@ class Conversation:
         self._loading_since, self.stage, self.trouble, self.unsound = None, None, "", ready.odd
         show_nans(bool(ready.odd))
         self.checked = None
+        self.answers.dictionaries = {}
         self._forget()
         news = News.MODEL | News.PICTURES | News.STATUS
         if ready.odd:

@@ -33,7 +33,7 @@ from mechtui.engine.contributions import Contributions, Reading
 from mechtui.engine.dictionaries import Active, Dictionary, DictionaryError
 from mechtui.engine.each_case import CLEAN, EDITED, EachCase, Memory, Numbers
 from mechtui.engine.errors import Cancelled, ModelError, SessionError, TextError, Unread
-from mechtui.engine.feature_sweeps import Swept
+from mechtui.engine.feature_sweeps import SweptFeatures
 from mechtui.engine.gradients import Metric, NoGradientError, Towards
 from mechtui.engine.lengths import direction, length, typical
 from mechtui.engine.linear import LinearModel, LinearRun, linear_run
@@ -95,7 +95,7 @@ __all__ = [
     "Run",
     "Scan",
     "SessionError",
-    "Swept",
+    "SweptFeatures",
     "Towards",
     "Translator",
     "Unread",
@@ -395,13 +395,15 @@ class OpenSession:
         """The names of its features, as far as a file has some. Raises SessionError."""
         return self._runner.dictionaries.labels(self._runner.dictionaries.line(name, self.session))
 
-    def swept(self, run: Run, edit: HookEdit) -> Swept:
+    def swept(self, run: Run, edit: HookEdit) -> SweptFeatures:
         """What an edit of features would change in a run, feature by feature; in linear mode, as each edit does, in the
         clean run. Raises SessionError, Cancelled."""
         of = run.scales
-        return of.remembered(Swept, edit, lambda: feature_sweeps.swept(of, edit))
+        return of.remembered(SweptFeatures, edit, lambda: feature_sweeps.swept(of, edit))
 
-    def feature_estimates(self, run: Run, of: Swept, metric: Metric, towards: Towards | None = None) -> np.ndarray:
+    def feature_estimates(
+        self, run: Run, of: SweptFeatures, metric: Metric, towards: Towards | None = None
+    ) -> np.ndarray:
         """[feature] float32: about by how much the metric changes by the edit of each feature alone. Raises
         NoGradientError, Cancelled."""
         return feature_sweeps.estimates(run, of, metric, towards)

@@ -27,7 +27,7 @@ MOST_FEATURES = 16_384
 
 
 @dataclass(frozen=True, eq=False)
-class Swept:
+class SweptFeatures:
     """edit: of many features. features [n]: the numbers of those that it changes somewhere, rising. old, new [place, n]
     float32: their activations at its places, and what it makes of them. off: how many others it names."""
 
@@ -55,7 +55,7 @@ class Swept:
 
 
 @torch.inference_mode()
-def swept(run: Run, edit: HookEdit) -> Swept:
+def swept(run: Run, edit: HookEdit) -> SweptFeatures:
     """What an edit of features would change in a run, behind its own edits. Raises SessionError where that are too
     many, or the dictionary cannot be read, and Cancelled."""
     of = edit.features
@@ -92,13 +92,15 @@ def swept(run: Run, edit: HookEdit) -> Swept:
     new = _made(edit, acts.T, given, looked)
     changed = (new != old).any(0)
     count = of.last - of.first + 1
-    return Swept(
+    return SweptFeatures(
         edit, tuple(which[changed].tolist()), old[:, changed], new[:, changed], count - int(changed.sum().item())
     )
 
 
 @torch.inference_mode()
-def estimates(run: Run, of: Swept, metric: gradients.Metric, towards: gradients.Towards | None = None) -> np.ndarray:
+def estimates(
+    run: Run, of: SweptFeatures, metric: gradients.Metric, towards: gradients.Towards | None = None
+) -> np.ndarray:
     """[n] float32: about by how much the metric changes by the edit of each feature alone: the gradient at what the
     dictionary writes times what the edit writes more. Raises NoGradientError and Cancelled."""
     edit = of.edit

@@ -37,8 +37,8 @@ class Picture(msgspec.Struct, frozen=True, eq=False):
     computed, 0 to 1; None where nothing is under way. refused: why the pane's question has no answer; empty where it
     may have one. over: the newest answer over the session's cases; over_stale: it is older than the session;
     over_refused: why there is none. idle: there is no model, and none is being loaded. sweeps: those that were made,
-    the newest last. tree: all states of the session. unit: the feature that the list of features on the screen stands
-    on; None where there is no such list."""
+    the newest last. tree: all states of the session. unit: the feature's site that the list of features on the screen
+    stands on; None where there is no such list."""
 
     session: Session
     focus: Focus

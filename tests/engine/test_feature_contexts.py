@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from mechtui.engine.api import Cancelled, Engine, OpenSession, SessionError
 from mechtui.engine.contexts import kept
@@ -168,6 +170,12 @@ def test_what_is_read_lies_beside_the_dictionary_and_is_made_again_where_it_does
         f"{file.name} is damaged: the text is read anew, and the file made again",
     )
     assert (read().contexts, known().contexts, known().note) == (whole.contexts, whole.contexts, "")
+    with safe_open(file, framework="pt") as opened:
+        tables = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
+        said = opened.metadata()
+    save_file({**tables, "reach": torch.full_like(tables["reach"], 9999)}, file, said)
+    assert "is damaged" in known().note
+    read()
     other = tmp_path / "other.txt"
     other.write_text("Mary went to the store, and John gave her a drink. " * 9)
     read(other)

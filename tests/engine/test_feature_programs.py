@@ -12,6 +12,7 @@ from mechtui.engine.model import Model
 from mechtui.session.document import Sae, Session
 from mechtui.session.grammar.edits import format_edit, parse_edit
 from mechtui.session.grammar.vectors import parse_vector
+from mechtui.session.grammar.words import quote
 from mechtui.session.ops import ops
 from tests.dictionaries import saelens
 from tests.engine.conftest import load_now
@@ -100,6 +101,17 @@ def test_a_vector_that_cannot_be_made_is_as_on_the_screen(gpt2_model: Model, tmp
     assert "# Not " not in text
     names = run(text)
     assert [each["norm"] > 0 for each in names["answers"]["clean", "vectors"]["vectors"]] == [False] * 4 + [True]
+
+
+def test_contexts_alone_bring_their_dictionary(gpt2_model: Model, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Mary went to the store, and John gave her a drink. " * 3)
+    line = f"contexts preF3 {quote(str(tmp_path / 'notes.txt'))} window16"
+    session = Session(prompt=PROMPT, saes=made(tmp_path, gpt2_model.shape.d_model)[:1], views=(line,))
+    text = text_of(exported(gpt2_model, session))
+    assert "not known" not in text
+    assert [each["units"] for kind, each in run(text)["answers"].items() if kind[1].startswith("contexts")] == [
+        ["preF3"]
+    ]
 
 
 def test_means_over_reference_prompts_are_of_features_too(gpt2_model: Model, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_line_that_cannot_be_is_refused_in_a_sentence(
     for line, why in {
         "zero res8F*": "there is no dictionary res8; did you mean res1?",
         "zero res1F40": "there is no res1F40: the features of res1 are 0 to 39",
-        "scale res1F* x1": "scale res1F* x1 changes nothing: none of these features is on where it acts, nor is turned",
+        "scale res1F* x1": "scale res1F* x1 changes nothing: each of these features stays as it is where it acts",
         "patch res1F3 @20": "20",
     }.items():
         with pytest.raises(SessionError, match=why.replace("?", r"\?").replace("*", r"\*")):

@@ -169,6 +169,22 @@ def test_the_list_is_that_of_the_neurons_line() -> None:
     assert (known.of, known.by) == (-1, "activation")
 
 
+def test_a_line_that_names_a_feature_keeps_it_until_the_cursor_of_the_list_is_moved() -> None:
+    pane, picture = ContextsPane(), pictured(example())
+    session = put(picture.session, parse_question('contexts res2F5 "a.txt"'))
+    for at, named in ((None, "res2F5"), (9, "res2F5"), (7, "res2F7"), (9, "res2F9")):
+        unit = None if at is None else Site("feature", index=Span(at, at), sae="res2")
+        beside = replace(picture, session=session, unit=unit)
+        (known, *_) = pane.questions(beside)
+        assert isinstance(known, Contexts)
+        assert known.names == (named,)
+    # What is read next is what is shown.
+    pane.picture = beside
+    desk = Desk(session)
+    pane.do_own_samples(desk)  # type: ignore[arg-type]
+    assert (desk.asked.names, desk.asked.file) == (("res2F9",), "")
+
+
 ANY: dict[str, Any] = {
     "file": st.sampled_from(["", "notes.txt", 'a "b" \\ c.txt']),
     "window": st.sampled_from([0, 2, 300]),

@@ -57,11 +57,16 @@ def test_what_is_large_goes_back_when_it_is_freed() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="files are mapped otherwise")
+@pytest.mark.parametrize("hub", [False, True])
 def test_pages_of_weights_go_and_come_back_but_not_those_that_were_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: bool
 ) -> None:
     size = 4 * allocator.LEAST_FILE
-    (tmp_path / "model.safetensors").write_bytes(b"w" * size)
+    held = tmp_path / "model.safetensors"
+    if hub:  # as the hub's cache has it
+        (tmp_path / "blobs").mkdir()
+        held.symlink_to(tmp_path / "blobs" / ("0123456789abcdef" * 4))
+    held.write_bytes(b"w" * size)
     with (tmp_path / "model.safetensors").open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_COPY) as weights:
 
         def gone() -> int:

@@ -6,6 +6,7 @@ what is installed it lies in the cache folder, as that of neurons does, and samp
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mechtui.embedded import WEIGHTS
-from mechtui.engine.contexts.strongest import Strongest
+from mechtui.engine.contexts.strongest import LARGEST, NOWHERE, Strongest
 from mechtui.engine.contexts.units import Units
 from mechtui.engine.contexts.windows import Text
 from mechtui.engine.dictionaries import Dictionary, DictionaryError
@@ -160,6 +161,8 @@ def _read(path: Path, scan: Scan) -> tuple[list[Strongest], int]:
     places = tables["places"]
     if int(places.max()) >= len(scan.text.ids) or int(places.min()) < -1:
         raise ValueError("its places are in no text")
+    if not int(tables["reach"].min()) >= NOWHERE or int(tables["reach"].max()) > LARGEST:
+        raise ValueError("its histograms reach nowhere")
     groups = range(len(places))
     return [Strongest.of_tables({name: each[at] for name, each in tables.items()}) for at in groups], windows
 
@@ -227,7 +230,7 @@ def _managed(file: Path) -> bool:
 def _leave_latest(path: Path) -> None:
     """Of the files of this one's kind."""
     before, mark, _ = path.name.partition(".contexts-")
-    kind = f"{before}{mark}*.safetensors" if mark else "*.safetensors"
+    kind = f"{glob.escape(before)}{mark}*.safetensors" if mark else "*.safetensors"
     try:
         kept = sorted(path.parent.glob(kind), key=lambda each: each.stat().st_mtime, reverse=True)
         for old in kept[MOST_FILES:]:

@@ -18,6 +18,8 @@ from mechtui.views.contexts import BINS, KEPT
 More = Callable[[Tensor], Mapping[str, Tensor]]
 # The reach of a histogram that has nothing in it.
 NOWHERE = -1000
+# No float32 reaches 2 to a higher power.
+LARGEST = 128
 
 
 def _no_more(units: Tensor) -> Mapping[str, Tensor]:

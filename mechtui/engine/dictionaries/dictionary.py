@@ -271,6 +271,8 @@ class Dictionary:
 
     def _acts(self, x: Tensor, between: Callable[[], None] = nothing) -> Tensor:
         """[row, d_in] -> [row, feature]"""
+        if not bool(x.isfinite().all()):
+            raise DictionaryError(f"{self.name}: what it reads in this run is not finite (NaN or infinite)")
         shift, scale = self._normal(x)
         # As SAELens has it: what a row is divided by is a little more than what it is multiplied by afterwards.
         x = (x - shift) / (scale + 1e-5 if self.normalises == "layer_norm" else scale)

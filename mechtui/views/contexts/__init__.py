@@ -153,6 +153,10 @@ class Contexts(Question, frozen=True, tag="contexts"):
         return not self.known
 
     @property
+    def saes(self) -> tuple[str, ...]:
+        return (self.sae,) if self.sae else ()
+
+    @property
     def reads(self) -> tuple[str, ...]:
         return (self.file,) if self.file else ()
 
@@ -238,9 +242,9 @@ SPEC = View(
         "The ten places of a text at which a neuron's activation (post), or a feature's (value), is largest, with the "
         "token marked and what stands around it; in gated MLPs gate and in, where post = act(gate) · in, and with s "
         "the ten lowest. on: the share of the text's tokens at which it is on: post > 0, in gated MLPs gate > 0, a "
-        "feature's value > 0. Below them a histogram of the values above 0, in bins of one width. Of a list of neurons "
-        "or features, the first place of each. The text is a file, or 64 samples that the model writes itself at "
-        "temperature 1."
+        "feature's value > 0. Below them a histogram of the values above 0, with s of those below it, in bins of one "
+        "width. Of a list of neurons or features, the first place of each. The text is a file, or 64 samples that the "
+        "model writes itself at temperature 1."
     ),
     read=(
         "What the places have in common is what the neuron or the feature may stand for. A text is read once for all "

@@ -42,8 +42,11 @@ class ContextsPane(Pane):
         self._at_row = 0
         self._at: int | None = None  # the cursor's column, once it was moved
         self._of: tuple[str, ...] = ()  # whose contexts the cursor stands in
-        # The line as it was first seen, and the feature that the list beside it stood on then.
-        self._put: tuple[Contexts, Site | None] | None = None
+        # The line as it was seen last, the feature that the list beside it stood on then, and whether the list's cursor
+        # has moved since the line was put.
+        self._said: Contexts | None = None
+        self._stood: Site | None = None
+        self._moved = False
         self._wide = 100
 
     def cursor(self) -> str:
@@ -56,7 +59,7 @@ class ContextsPane(Pane):
     # What is asked, and what is known
 
     def questions(self, picture: Picture) -> tuple[Question, ...]:
-        """What was read before, which costs nothing, and once it was started all of it."""
+        """What was read before, which costs no run, and once it was started all of it."""
         asked = self._asked(picture)
         return (asked,) if asked.known else (replace(asked, known=True), asked)
 
@@ -65,11 +68,17 @@ class ContextsPane(Pane):
         the feature that it stands on."""
         question = picture.question(Contexts)
         said = replace(question, position=-1)
-        if self._put is None or self._put[0] != said:
-            self._put = said, picture.unit
-        moved = picture.unit != self._put[1]
-        follows = picture.unit is not None and (moved or not (question.names or question.sae))
+        if self._said != said:
+            self._said, self._stood, self._moved = said, None, False
+        if picture.unit is not None:
+            # Before the list had its answer its cursor stood nowhere: that it stands somewhere now is no move.
+            self._moved |= self._stood is not None and picture.unit != self._stood
+            self._stood = picture.unit
+        follows = picture.unit is not None and (self._moved or not (question.names or question.sae))
         return question.naming(picture.unit) if follows and picture.unit is not None else question
+
+    def _question(self) -> Contexts:
+        return Contexts() if self.picture is None else self._line(self.picture)
 
     def _asked(self, picture: Picture) -> Contexts:
         """Where the line names no unit, those of the list as it stands."""
@@ -241,7 +250,6 @@ class ContextsPane(Pane):
 
     def do_context(self, desk: Desk) -> None:
         answer, question = self._here(), self._question()
-        assert isinstance(question, Contexts)
         if answer is None or not answer.names:
             raise CannotError("Nothing is read yet: . reads the text.")
         if not self._one(answer):
@@ -256,9 +264,7 @@ class ContextsPane(Pane):
         desk.say(f"The prompt ends where {answer.names[0]} fires; u goes back.")
 
     def do_context_file(self, desk: Desk) -> None:
-        question = self._question()
-        assert isinstance(question, Contexts)
-        desk.open_line("text_file", question.file)
+        desk.open_line("text_file", self._question().file)
 
     def named(self, file: str) -> Question:
         """The line of this text file."""
@@ -268,9 +274,7 @@ class ContextsPane(Pane):
         desk.put(replace(self._question(), file=""))
 
     def do_list_contexts(self, desk: Desk) -> None:
-        question = self._question() if self.picture is None else self._line(self.picture)
-        assert isinstance(question, Contexts)
-        desk.put(replace(question, neurons=(), features=()))
+        desk.put(replace(self._question(), neurons=(), features=()))
 
     def value(self) -> str:
         return "" if (answer := self._here()) is None else self._rows(answer, self._wide).value(self._at_row, self._at)

@@ -28,7 +28,7 @@ from mechtui.engine.api import (
     OpenSession,
     Run,
     SessionError,
-    Swept,
+    SweptFeatures,
     Towards,
 )
 from mechtui.none import NONE
@@ -90,7 +90,7 @@ class _Sites:
     columns: list[int | Place]
     places: list[tuple[int, int]]
     edits: list[HookEdits]
-    swept: Swept | None = None
+    swept: SweptFeatures | None = None
     labels: Mapping[int, str] = field(default_factory=dict)
 
     def rows(self, edit: Edit) -> tuple[str, ...]:
@@ -133,9 +133,7 @@ def _features(question: Sweep, opened: OpenSession, runs: Sequence[Run]) -> list
         places = [(0, number) for number in range(len(swept.features))]
         found.append(_Sites([swept.edit.layer], list(swept.features), places, swept.edits, swept, labels))
     if not any(each.places for each in found):
-        raise SessionError(
-            f"{format_edit(edit)} changes nothing: none of these features is on where it acts, nor is turned on"
-        )
+        raise SessionError(f"{format_edit(edit)} changes nothing: each of these features stays as it is where it acts")
     return found
 
 

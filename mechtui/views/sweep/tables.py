@@ -19,9 +19,11 @@ TITLES = {
 
 def tables(question: Sweep, answer: SweepAnswer, around: Around) -> list[Block]:
     columns = answer.columns
-    of = "head"
+    of, rows_of = "head", "layer"
     if columns and columns[0].startswith("@"):
         of, columns = "token", tuple(around.at(int(name[1:])) for name in columns)
+    if question.edit.site.kind == "feature":  # one that was kept
+        of, rows_of = "feature", "dictionary"
     name, unit = format_edit(question.edit), UNITS[answer.metric]
     blocks: list[Block] = []
     if answer.over is not None:
@@ -30,10 +32,10 @@ def tables(question: Sweep, answer: SweepAnswer, around: Around) -> list[Block]:
         return [_of_features(question, answer, answer.features, around), *_facts(answer)]
     if not (question.estimate or (question.plan and not np.isfinite(answer.values).any())):
         title = f"{name} at every site alone: {TITLES[answer.metric]}"
-        blocks.append(Matrix(title, unit, ("layer", of), answer.rows, columns, answer.values, signs=True))
+        blocks.append(Matrix(title, unit, (rows_of, of), answer.rows, columns, answer.values, signs=True))
     if answer.estimates is not None:
         title = f"estimated, not measured ({answer.estimated_by}): {name} at every site alone: {TITLES[answer.metric]}"
-        blocks.append(Matrix(title, unit, ("layer", of), answer.rows, columns, answer.estimates, signs=True))
+        blocks.append(Matrix(title, unit, (rows_of, of), answer.rows, columns, answer.estimates, signs=True))
     return blocks + _facts(answer)
 
 
