@@ -123,6 +123,24 @@ PICTURES = {
         (*SMOLLM2, "--edit", "zero L23H3"),
         (EDITED, ("keys", ":cases ioi 64<enter>"), ("until", "n 64"), ("keys", "gb"), ALL),
     ),
+    "faithfulness": Picture(
+        SMOLLM2,
+        (
+            LIVE, ("keys", ":cases ioi 16<enter>"), ("until", "n 16"),
+            ("keys", ":faithfulness L23H3 L29H1 L24H4 L29H0<enter>"), TAKEN, ("keys", "."), ("until", "faithful"), ALL,
+        ),
+    ),
+    "features": Picture(DEMO, (LIVE, ("keys", "gF"), ("until", r"loss recovered"), ALL)),
+    "contexts": Picture(
+        DEMO, (LIVE, ("keys", "4"), ("keys", "gF"), ("until", "loss recovered"), ("keys", "gM."), ("until", "on "), ALL)
+    ),
+    "toy": Picture(DEMO, (LIVE, ("keys", "gTf"), ("until", "Toy"), ("keys", "."), ALL)),
+    "geometry": Picture(SMOLLM2, (LIVE, ("keys", "gGf"), ("until", "Geometry"), ALL)),
+    "directions": Picture(SMOLLM2, (LIVE, ("keys", "gDf"), ("until", "Directions"), ALL)),
+    "compare": Picture(
+        (*SMOLLM2, "--edit", "zero L23H3"),
+        (EDITED, ("keys", "ghz"), ("until", "zero L0H0"), ("keys", "6"), ("until", "History"), ("keys", "gj"), ALL),
+    ),
     "small": Picture(SMOLLM2, (("until", r"− ·John \+6\.12"),), (80, 24)),
     "steering": Picture(
         (

@@ -149,10 +149,12 @@ class Terminal(LinuxDriver):
 
     def _get_terminal_size(self) -> tuple[int, int]:
         # What a shell has exported as LINES and COLUMNS was another terminal's size, or this one's before it changed.
-        try:
-            return os.get_terminal_size(self.fileno)
-        except OSError:  # it is gone
-            return super()._get_terminal_size()
+        with suppress(OSError):  # it is gone
+            columns, lines = os.get_terminal_size(self.fileno)
+            if columns > 0 and lines > 0:
+                return columns, lines
+        # It does not know its size, as over some serial lines.
+        return super()._get_terminal_size()
 
     def start_application_mode(self) -> None:
         self.frame.forget()  # it may come back from another program

@@ -71,14 +71,14 @@ def test_it_stops_between_two_steps_and_goes_on_where_it_was(
     line: str, gpt2_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(write_files(tmp_path))
-    monkeypatch.setattr("mechtui.engine.contexts.cache_dir", lambda: tmp_path / "one")
+    monkeypatch.setattr("mechtui.engine.contexts.kept.cache_dir", lambda: tmp_path / "one")
     session, question = session_for(gpt2_model, "zero L0H1"), parse_question(line)
     # Batches of a few runs each, so that there is something between the first and the last.
     monkeypatch.setattr("mechtui.engine.variants.BATCH_TOKENS", 64)
     whole = Asked(Engine(gpt2_model), session, question)
     assert not whole.stopped
     assert whole.polls > 2
-    monkeypatch.setattr("mechtui.engine.contexts.cache_dir", lambda: tmp_path / "two")
+    monkeypatch.setattr("mechtui.engine.contexts.kept.cache_dir", lambda: tmp_path / "two")
     toy_compute._training.cache_clear()
     engine = Engine(gpt2_model)
     part = Asked(engine, session, question, whole.polls // 2)
