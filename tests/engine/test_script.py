@@ -210,6 +210,11 @@ def test_a_program_of_linear_mode_says_that_it_has_no_paths(gpt2_model: Model) -
     assert "edited_logits" not in run(text)
 
 
+def test_the_entropy_of_a_pattern_that_an_edit_made_negative_is_the_screens(gpt2_model: Model) -> None:
+    edits = (parse_edit("scale L0H1.pattern x-1"),)
+    run(text_of(exported(gpt2_model, Session(prompt=PROMPT, edits=edits, views=("heads entropy",)))))
+
+
 def test_several_edits_act_in_order(gpt2_model: Model) -> None:
     lines = (
         "scale L1.pre x2",

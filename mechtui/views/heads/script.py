@@ -72,7 +72,11 @@ def lines(question: Heads, around: Around) -> list[str]:
             body = [
                 f'patterns = torch.stack([cache[f"blocks.{{layer}}.attn.hook_pattern"][0, :, {position}] {layers}])'
             ]
-            values = "torch.special.entr(patterns).sum(-1)" if question.summary == "entropy" else "patterns[:, :, 0]"
+            values = (
+                "torch.special.entr(patterns.clamp_min(0)).sum(-1)"
+                if question.summary == "entropy"
+                else "patterns[:, :, 0]"
+            )
     return [*body, f'return {{"summary": "{question.summary}", "values": {values}}}']
 
 
