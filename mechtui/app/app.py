@@ -731,7 +731,10 @@ class Mechtui(Guarded, App[int]):
             return  # the app has ended while this was due
         if (said := self.talk.measured(self.session)) is not None:
             self.history.note(said)
-        self.older = self.board.show(self.talk, self.picture)
+        picture = self.picture
+        self.older = self.board.show(self.talk, picture)
+        if self.board.unit() != picture.unit:
+            self.repaint_soon()  # a list has its answer, and what follows its cursor asks for another unit
         self.arrange()
         self.paint_status()
         if self._grace_timer is not None:

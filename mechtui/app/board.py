@@ -173,10 +173,10 @@ class Board(Guarded, Kept, Container):
             over=over[0] if over else None,
             over_stale=over_stale and talk.overdue,
             over_refused=talk.refusal(OVER) if session.cases else "",
-            unit=self._unit(),
+            unit=self.unit(),
         )
 
-    def _unit(self) -> Site | None:
+    def unit(self) -> Site | None:
         """What the list of units on the screen stands on, the one that was called last."""
         seen = self.seen() if self.size else []
         in_turn = (*(name for name in self._wish.arrangement.recent if name in seen), *seen)
