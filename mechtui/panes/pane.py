@@ -26,7 +26,7 @@ from textual.strip import Strip
 from mechtui.link.messages import Answered
 from mechtui.paint.heat import Piece, merge
 from mechtui.paint.palette import Palette, of_terminal
-from mechtui.paint.tokens import column_name, fitting, visible
+from mechtui.paint.tokens import column_name, cut, fitting, visible
 from mechtui.paint.tokens import width as cell_len
 from mechtui.panes import theme
 from mechtui.panes.boundary import Guarded, tell
@@ -110,9 +110,13 @@ def line(*pieces: Piece | str) -> Line:
     return merge((piece, Style.null()) if isinstance(piece, str) else piece for piece in pieces)
 
 
-def wrap(text: str, width: int) -> list[str]:
-    """Words on lines of at most `width` cells; a longer word is cut into pieces."""
-    return textwrap.wrap(seen(text), max(width, 1)) or [""]
+def wrap(text: str, width: int, most: int | None = None) -> list[str]:
+    """Words on lines of at most `width` cells; a longer word is cut into pieces. most: lines, of which the last ends in
+    an ellipsis where there would be more."""
+    lines = textwrap.wrap(seen(text), max(width, 1)) or [""]
+    if most is not None and len(lines) > most:
+        lines[most - 1 :] = [cut(" ".join(lines[most - 1 :]), width)]
+    return lines
 
 
 class Pane(Guarded, Kept, ScrollView, can_focus=True, inherit_bindings=False):

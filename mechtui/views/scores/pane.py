@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mechtui.none import NONE
 from mechtui.paint import marks
 from mechtui.paint.numbers import fixed
-from mechtui.paint.tokens import cut, visible_text
+from mechtui.paint.tokens import visible_text
 from mechtui.panes.desk import Desk
 from mechtui.panes.pane import Focus, Line, Page, Pane, Picture, line, wrap
 from mechtui.panes.rows import Numbers, Rows, Texts, ordered
@@ -267,10 +267,7 @@ class ScoresPane(Pane):
             said = fixed(float(column.values[self._row(picture)]), 3, sign=column.signs).strip()
         means = MEANINGS[column.name](picture, self._measured(picture))
         sentence = f"L{layer}H{head} {column.name} {said or '-'}: {means}"
-        texts = wrap(sentence, width)
-        if len(texts) > most:
-            texts[most - 1 :] = [cut(" ".join(texts[most - 1 :]), width)]
-        return [line((text, self.palette.dim)) for text in texts]
+        return [line((text, self.palette.dim)) for text in wrap(sentence, width, most)]
 
     # Moving
 

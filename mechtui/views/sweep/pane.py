@@ -88,6 +88,10 @@ class Shown:
         return bool((np.isfinite(values) | (np.isnan(values) & ~blank(values))).any())
 
 
+# Lines of a note at most.
+NOTE = 3
+
+
 class SweepPane(Pane):
     VIEW = SPEC
 
@@ -388,8 +392,11 @@ class SweepPane(Pane):
 
     def _foot(self, notes: list[str], width: int, height: int) -> list[Line]:
         """The notes below the table, which has two thirds of the rows."""
-        said = [text for note in notes for text in wrap(note, width)[:2]]
-        return [line((text, self.palette.dim)) for text in said[: max(height // 3, 1)]]
+        said: list[str] = []
+        for note in notes:
+            if room := max(height // 3, 1) - len(said):
+                said += wrap(note, width, min(room, NOTE))
+        return [line((text, self.palette.dim)) for text in said]
 
     def _with_list(self, page: Page, rows: Rows, cursor: int, width: int, height: int) -> Page:
         """The map with the list to its right, which begins with the strongest also where the map has scrolled."""
