@@ -8,13 +8,14 @@ import pytest
 from textual.pilot import Pilot
 
 from mechtui.embedded import DICTIONARIES
+from mechtui.link.messages import Answered, Ask, Reply
 from mechtui.session.document import Point, Sae
 from mechtui.session.grammar.edits import format_edit
 from mechtui.views import example_of
 from mechtui.views.contexts import Contexts
 from mechtui.views.contexts.pane import ContextsPane
 from mechtui.views.features import Features, FeaturesAnswer
-from tests.app.answering import app, idle
+from tests.app.answering import Model, app, idle
 from tests.panes.pictures import shown
 
 
@@ -54,6 +55,27 @@ async def test_one_that_travels_with_the_model_can_be_edited(tmp_path: Path, mon
         monkeypatch.setitem(DICTIONARIES, it.talk.ready.name, {"mine": tmp_path})
         await enter(pilot, "zero mineF0")
         assert [format_edit(edit) for edit in it.session.edits] == ["zero mineF0"]
+
+
+async def test_the_pane_follows_a_list_whose_answer_comes_last() -> None:
+    class Slow(Model):
+        """A model that has said all else when it says which features are on."""
+
+        def answers(self, ask: Ask) -> list[Reply]:
+            replies = super().answers(ask)
+            self.late = [each for each in replies if isinstance(each, Answered) and isinstance(each.question, Features)]
+            return [each for each in replies if each not in self.late]
+
+    it, link, model = app(model=Slow())
+    async with it.run_test(size=(200, 55)) as pilot:
+        await idle(pilot)
+        await pilot.press("4", "g", "F")
+        await idle(pilot)
+        [late] = model.late
+        link.reply(late)
+        await idle(pilot)
+        asked = {question.sae for ask in model.asks for question in ask.questions if isinstance(question, Contexts)}
+        assert "res8" in asked
 
 
 async def test_enter_shows_where_a_feature_fires_and_the_pane_follows_the_cursor() -> None:
